@@ -1,0 +1,271 @@
+"""What can happen to a chat context.
+
+Events are facts, named noun first and verb last, and are the machine's only input. Every
+event says when it happened (`at_ms`), because the machine has no clock. The log holds them
+as JSON; what an event means is never changed without an upcaster (`fsm/upcast.py`) and a
+golden history.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+
+from fsm.effects import Reference, ToolEffect
+from fsm.state import Config, Usage
+
+
+class Event(BaseModel):
+    """Base of all events. Subclasses are frozen and reject unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_ms: int
+    """When it happened, Unix time in milliseconds, as seen by whoever reported it."""
+
+
+class Action(Event):
+    """An event that a client asked for; the table may refuse it."""
+
+    action: ClassVar[str]
+    """Its name on the wire."""
+
+
+class Answer(Event):
+    """An event that answers the effect `effect_id`; stale once that is no longer pending."""
+
+    effect_id: str
+
+
+class ContextCreated(Event):
+    """The first event of every log."""
+
+    kind: Literal["context-created"] = "context-created"
+    context_id: str
+    owner: str
+    title: str = ""
+    labels: Mapping[str, str] = {}
+    config: Config = Config()
+
+
+class MessageReceived(Action):
+    """The user has said something."""
+
+    action = "send_message"
+    kind: Literal["message-received"] = "message-received"
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+    policy: Literal["enqueue"] = "enqueue"
+    client_message_id: str | None = None
+    metadata: Mapping[str, JsonValue] = {}
+
+
+class Denial(BaseModel):
+    """One tool call that a person does not want made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    reason: str = ""
+
+
+class ApprovalGiven(Action):
+    """A person has decided on tool calls; calls that are not named stay pending."""
+
+    action = "approve_tools"
+    kind: Literal["approval-given"] = "approval-given"
+    tool_call_ids: tuple[str, ...] = ()
+    deny: tuple[Denial, ...] = ()
+    edits: Mapping[str, str] = {}
+    """New arguments (JSON text) by call id; only for ids in `tool_call_ids`."""
+
+
+class CancelRequested(Action):
+    """The user wants the running turn stopped."""
+
+    action = "cancel"
+    kind: Literal["cancel-requested"] = "cancel-requested"
+    turn_id: str | None = None
+    partial: str = ""
+    """The text of the reply that had arrived, filled in by the activation."""
+
+
+class RetryRequested(Action):
+    """Try the failed model call again, now."""
+
+    action = "retry"
+    kind: Literal["retry-requested"] = "retry-requested"
+
+
+class ResetRequested(Action):
+    """Give the failed turn up."""
+
+    action = "reset"
+    kind: Literal["reset-requested"] = "reset-requested"
+
+
+class PauseRequested(Action):
+    """Start nothing more until resumed."""
+
+    action = "pause"
+    kind: Literal["pause-requested"] = "pause-requested"
+
+
+class ResumeRequested(Action):
+    """Go on where the context was paused."""
+
+    action = "resume"
+    kind: Literal["resume-requested"] = "resume-requested"
+
+
+class ContextConfigured(Action):
+    """The configuration has been patched (RFC 7396); in force from the next model call."""
+
+    action = "configure"
+    kind: Literal["context-configured"] = "context-configured"
+    patch: Mapping[str, JsonValue]
+
+
+class ContextRenamed(Action):
+    """The context has got another title."""
+
+    action = "rename"
+    kind: Literal["context-renamed"] = "context-renamed"
+    title: str
+
+
+class ContextDeleted(Action):
+    """The last event of a log; the log is deleted with it."""
+
+    action = "delete"
+    kind: Literal["context-deleted"] = "context-deleted"
+
+
+class RequestPrepared(Answer):
+    """The retrievers have answered."""
+
+    kind: Literal["request-prepared"] = "request-prepared"
+    references: tuple[Reference, ...] = ()
+
+
+class ReplyStarted(Answer):
+    """The first token of a reply has arrived."""
+
+    kind: Literal["reply-started"] = "reply-started"
+
+
+class RequestedCall(BaseModel):
+    """A tool call in a reply, with what the registry knows of the tool."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    name: str
+    arguments: str
+    effect: ToolEffect = "none"
+    dangerous: bool = False
+    problem: str | None = None
+    """Why it cannot be run (unknown tool, arguments against its schema)."""
+
+
+class ReplyEnded(Answer):
+    """The model has finished its reply, perhaps asking for tools. `text` is all of it."""
+
+    kind: Literal["reply-ended"] = "reply-ended"
+    text: str
+    tool_calls: tuple[RequestedCall, ...] = ()
+    finish_reason: str = "stop"
+    model: str | None = None
+    usage: Usage | None = None
+    metadata: Mapping[str, JsonValue] = {}
+
+
+class ReplyFailed(Answer):
+    """The model call has failed."""
+
+    kind: Literal["reply-failed"] = "reply-failed"
+    code: str
+    detail: str
+    retryable: bool
+    retry_after_ms: int | None = None
+    """What the provider asked us to wait."""
+    partial: str = ""
+    jitter: float = 0.0
+    """Drawn outside, in [0, 1]: where in the back-off's window the next attempt falls."""
+
+
+class ReplyRestarted(Answer):
+    """Whoever made the model call is gone; its draft is dropped, or kept by config."""
+
+    kind: Literal["reply-restarted"] = "reply-restarted"
+    partial: str = ""
+
+
+class ToolReturned(Answer):
+    """A tool has answered."""
+
+    kind: Literal["tool-returned"] = "tool-returned"
+    content: str
+
+
+class ToolFailed(Answer):
+    """A tool has raised, timed out or refused; the model is told."""
+
+    kind: Literal["tool-failed"] = "tool-failed"
+    code: str
+    detail: str
+
+
+class ToolRestarted(Answer):
+    """Whoever ran the tool is gone, and with it the knowledge whether it ran."""
+
+    kind: Literal["tool-restarted"] = "tool-restarted"
+
+
+class RetryDue(Answer):
+    """The back-off is over."""
+
+    kind: Literal["retry-due"] = "retry-due"
+
+
+AnyAction = Annotated[
+    MessageReceived
+    | ApprovalGiven
+    | CancelRequested
+    | RetryRequested
+    | ResetRequested
+    | PauseRequested
+    | ResumeRequested
+    | ContextConfigured
+    | ContextRenamed
+    | ContextDeleted,
+    Field(discriminator="kind"),
+]
+
+AnyEvent = Annotated[
+    ContextCreated
+    | MessageReceived
+    | ApprovalGiven
+    | CancelRequested
+    | RetryRequested
+    | ResetRequested
+    | PauseRequested
+    | ResumeRequested
+    | ContextConfigured
+    | ContextRenamed
+    | ContextDeleted
+    | RequestPrepared
+    | ReplyStarted
+    | ReplyEnded
+    | ReplyFailed
+    | ReplyRestarted
+    | ToolReturned
+    | ToolFailed
+    | ToolRestarted
+    | RetryDue,
+    Field(discriminator="kind"),
+]
+"""Any event, decodable from JSON by its `kind`."""
+
+EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+ACTION: TypeAdapter[AnyAction] = TypeAdapter(AnyAction)

@@ -1,0 +1,284 @@
+"""The transition table and the one function that applies it.
+
+Rule 1: everything that decides a transition lives in `fsm/`.
+Rule 2: a (phase, event) pair that is not in the table is refused, never ignored.
+Rule 3: an answer whose effect is no longer pending is stale, whatever the phase.
+Rule 4: a transition that changes the state makes its version one higher; one that does
+not change it (the same approval twice) leaves it the same object.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fsm.context import configure, delete, open_context, rename
+from fsm.events import (
+    Action,
+    Answer,
+    ApprovalGiven,
+    CancelRequested,
+    ContextConfigured,
+    ContextCreated,
+    ContextDeleted,
+    ContextRenamed,
+    Event,
+    MessageReceived,
+    PauseRequested,
+    ReplyEnded,
+    ReplyFailed,
+    ReplyRestarted,
+    ReplyStarted,
+    RequestPrepared,
+    ResetRequested,
+    ResumeRequested,
+    RetryDue,
+    RetryRequested,
+    ToolFailed,
+    ToolRestarted,
+    ToolReturned,
+)
+from fsm.refusals import Refusal, StaleAnswer
+from fsm.state import ContextState, Phase
+from fsm.tools import collect_failure, collect_result, decide, end_reply, restart_tool
+from fsm.turns import (
+    Inapplicable,
+    Step,
+    Unchanged,
+    cancel_turn,
+    end_backoff,
+    enqueue_message,
+    fail_reply,
+    finish_preparation,
+    pause,
+    reset,
+    restart_reply,
+    resume,
+    retry,
+    send_message,
+    start_reply,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to do for one (phase, event) pair, and every phase it may lead to."""
+
+    apply: Callable[[ContextState, Any], Step]
+    """Called with the state, its version already advanced, and the event."""
+    to: frozenset[Phase]
+
+
+def _rule(apply: Callable[[ContextState, Any], Step], *to: Phase) -> Rule:
+    return Rule(apply, frozenset(to))
+
+
+def transition(state: ContextState, event: Event) -> Step:
+    """Apply one event.
+
+    Args:
+        state: The state before the event. Never modified.
+        event: What happened.
+
+    Returns:
+        The state after the event, whose `version` is one higher, and the effects to
+        perform, in order, once that state has been committed. The very same state object
+        if the event asks for what is already so: then there is nothing to commit.
+
+    Raises:
+        Refusal: The table has no rule for this action in this phase, or it names
+            something that is not there.
+        StaleAnswer: The effect that the event answers is not pending.
+    """
+    if isinstance(event, Answer) and event.effect_id not in state.pending:
+        raise StaleAnswer(event.effect_id)
+    rule = TRANSITIONS[state.phase].get(type(event))
+    if rule is None:
+        raise _illegal(state, event)
+    before = state.model_copy(
+        update={
+            "version": state.version + 1,
+            "updated_at_ms": max(state.updated_at_ms, event.at_ms),
+        }
+    )
+    try:
+        step = rule.apply(before, event)
+    except Unchanged:
+        return Step(state)
+    except Inapplicable as error:
+        raise refusal(state, error.code, error.detail) from None
+    assert step.state.phase in rule.to, (state.phase, type(event), step.state.phase)
+    return step
+
+
+def replay(events: Iterable[Event], state: ContextState | None = None) -> ContextState:
+    """Fold committed events into a state, dropping their effects.
+
+    Args:
+        events: What the log holds after `state`; from the first event if it is None.
+        state: A snapshot to start from.
+
+    Raises:
+        ValueError: There is no snapshot and the first event does not create a context.
+    """
+    for event in events:
+        if state is not None:
+            state = transition(state, event).state
+        elif isinstance(event, ContextCreated):
+            state = open_context(event)
+        else:
+            raise ValueError(f"a log begins with context-created, not {type(event).__name__}")
+    if state is None:
+        raise ValueError("an empty log has no state")
+    return state
+
+
+def allowed_actions(state: ContextState) -> tuple[str, ...]:
+    """Names of the actions that the table accepts in this phase, as on the wire."""
+    return tuple(
+        event.action for event in TRANSITIONS[state.phase] if issubclass(event, Action)
+    )
+
+
+def rests(state: ContextState) -> bool:
+    """Whether nothing happens until somebody acts: the turn is over or waits for a person."""
+    return state.phase in RESTING and not state.pending
+
+
+def drafting(state: ContextState) -> str | None:
+    """Id of the reply that is being streamed, or None."""
+    return state.turn.reply_id if state.turn else None
+
+
+def ended(state: ContextState) -> bool:
+    """Whether the context is deleted: no event can follow."""
+    return state.phase is Phase.DELETED
+
+
+def refusal(state: ContextState, code: str, detail: str) -> Refusal:
+    """A refusal that says where the context is and what may be done there."""
+    return Refusal(
+        code, detail, phase=state.phase.value, allowed_actions=allowed_actions(state)
+    )
+
+
+def _illegal(state: ContextState, event: Event) -> Refusal:
+    if isinstance(event, ApprovalGiven):
+        return refusal(state, "no-pending-approvals", "No pending tool approvals")
+    name = event.action if isinstance(event, Action) else type(event).__name__
+    return refusal(
+        state, "illegal-in-phase", f"{name} is not possible while {state.phase.value}."
+    )
+
+
+_IDLE = Phase.IDLE
+_PREPARING = Phase.PREPARING_REQUEST
+_AWAITING = Phase.AWAITING_LLM_RESPONSE
+_STREAMING = Phase.STREAMING_LLM_RESPONSE
+_APPROVAL = Phase.AWAITING_TOOL_APPROVAL
+_TOOLS = Phase.EXECUTING_TOOLS
+_TRANSIENT = Phase.TRANSIENT_FAILURE
+_FAILED = Phase.FAILED
+_PAUSED = Phase.PAUSED
+_DELETED = Phase.DELETED
+
+RESTING: Final = frozenset({_IDLE, _APPROVAL, _FAILED, _PAUSED, _DELETED})
+"""Phases that last until somebody acts (or a tool that still runs comes back)."""
+
+_BEGUN = (_PREPARING, _AWAITING)
+"""Where the next turn begins."""
+_OVER = (_IDLE, *_BEGUN)
+"""Where a turn that ends leads: to rest, or into the turn of a waiting message."""
+_COLLECTED = (_TOOLS, _AWAITING, _FAILED)
+"""Where the result of a tool leads when nobody is waited for."""
+_ROUND = (_APPROVAL, *_COLLECTED)
+"""Where a round of tool calls leads."""
+
+
+def _common(phase: Phase) -> dict[type[Event], Rule]:
+    """What is possible in every phase but `deleted`, and changes no turn."""
+    return {
+        ContextConfigured: _rule(configure, phase),
+        ContextRenamed: _rule(rename, phase),
+        ContextDeleted: _rule(delete, _DELETED),
+    }
+
+
+TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
+    _IDLE: {
+        MessageReceived: _rule(send_message, *_BEGUN),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_IDLE),
+    },
+    _PREPARING: {
+        MessageReceived: _rule(enqueue_message, _PREPARING),
+        RequestPrepared: _rule(finish_preparation, _AWAITING),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_PREPARING),
+    },
+    _AWAITING: {
+        MessageReceived: _rule(enqueue_message, _AWAITING),
+        ReplyStarted: _rule(start_reply, _STREAMING),
+        ReplyEnded: _rule(end_reply, *_OVER, *_ROUND),
+        ReplyFailed: _rule(fail_reply, _TRANSIENT, _FAILED),
+        ReplyRestarted: _rule(restart_reply, _AWAITING, _FAILED, *_OVER),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_AWAITING),
+    },
+    _STREAMING: {
+        MessageReceived: _rule(enqueue_message, _STREAMING),
+        ReplyEnded: _rule(end_reply, *_OVER, *_ROUND),
+        ReplyFailed: _rule(fail_reply, _TRANSIENT, _FAILED),
+        ReplyRestarted: _rule(restart_reply, _AWAITING, _FAILED, *_OVER),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_STREAMING),
+    },
+    _APPROVAL: {
+        MessageReceived: _rule(enqueue_message, _APPROVAL),
+        ApprovalGiven: _rule(decide, *_ROUND),
+        ToolReturned: _rule(collect_result, _APPROVAL),
+        ToolFailed: _rule(collect_failure, _APPROVAL),
+        ToolRestarted: _rule(restart_tool, _APPROVAL),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_APPROVAL),
+    },
+    _TOOLS: {
+        MessageReceived: _rule(enqueue_message, _TOOLS),
+        ApprovalGiven: _rule(decide),  # nothing is open: the same again, or refused
+        ToolReturned: _rule(collect_result, *_COLLECTED),
+        ToolFailed: _rule(collect_failure, *_COLLECTED),
+        ToolRestarted: _rule(restart_tool, *_ROUND),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_TOOLS),
+    },
+    _TRANSIENT: {
+        MessageReceived: _rule(enqueue_message, _TRANSIENT),
+        RetryDue: _rule(end_backoff, _AWAITING),
+        RetryRequested: _rule(retry, _AWAITING),
+        ResetRequested: _rule(reset, *_OVER),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        **_common(_TRANSIENT),
+    },
+    _FAILED: {
+        MessageReceived: _rule(send_message, *_BEGUN),
+        RetryRequested: _rule(retry, *_BEGUN),
+        ResetRequested: _rule(reset, *_OVER),
+        **_common(_FAILED),
+    },
+    _PAUSED: {
+        MessageReceived: _rule(enqueue_message, _PAUSED),
+        ToolReturned: _rule(collect_result, _PAUSED),
+        ToolFailed: _rule(collect_failure, _PAUSED),
+        ToolRestarted: _rule(restart_tool, _PAUSED),
+        ResumeRequested: _rule(resume, *_OVER, *_ROUND),
+        CancelRequested: _rule(cancel_turn, _PAUSED),
+        **_common(_PAUSED),
+    },
+    _DELETED: {},
+}
+"""Every accepted (phase, event) pair. Read by the tests and by the diagram."""

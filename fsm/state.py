@@ -1,0 +1,223 @@
+"""Everything the machine remembers about one chat context.
+
+Values are frozen. Times are Unix milliseconds that came in with an event; ids came in
+with an event or are made of the version. Nothing in here was read from a clock.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from fsm.effects import AnyEffect, Reference, ToolEffect
+
+
+class Phase(StrEnum):
+    """Where the conversation is in its turn. The wire calls it `status`."""
+
+    IDLE = "idle"
+    PREPARING_REQUEST = "preparing_request"
+    AWAITING_LLM_RESPONSE = "awaiting_llm_response"
+    STREAMING_LLM_RESPONSE = "streaming_llm_response"
+    AWAITING_TOOL_APPROVAL = "awaiting_tool_approval"
+    EXECUTING_TOOLS = "executing_tools"
+    TRANSIENT_FAILURE = "transient_failure"
+    FAILED = "failed"
+    PAUSED = "paused"
+    DELETED = "deleted"
+
+
+class Value(BaseModel):
+    """Base of everything in the state: frozen, and closed against unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolPolicy(Value):
+    """Which tool calls wait for a person. Tools marked dangerous always do."""
+
+    mode: Literal["manual", "auto", "allow_list", "auto_loop"] = "manual"
+    """`manual`: every call waits. `allow_list`: those not in `allowed` wait. `auto`: the
+    calls of a turn's first round run at once, later rounds wait. `auto_loop`: all run."""
+    allowed: tuple[str, ...] = ()
+    """Tool names that run unasked in mode `allow_list`."""
+
+
+class Limits(Value):
+    """Bounds of one turn."""
+
+    rounds_max: Annotated[int, Field(ge=1, le=50)] = 5
+    """Model calls of a turn that may ask for tools; one more, without tools, may follow."""
+    tools_max: Annotated[int, Field(ge=0, le=200)] = 20
+    turn_s_max: Annotated[int, Field(ge=1, le=3600)] = 300
+    """Seconds a turn may work; the time it waits for a person does not count."""
+    attempts_max: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often one model call is made before the turn fails."""
+    backoff_ms_base: Annotated[int, Field(ge=1, le=60_000)] = 500
+    """Wait before the second attempt; doubled for each further one."""
+    backoff_ms_max: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+
+
+class Config(Value):
+    """What the owner may configure, merged by RFC 7396 patches."""
+
+    model: str | None = None
+    """None: the server's default model."""
+    mode: str = "text"
+    role: str | None = None
+    system_prompt: str = ""
+    parameters: Mapping[str, JsonValue] = {}
+    """Passed to the model server as they stand (temperature, max_tokens, ...)."""
+    tools: tuple[str, ...] | None = None
+    """Names of the tools offered to the model; None offers all that are registered."""
+    tool_policy: ToolPolicy = ToolPolicy()
+    retrieval: tuple[str, ...] = ()
+    """Names of the retrievers asked before each model call of a turn's first round."""
+    on_takeover: Literal["restart", "keep"] = "restart"
+    """What becomes of a half-streamed reply whose worker died: asked again, or kept as
+    `interrupted`."""
+    limits: Limits = Limits()
+
+
+class Usage(Value):
+    """Tokens, as the model server counts them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ToolCall(Value):
+    """One call that the model asked for, as it stands in the assistant's message."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text, exactly as the model wrote it (or the person edited it)."""
+
+
+class Message(Value):
+    """One utterance. Immutable once committed; the tree only grows."""
+
+    id: str
+    seq: int
+    """1 for the first message of the context; grows by one, over all branches."""
+    parent_id: str | None
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    """Of a tool message: the call it answers."""
+    created_at_ms: int
+    status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
+    finish_reason: str | None = None
+    client_message_id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    metadata: Mapping[str, JsonValue] = {}
+
+
+class QueuedMessage(Value):
+    """A user message that waits for the running turn to end."""
+
+    id: str
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+    policy: Literal["enqueue"] = "enqueue"
+    client_message_id: str | None = None
+    metadata: Mapping[str, JsonValue] = {}
+    received_at_ms: int
+
+
+class CallStatus(StrEnum):
+    """How far one tool call of the running turn has come."""
+
+    PENDING = "pending"
+    """Waits for a person."""
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    """A tool declared `once` was running when its worker died; a person decides."""
+    APPROVED = "approved"
+    """May run, or runs."""
+    DENIED = "denied"
+    DONE = "done"
+
+
+class TurnCall(Value):
+    """A tool call of the running turn."""
+
+    id: str
+    name: str
+    arguments: str
+    digest: str
+    """SHA-256 (hex) of name and arguments: what exactly an approval is about."""
+    effect: ToolEffect
+    status: CallStatus
+    approved_digest: str | None = None
+    """Digest of what was approved, by a person or by the policy."""
+    effect_id: str | None = None
+
+
+class Turn(Value):
+    """The work that one user message has set off."""
+
+    id: str
+    """The id of that user message."""
+    started_at_ms: int
+    waiting_since_ms: int | None = None
+    """Since when a person is waited for."""
+    waited_ms: int = 0
+    rounds: int = 0
+    """Model replies of this turn that asked for tools."""
+    tools: int = 0
+    """Tool calls of this turn so far."""
+    attempt: int = 1
+    """Of the model call that is being made or waited for, counted from 1."""
+    calls: tuple[TurnCall, ...] = ()
+    references: tuple[Reference, ...] | None = None
+    """What the retrievers found; None until they were asked."""
+    reply_id: str | None = None
+    """Id of the message being streamed; None until its first token."""
+
+
+class Failure(Value):
+    """Why the context is in `failed` or `transient_failure`."""
+
+    code: str
+    detail: str
+    retryable: bool
+    attempts: int = 1
+    due_ms: int | None = None
+    """When the next attempt is made."""
+
+
+class Branch(Value):
+    """A named line through the message tree."""
+
+    head: str | None = None
+    """Id of its last message."""
+
+
+class ContextState(Value):
+    """The state of one context after `version` committed events."""
+
+    id: str
+    owner: str
+    title: str = ""
+    labels: Mapping[str, str] = {}
+    version: int = 0
+    phase: Phase = Phase.IDLE
+    created_at_ms: int
+    updated_at_ms: int
+    config: Config = Config()
+    active_branch: str = "main"
+    branches: Mapping[str, Branch] = {"main": Branch()}
+    messages: tuple[Message, ...] = ()
+    """The tree, in the order of `seq`."""
+    queue: tuple[QueuedMessage, ...] = ()
+    turn: Turn | None = None
+    pending: Mapping[str, AnyEffect] = {}
+    """Effects issued and not yet answered, by effect_id."""
+    failure: Failure | None = None
+    usage: Usage = Usage()

@@ -1,0 +1,240 @@
+"""The rules of tool calls: what needs a person, what a person decides, what comes back.
+
+A call runs only with a recorded approval of exactly its name and arguments: `digest` is
+what it would run, `approved_digest` what was approved, by a person or by the policy.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import count
+
+from fsm.effects import RunTool
+from fsm.events import (
+    ApprovalGiven,
+    ReplyEnded,
+    RequestedCall,
+    ToolFailed,
+    ToolRestarted,
+    ToolReturned,
+)
+from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall, Usage
+from fsm.turns import (
+    Inapplicable,
+    Step,
+    Unchanged,
+    advance,
+    answered,
+    append,
+    append_reply,
+    derive_id,
+    head,
+    issue,
+    next_turn,
+    running,
+    with_,
+    with_turn,
+)
+
+
+def call_digest(name: str, arguments: str) -> str:
+    """SHA-256 (hex) of what a tool call would run. `arguments` is JSON text, taken as is."""
+    return hashlib.sha256(f"{name}\n{arguments}".encode(errors="surrogatepass")).hexdigest()
+
+
+def end_reply(state: ContextState, event: ReplyEnded) -> Step:
+    """The reply is whole: append it; without tool calls the turn is over."""
+    effect = state.pending[event.effect_id]
+    offered = effect.kind == "call-model" and effect.with_tools
+    calls = _distinct(state, event) if offered and event.tool_calls else ()
+    state = append_reply(
+        answered(state, event.effect_id),
+        event.text,
+        status="complete",
+        finish_reason=event.finish_reason,
+        calls=calls,
+        reply=event,
+    )
+    if event.usage is not None:
+        state = with_(state, usage=_sum(state.usage, event.usage))
+    if not calls:
+        return next_turn(state)
+    return _admit(with_turn(state, attempt=1, reply_id=None), calls)
+
+
+def _distinct(state: ContextState, event: ReplyEnded) -> tuple[RequestedCall, ...]:
+    """The calls, each with an id that no other call of the context has.
+
+    Some servers send none, or one twice, or count from `call_0` in every reply: then a late
+    approval of an old call would be one of the new.
+    """
+    seen = {call.id for message in state.messages for call in message.tool_calls}
+    calls: list[RequestedCall] = []
+    for index, call in enumerate(event.tool_calls):
+        call_id = call.id
+        if not call_id or call_id in seen:
+            own = (f"{event.effect_id}.{number}" for number in count(index))
+            call_id = next(number for number in own if number not in seen)
+        seen.add(call_id)
+        calls.append(call.model_copy(update={"id": call_id}))
+    return tuple(calls)
+
+
+def _sum(left: Usage, right: Usage) -> Usage:
+    return Usage(
+        prompt_tokens=left.prompt_tokens + right.prompt_tokens,
+        completion_tokens=left.completion_tokens + right.completion_tokens,
+        total_tokens=left.total_tokens + right.total_tokens,
+    )
+
+
+def _admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:
+    """Take the model's calls into the turn, approving those that the policy lets run."""
+    turn, limits = running(state), state.config.limits
+    calls: list[TurnCall] = []
+    for index, call in enumerate(requested):
+        digest = call_digest(call.name, call.arguments)
+        over = turn.tools + index >= limits.tools_max
+        problem = f"Limit of {limits.tools_max} tool calls a turn." if over else call.problem
+        free = problem is None and _runs_unasked(state, call)
+        status = CallStatus.APPROVED if free else CallStatus.PENDING
+        if problem is not None:
+            status = CallStatus.DONE
+            state = _append_result(state, call.id, call.name, problem, index, code="refused")
+        calls.append(
+            TurnCall(
+                id=call.id,
+                name=call.name,
+                arguments=call.arguments,
+                digest=digest,
+                effect=call.effect,
+                status=status,
+                approved_digest=digest if free else None,
+            )
+        )
+    state = with_turn(
+        state, calls=tuple(calls), rounds=turn.rounds + 1, tools=turn.tools + len(calls)
+    )
+    return advance(state)
+
+
+def _runs_unasked(state: ContextState, call: RequestedCall) -> bool:
+    if call.dangerous:
+        return False
+    policy = state.config.tool_policy
+    match policy.mode:
+        case "manual":
+            return False
+        case "allow_list":
+            return call.name in policy.allowed
+        case "auto":
+            return running(state).rounds == 0
+        case "auto_loop":
+            return True
+
+
+def decide(state: ContextState, event: ApprovalGiven) -> Step:
+    """Record a person's decisions; deciding the same twice changes nothing."""
+    reasons = {denial.id: denial.reason for denial in event.deny}
+    approved = set(event.tool_call_ids)
+    calls = {call.id: call for call in running(state).calls}
+    if unknown := sorted((approved | reasons.keys() | event.edits.keys()) - calls.keys()):
+        raise Inapplicable("unknown-tool-call", f"No such tool call: {', '.join(unknown)}.")
+    if both := sorted((approved & reasons.keys()) | (event.edits.keys() - approved)):
+        detail = f"Approve, edit or deny, not both: {', '.join(both)}."
+        raise Inapplicable("unknown-tool-call", detail)
+    open_calls = {
+        call.id
+        for call in calls.values()
+        if call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN}
+    }
+    if not (approved | reasons.keys()) & open_calls:
+        if _decided_so(calls, event):
+            raise Unchanged
+        raise Inapplicable("no-pending-approvals", "No pending tool approvals")
+    for index, call_id in enumerate(key for key in calls if key in open_calls):
+        call = calls[call_id]
+        if call_id in approved:
+            arguments = event.edits.get(call_id, call.arguments)
+            digest = call_digest(call.name, arguments)
+            calls[call_id] = call.model_copy(
+                update={
+                    "status": CallStatus.APPROVED,
+                    "arguments": arguments,
+                    "digest": digest,
+                    "approved_digest": digest,
+                    "effect_id": None,
+                }
+            )
+        elif call_id in reasons:
+            calls[call_id] = call.model_copy(update={"status": CallStatus.DENIED})
+            text = f"The person denied this call. {reasons[call_id]}".rstrip()
+            state = _append_result(state, call_id, call.name, text, index, code="denied")
+    return advance(with_turn(state, calls=tuple(calls.values())))
+
+
+def _decided_so(calls: dict[str, TurnCall], event: ApprovalGiven) -> bool:
+    """Whether these decisions are the ones that were made before."""
+    done = {CallStatus.APPROVED, CallStatus.DONE}
+    return all(
+        calls[key].status in done
+        and calls[key].digest
+        == call_digest(calls[key].name, event.edits.get(key, calls[key].arguments))
+        for key in event.tool_call_ids
+    ) and all(calls[d.id].status is CallStatus.DENIED for d in event.deny)
+
+
+def collect_result(state: ContextState, event: ToolReturned) -> Step:
+    """A tool has answered; when it was the last one, the model goes on."""
+    return _collect(state, event.effect_id, event.content, code=None)
+
+
+def collect_failure(state: ContextState, event: ToolFailed) -> Step:
+    """A failing tool is the model's business: it is told, and the turn goes on."""
+    return _collect(state, event.effect_id, f"Error ({event.code}): {event.detail}", event.code)
+
+
+def _collect(state: ContextState, effect_id: str, content: str, code: str | None) -> Step:
+    calls = list(running(state).calls)
+    index = next(i for i, call in enumerate(calls) if call.effect_id == effect_id)
+    calls[index] = calls[index].model_copy(update={"status": CallStatus.DONE})
+    state = with_turn(answered(state, effect_id), calls=tuple(calls))
+    call = calls[index]
+    state = _append_result(state, call.id, call.name, content, 0, code=code)
+    return Step(state) if state.phase is Phase.PAUSED else advance(state)
+
+
+def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
+    """The worker that ran the tool is gone: run it again if that is safe, else ask."""
+    effect = state.pending[event.effect_id]
+    assert isinstance(effect, RunTool)
+    if effect.effect != "once":
+        if effect.attempt >= state.config.limits.attempts_max:
+            text = f"The tool was started {effect.attempt} times and never came to an end."
+            return _collect(state, event.effect_id, f"Error (lost): {text}", "lost")
+        again = effect.model_copy(update={"attempt": effect.attempt + 1})
+        return issue(state, again)
+    calls = tuple(
+        call.model_copy(update={"status": CallStatus.OUTCOME_UNKNOWN, "approved_digest": None})
+        if call.effect_id == event.effect_id
+        else call
+        for call in running(state).calls
+    )
+    state = with_turn(answered(state, event.effect_id), calls=calls)
+    return Step(state) if state.phase is Phase.PAUSED else advance(state)
+
+
+def _append_result(
+    state: ContextState, call_id: str, name: str, content: str, index: int, *, code: str | None
+) -> ContextState:
+    message = Message(
+        id=derive_id(state, index + 1),
+        seq=len(state.messages) + 1,
+        parent_id=head(state),
+        role="tool",
+        content=content,
+        tool_call_id=call_id,
+        created_at_ms=state.updated_at_ms,
+        status="failed" if code else "complete",
+        metadata={"tool": name, "code": code} if code else {"tool": name},
+    )
+    return append(state, message)

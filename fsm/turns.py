@@ -1,0 +1,419 @@
+"""The rules of a turn: how it begins, calls the model, retries, pauses and ends.
+
+Every rule gets the state with its version already advanced, and the event. `advance` is
+the one place that decides what a running turn needs next.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from fsm.effects import AnyEffect, AwaitRetry, CallModel, PrepareRequest, RunTool, StopEffect
+from fsm.events import (
+    Action,
+    CancelRequested,
+    MessageReceived,
+    PauseRequested,
+    ReplyEnded,
+    ReplyFailed,
+    ReplyRestarted,
+    ReplyStarted,
+    RequestedCall,
+    RequestPrepared,
+    RetryDue,
+)
+from fsm.state import (
+    Branch,
+    CallStatus,
+    ContextState,
+    Failure,
+    Message,
+    Phase,
+    QueuedMessage,
+    ToolCall,
+    Turn,
+)
+
+TITLE_CHARS_MAX = 50
+"""Length of the title that is taken from the first message."""
+
+
+class Step(NamedTuple):
+    """The outcome of one event."""
+
+    state: ContextState
+    effects: tuple[AnyEffect, ...] = ()
+
+
+class Inapplicable(Exception):
+    """Raised by a rule whose table entry exists but whose event names the wrong thing."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+class Unchanged(Exception):
+    """Raised by a rule when the event asks for what is already so."""
+
+
+def with_(state: ContextState, **changes: object) -> ContextState:
+    """The state with some fields replaced."""
+    return state.model_copy(update=changes)
+
+
+def with_turn(state: ContextState, **changes: object) -> ContextState:
+    """The state with some fields of its running turn replaced."""
+    return with_(state, turn=running(state).model_copy(update=changes))
+
+
+def running(state: ContextState) -> Turn:
+    """The running turn, in phases that cannot be without one."""
+    assert state.turn is not None, state.phase
+    return state.turn
+
+
+def derive_id(state: ContextState, index: int = 0) -> str:
+    """A UUIDv7 that is unique in the context and the same on every replay.
+
+    Its 48 bits of time are those of the event, `rand_a` is the index within the version,
+    and `rand_b` is that of the context's own id, its last 48 bits xored with the version.
+    """
+    tail = int(state.id[-12:], 16) ^ state.version
+    at = f"{state.updated_at_ms & 0xFFFFFFFFFFFF:012x}"
+    return f"{at[:8]}-{at[8:]}-7{index & 0xFFF:03x}-{state.id[19:23]}-{tail:012x}"
+
+
+def issue(state: ContextState, *effects: AnyEffect) -> Step:
+    """Ask for effects: they are pending until answered."""
+    pending = {**state.pending, **{effect.effect_id: effect for effect in effects}}
+    return Step(with_(state, pending=pending), effects)
+
+
+def answered(state: ContextState, effect_id: str) -> ContextState:
+    """The state in which an effect is no longer pending."""
+    pending = {key: effect for key, effect in state.pending.items() if key != effect_id}
+    return with_(state, pending=pending)
+
+
+def stop_all(state: ContextState, *, keep_tools: bool = False) -> Step:
+    """Stop what is being performed; with `keep_tools`, all but the tools."""
+    kept = {
+        key: effect
+        for key, effect in state.pending.items()
+        if keep_tools and isinstance(effect, RunTool)
+    }
+    stops = tuple(StopEffect(effect_id=key) for key in state.pending if key not in kept)
+    return Step(with_(state, pending=kept), stops)
+
+
+def append(state: ContextState, message: Message) -> ContextState:
+    """Grow the tree by one message at the head of the active branch."""
+    branches = {**state.branches, state.active_branch: Branch(head=message.id)}
+    return with_(state, messages=(*state.messages, message), branches=branches)
+
+
+def head(state: ContextState) -> str | None:
+    """Id of the last message of the active branch."""
+    return state.branches[state.active_branch].head
+
+
+# Beginning
+
+
+def send_message(state: ContextState, event: MessageReceived) -> Step:
+    """Idle, or failed: the turn that failed is given up; what waited longest is next."""
+    return next_turn(with_(state, queue=(*state.queue, _queued(state, event))))
+
+
+def enqueue_message(state: ContextState, event: MessageReceived) -> Step:
+    """During a turn a message waits in the visible queue."""
+    return Step(with_(state, queue=(*state.queue, _queued(state, event))))
+
+
+def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
+    return QueuedMessage(
+        id=derive_id(state),
+        content=event.content,
+        parts=event.parts,
+        policy=event.policy,
+        client_message_id=event.client_message_id,
+        metadata=event.metadata,
+        received_at_ms=event.at_ms,
+    )
+
+
+def begin_turn(state: ContextState, said: QueuedMessage) -> Step:
+    """Append the user's message and ask for the first reply."""
+    message = Message(
+        id=said.id,
+        seq=len(state.messages) + 1,
+        parent_id=head(state),
+        role="user",
+        content=said.content,
+        parts=said.parts,
+        created_at_ms=said.received_at_ms,
+        client_message_id=said.client_message_id,
+        metadata=said.metadata,
+    )
+    title = state.title or " ".join(said.content.split())[:TITLE_CHARS_MAX]
+    turn = Turn(id=said.id, started_at_ms=state.updated_at_ms)
+    return _prepare(append(with_(state, title=title, turn=turn), message))
+
+
+def _prepare(state: ContextState) -> Step:
+    if not state.config.retrieval:
+        return call_model(with_turn(state, references=()))
+    said = next(m for m in reversed(state.messages) if m.id == running(state).id)
+    effect = PrepareRequest(
+        effect_id=f"{state.version}.0", retrievers=state.config.retrieval, query=said.content
+    )
+    return issue(with_(state, phase=Phase.PREPARING_REQUEST), effect)
+
+
+def finish_preparation(state: ContextState, event: RequestPrepared) -> Step:
+    """The retrievers have answered: ask the model."""
+    state = with_turn(answered(state, event.effect_id), references=event.references)
+    return call_model(state)
+
+
+# Deciding
+
+
+def advance(state: ContextState) -> Step:
+    """What the running turn needs next: a person, its tools, the model, or to end."""
+    if state.turn is None:
+        return next_turn(state)
+    turn = state.turn
+    waits = any(
+        call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN} for call in turn.calls
+    )
+    if waits and turn.waiting_since_ms is None:
+        state = with_turn(state, waiting_since_ms=state.updated_at_ms)
+    elif not waits and turn.waiting_since_ms is not None:
+        waited_ms = turn.waited_ms + max(0, state.updated_at_ms - turn.waiting_since_ms)
+        state = with_turn(state, waiting_since_ms=None, waited_ms=waited_ms)
+    if not waits and state.updated_at_ms >= due_ms(state):
+        return fail(stop_all(state), "turn_timeout", "The turn took longer than it may.")
+    step = _start_approved(state)
+    if waits:
+        return Step(with_(step.state, phase=Phase.AWAITING_TOOL_APPROVAL), step.effects)
+    if any(call.status is CallStatus.APPROVED for call in running(state).calls):
+        return Step(with_(step.state, phase=Phase.EXECUTING_TOOLS), step.effects)
+    if turn.references is None:
+        return _prepare(state)
+    return call_model(state)
+
+
+def _start_approved(state: ContextState) -> Step:
+    turn = running(state)
+    calls = list(turn.calls)
+    effects: list[AnyEffect] = []
+    for index, call in enumerate(turn.calls):
+        if call.status is not CallStatus.APPROVED or call.effect_id is not None:
+            continue
+        effect = RunTool(
+            effect_id=f"{state.version}.{index}",
+            attempt=1,
+            call_id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            digest=call.digest,
+            effect=call.effect,
+            due_ms=due_ms(state),
+        )
+        effects.append(effect)
+        calls[index] = call.model_copy(update={"effect_id": effect.effect_id})
+    if not effects:
+        return Step(state)
+    return issue(with_turn(state, calls=tuple(calls)), *effects)
+
+
+def due_ms(state: ContextState) -> int:
+    """When the running turn's time is over, if nobody is waited for from now on."""
+    turn = running(state)
+    waited_ms = turn.waited_ms
+    if turn.waiting_since_ms is not None:
+        waited_ms += max(0, state.updated_at_ms - turn.waiting_since_ms)
+    return turn.started_at_ms + state.config.limits.turn_s_max * 1_000 + waited_ms
+
+
+def call_model(state: ContextState) -> Step:
+    """Ask the model for a reply to the active branch as it stands."""
+    turn = running(state)
+    effect = CallModel(
+        effect_id=f"{state.version}.0",
+        attempt=turn.attempt,
+        with_tools=turn.rounds < state.config.limits.rounds_max,
+        due_ms=due_ms(state),
+    )
+    state = with_turn(state, calls=(), reply_id=None)
+    return issue(with_(state, phase=Phase.AWAITING_LLM_RESPONSE, failure=None), effect)
+
+
+def next_turn(state: ContextState) -> Step:
+    """Begin the turn of the oldest waiting message, or rest."""
+    state = with_(state, turn=None, failure=None)
+    if not state.queue:
+        return Step(with_(state, phase=Phase.IDLE))
+    return begin_turn(with_(state, queue=state.queue[1:]), state.queue[0])
+
+
+# The reply
+
+
+def start_reply(state: ContextState, event: ReplyStarted) -> Step:
+    """The first token has arrived: from here on there is a draft."""
+    assert event.effect_id in state.pending
+    state = with_turn(state, reply_id=derive_id(state))
+    return Step(with_(state, phase=Phase.STREAMING_LLM_RESPONSE))
+
+
+def append_reply(
+    state: ContextState,
+    text: str,
+    *,
+    status: Literal["complete", "cancelled", "interrupted", "failed"],
+    finish_reason: str,
+    calls: Sequence[RequestedCall] = (),
+    reply: ReplyEnded | None = None,
+) -> ContextState:
+    """Append the assistant's message; its id is the one that the draft had."""
+    message = Message(
+        id=running(state).reply_id or derive_id(state),
+        seq=len(state.messages) + 1,
+        parent_id=head(state),
+        role="assistant",
+        content=text,
+        tool_calls=tuple(
+            ToolCall(id=call.id, name=call.name, arguments=call.arguments) for call in calls
+        ),
+        created_at_ms=state.updated_at_ms,
+        status=status,
+        finish_reason=finish_reason,
+        model=reply.model if reply else state.config.model,
+        usage=reply.usage if reply else None,
+        metadata=reply.metadata if reply else {},
+    )
+    return append(state, message)
+
+
+def fail_reply(state: ContextState, event: ReplyFailed) -> Step:
+    """Wait and try again where that may help, else fail the turn, keeping its partial text."""
+    turn, limits = running(state), state.config.limits
+    state = answered(state, event.effect_id)
+    if not event.retryable or turn.attempt >= limits.attempts_max:
+        if event.partial:
+            state = append_reply(state, event.partial, status="failed", finish_reason="error")
+        return fail(Step(state), event.code, event.detail, retryable=event.retryable)
+    window_ms = min(limits.backoff_ms_max, limits.backoff_ms_base << (turn.attempt - 1))
+    wait_ms = int(window_ms * (0.5 + event.jitter / 2))
+    at_ms = state.updated_at_ms + max(wait_ms, event.retry_after_ms or 0)
+    failure = Failure(
+        code=event.code,
+        detail=event.detail,
+        retryable=True,
+        attempts=turn.attempt,
+        due_ms=at_ms,
+    )
+    state = with_turn(state, attempt=turn.attempt + 1, reply_id=None)
+    effect = AwaitRetry(effect_id=f"{state.version}.0", due_ms=at_ms)
+    return issue(with_(state, phase=Phase.TRANSIENT_FAILURE, failure=failure), effect)
+
+
+def fail(step: Step, code: str, detail: str, *, retryable: bool = True) -> Step:
+    """The turn has failed; it stays, so that retry can go on with it."""
+    state = step.state
+    failure = Failure(
+        code=code, detail=detail, retryable=retryable, attempts=running(state).attempt
+    )
+    state = with_turn(state, reply_id=None)
+    return Step(with_(state, phase=Phase.FAILED, failure=failure), step.effects)
+
+
+def restart_reply(state: ContextState, event: ReplyRestarted) -> Step:
+    """The worker that called the model is gone: ask again under the same effect id."""
+    turn = running(state)
+    effect = state.pending[event.effect_id]
+    assert isinstance(effect, CallModel)
+    if event.partial and state.config.on_takeover == "keep":
+        state = append_reply(
+            answered(state, event.effect_id),
+            event.partial,
+            status="interrupted",
+            finish_reason="interrupted",
+        )
+        return next_turn(state)
+    if turn.attempt >= state.config.limits.attempts_max:
+        state = answered(state, event.effect_id)
+        if event.partial:
+            state = append_reply(
+                state, event.partial, status="interrupted", finish_reason="interrupted"
+            )
+        detail = f"The model was asked {turn.attempt} times and nobody lived to hear it."
+        return fail(Step(state), "attempts_exhausted", detail)
+    state = with_turn(state, attempt=turn.attempt + 1, reply_id=None)
+    again = effect.model_copy(update={"attempt": turn.attempt + 1})
+    return issue(with_(state, phase=Phase.AWAITING_LLM_RESPONSE), again)
+
+
+# Stopping and going on
+
+
+def cancel_turn(state: ContextState, event: CancelRequested) -> Step:
+    """Stop everything, keep the partial reply as `cancelled`, go on with the queue."""
+    turn = state.turn
+    if turn is None or (event.turn_id is not None and event.turn_id != turn.id):
+        running_id = turn.id if turn else "none"
+        raise Inapplicable("unknown-turn", f"The running turn is {running_id}.")
+    if event.partial:
+        state = append_reply(
+            state, event.partial, status="cancelled", finish_reason="cancelled"
+        )
+    stopped = stop_all(state)
+    paused = state.phase is Phase.PAUSED
+    step = Step(with_(stopped.state, turn=None)) if paused else next_turn(stopped.state)
+    return Step(step.state, stopped.effects + step.effects)
+
+
+def retry(state: ContextState, _event: Action) -> Step:
+    """Make the failed model call again, now, with all its attempts and time."""
+    stopped = stop_all(state)
+    state = with_turn(stopped.state, attempt=1, started_at_ms=state.updated_at_ms, waited_ms=0)
+    last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
+    # Results of tools can be `failed` too; the model has to see those.
+    if last is not None and last.role == "assistant" and last.status != "complete":
+        branches = {**state.branches, state.active_branch: Branch(head=last.parent_id)}
+        state = with_(state, branches=branches)
+    # A turn whose time was over before the retrievers answered has no references yet.
+    step = _prepare(state) if running(state).references is None else call_model(state)
+    return Step(step.state, stopped.effects + step.effects)
+
+
+def end_backoff(state: ContextState, event: RetryDue) -> Step:
+    """The back-off is over: make the next attempt."""
+    return call_model(answered(state, event.effect_id))
+
+
+def reset(state: ContextState, _event: Action) -> Step:
+    """Give the turn up and go on with the queue."""
+    stopped = stop_all(state)
+    step = next_turn(stopped.state)
+    return Step(step.state, stopped.effects + step.effects)
+
+
+def pause(state: ContextState, _event: PauseRequested) -> Step:
+    """Stop the model; tools that run are left to end, because nobody can unrun them."""
+    stopped = stop_all(state, keep_tools=True)
+    state = stopped.state
+    if state.turn is not None:
+        since_ms = state.turn.waiting_since_ms
+        if since_ms is None:
+            since_ms = state.updated_at_ms
+        state = with_turn(state, reply_id=None, waiting_since_ms=since_ms)
+    return Step(with_(state, phase=Phase.PAUSED, failure=None), stopped.effects)
+
+
+def resume(state: ContextState, _event: Action) -> Step:
+    """Go on with the turn, or with the queue."""
+    return advance(state)

@@ -1,0 +1,85 @@
+"""What `contextd up` says once everything is ready. Nothing secret is in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.settings import Settings
+
+KEY_FILE = "owner.key"
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the banner tells of a start."""
+
+    version: str
+    store: str
+    took_s: float
+
+
+def print_banner(settings: Settings, started: Started, console: Console) -> None:
+    """Print addresses, store, durability, model and what to try next."""
+    url = base_url(settings)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("API", Text(url, style="bold cyan"))
+    facts.add_row("Docs", Text(f"{url}/docs", style="cyan"))
+    facts.add_row("Store", started.store)
+    facts.add_row("Durability", _durability(settings))
+    facts.add_row("Model", _model(settings))
+    facts.add_row("Processes", _processes(settings))
+    key_file = settings.data / KEY_FILE
+    console.print()
+    console.print(
+        Text.assemble(
+            ("contextd", "bold"), f" {started.version} is up ({started.took_s:.1f} s)"
+        )
+    )
+    console.print()
+    console.print(facts)
+    console.print()
+    console.print("Try")
+    chat = "contextd chat" if settings.port == 8000 else f"contextd chat --url {url}"
+    for line in (chat, _curl(url, key_file)):
+        # Longer than a narrow terminal: it must still be one line to copy.
+        console.print(Text(f"  {line}", style="green"), soft_wrap=True)
+    console.print()
+
+
+def base_url(settings: Settings) -> str:
+    """Where this machine reaches the gateways."""
+    host = _EVERYWHERE.get(settings.host, settings.host)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"http://{host}:{settings.port}"
+
+
+def _durability(settings: Settings) -> str:
+    if settings.durability == "strict":
+        return "strict: what is answered is on disk"
+    return "standard: a crash of the store may lose its last 2 s"
+
+
+def _model(settings: Settings) -> str:
+    if settings.model_base_url is None:
+        return "scripted, canned replies (set CONTEXTD_MODEL_BASE_URL for a real model)"
+    return f"{settings.model or 'the default'} at {settings.model_base_url}"
+
+
+def _processes(settings: Settings) -> str:
+    gateways, workers = settings.gateways, settings.workers
+    return (
+        f"{gateways} gateway{'s' if gateways != 1 else ''}, "
+        f"{workers} worker{'s' if workers != 1 else ''}"
+    )
+
+
+def _curl(url: str, key_file: Path) -> str:
+    key = f' -H "Authorization: Bearer $(cat {key_file})"' if key_file.exists() else ""
+    return (
+        f"curl -sX POST {url}/api/contexts{key} -H 'Content-Type: application/json' -d '{{}}'"
+    )

@@ -1,0 +1,331 @@
+"""`contextd chat`: a conversation in the terminal.
+
+The context lives on the server; this program only shows it. So it may end at any time,
+with Ctrl-C or without, and `--context ID` goes on where it was, in mid-reply too.
+Exit codes: 0 done, 1 failed, 3 (`--once` only) a tool call waits for approval.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+import uuid_utils
+from pydantic import JsonValue, ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from runtime.banner import KEY_FILE
+from runtime.chat_client import ChatClient, ChatFailed, ContextView, ToolCallView
+from runtime.conversation import Conversation, Screen, clean
+
+T = TypeVar("T")
+_APPROVAL_WAITS = 3
+_HELP = """\
+/stop      stop the running turn        /retry   try a failed turn again
+/reset     give a failed turn up        /rename TITLE
+/pause     start nothing more           /resume  go on
+/quit      leave; the context stays     /help
+Anything else is said to the model. Ctrl-C leaves a reply running on the server."""
+_ACTIONS = frozenset({"retry", "reset", "pause", "resume"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """What the command line asked for."""
+
+    url: str
+    context_id: str | None = None
+    resume: bool = False
+    once: bool = False
+    key_file: Path | None = None
+
+
+class Terminal:
+    """Shows a conversation to a person."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._in_reply = False
+
+    def reply(self, text: str) -> None:
+        """Some more of the reply, as it comes."""
+        self._in_reply = True
+        self._console.print(Text(text), end="")
+
+    def reply_ends(self) -> None:
+        """A line of its own for whatever comes next."""
+        if self._in_reply:
+            self._console.print()
+        self._in_reply = False
+
+    def said(self, who: str, text: str) -> None:
+        """A message that was not typed here."""
+        self.reply_ends()
+        self._console.print(Text.assemble((f"{who}> ", "bold cyan"), text))
+
+    def note(self, text: str) -> None:
+        """A remark, dim."""
+        self.reply_ends()
+        self._console.print(Text(text, style="dim"))
+
+    def ask(self, prompt: str) -> str:
+        """A line typed by the person; EOFError where there is none any more."""
+        self.reply_ends()
+        return input(prompt)
+
+
+class Pipe:
+    """Gives the reply to a program: nothing but its text on standard output."""
+
+    def reply(self, text: str) -> None:
+        """Pass it on at once."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def reply_ends(self) -> None:
+        """End the line."""
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    def said(self, who: str, text: str) -> None:
+        """Not asked for."""
+
+    def note(self, text: str) -> None:
+        """Goes to standard error."""
+        sys.stderr.write(text + "\n")
+
+
+def run_chat(options: ChatOptions) -> int:
+    """Chat until the person leaves; the exit code."""
+    try:
+        with asyncio.Runner() as runner:
+            client = runner.run(_client(options))
+            try:
+                return _Chat(runner, client, options).run()
+            finally:
+                runner.run(client.close())
+    except ChatFailed as error:
+        sys.stderr.write(f"contextd: {error}\n")
+    except ValidationError:
+        sys.stderr.write(f"contextd: {options.url} does not answer like contextd.\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+    return 1
+
+
+async def _client(options: ChatOptions) -> ChatClient:
+    return ChatClient(options.url, key=_key(options))
+
+
+def _key(options: ChatOptions) -> str | None:
+    """The API key; the one of this machine's data folder goes to this machine only."""
+    if options.key_file is not None:
+        try:
+            return options.key_file.read_text().strip()
+        except OSError as error:
+            raise ChatFailed(f"{options.key_file} cannot be read: {error.strerror}.") from None
+    host = urlsplit(options.url).hostname
+    own = Path(os.environ.get("CONTEXTD_DATA", "contextd-data")) / KEY_FILE
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        return None
+    with contextlib.suppress(OSError):
+        return own.read_text().strip()
+    return None
+
+
+class _Chat:
+    """One run of the program.
+
+    Typing blocks and is done outside of the event loop, which runs only while the server
+    is talked to; so Ctrl-C always means the one thing that is going on.
+    """
+
+    def __init__(
+        self, runner: asyncio.Runner, client: ChatClient, options: ChatOptions
+    ) -> None:
+        self._runner = runner
+        self._client = client
+        self._options = options
+        self._terminal = Terminal()
+
+    def run(self) -> int:
+        screen: Screen = Pipe() if self._options.once else self._terminal
+        view = self._wait(self._open())
+        talk = Conversation(self._client, view, screen)
+        if self._options.once:
+            talk.know(view)
+            return self._once(talk)
+        return self._interactive(talk, view)
+
+    async def _open(self) -> ContextView:
+        context_id = self._options.context_id
+        if context_id is None and self._options.resume:
+            context_id = await self._client.newest_id()
+            if context_id is None:
+                raise ChatFailed("There is no context to resume yet.")
+        if context_id is None:
+            return await self._client.create()
+        return await self._client.state(context_id)
+
+    def _once(self, talk: Conversation) -> int:
+        content = sys.stdin.read().strip()
+        if not content:
+            raise ChatFailed("There is nothing to say: standard input is empty.")
+        self._wait(_say(talk, content))
+        view = self._wait(talk.follow())
+        if view.status == "awaiting_tool_approval":
+            for call in view.pending_tool_calls:
+                talk.screen.note(f"waits for approval: {_described(call)}")
+            talk.screen.note(f"Decide with: contextd chat --context {talk.id}")
+            return _APPROVAL_WAITS
+        if view.status == "failed":
+            _explain(talk)
+            return 1
+        return 0
+
+    def _interactive(self, talk: Conversation, view: ContextView) -> int:
+        terminal = self._terminal
+        title = f' "{clean(view.title)}"' if view.title else ""
+        terminal.note(f"Context {talk.id}{title}. /help tells what can be typed.")
+        talk.show(view)
+        try:
+            while self._settled(talk):
+                line = terminal.ask("you> ").strip()
+                if line in {"/quit", "/exit"}:
+                    break
+                if line:
+                    self._obey(talk, line)
+        except (EOFError, KeyboardInterrupt):
+            terminal.note("")
+        terminal.note(f"Go on with: {self._command(talk)}")
+        return 0
+
+    def _obey(self, talk: Conversation, line: str) -> None:
+        try:
+            if not line.startswith("/"):
+                self._wait(_say(talk, line))
+                return
+            word, _, rest = line[1:].partition(" ")
+            if word == "stop":
+                self._wait(talk.act("cancel", {}))
+            elif word == "rename" and rest:
+                self._wait(talk.act("rename", {"title": rest}))
+            elif word in _ACTIONS:
+                self._wait(talk.act(word, {}))
+            else:
+                self._terminal.note(_HELP)
+        except ChatFailed as error:
+            if error.status == 0:
+                raise
+            # Refused by the server: the conversation goes on.
+            self._terminal.note(str(error))
+
+    def _settled(self, talk: Conversation) -> bool:
+        """Follow the context, deciding on tools, until the person may type; False: leave."""
+        while True:
+            try:
+                view = self._wait(talk.follow())
+            except KeyboardInterrupt:
+                if self._leaves(talk):
+                    return False
+                continue
+            if view.status == "awaiting_tool_approval" and view.pending_tool_calls:
+                self._decide(talk, view)
+                continue
+            if view.status in {"failed", "paused"}:
+                _explain(talk)
+            return True
+
+    def _leaves(self, talk: Conversation) -> bool:
+        """Ask once what Ctrl-C was meant to do; another Ctrl-C leaves."""
+        try:
+            answer = self._terminal.ask("\nLeave the reply running and go? [Y/n/stop] ")
+        except (EOFError, KeyboardInterrupt):
+            return True
+        if answer.strip().lower() in {"s", "stop"}:
+            self._obey(talk, "/stop")
+            return False
+        return not answer.strip().lower().startswith("n")
+
+    def _decide(self, talk: Conversation, view: ContextView) -> None:
+        """Ask about each pending tool call, then send what was decided."""
+        approved: list[JsonValue] = []
+        denied: list[JsonValue] = []
+        edits: dict[str, JsonValue] = {}
+        for call in view.pending_tool_calls:
+            self._terminal.note(f"The model asks for a tool: {_described(call)}")
+            while True:
+                answer = self._terminal.ask("Run it? [y/n/edit] ").strip().lower()
+                if answer in {"y", "yes"}:
+                    approved.append(call.id)
+                elif answer in {"n", "no"}:
+                    reason = self._terminal.ask("Why not? (for the model) ").strip()
+                    denied.append({"id": call.id, "reason": reason})
+                elif answer in {"e", "edit"}:
+                    edited = self._edited()
+                    if edited is None:
+                        continue
+                    approved.append(call.id)
+                    edits[call.id] = edited
+                else:
+                    continue
+                break
+        body: dict[str, JsonValue] = {"tool_call_ids": approved}
+        if denied:
+            body["deny"] = denied
+        if edits:
+            body["edits"] = edits
+        try:
+            self._wait(talk.act("approve_tools", body))
+        except ChatFailed as error:
+            if error.status == 0:
+                raise
+            # Decided by somebody else meanwhile: look again.
+            self._terminal.note(str(error))
+            talk.show(self._wait(self._client.state(talk.id)))
+
+    def _edited(self) -> str | None:
+        text = self._terminal.ask("Arguments (JSON): ")
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            self._terminal.note(f"That is not JSON: {error}.")
+            return None
+        return text
+
+    def _command(self, talk: Conversation) -> str:
+        url = self._options.url
+        shown = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
+        return f"contextd chat{shown} --context {talk.id}"
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+
+async def _say(talk: Conversation, content: str) -> None:
+    client_message_id = str(uuid_utils.uuid7())
+    await talk.act("send_message", {"content": content, "client_message_id": client_message_id})
+
+
+def _described(call: ToolCallView) -> str:
+    arguments = call.arguments
+    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+    return clean(f"{call.name} {text}")
+
+
+def _explain(talk: Conversation) -> None:
+    view = talk.view
+    if view.status == "paused":
+        talk.screen.note("Paused; /resume goes on.")
+    elif view.error is not None:
+        detail = clean(view.error.detail)
+        talk.screen.note(f"Failed ({view.error.code}): {detail} /retry or /reset.")
+    else:
+        talk.screen.note("Failed. /retry or /reset.")

@@ -1,0 +1,326 @@
+"""The command `contextd`.
+
+Nothing but typer is imported up here: help and completion answer at once, and each
+command loads what it needs. Exit codes: 0 done, 1 failed, 2 wrong use or settings.
+"""
+
+import sys
+import time
+from collections.abc import Coroutine, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
+    from runtime.supervisor import Role
+
+_STARTED_S = time.monotonic()
+T = TypeVar("T")
+
+_EXAMPLES = """\
+AI chat contexts that live on the server: send actions, read state.
+
+[bold]First steps[/bold]
+
+    contextd up             everything on this machine, no key needed
+    contextd chat           talk to it, in another terminal
+    contextd doctor         what is wrong, and what to do
+
+[bold]With a real model[/bold] (any OpenAI-compatible server)
+
+    export CONTEXTD_MODEL_BASE_URL=... CONTEXTD_MODEL_API_KEY=...
+    CONTEXTD_MODEL=some-model contextd up
+
+[bold]More processes[/bold]
+
+    contextd up --gateways 2 --workers 3
+    contextd worker         one more, on the store of a running `up`
+
+Every flag is also a variable (CONTEXTD_PORT for --port) and a key of
+contextd.toml; `contextd settings` lists them all.
+"""
+
+app = typer.Typer(
+    name="contextd",
+    help=_EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class LogLevel(StrEnum):
+    """Least severe log line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Settings file (TOML); else ./contextd.toml.", metavar="FILE"
+    ),
+]
+Port = Annotated[int | None, typer.Option(help="Port of the API (8000); 0 takes a free one.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the embedded store (./contextd-data)."),
+]
+Level = Annotated[LogLevel | None, typer.Option(help="Least severe log line.")]
+Gateways = Annotated[int | None, typer.Option(help="Gateway processes (1).")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes (1).")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from runtime.version import own_version
+
+        typer.echo(f"contextd {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def contextd(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Never shown: the help of the application stands above."""
+
+
+@app.command()
+def up(
+    config: Config = None,
+    port: Port = None,
+    host: Host = None,
+    data: Data = None,
+    gateways: Gateways = None,
+    workers: Workers = None,
+    log_level: Level = None,
+) -> None:
+    """Run everything on this machine: store, gateways, workers.
+
+    Keeps contexts in the data folder, on a store of its own; where
+    CONTEXTD_REDIS_URL is set, on that one instead. What dies is started
+    again. Ctrl-C drains and stops; contexts go on at the next `up`.
+
+        contextd up --port 9000 --data /var/lib/contextd --workers 2
+    """
+    settings = _settings(locals())
+    raise typer.Exit(_supervise(settings))
+
+
+@app.command()
+def supervise(
+    config: Config = None,
+    port: Port = None,
+    host: Host = None,
+    gateways: Gateways = None,
+    workers: Workers = None,
+    log_level: Level = None,
+) -> None:
+    """Run gateways and workers on the store of CONTEXTD_REDIS_URL.
+
+    CONTEXTD_REDIS_URL=redis://store:6379/0 contextd supervise --workers 4
+    """
+    settings = _settings(locals())
+    if settings.redis_url is None:
+        _fail("CONTEXTD_REDIS_URL is not set; `contextd up` runs a store of its own.", 2)
+    raise typer.Exit(_supervise(settings))
+
+
+@app.command()
+def gateway(
+    config: Config = None,
+    port: Port = None,
+    host: Host = None,
+    data: Data = None,
+    log_level: Level = None,
+) -> None:
+    """Run one gateway (HTTP) on an existing store.
+
+    The store is the one of CONTEXTD_REDIS_URL, else the embedded one of a
+    running `up` in the data folder. Gateways on one port share it.
+
+        contextd gateway --port 8001
+    """
+    _run_role("gateway", _settings(locals()))
+
+
+@app.command()
+def worker(config: Config = None, data: Data = None, log_level: Level = None) -> None:
+    """Run one worker (contexts, model calls, tools) on an existing store.
+
+    The store is the one of CONTEXTD_REDIS_URL, else the embedded one of a
+    running `up` in the data folder.
+
+        contextd worker
+    """
+    _run_role("worker", _settings(locals()))
+
+
+@app.command()
+def chat(
+    url: Annotated[
+        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
+    ] = "http://127.0.0.1:8000",
+    context: Annotated[
+        str | None, typer.Option(help="Go on with this context.", metavar="ID")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest one.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Send standard input, print the reply, end.")
+    ] = False,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with the API key; else CONTEXTD_DATA/owner.key, on this machine only.",
+            metavar="FILE",
+        ),
+    ] = None,
+) -> None:
+    """Talk to contextd in the terminal.
+
+    Replies stream; tool calls are shown and asked about. Ctrl-C while a
+    reply streams leaves it running on the server, and
+    `contextd chat --context ID` shows the rest of it.
+
+        contextd chat --resume
+        echo "What is 17 * 23?" | contextd chat --once
+    """
+    from runtime.chat import ChatOptions, run_chat
+
+    options = ChatOptions(
+        url=url, context_id=context, resume=resume, once=once, key_file=key_file
+    )
+    raise typer.Exit(run_chat(options))
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    port: Port = None,
+    host: Host = None,
+    data: Data = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what contextd needs, and say what to do about what is missing.
+
+    Looks at Python, the store and its durability, the data folder, the port
+    and the model server. Ends with 1 if anything fails.
+    """
+    flags = {"config": config, "port": port, "host": host, "data": data}
+    settings = _settings(flags)
+    from runtime.doctor import examine, report
+
+    checks = _run(examine(settings))
+    raise typer.Exit(report(checks, as_json=as_json))
+
+
+@app.command()
+def settings(
+    config: Config = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/settings.md.")
+    ] = False,
+    toml: Annotated[bool, typer.Option("--toml", help="Print an example file.")] = False,
+) -> None:
+    """Show every setting, its value and where that comes from.
+
+    contextd settings --toml > contextd.toml
+    """
+    from runtime import settings_docs
+
+    if markdown or toml:
+        typer.echo(settings_docs.markdown() if markdown else settings_docs.toml(), nl=False)
+        return
+    in_force = _settings({"config": config})
+    settings_docs.print_in_force(in_force, config)
+
+
+def main() -> None:
+    """Run the command line; the entry point of the distribution."""
+    from runtime.tether import tie_to_supervisor
+
+    tie_to_supervisor()
+    app()
+
+
+def _settings(flags: Mapping[str, object]) -> "Settings":
+    from runtime.settings import BadSettings, load_settings
+
+    given = dict(flags)
+    file = given.pop("config", None)
+    try:
+        return load_settings(given, file=file if isinstance(file, Path) else None)
+    except BadSettings as error:
+        for problem in error.problems:
+            typer.echo(f"contextd: {problem}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _supervise(settings: "Settings") -> int:
+    from runtime.embedded import StoreFailed
+    from runtime.logs import configure_logs
+    from runtime.port import PortTaken
+    from runtime.settings import unknown_variables
+    from runtime.store_address import BadDataFolder
+    from runtime.store_binary import NoStoreBinary
+    from runtime.up import supervise as run
+
+    if settings.log_level is None and sys.stderr.isatty():
+        # A person reads this: the banner tells what the info lines would.
+        settings = settings.model_copy(update={"log_level": "warning"})
+    configure_logs(settings.log_level or "info")
+    for sentence in unknown_variables():
+        typer.echo(f"contextd: {sentence}", err=True)
+    try:
+        return _run(run(settings, started_s=_STARTED_S))
+    except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
+        _fail(str(error), 1)
+
+
+def _run_role(role: "Role", settings: "Settings") -> None:
+    from runtime.logs import configure_logs
+    from runtime.role import run_role, store_url
+
+    configure_logs(settings.log_level or "info")
+    url = store_url(settings)
+    if url is None:
+        _fail(
+            "There is no store: CONTEXTD_REDIS_URL is not set, and no `contextd up` runs in "
+            f"{settings.data}. `contextd up` runs everything.",
+            2,
+        )
+    raise typer.Exit(_run(run_role(role, settings, url=url)))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _fail(sentence: str, code: int) -> Never:
+    typer.echo(f"contextd: {sentence}", err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

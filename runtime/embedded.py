@@ -1,0 +1,198 @@
+"""The embedded store: one real server per data folder, started, joined and watched.
+
+- The server holds an flock on `<data>/store.lock` for as long as it lives (it inherits
+  the descriptor), so two servers never write one append-only file, whoever is killed.
+- Racing starters: one gets the lock and starts the server, the others join it.
+- Every write is on disk before it is answered (`appendfsync always`), and the server has
+  no TCP port. It dies with the process that started it; its folder survives.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import sys
+from pathlib import Path
+
+from runtime import tether
+from runtime.config import RuntimeConfig
+from runtime.store_address import StoreAddress, prepare_data
+from runtime.store_binary import StoreBinary, find_store_binary
+
+_log = logging.getLogger(__name__)
+_PING_S_MAX = 0.5
+_POLL_S = 0.01
+_LOG_TAIL_LINES = 5
+
+
+class StoreFailed(Exception):
+    """The embedded store did not come up; the message says why and where to look."""
+
+
+class EmbeddedStore:
+    """The server of one data folder, ours or joined."""
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        self._config = config
+        self._process: asyncio.subprocess.Process | None = None
+        self.address: StoreAddress | None = None
+        self.binary: StoreBinary | None = None
+        """What we started; None while joined to somebody else's server."""
+
+    @property
+    def url(self) -> str:
+        """What clients connect to; known once `start` has returned."""
+        if self.address is None:
+            raise RuntimeError("the embedded store was not started")
+        return self.address.url
+
+    async def start(self) -> None:
+        """Start the server, or join the one that runs; returns once it answers.
+
+        Cancelled, it may leave a server behind: `stop` ends it.
+
+        Raises:
+            BadDataFolder: The data folder cannot be used.
+            NoStoreBinary: There is no server to start.
+            StoreFailed: The server ended at once, or did not answer in time.
+        """
+        self.address = address = prepare_data(self._config.data)
+        self._process = self.binary = None
+        try:
+            async with asyncio.timeout(self._config.store_start_s_max):
+                while True:
+                    if await _answers(address.socket):
+                        return
+                    lock = _try_lock(address.lock)
+                    if lock is not None:
+                        try:
+                            await self._launch(address, lock)
+                        finally:
+                            os.close(lock)
+                        return
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise StoreFailed(
+                f"The store in {address.data} did not answer within "
+                f"{self._config.store_start_s_max:g} s ({_holder(address.lock)}). See "
+                f"{address.log}; CONTEXTD_STORE_START_S_MAX gives it longer."
+            ) from None
+
+    async def gone(self) -> None:
+        """Wait until the server is gone, ours or joined."""
+        if self._process is not None:
+            await self._process.wait()
+            return
+        if self.address is None:
+            return
+        # A joined server is not our child: its end is the end of a connection to it.
+        try:
+            reader, writer = await asyncio.open_unix_connection(self.address.socket)
+        except OSError:
+            return
+        with contextlib.suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    async def stop(self) -> None:
+        """End the server if it is ours; one that was joined goes on."""
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(self._config.store_stop_s_max):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _launch(self, address: StoreAddress, lock: int) -> None:
+        """Run the server, which inherits the lock, and wait until it answers."""
+        binary = find_store_binary(self._config.store_binary)
+        _set_aside(address.log, bytes_max=self._config.store_log_bytes_max)
+        arguments = _arguments(address)
+        with address.log.open("ab") as log:
+            # The address of the log is opened here too: complaints about the arguments
+            # come before the server opens it.
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid())),
+                *(str(binary.path), *arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,
+            )
+        self._process = process
+        self.binary = binary
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{process.pid}\n".encode(), 0)
+        while not await _answers(address.socket):
+            if process.returncode is not None:
+                raise StoreFailed(
+                    f"The store ({binary.path}) ended with code {process.returncode}. The end "
+                    f"of {address.log}:\n{_tail(address.log)}"
+                )
+            await asyncio.sleep(_POLL_S)
+        _log.debug("store started", extra={"process_id": process.pid})
+
+
+def _arguments(address: StoreAddress) -> tuple[str, ...]:
+    options = {
+        "port": "0",
+        "unixsocket": str(address.socket),
+        "unixsocketperm": "700",
+        "dir": str(address.data),
+        "logfile": str(address.log),
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "aof-load-truncated": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    return tuple(word for name, value in options.items() for word in (f"--{name}", value))
+
+
+async def _answers(socket: Path) -> bool:
+    """Whether a server at `socket` answers PING with PONG; False while it loads."""
+    try:
+        async with asyncio.timeout(_PING_S_MAX):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            try:
+                writer.write(b"PING\r\n")
+                return await reader.readline() == b"+PONG\r\n"
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+def _try_lock(path: Path) -> int | None:
+    """The locked file's descriptor, or None while a server or a starter holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _holder(lock: Path) -> str:
+    process_id = lock.read_text().strip() if lock.exists() else ""
+    return f"process {process_id} holds it" if process_id else "nobody is known to hold it"
+
+
+def _set_aside(log: Path, *, bytes_max: int) -> None:
+    if log.exists() and log.stat().st_size > bytes_max:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
+    return "\n".join(f"  {line}" for line in lines)

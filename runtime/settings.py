@@ -1,0 +1,210 @@
+"""All settings in one flat namespace: flags over environment over one TOML file.
+
+A `Settings` is each room's config, so it is handed to a room as it stands. Every problem
+with a value is one sentence that names where the value came from; secrets are never in it.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+from typing_extensions import override
+
+from gateway.config import GatewayConfig
+from runtime.config import RuntimeConfig
+from storage.config import StorageConfig
+from workers.config import WorkerConfig
+from workers.models.config import ModelConfig
+
+PREFIX = "CONTEXTD_"
+FILE_DEFAULT = Path("contextd.toml")
+ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("runtime", RuntimeConfig),
+    ("gateway", GatewayConfig),
+    ("model server", ModelConfig),
+    ("workers", WorkerConfig),
+    ("storage", StorageConfig),
+)
+NOT_SETTINGS = frozenset({"CONFIG", "READY_FD", "SUPERVISOR_PID", "URL", "WORKER_ID"})
+"""Variables with our prefix that are no settings: the file's name, what a supervisor
+tells its children, and the address that `contextd chat` talks to."""
+
+
+class BadSettings(Exception):
+    """Settings that cannot be used; `problems` holds one sentence for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(  # pyright: ignore[reportIncompatibleVariableOverride]
+    # pydantic-settings widens the type of `model_config`; its values are merged as meant.
+    RuntimeConfig,
+    GatewayConfig,
+    WorkerConfig,
+    ModelConfig,
+    StorageConfig,
+    BaseSettings,
+):
+    """Every setting of every room."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        protected_namespaces=(),
+    )
+
+
+def load_settings(
+    flags: Mapping[str, object] | None = None, *, file: Path | None = None
+) -> Settings:
+    """Settings from flags, then environment, then the file.
+
+    Args:
+        flags: Values from the command line; None means that the flag was not given.
+        file: The TOML file; None takes CONTEXTD_CONFIG, else ./contextd.toml if there.
+
+    Raises:
+        BadSettings: A value is wrong, a key unknown, or the file cannot be read.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    path = _file_to_read(file)
+    in_file = _read_file(path) if path is not None else {}
+
+    class Loaded(Settings):
+        """The settings with the file as their last source."""
+
+        @classmethod
+        @override
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, dict(in_file))
+
+    try:
+        # Values of many types, checked by the model itself.
+        loose: dict[str, Any] = given
+        return Loaded(**loose)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise BadSettings(tuple(_sentence(d, given, path) for d in details)) from None
+    except SettingsError as error:
+        raise BadSettings((f"The environment cannot be read: {error}.",)) from None
+
+
+def unknown_variables() -> tuple[str, ...]:
+    """A sentence for each variable with our prefix that no setting reads.
+
+    They are warnings, not errors: Kubernetes itself sets CONTEXTD_SERVICE_HOST and the
+    like where a service is called contextd.
+    """
+    names = {name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)}
+    unknown = sorted(names - {n.upper() for n in Settings.model_fields} - NOT_SETTINGS)
+    return tuple(
+        f"{PREFIX}{name} is not a setting{_nearest(name.lower(), PREFIX)}." for name in unknown
+    )
+
+
+def source_of(name: str, settings: Settings, file: Path | None) -> str:
+    """Where the value of the setting came from, in the words of the user."""
+    if name not in settings.model_fields_set:
+        return "default"
+    if os.environ.get(PREFIX + name.upper()):
+        return PREFIX + name.upper()
+    return str(_file_to_read(file) or "flag")
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Variables that give a child process the same settings, secrets included."""
+    environment = {PREFIX + "CONFIG": ""}
+    for name in settings.model_fields_set:
+        value: object = getattr(settings, name)
+        if value is None:
+            continue
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        text = (
+            str(value)
+            if isinstance(value, str | int | float | Path)
+            else orjson.dumps(settings.model_dump(mode="json", include={name})[name]).decode()
+        )
+        environment[PREFIX + name.upper()] = text
+    return environment
+
+
+def _file_to_read(file: Path | None) -> Path | None:
+    if file is not None:
+        return file
+    named = os.environ.get(PREFIX + "CONFIG")
+    if named is not None:
+        return Path(named) if named else None
+    return FILE_DEFAULT if FILE_DEFAULT.exists() else None
+
+
+def _read_file(path: Path) -> dict[str, JsonValue]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadSettings((f"The settings file {path} cannot be read: {reason}.",)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings((f"The settings file {path} is not TOML: {error}.",)) from None
+    unknown = [name for name in values if name not in Settings.model_fields]
+    if unknown:
+        raise BadSettings(
+            tuple(f"{path}: `{name}` is not a setting{_nearest(name)}." for name in unknown)
+        )
+    return values
+
+
+def _nearest(name: str, prefix: str = "") -> str:
+    near = difflib.get_close_matches(name.lower(), Settings.model_fields, n=1, cutoff=0.5)
+    if not near:
+        return "; `contextd settings` lists all"
+    return (
+        f"; did you mean {prefix}{near[0].upper()}" if prefix else f"; did you mean `{near[0]}`"
+    )
+
+
+def _sentence(details: ErrorDetails, given: Mapping[str, object], path: Path | None) -> str:
+    where = ".".join(str(part) for part in details["loc"])
+    name = str(details["loc"][0]) if details["loc"] else ""
+    if name not in Settings.model_fields:
+        return f"`{where}` is not a setting{_nearest(name)}."
+    if name in given:
+        source = f"--{name.replace('_', '-')}"
+    elif PREFIX + name.upper() in os.environ:
+        source = PREFIX + name.upper()
+    else:
+        source = f"`{name}` in {path}" if path is not None else f"`{name}`"
+    reason = details["msg"][:1].lower() + details["msg"][1:]
+    annotation = str(Settings.model_fields[name].annotation)
+    shown = "" if "SecretStr" in annotation else f" (it is {details['input']!r})"
+    hint = ""
+    if str(details["input"]).startswith("tcp://"):
+        hint = (
+            ". Kubernetes set this for a service called contextd; switch it off with "
+            "enableServiceLinks: false"
+        )
+    return f"{source}: {reason}{shown}{hint}."

@@ -1,0 +1,132 @@
+"""Where the embedded store's files are, and that nobody else can reach them.
+
+The socket is `<data>/store.sock`. Unix socket paths end at 104 bytes (macOS), so under a
+long data folder the socket lies in a checked private folder and `<data>/store.sock` is a
+link to it. Everything is 0700: who reaches the socket owns every context.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+SOCKET_PATH_BYTES_MAX = 100
+_LOCK = "store.lock"
+
+
+class BadDataFolder(Exception):
+    """The data folder cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddress:
+    """Paths of one embedded store. All absolute."""
+
+    data: Path
+    socket: Path
+    """What the server binds; short enough for the kernel."""
+
+    @property
+    def url(self) -> str:
+        """What clients take as CONTEXTD_REDIS_URL."""
+        return f"unix://{quote(str(self.socket))}"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the server for as long as it lives, and by whoever starts it."""
+        return self.data / _LOCK
+
+    @property
+    def log(self) -> Path:
+        """What the server writes."""
+        return self.data / "store.log"
+
+
+def prepare_data(data: Path) -> StoreAddress:
+    """Make the data folder and say where the store's files are. Repeating is harmless.
+
+    Raises:
+        BadDataFolder: It is somebody else's, open to others, or cannot be made.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = data.resolve()
+        _make_private(data)
+        in_data = data / "store.sock"
+        if len(os.fsencode(in_data)) <= SOCKET_PATH_BYTES_MAX:
+            return StoreAddress(data, in_data)
+        return StoreAddress(data, _linked_socket(data, in_data))
+    except OSError as error:
+        raise BadDataFolder(
+            f"The data folder {data} cannot be used: {error.strerror}. Name another with "
+            "--data or CONTEXTD_DATA."
+        ) from None
+
+
+def _make_private(data: Path) -> None:
+    status = data.stat()
+    if status.st_uid != os.geteuid():
+        raise BadDataFolder(
+            f"The data folder {data} belongs to another user. Name another with --data or "
+            "CONTEXTD_DATA."
+        )
+    if not status.st_mode & 0o077:
+        return
+    ours = (data / _LOCK).exists() or not any(data.iterdir())
+    if ours:
+        data.chmod(0o700)
+    elif status.st_mode & 0o022:
+        raise BadDataFolder(
+            f"The data folder {data} holds other files and others may write to it. Name a "
+            "folder of its own with --data or CONTEXTD_DATA."
+        )
+
+
+def _linked_socket(data: Path, in_data: Path) -> Path:
+    """A short socket path; `in_data` becomes a link to it."""
+    if in_data.is_symlink():
+        # Whoever started the store may have had another XDG_RUNTIME_DIR.
+        target = in_data.readlink()
+        if target.is_absolute() and target.is_socket() and _is_private(target.parent):
+            return target
+    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16] + ".sock"
+    socket = _runtime_folder() / name
+    link = in_data.with_name(f"store.sock.{os.getpid()}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(socket)
+    link.replace(in_data)
+    return socket
+
+
+def _runtime_folder() -> Path:
+    """A short folder that only this user can enter."""
+    candidates = [Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - checked below
+    if "XDG_RUNTIME_DIR" in os.environ:
+        candidates.insert(0, Path(os.environ["XDG_RUNTIME_DIR"]))
+    for parent in candidates:
+        folder = parent / f"contextd-{os.geteuid()}"
+        if len(os.fsencode(folder)) > SOCKET_PATH_BYTES_MAX - len("/0123456789abcdef.sock"):
+            continue
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if _is_private(folder):
+            return folder
+    raise BadDataFolder(
+        "The path of the data folder is too long for a socket, and no private folder for one "
+        "could be made. Name a shorter path with --data or CONTEXTD_DATA."
+    )
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether it is a real folder of this user that nobody else may enter."""
+    status = folder.lstat()
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and status.st_uid == os.geteuid()
+        and not status.st_mode & 0o077
+    )

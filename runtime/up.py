@@ -1,0 +1,154 @@
+"""`contextd up` and `contextd supervise`: everything on one machine, wired and watched."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+from pydantic import SecretStr
+from rich.console import Console
+
+import runtime
+from runtime.banner import Started, print_banner
+from runtime.embedded import EmbeddedStore
+from runtime.port import reserve_port
+from runtime.settings import Settings, as_environment
+from runtime.supervisor import Role, Slot, Supervisor
+from runtime.version import own_version
+from storage import StorageError, Store
+
+_KILLED = 130
+"""Exit code of a stop that was not waited for, as of a shell after Ctrl-C."""
+
+
+class Undertaker:
+    """Frees the contexts of dead workers, over a store connection of the supervisor's own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store: Store | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self, url: str) -> Store:
+        """The connection, made the first time; raises what `Store.open` raises."""
+        async with self._opening:
+            if self._store is None:
+                self._store = await Store.open(url, self._settings)
+            return self._store
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        if self._store is not None:
+            await self._store.close()
+
+
+async def supervise(settings: Settings, *, started_s: float) -> int:
+    """Run everything until a signal says stop; the exit code.
+
+    Args:
+        settings: With `redis_url` that store is used, else an embedded one is run.
+        started_s: When the command was entered (`time.monotonic`), for the banner.
+
+    Raises:
+        PortTaken, BadDataFolder, NoStoreBinary, StoreFailed: Nothing was left running.
+    """
+    reserved = reserve_port(settings.host, settings.port) if settings.gateways else None
+    if reserved is not None:
+        settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
+    store = EmbeddedStore(settings) if settings.redis_url is None else None
+    undertaker = Undertaker(settings)
+
+    def url() -> str:
+        if store is not None:
+            return store.url
+        return settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
+
+    def environment() -> dict[str, str]:
+        joined = settings.model_copy(update={"redis_url": SecretStr(url())})
+        return {**os.environ, **_python_path(), **as_environment(joined)}
+
+    async def bury(worker_id: str) -> None:
+        connection = await undertaker.open(url())
+        await connection.bury_worker(worker_id)
+
+    async def announce() -> None:
+        took_s = time.monotonic() - started_s
+        print_banner(
+            settings, Started(own_version(), _store(settings, store), took_s), Console()
+        )
+        # Made now, while nobody is in a hurry; a failure shows when it is needed.
+        with contextlib.suppress(StorageError):
+            await undertaker.open(url())
+
+    supervisor = Supervisor(
+        settings,
+        _slots(settings),
+        environment=environment,
+        bury=bury,
+        announce=announce,
+        store=store,
+    )
+    killed = _obey_signals(supervisor)
+    try:
+        await supervisor.run()
+    finally:
+        await undertaker.close()
+        if reserved is not None:
+            reserved.close()
+    return _KILLED if killed.is_set() else 0
+
+
+def _slots(settings: Settings) -> list[Slot]:
+    counts: tuple[tuple[Role, int], ...] = (
+        ("gateway", settings.gateways),
+        ("worker", settings.workers),
+    )
+    # -P: a file in the current folder must not stand in for one of our modules.
+    command = (sys.executable, "-P", "-m", "runtime.cli")
+    return [
+        Slot(role, number, (*command, role))
+        for role, count in counts
+        for number in range(1, count + 1)
+    ]
+
+
+def _python_path() -> dict[str, str]:
+    """Lets children find the rooms where they are not installed but run from a checkout."""
+    root = str(Path(runtime.__file__).resolve().parent.parent)
+    if root in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        return {}
+    given = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{given}" if given else root}
+
+
+def _store(settings: Settings, store: EmbeddedStore | None) -> str:
+    if store is None:
+        return "the server of CONTEXTD_REDIS_URL"
+    if store.binary is None:
+        return f"joined the one that runs in {settings.data}"
+    return f"embedded {store.binary.product} {store.binary.version} in {settings.data}"
+
+
+def _obey_signals(supervisor: Supervisor) -> asyncio.Event:
+    """SIGTERM, SIGHUP and the first SIGINT drain, the second SIGINT kills."""
+    loop = asyncio.get_running_loop()
+    interrupted, killed = asyncio.Event(), asyncio.Event()
+
+    def interrupt() -> None:
+        if interrupted.is_set():
+            killed.set()
+            supervisor.kill()
+            return
+        interrupted.set()
+        if sys.stderr.isatty():
+            sys.stderr.write("\nDraining; Ctrl-C again stops at once.\n")
+        supervisor.stop()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    return killed

@@ -1,0 +1,53 @@
+"""Settings of the storage room."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class StorageConfig(BaseModel):
+    """How contexts are kept. Every bound of the room is here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    durability: Literal["strict", "standard"] = Field(
+        default="strict",
+        description="What a 2xx to an action promises: `strict` needs a store with "
+        "appendfsync always, `standard` takes everysec.",
+    )
+    snapshots: str = Field(
+        default="store",
+        pattern=r"^(store|json:.+)$",
+        description="Where snapshots go: `store`, or `json:DIR` for one readable JSON file "
+        "per context.",
+    )
+    store_call_s_max: float = Field(
+        default=5.0, gt=0, description="How long a call to the store may take, in seconds."
+    )
+    store_calls_max: int = Field(
+        default=20_000, ge=1, description="Calls to the store under way at once, a process."
+    )
+    store_ping_s: float = Field(
+        default=2.0, gt=0, description="How often a silent subscription is pinged, in seconds."
+    )
+    mailbox_max: int = Field(
+        default=256, ge=1, description="Undelivered actions of one context (429 above)."
+    )
+    results_max: int = Field(
+        default=1_000,
+        ge=1,
+        description="Actions of one context whose idempotency key and result are kept.",
+    )
+    creation_key_s: int = Field(
+        default=86_400,
+        ge=1,
+        description="How long the Idempotency-Key of a creation is kept, in seconds.",
+    )
+    worker_session_ms: int = Field(
+        default=4_000,
+        ge=500,
+        description="How long a worker is taken to live after its last sign, in milliseconds.",
+    )
+    notes_max: int = Field(
+        default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
+    )

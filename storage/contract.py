@@ -1,0 +1,147 @@
+"""What goes into the store and comes out of it: one frozen type per thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from fsm import AnyAction, ContextState
+
+
+class Mail(BaseModel):
+    """An action on its way to a context."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    event: AnyAction
+    if_version: int | None = None
+    """The action applies only to this version of the context."""
+
+
+MAIL: TypeAdapter[Mail] = TypeAdapter(Mail)
+
+
+class Result(BaseModel):
+    """What became of an action."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    outcome: Literal["applied", "refused"]
+    version: int
+    """Of the context, after the action."""
+    code: str | None = None
+    """Why it was refused: a code of fsm.Refusal."""
+    detail: str | None = None
+    phase: str | None = None
+    allowed_actions: tuple[str, ...] = ()
+
+
+RESULT: TypeAdapter[Result] = TypeAdapter(Result)
+
+
+class Summary(BaseModel):
+    """What a list of contexts shows of each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    status: str
+    version: int
+    created_at_ms: int
+    updated_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a delivery."""
+
+    seq: int
+    """The action's number in its context's mailbox: 1 for the first."""
+    repeated: bool
+    """The idempotency key was seen before; nothing was added."""
+    active: bool
+    """A living worker has the context and was told; if not, enqueue its activation."""
+    result: Result | None
+    """Of a repeated action that has been applied or refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """One action waiting in a mailbox."""
+
+    seq: int
+    mail: Mail
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A context that this worker may change, as it was when it became the owner."""
+
+    context_id: str
+    token: int
+    """Fencing token: grows with every activation of the same context."""
+    state: ContextState
+    mail: Sequence[Delivered]
+    draft: str
+    """Text of a reply that somebody before us was streaming."""
+    messages_saved: int
+    """Messages that the snapshot in the store holds."""
+    snapshot_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a commit does to the draft."""
+
+    op: Literal["keep", "clear", "start"]
+    n: int = 0
+    """Characters of the draft after the commit."""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Accepted events, made durable and visible in one step."""
+
+    context_id: str
+    token: int
+    base: int
+    """Version before the first event."""
+    events: Sequence[bytes]
+    """JSON, one per version."""
+    state: ContextState
+    """After the last event."""
+    rests: bool
+    acknowledged: int = 0
+    """All mail up to this seq is done with; 0 for none."""
+    results: Mapping[int, Result] = field(default_factory=dict[int, Result])
+    draft: Draft = Draft("keep")
+    snapshot: bool = False
+    """Save a snapshot of `state` with it."""
+    messages_saved: int = 0
+    """Messages that the snapshot holds already."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A context as a reader sees it."""
+
+    state: ContextState
+    n: int
+    """Characters of the draft."""
+    draft: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at a context has shown."""
+
+    version: int
+    n: int
+    result: Result | None
+    """Of the action that was asked about."""
+    view: View | None
+    """None when only a change was asked for, or nothing has changed."""
+    events: Sequence[bytes] = ()
+    """Those since the reader's version, if it had one."""

@@ -1,0 +1,69 @@
+"""Errors that storage raises.
+
+* StorageError
+    * StoreUnavailable: the store did not answer in time; the outcome is unknown, and
+      every script may be repeated.
+    * StoreRefusedWrite: the store answers but takes no writes (full, read-only, failing disk).
+    * Fenced: a newer activation owns the context; stop, do not retry.
+    * VersionConflict: the log is not where the commit expects it; reload.
+    * ContextMissing: no such context, or another owner's.
+    * MailboxFull: too many undelivered actions; try again later.
+    * KeyReused: the idempotency key was used for another body.
+    * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
+    * NoScript: the store has lost its scripts (SCRIPT FLUSH); load them and call again.
+    * WorkerBuried: this worker's session is over; others may have its contexts.
+    * ContextBusy: another living worker has the context.
+"""
+
+
+class StorageError(Exception):
+    """Base of all errors raised by this room."""
+
+
+class StoreUnavailable(StorageError):
+    """No answer in time, or no connection; what was asked may or may not have happened."""
+
+
+class StoreRefusedWrite(StorageError):
+    """The store answers, but takes no writes; nothing has happened."""
+
+
+class Fenced(StorageError):
+    """The fencing token is no longer the newest one of this context."""
+
+
+class VersionConflict(StorageError):
+    """The log's head is not the version that the commit was computed from."""
+
+    def __init__(self, context_id: str, *, expected: int, found: int) -> None:
+        super().__init__(f"{context_id}: expected version {expected}, found {found}")
+        self.expected = expected
+        self.found = found
+
+
+class ContextMissing(StorageError):
+    """No context of this id belongs to this owner."""
+
+
+class MailboxFull(StorageError):
+    """The context has as many undelivered actions as it may have."""
+
+
+class KeyReused(StorageError):
+    """The idempotency key came with another body before."""
+
+
+class DurabilityMismatch(StorageError):
+    """The store is configured to keep less than `durability` promises."""
+
+
+class WorkerBuried(StorageError):
+    """The session of this worker is over; it must stop."""
+
+
+class ContextBusy(StorageError):
+    """Another living worker owns the context; there is nothing to do."""
+
+
+class NoScript(StorageError):
+    """The store does not know the script; nothing has happened."""

@@ -1,0 +1,51 @@
+#!lua flags=allow-oom
+-- activate: take ownership of a context and load all of it, in one step.
+--
+-- A living worker keeps its contexts; a dead one's are taken. The token grows with every
+-- activation, so that commits of the one before are refused from here on.
+--
+-- KEYS 1 meta  2 log  3 mail  4 snap  5 msgs  6 draft  7 the worker's session
+--      8 the worker's contexts  9 ready
+-- ARGV 1 context id  2 worker id  3 version of a snapshot that the caller has, or -1
+-- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
+--          {seq, mail, seq, mail...}, draft, 1 if another worker had it}
+--      | {"missing"} | {"busy", worker} | {"no-session"}
+local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version")
+if not meta[1] then
+  redis.call("ZREM", KEYS[9], ARGV[1])
+  return {"missing"}
+end
+if redis.call("EXISTS", KEYS[7]) == 0 then return {"no-session"} end
+local before, version = meta[2], tonumber(meta[3])
+local taken = 0
+if before ~= "" and before ~= ARGV[2] then
+  if redis.call("EXISTS", "worker:" .. before .. ":session") == 1 then
+    return {"busy", before}
+  end
+  redis.call("SREM", "worker:" .. before .. ":contexts", ARGV[1])
+  taken = 1
+end
+local token = redis.call("HINCRBY", KEYS[1], "token", 1)
+redis.call("HSET", KEYS[1], "worker", ARGV[2])
+redis.call("SADD", KEYS[8], ARGV[1])
+local known, head, messages = tonumber(ARGV[3]), "", {}
+if known < 0 or known > version then
+  local snap = redis.call("HMGET", KEYS[4], "version", "head")
+  known = tonumber(snap[1] or 0)
+  head = snap[2] or ""
+  if known > 0 then messages = redis.call("LRANGE", KEYS[5], 0, -1) end
+end
+local events = {}
+if known < version then
+  for _, entry in ipairs(redis.call("XRANGE", KEYS[2], (known + 1) .. "-0", "+")) do
+    events[#events + 1] = entry[2][2]
+  end
+end
+local mail = {}
+for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
+  mail[#mail + 1] = tonumber(string.match(entry[1], "^%d+"))
+  mail[#mail + 1] = entry[2][2]
+end
+if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
+return {"active", token, version, known, head, messages, events, mail,
+  redis.call("GET", KEYS[6]) or "", taken}

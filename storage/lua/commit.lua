@@ -1,0 +1,60 @@
+#!lua flags=allow-oom
+-- commit: fence check, log append, mailbox ack, results, snapshot and publication at once.
+--
+-- Repeating it is safe: only the holder of the token can have moved the version, so a log
+-- that already ends where this commit would end is this commit.
+--
+-- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready
+-- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
+--      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
+--      9 its text (start)  10 summary  11 channel  12 frame header
+--      13 snapshot version or 0  14 head  15 messages already in the snapshot
+--      16 number of further messages
+--      then the events, the results (seq, value each), the messages
+-- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
+local meta = redis.call("HMGET", KEYS[1], "token", "version")
+if not meta[1] then return {"missing"} end
+if meta[1] ~= ARGV[2] then return {"fenced"} end
+local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
+local version = tonumber(meta[2])
+if version ~= base then
+  if count > 0 and version == base + count then return {"repeated"} end
+  return {"conflict", version}
+end
+local at = 16
+local lines = {ARGV[12]}
+for i = 1, count do
+  redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
+  lines[i + 1] = ARGV[at + i]
+end
+at = at + count
+if ARGV[7] == "start" then
+  redis.call("SET", KEYS[4], ARGV[9])
+  redis.call("HSET", KEYS[1], "n", ARGV[8])
+elseif ARGV[7] == "clear" then
+  redis.call("DEL", KEYS[4])
+  redis.call("HSET", KEYS[1], "n", 0)
+end
+if count > 0 then
+  redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10])
+end
+for i = 1, tonumber(ARGV[6]) do
+  redis.call("HSET", KEYS[5], ARGV[at + 1], ARGV[at + 2])
+  at = at + 2
+end
+if ARGV[5] ~= "0" then
+  redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
+  if redis.call("XLEN", KEYS[3]) == 0 then
+    redis.call("DEL", KEYS[3])
+    redis.call("ZREM", KEYS[8], ARGV[1])
+  end
+end
+if ARGV[13] ~= "0" then
+  local kept = tonumber(ARGV[15])
+  if kept == 0 then redis.call("DEL", KEYS[7]) else redis.call("LTRIM", KEYS[7], 0, kept - 1) end
+  for i = 1, tonumber(ARGV[16]) do redis.call("RPUSH", KEYS[7], ARGV[at + i]) end
+  redis.call("HSET", KEYS[6], "version", ARGV[13], "head", ARGV[14])
+  redis.call("HINCRBY", KEYS[6], "writes", 1)
+end
+redis.call("PUBLISH", ARGV[11], table.concat(lines, "\n"))
+return {"committed"}

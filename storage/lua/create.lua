@@ -1,0 +1,30 @@
+#!lua
+-- create: a new context, with its first log entry and perhaps its first mail.
+--
+-- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
+-- ARGV 1 context id  2 owner  3 context-created event  4 summary  5 first mail or ""
+--      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
+-- Returns {"created"} | {"repeated", id of the context created before} | {"reused"}
+--      reused: the key came with another request
+if ARGV[7] ~= "" then
+  local before = redis.call("GET", KEYS[5])
+  if before then
+    local id, digest = string.match(before, "^(%S+) (%S+)$")
+    if digest ~= ARGV[7] then return {"reused"} end
+    return {"repeated", id}
+  end
+end
+if redis.call("EXISTS", KEYS[1]) == 1 then return {"created"} end
+local mail_seq = ARGV[5] == "" and 0 or 1
+redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", 1,
+  "n", 0, "mail_seq", mail_seq, "summary", ARGV[4])
+redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
+redis.call("ZADD", KEYS[4], 0, ARGV[1])
+if ARGV[7] ~= "" then
+  redis.call("SET", KEYS[5], ARGV[1] .. " " .. ARGV[7], "EX", ARGV[8])
+end
+if mail_seq == 1 then
+  redis.call("XADD", KEYS[3], "1-0", "m", ARGV[5])
+  redis.call("ZADD", KEYS[6], ARGV[6], ARGV[1])
+end
+return {"created"}

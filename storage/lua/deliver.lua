@@ -1,0 +1,42 @@
+#!lua
+-- deliver: put an action into a context's mailbox, once per idempotency key.
+--
+-- KEYS 1 meta  2 mail  3 keys  4 results  5 ready
+-- ARGV 1 context id  2 owner  3 mail  4 idempotency key or ""  5 digest of the action
+--      6 now (ms)  7 mailbox_max  8 results_max
+-- Returns {"delivered", seq, active} | {"repeated", seq, active, result or ""}
+--      | {"missing"} | {"reused"} | {"full"}
+--      active: 1 if a living worker has the context and was told, else 0: enqueue it
+local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "mail_seq")
+if not meta[1] or meta[1] ~= ARGV[2] then return {"missing"} end
+local worker = meta[2]
+local active = 0
+if worker ~= "" and redis.call("EXISTS", "worker:" .. worker .. ":session") == 1 then
+  active = 1
+end
+if ARGV[4] ~= "" then
+  local before = redis.call("HGET", KEYS[3], "k:" .. ARGV[4])
+  if before then
+    local seq, digest = string.match(before, "^(%S+) (%S+)$")
+    if digest ~= ARGV[5] then return {"reused"} end
+    return {"repeated", tonumber(seq), active, redis.call("HGET", KEYS[4], seq) or ""}
+  end
+end
+if redis.call("XLEN", KEYS[2]) >= tonumber(ARGV[7]) then return {"full"} end
+local seq = tonumber(meta[3]) + 1
+redis.call("HSET", KEYS[1], "mail_seq", seq)
+redis.call("XADD", KEYS[2], seq .. "-0", "m", ARGV[3])
+redis.call("ZADD", KEYS[5], "NX", ARGV[6], ARGV[1])
+if ARGV[4] ~= "" then
+  redis.call("HSET", KEYS[3], "k:" .. ARGV[4], seq .. " " .. ARGV[5], "s:" .. seq, ARGV[4])
+end
+local old = seq - tonumber(ARGV[8])
+if old > 0 then
+  redis.call("HDEL", KEYS[4], old)
+  local key = redis.call("HGET", KEYS[3], "s:" .. old)
+  if key then redis.call("HDEL", KEYS[3], "s:" .. old, "k:" .. key) end
+end
+if active == 1 then
+  redis.call("PUBLISH", "worker:" .. worker .. ":mail", ARGV[1] .. "\n" .. seq .. "\n" .. ARGV[3])
+end
+return {"delivered", seq, active}

@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- draft: append to the draft of a reply that is still arriving, and publish the frame.
+--
+-- KEYS 1 meta  2 draft
+-- ARGV 1 token  2 n before  3 n after  4 text  5 channel  6 frame
+-- Returns "appended" | "repeated" | "fenced" | "conflict"
+local meta = redis.call("HMGET", KEYS[1], "token", "n")
+if meta[1] ~= ARGV[1] then return "fenced" end
+if meta[2] ~= ARGV[2] then
+  return meta[2] == ARGV[3] and "repeated" or "conflict"
+end
+redis.call("APPEND", KEYS[2], ARGV[4])
+redis.call("HSET", KEYS[1], "n", ARGV[3])
+redis.call("PUBLISH", ARGV[5], ARGV[6])
+return "appended"

@@ -1,0 +1,33 @@
+#!lua flags=no-writes
+-- read: a context as it is now, or what has happened since the caller last looked.
+--
+-- KEYS 1 meta  2 log  3 snap  4 msgs  5 draft  6 results
+-- ARGV 1 owner, or "" for anybody's  2 version that the caller has, or -1  3 its n
+--      4 1: only tell whether it changed  5 seq of an action whose result is wanted, or 0
+-- Returns {"missing"} | {"same", version, n, result}
+--      | {"changed", version, n, result}
+--      | {"state", version, n, result, draft, snapshot version, head, {message...}, {event...}}
+--        (snapshot version is what the caller has, if it has one that the log continues)
+local meta = redis.call("HMGET", KEYS[1], "owner", "version", "n")
+if not meta[1] or (ARGV[1] ~= "" and meta[1] ~= ARGV[1]) then return {"missing"} end
+local version, n = tonumber(meta[2]), tonumber(meta[3])
+local result = ""
+if ARGV[5] ~= "0" then result = redis.call("HGET", KEYS[6], ARGV[5]) or "" end
+local known = tonumber(ARGV[2])
+if known == version and tonumber(ARGV[3]) == n then return {"same", version, n, result} end
+if ARGV[4] == "1" then return {"changed", version, n, result} end
+local head, messages = "", {}
+if known < 0 or known > version then
+  local snap = redis.call("HMGET", KEYS[3], "version", "head")
+  known = tonumber(snap[1] or 0)
+  head = snap[2] or ""
+  if known > 0 then messages = redis.call("LRANGE", KEYS[4], 0, -1) end
+end
+local events = {}
+if known < version then
+  for _, entry in ipairs(redis.call("XRANGE", KEYS[2], (known + 1) .. "-0", "+")) do
+    events[#events + 1] = entry[2][2]
+  end
+end
+local draft = n > 0 and redis.call("GET", KEYS[5]) or ""
+return {"state", version, n, result, draft, known, head, messages, events}

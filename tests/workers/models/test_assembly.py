@@ -1,0 +1,178 @@
+import orjson
+import pytest
+from pydantic import JsonValue
+
+from fsm.state import Usage
+from workers.models import ModelConfig, ModelError, ModelToolCall
+from workers.models.assembly import ReplyAssembly
+
+
+def assembly(**config: int) -> ReplyAssembly:
+    return ReplyAssembly(ModelConfig.model_validate(config), idempotency_key="c1:3.0")
+
+
+def event(value: object) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def delta(finish_reason: str | None = None, **parts: JsonValue) -> bytes:
+    return event(
+        {
+            "id": "r1",
+            "model": "m",
+            "choices": [{"index": 0, "delta": parts, "finish_reason": finish_reason}],
+        }
+    )
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def code_of(reply: ReplyAssembly) -> str:
+    with pytest.raises(ModelError) as caught:
+        reply.finished()
+    return caught.value.code
+
+
+def test_the_deltas_of_one_read_come_out_as_one_text() -> None:
+    reply = assembly()
+    assert reply.feed(
+        delta(content="Grüß ") + delta(content="Gott") + delta("stop") + DONE
+    ) == ("Grüß Gott")
+    assert reply.over
+    assert reply.finished().text == "Grüß Gott"
+    assert reply.finished().finish_reason == "stop"
+    assert reply.finished().model == "m"
+    assert reply.finished().metadata == {"response_id": "r1"}
+
+
+def test_a_character_cut_in_two_by_the_network_arrives_whole() -> None:
+    reply = assembly()
+    stream = delta(content="🙂")
+    at = stream.index("🙂".encode()) + 2
+    assert reply.feed(stream[:at]) == ""
+    assert reply.feed(stream[at:]) == "🙂"
+
+
+def test_usage_comes_in_a_chunk_without_choices() -> None:
+    reply = assembly()
+    reply.feed(delta("stop", content="x"))
+    reply.feed(event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}))
+    reply.feed(DONE)
+    assert reply.finished().usage == Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+
+
+def piece(**parts: JsonValue) -> bytes:
+    return delta(tool_calls=[parts])
+
+
+def test_tool_calls_are_put_together_by_index() -> None:
+    reply = assembly()
+    reply.feed(piece(index=1, id="b", function={"name": "second", "arguments": ""}))
+    reply.feed(piece(index=0, id="a", function={"name": "first", "arguments": '{"x"'}))
+    reply.feed(piece(index=1, function={"arguments": '{"y": 2}'}))
+    reply.feed(piece(index=0, function={"arguments": ": 1}"}))
+    reply.feed(DONE)
+    assert reply.finished().tool_calls == (
+        ModelToolCall("a", "first", '{"x": 1}'),
+        ModelToolCall("b", "second", '{"y": 2}'),
+    )
+    assert reply.finished().finish_reason == "tool_calls"
+
+
+def test_tool_calls_without_index_id_or_arguments_are_still_told_apart() -> None:
+    reply = assembly()
+    reply.feed(piece(id="a", function={"name": "first"}))
+    reply.feed(piece(id="a", function={"arguments": "{}"}))
+    reply.feed(piece(id="b", function={"name": "second", "arguments": {"x": 1}}))
+    reply.feed(delta("tool_calls"))
+    assert reply.finished().tool_calls == (
+        ModelToolCall("a", "first", "{}"),
+        ModelToolCall("b", "second", '{"x":1}'),
+    )
+    nameless = assembly()
+    nameless.feed(piece(index=0, function={"name": "clock"}) + DONE)
+    assert nameless.finished().tool_calls == (ModelToolCall("call_c1_3_0_0", "clock", "{}"),)
+
+
+def test_a_call_without_a_name_is_a_bad_response() -> None:
+    reply = assembly()
+    reply.feed(piece(index=0, id="a", function={"arguments": "{}"}) + DONE)
+    assert code_of(reply) == "bad_response"
+
+
+def test_a_stream_without_finish_reason_and_done_was_cut() -> None:
+    reply = assembly()
+    assert reply.feed(delta(content="half")) == "half"
+    assert code_of(reply) == "stream_cut"
+    assert code_of(assembly()) == "stream_cut"
+
+
+@pytest.mark.parametrize("end", [DONE, delta("length")])
+def test_either_done_or_a_finish_reason_is_an_end(end: bytes) -> None:
+    reply = assembly()
+    reply.feed(delta(content="all") + end)
+    assert reply.finished().text == "all"
+
+
+def test_text_before_a_failure_in_the_same_read_is_not_lost() -> None:
+    reply = assembly()
+    failure = event({"error": {"message": "slow down", "code": "rate_limit_exceeded"}})
+    assert reply.feed(delta(content="some") + failure) == "some"
+    assert reply.over
+    assert code_of(reply) == "rate_limited"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"data: {\n\n",
+        b"data: []\n\n",
+        b"data: null\n\n",
+        b'data: {"choices": 1}\n\n',
+        b'data: {"choices": [1]}\n\n',
+        b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',
+        b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": 7}]}}]}\n\n',
+        b'data: {"choices": [{"delta": {"tool_calls": 7}}]}\n\n',
+        b'data: {"choices": [{"delta": {}, "finish_reason": {}}], "usage": 3}\n\n',
+    ],
+)
+def test_what_is_no_chat_completion_is_a_bad_response(bad: bytes) -> None:
+    reply = assembly()
+    reply.feed(bad)
+    assert code_of(reply) == "bad_response"
+
+
+def test_an_empty_reply_is_a_bad_response() -> None:
+    reply = assembly()
+    reply.feed(DONE)
+    assert code_of(reply) == "bad_response"
+
+
+def test_bounds_hold() -> None:
+    long = assembly(model_reply_bytes_max=1_024)
+    long.feed(delta(content="x" * 1_025))
+    assert code_of(long) == "content_too_long"
+    many = assembly(model_tool_calls_max=2)
+    for index in range(3):
+        many.feed(piece(index=index, id=str(index), function={"name": "t"}))
+    assert code_of(many) == "bad_response"
+    wide = assembly(model_event_bytes_max=1_024)
+    wide.feed(b"data: " + b"x" * 2_000)
+    assert code_of(wide) == "bad_response"
+
+
+def test_only_the_first_alternative_counts() -> None:
+    reply = assembly()
+    other = event(
+        {"choices": [{"index": 1, "delta": {"content": "no"}, "finish_reason": "stop"}]}
+    )
+    assert reply.feed(other + delta("stop", content="yes")) == "yes"
+    assert reply.finished().text == "yes"
+
+
+def test_typed_content_parts_and_refusals_are_text() -> None:
+    reply = assembly()
+    assert reply.feed(delta(content=[{"type": "text", "text": "part"}])) == "part"
+    assert reply.feed(delta("stop", refusal="no")) == "no"
+    assert reply.finished().metadata == {"response_id": "r1", "refusal": True}

@@ -1,0 +1,411 @@
+"""The rq worker and its source of activations, over a real server and beside stock rq."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import DefaultSerializer, JSONSerializer
+from rq.utils import import_attribute
+from rq.worker import Worker
+
+from storage import ActivationQueue, Link, StoreRefusedWrite, WorkerBuried, keys
+from storage.link import make_pool, open_link
+from storage.scripts import Scripts
+from tests.support.store_server import StoreServer
+from workers.dequeue import (
+    ALLOWED,
+    ActivationSource,
+    ContextWorker,
+    activate,
+    open_source,
+    open_worker,
+)
+
+pytestmark = pytest.mark.real_only
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StoreServer]:
+    with StoreServer() as server:
+        yield server
+
+
+@pytest.fixture
+def store(server: StoreServer) -> Iterator[Redis]:
+    """An empty store with two living workers, to arrange and to look at."""
+    client = server.client()
+    client.flushall()
+    for worker_id in ("w1", "w2"):
+        client.set(keys.session(worker_id), 1)
+    yield client
+    client.close()
+
+
+@contextlib.asynccontextmanager
+async def open_queue(server: StoreServer) -> AsyncGenerator[ActivationQueue, None]:
+    scripts = Scripts()
+    link = Link(make_pool(server.url), 5.0, 20_000, on_connect=scripts.load)
+    async with open_link(link):
+        yield ActivationQueue(link, scripts, failed_job_s=60)
+
+
+@contextlib.asynccontextmanager
+async def open_both(
+    server: StoreServer, worker_id: str = "w1"
+) -> AsyncGenerator[tuple[ActivationQueue, ActivationSource], None]:
+    async with open_queue(server) as queue, open_source(queue, worker_id) as source:
+        yield queue, source
+
+
+def rq_client(server: StoreServer) -> Redis:
+    return Redis(unix_socket_path=str(server.socket))
+
+
+def queued(store: Redis) -> list[str]:
+    return cast("list[str]", store.lrange("rq:queue:contextd", 0, -1))
+
+
+def blocked_clients(store: Redis) -> int:
+    return cast("dict[str, int]", store.info("clients"))["blocked_clients"]
+
+
+async def until_blocked(store: Redis, count: int) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while blocked_clients(store) != count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+async def rq_info(server: StoreServer) -> tuple[list[str], list[str]]:
+    """What stock `rq info` says about queues and about workers."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "rq.cli", "info", "--raw", "--url", server.url),
+        stdout=subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    lines = out.decode().splitlines()
+    return (
+        [line.removeprefix("queue ") for line in lines if line.startswith("queue ")],
+        [line for line in lines if line.startswith("worker ")],
+    )
+
+
+async def test_stock_rq_info_tells_the_truth_at_every_step(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1"), open_both(server) as (queue, source):
+        for context_id in ("c1", "c2", "c3"):
+            await queue.enqueue(context_id)
+        queues, (worker,) = await rq_info(server)
+        assert queues == ["contextd 3, 0 executing, 0 finished, 0 failed"]
+        assert worker.startswith("worker w1 (")
+        assert str(os.getpid()) in worker
+        assert worker.endswith(" idle contextd. jobs: 0 finished, 0 failed")
+
+        assert await source.take(2) == ["c1", "c2"]
+        queues, (worker,) = await rq_info(server)
+        assert queues == ["contextd 1, 2 executing, 0 finished, 0 failed"]
+        assert worker.endswith(" busy contextd. jobs: 0 finished, 0 failed")
+        (seen,) = Worker.all(connection=rq_client(server))
+        assert seen.get_current_job_id() == "activate-c2"
+
+        await source.finish("c2")
+        queues, (worker,) = await rq_info(server)
+        assert queues == ["contextd 1, 1 executing, 0 finished, 0 failed"]
+        assert worker.endswith(" busy contextd. jobs: 1 finished, 0 failed")
+        assert seen.get_current_job_id() == "activate-c1"
+
+        await source.fail("c1", "Traceback: it broke")
+        queues, (worker,) = await rq_info(server)
+        assert queues == ["contextd 1, 0 executing, 0 finished, 1 failed"]
+        assert worker.endswith(" idle contextd. jobs: 1 finished, 1 failed")
+        assert seen.get_current_job_id() is None
+    assert await rq_info(server) == (["contextd 1, 0 executing, 0 finished, 1 failed"], [])
+
+
+async def test_rq_info_shows_nothing_of_a_dead_worker_once_it_is_forgotten(
+    server: StoreServer, store: Redis
+) -> None:
+    dead = await asyncio.to_thread(
+        ContextWorker.connect, server.url, "w1", heartbeat_s=15.0, call_s_max=5.0
+    )
+    await asyncio.to_thread(dead.register)
+    dead.connection.close()
+    async with open_both(server) as (queue, source):
+        await queue.enqueue("with-mail")
+        await queue.enqueue("without")
+        await source.take(2)
+        store.zadd(keys.READY, {"with-mail": 1})
+        store.delete(keys.session("w1"))
+        await queue.forget_worker("w1")
+        with pytest.raises(WorkerBuried):
+            await source.take(1)
+    assert await rq_info(server) == (["contextd 1, 0 executing, 0 finished, 0 failed"], [])
+    async with open_both(server, "w2") as (_, source):
+        assert await source.take(10) == ["with-mail"]
+
+
+def test_the_function_that_jobs_name_exists_and_is_the_only_one_allowed() -> None:
+    assert frozenset({ActivationQueue.FUNCTION}) == ALLOWED
+    assert import_attribute(ActivationQueue.FUNCTION) is activate
+    with pytest.raises(RuntimeError, match="by a worker of contextd only"):
+        activate("c1")
+
+
+def foreign_json(queue: Queue) -> Job:
+    return queue.enqueue("os.system", f"touch {MARK}")
+
+
+def foreign_pickle(queue: Queue) -> Job:
+    queue.serializer = DefaultSerializer
+    return queue.enqueue("os.system", f"touch {MARK}")
+
+
+def foreign_method(queue: Queue) -> Job:
+    job = Job.create("x", connection=queue.connection, serializer=JSONSerializer, id="method")
+    job.data = json.dumps([ActivationQueue.FUNCTION, "instance", [], {}]).encode()
+    return queue.enqueue_job(job)
+
+
+def foreign_id(queue: Queue) -> Job:
+    return queue.enqueue(ActivationQueue.FUNCTION, context_id="c1")
+
+
+def foreign_bomb(queue: Queue) -> Job:
+    return queue.enqueue(ActivationQueue.FUNCTION, context_id="c" * 50_000_000)
+
+
+MARK = Path("ran-by-a-foreign-job")
+
+
+@pytest.mark.parametrize(
+    ("enqueue", "why"),
+    [
+        (foreign_json, "names os.system, which is not on the worker's allow-list"),
+        (foreign_pickle, "not JSON"),
+        (foreign_method, "is not activate(context_id=...)"),
+        (foreign_id, "id is not activate-c1"),
+        (foreign_bomb, "not JSON"),
+    ],
+)
+async def test_a_foreign_job_is_never_run_and_is_seen_as_failed(
+    server: StoreServer,
+    store: Redis,
+    enqueue: object,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert callable(enqueue)
+    client = rq_client(server)
+    job = enqueue(Queue("contextd", connection=client, serializer=JSONSerializer))
+    async with open_both(server) as (queue, source):
+        await queue.enqueue("good")
+        assert await source.take(10) == ["good"]
+        queues, _ = await rq_info(server)
+    assert queues == ["contextd 0, 1 executing, 0 finished, 1 failed"]
+    result = Job.fetch(job.id, connection=client, serializer=JSONSerializer).latest_result()
+    assert result is not None
+    assert result.exc_string is not None
+    assert why in result.exc_string
+    assert not (tmp_path / MARK).exists()
+
+
+async def test_take_waits_for_a_job_and_wakes_for_it(server: StoreServer, store: Redis) -> None:
+    async with open_both(server) as (queue, source), asyncio.TaskGroup() as group:
+        taking = group.create_task(source.take(5))
+        await until_blocked(store, 1)
+        await queue.enqueue("c1")
+        assert await taking == ["c1"]
+
+
+async def test_a_peek_changes_nothing_in_the_queue(server: StoreServer, store: Redis) -> None:
+    async with open_both(server) as (queue, source):
+        peeking = [asyncio.Event() for _ in range(3)]
+        del peeking
+        for context_id in ("c1", "c2", "c3"):
+            await queue.enqueue(context_id)
+        before = queued(store)
+        key = ActivationQueue.KEY
+        await queue.link.call("BLMOVE", key, key, "RIGHT", "RIGHT", 1)
+        assert queued(store) == before
+        assert await source.take(3) == ["c1", "c2", "c3"]
+
+
+async def test_cancelled_while_it_waits_take_leaves_nothing_behind(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(source.take(5))
+            await until_blocked(store, 1)
+            taking.cancel()
+        await queue.enqueue("c1")
+        assert queued(store) == ["activate-c1"]
+        assert store.exists("rq:wip:contextd", "rq:contextd:jobs:w1") == 0
+        assert await source.take(5) == ["c1"]
+        await source.finish("c1")
+
+        async with asyncio.TaskGroup() as group:
+            taking = group.create_task(source.take(5))
+            await until_blocked(store, 1)
+            taking.cancel()
+    await until_blocked(store, 0)
+
+
+async def test_cancelled_while_jobs_are_being_started_take_returns_them_next_time(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        for context_id in ("c1", "c2", "c3"):
+            await queue.enqueue(context_id)
+        server.pause()
+        try:
+            async with asyncio.TaskGroup() as group:
+                taking = group.create_task(source.take(2))
+                while not queue.link._sent:
+                    await asyncio.sleep(0)
+                taking.cancel()
+        finally:
+            server.resume()
+        assert sorted(await source.take(1)) == ["c1", "c2"]
+        assert await source.take(5) == ["c3"]
+        for context_id in ("c1", "c2", "c3"):
+            await source.finish(context_id)
+    assert store.exists("rq:wip:contextd", "rq:contextd:jobs:w1") == 0
+
+
+async def test_two_sources_share_the_queue_and_never_a_job(
+    server: StoreServer, store: Redis
+) -> None:
+    taken: list[str] = []
+
+    async def take_forever(source: ActivationSource) -> None:
+        while True:
+            taken.extend(await source.take(7))
+
+    async with open_both(server, "w1") as (queue, one), open_both(server, "w2") as (_, other):
+        async with asyncio.TaskGroup() as group:
+            takers = [group.create_task(take_forever(source)) for source in (one, other)]
+            for n in range(300):
+                await queue.enqueue(f"c{n}")
+            async with asyncio.timeout(DEADLINE_S):
+                while len(taken) < 300:
+                    await asyncio.sleep(0.001)
+            for taker in takers:
+                taker.cancel()
+    assert sorted(taken) == sorted(f"c{n}" for n in range(300))
+
+
+async def test_mail_between_passivation_and_finish_brings_the_context_back(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        await queue.enqueue("c1")
+        assert await source.take(1) == ["c1"]
+        store.zadd(keys.READY, {"c1": 1})
+        assert not await queue.enqueue("c1")
+        await source.finish("c1")
+        async with asyncio.timeout(DEADLINE_S):
+            assert await source.take(1) == ["c1"]
+        store.zrem(keys.READY, "c1")
+        await source.finish("c1")
+    assert queued(store) == []
+
+
+async def test_a_context_without_a_job_is_finished_in_silence(
+    server: StoreServer, store: Redis
+) -> None:
+    before = store.dbsize()
+    async with open_both(server) as (_, source):
+        await source.finish("c1")
+        await source.fail("c1", "broken")
+    assert store.dbsize() == before
+
+
+async def test_a_full_store_gives_its_jobs_and_then_says_that_it_cannot_be_waited_for(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        await queue.enqueue("c1")
+        store.config_set("maxmemory", 1)
+        try:
+            assert await source.take(1) == ["c1"]
+            with pytest.raises(StoreRefusedWrite):
+                await source.take(1)
+            await source.finish("c1")
+        finally:
+            store.config_set("maxmemory", 0)
+
+
+async def test_no_room_is_an_error_and_not_a_busy_loop(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        await queue.enqueue("c1")
+        with pytest.raises(ValueError, match="no room"):
+            await source.take(0)
+
+
+async def test_a_worker_that_rq_has_lost_is_registered_again(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1", heartbeat_s=0.02), open_both(server) as pair:
+        queue, source = pair
+        await queue.enqueue("c1")
+        await source.take(1)
+        store.delete("rq:worker:w1", "rq:workers", "rq:workers:contextd")
+        async with asyncio.timeout(DEADLINE_S):
+            while not store.hexists("rq:worker:w1", "state"):
+                await asyncio.sleep(0.005)
+        _, (worker,) = await rq_info(server)
+        assert " busy contextd" in worker
+
+
+async def test_a_worker_beats_and_lives_no_longer_than_its_beats(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1", heartbeat_s=0.02):
+        first = store.hget("rq:worker:w1", "last_heartbeat")
+        async with asyncio.timeout(DEADLINE_S):
+            while store.hget("rq:worker:w1", "last_heartbeat") == first:
+                await asyncio.sleep(0.005)
+        assert 0 < cast("int", store.ttl("rq:worker:w1")) <= 61
+
+
+async def test_two_workers_of_one_name_are_refused(server: StoreServer, store: Redis) -> None:
+    async with open_worker(server.url, "w1"):
+        with pytest.raises(ValueError, match="active worker named 'w1'"):
+            async with open_worker(server.url, "w1"):
+                pass
+        (seen,) = Worker.all(connection=rq_client(server))
+        assert seen.name == "w1"
+
+
+async def test_heartbeats_that_fail_do_not_end_the_worker(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1", heartbeat_s=0.02, call_s_max=0.5) as worker:
+        server.kill()
+        await asyncio.sleep(0.1)
+        server.start()
+        async with asyncio.timeout(DEADLINE_S):
+            first = store.hget("rq:worker:w1", "last_heartbeat")
+            while store.hget("rq:worker:w1", "last_heartbeat") == first:
+                await asyncio.sleep(0.005)
+        assert worker.name == "w1"

@@ -1,0 +1,402 @@
+"""One context in memory, under one fencing token, handling one event after another.
+
+The order never changes: transition, commit, perform. Nothing is performed for a state
+that was not committed, and nothing but this loop changes the state. What arrives while a
+commit is under way is committed together by the next one.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import structlog
+
+from fsm import (
+    AnyEffect,
+    CancelRequested,
+    ContextState,
+    Event,
+    Refusal,
+    StaleAnswer,
+    StopEffect,
+    drafting,
+    ended,
+    refusal,
+    rests,
+    take_over,
+    transition,
+)
+from storage import (
+    Commit,
+    Delivered,
+    Draft,
+    Fenced,
+    Mail,
+    NoScript,
+    Owned,
+    Result,
+    Store,
+    StoreRefusedWrite,
+    StoreUnavailable,
+)
+from workers.config import WorkerConfig
+from workers.draft import DraftBuffer
+
+log = structlog.get_logger(__name__)
+
+COMMIT_PAUSE_S = 0.1
+"""Between two tries of a commit that the store did not take or answer."""
+
+Clock = Callable[[], int]
+"""Unix time in milliseconds."""
+
+Reason = Literal["idle", "deleted"]
+"""Why an activation ended by itself."""
+
+
+class Performer(Protocol):
+    """Performs effects; the product's is `workers/effects.py`, tests bring their own."""
+
+    async def perform(
+        self, effect: AnyEffect, state: ContextState, activation: "Activation"
+    ) -> None:
+        """Perform one effect and post its answer to the activation.
+
+        Never raises for a failure of the effect itself: that is an event.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit will hold."""
+
+    state: ContextState
+    events: list[bytes] = field(default_factory=list[bytes])
+    effects: list[AnyEffect] = field(default_factory=list[AnyEffect])
+    results: dict[int, Result] = field(default_factory=dict[int, Result])
+    acknowledged: int = 0
+
+
+class Activation:
+    """Runs one context until it has rested for `linger_s`."""
+
+    def __init__(
+        self,
+        owned: Owned,
+        *,
+        worker_id: str,
+        store: Store,
+        performer: Performer,
+        config: WorkerConfig,
+        clock: Clock,
+        on_draft: Callable[["Activation"], None],
+    ) -> None:
+        self.context_id = owned.context_id
+        self.token = owned.token
+        self.state = owned.state
+        self.draft: DraftBuffer | None = None
+        self._left_draft = owned.draft
+        self._worker_id = worker_id
+        self._store = store
+        self._performer = performer
+        self._config = config
+        self._clock = clock
+        self._on_draft = on_draft
+        self._inbox: deque[Delivered | Event] = deque(owned.mail)
+        self._woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._next_seq = owned.mail[0].seq if owned.mail else 0
+        self._mail_missed = False
+        self._messages_saved = owned.messages_saved
+        self._snapshot_version = owned.snapshot_version
+        self._performing: dict[str, asyncio.Task[None]] = {}
+        self._broken: Exception | None = None
+        self._linger_s = config.linger_s
+
+    def __repr__(self) -> str:
+        return (
+            f"<Activation {self.context_id} v{self.state.version} {self.state.phase.value} "
+            f"token {self.token}, {len(self._inbox)} waiting, {len(self._performing)} performing>"
+        )
+
+    # What others call
+
+    def deliver(self, delivered: Delivered) -> None:
+        """Take mail that the store has pushed; a hole in its numbers is read up."""
+        if len(self._inbox) < self._config.inbox_max:
+            self._inbox.append(delivered)
+        else:
+            self._mail_missed = True
+        self._woken.set()
+
+    def check_mail(self) -> None:
+        """Have the mailbox read: publications may have been lost."""
+        self._mail_missed = True
+        self._woken.set()
+
+    def post(self, event: Event) -> None:
+        """Take an effect's answer."""
+        self._inbox.append(event)
+        self._woken.set()
+
+    def add_text(self, effect_id: str, text: str) -> bool:
+        """Take some more of a reply; True if it is the reply's first."""
+        first = self.draft is None or self.draft.effect_id != effect_id
+        if first:
+            self.draft = DraftBuffer(effect_id)
+        assert self.draft is not None
+        self.draft.add(text)
+        if self.draft.reply_id is not None:
+            self._on_draft(self)
+        return first
+
+    def partial_of(self, effect_id: str) -> str:
+        """Text that has arrived of the reply to a model call."""
+        draft = self.draft
+        return draft.text if draft is not None and draft.effect_id == effect_id else ""
+
+    def hurry(self) -> None:
+        """Give the context back as soon as it rests: the worker is stopping."""
+        self._linger_s = 0.0
+        self._woken.set()
+
+    # The loop
+
+    async def run(self) -> Reason:
+        """Handle events until the context has rested for `linger_s` and was given back.
+
+        Cancelling stops the effects and commits nothing more; the context then belongs
+        to whoever takes it over.
+
+        Raises:
+            ExceptionGroup: Of Fenced, if another activation has taken over; of
+                VersionConflict or ContextMissing, if the log is not what it should be.
+        """
+        async with asyncio.TaskGroup() as group:
+            first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
+            self._inbox.extendleft(reversed(first.events))
+            self._perform(group, first.effects)
+            reason = await self._loop(group)
+            for task in self._performing.values():
+                task.cancel()
+        return reason
+
+    async def _loop(self, group: asyncio.TaskGroup) -> Reason:
+        while True:
+            if not self._inbox and not self._mail_missed and not await self._wait():
+                if await self._store.passivate(self.context_id, self.token, self._worker_id):
+                    return "idle"
+                self._mail_missed = True
+            if self._broken is not None:
+                raise self._broken
+            if self._mail_missed:
+                await self._read_mailbox()
+            batch = self._apply_waiting()
+            if batch.events or batch.acknowledged:
+                await self._commit(batch)
+                if ended(self.state):
+                    return "deleted"
+            self._perform(group, batch.effects)
+
+    async def _wait(self) -> bool:
+        """Wait for something to do; False if the context has rested for `linger_s`."""
+        self._woken.clear()
+        if not rests(self.state) or self._performing:
+            await self._woken.wait()
+            return True
+        try:
+            async with asyncio.timeout(self._linger_s):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _read_mailbox(self) -> None:
+        try:
+            mail = await self._store.undelivered(self.context_id)
+        except StoreUnavailable:
+            await asyncio.sleep(COMMIT_PAUSE_S)
+            return
+        self._mail_missed = False
+        pushed = [item for item in self._inbox if not isinstance(item, Delivered)]
+        known = [d for d in mail if d.seq >= self._next_seq]
+        self._inbox = deque([*pushed, *known])
+        if known and self._next_seq == 0:
+            self._next_seq = known[0].seq
+
+    def _apply_waiting(self) -> _Batch:
+        """Apply what waits, up to `commit_events_max`; ends early at a hole in the mail."""
+        batch = _Batch(self.state)
+        while self._inbox and len(batch.events) + len(batch.results) < (
+            self._config.commit_events_max
+        ):
+            item = self._inbox[0]
+            if isinstance(item, Delivered):
+                if self._next_seq and item.seq > self._next_seq:
+                    self._mail_missed = True
+                    break
+                self._inbox.popleft()
+                if item.seq < self._next_seq:
+                    continue  # seen before: pushed, and read from the mailbox
+                self._next_seq = item.seq + 1
+                batch.acknowledged = item.seq
+                batch.results[item.seq] = self._apply_mail(batch, item.mail)
+            else:
+                self._inbox.popleft()
+                try:
+                    self._apply(batch, item)
+                except StaleAnswer:
+                    continue
+            if ended(batch.state):
+                break
+        return batch
+
+    def _apply_mail(self, batch: _Batch, mail: Mail) -> Result:
+        event: Event = mail.event
+        state = batch.state
+        if isinstance(event, CancelRequested):
+            effect_id = self.draft.effect_id if self.draft else ""
+            partial = self.partial_of(effect_id) if effect_id in state.pending else ""
+            event = event.model_copy(update={"partial": partial})
+        try:
+            if mail.if_version is not None and mail.if_version != state.version:
+                detail = f"The context is at version {state.version}."
+                raise refusal(state, "version-mismatch", detail)
+            self._apply(batch, event)
+        except Refusal as refused:
+            log.info(
+                "action refused",
+                context_id=self.context_id,
+                version=state.version,
+                code=refused.code,
+                phase=refused.phase,
+            )
+            return Result(
+                outcome="refused",
+                version=state.version,
+                code=refused.code,
+                detail=refused.detail,
+                phase=refused.phase,
+                allowed_actions=refused.allowed_actions,
+            )
+        return Result(outcome="applied", version=batch.state.version)
+
+    def _apply(self, batch: _Batch, event: Event) -> None:
+        step = transition(batch.state, event)
+        if step.state is batch.state:
+            return
+        batch.state = step.state
+        batch.events.append(event.model_dump_json().encode())
+        batch.effects.extend(step.effects)
+
+    async def _commit(self, batch: _Batch) -> None:
+        state = batch.state
+        at_rest = rests(state)
+        snapshot = bool(batch.events) and (
+            at_rest or state.version - self._snapshot_version >= self._config.snapshot_events
+        )
+        commit = Commit(
+            context_id=self.context_id,
+            token=self.token,
+            base=self.state.version,
+            events=batch.events,
+            state=state,
+            rests=at_rest,
+            acknowledged=batch.acknowledged,
+            results=batch.results,
+            draft=self._draft_after(state),
+            snapshot=snapshot,
+            messages_saved=self._messages_saved,
+        )
+        while True:
+            try:
+                if ended(state):
+                    await self._store.delete(commit, self._worker_id)
+                else:
+                    await self._store.commit(commit)
+                break
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning(
+                    "commit is tried again", context_id=self.context_id, error=str(error)
+                )
+                await asyncio.sleep(COMMIT_PAUSE_S)
+        self.state = state
+        if commit.draft.op == "start" and self.draft is not None:
+            self.draft.reply_id = drafting(state)
+            if self.draft.waiting:
+                self._on_draft(self)
+        if snapshot:
+            self._messages_saved = len(state.messages)
+            self._snapshot_version = state.version
+
+    def _draft_after(self, state: ContextState) -> Draft:
+        """What becomes of the draft; its first text leaves with the commit that begins it."""
+        reply_id, before = drafting(state), drafting(self.state)
+        if reply_id is None:
+            if self.draft is not None and self.draft.effect_id not in state.pending:
+                self.draft = None
+            return Draft("clear" if before else "keep")
+        if self.draft is None or reply_id == before:
+            return Draft("keep", n=self.draft.n if self.draft else 0)
+        text = self.draft.begin()
+        return Draft("start", n=self.draft.n, text=text)
+
+    def _perform(self, group: asyncio.TaskGroup, effects: Sequence[AnyEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, StopEffect):
+                if (task := self._performing.pop(effect.effect_id, None)) is not None:
+                    task.cancel()
+                continue
+            if effect.effect_id not in self.state.pending:
+                continue  # stopped by a later event of the same commit
+            task = group.create_task(
+                self._performer.perform(effect, self.state, self),
+                name=f"{effect.kind} {self.context_id} {effect.effect_id}",
+            )
+            self._performing[effect.effect_id] = task
+            task.add_done_callback(lambda _, key=effect.effect_id: self._performed(key))
+
+    def _performed(self, effect_id: str) -> None:
+        self._performing.pop(effect_id, None)
+        self._woken.set()
+
+    # The draft
+
+    def send_draft(self) -> asyncio.Future[object] | None:
+        """Send the text that has arrived since the last frame, if nothing is on its way."""
+        draft = self.draft
+        if draft is None or (unsent := draft.take()) is None:
+            return None
+        n_before, text = unsent
+        return self._store.append_draft(
+            self.context_id,
+            self.token,
+            version=self.state.version,
+            n_before=n_before,
+            text=text,
+        )
+
+    async def confirm_draft(self, answer: asyncio.Future[object]) -> None:
+        """Take the outcome of `send_draft`; what is not in the store is sent again."""
+        draft = self.draft
+        try:
+            outcome = await answer
+        except (StoreUnavailable, StoreRefusedWrite):
+            outcome = None
+        except NoScript:
+            await self._store.reload_scripts()
+            outcome = None
+        if draft is None:
+            return  # the reply has ended meanwhile, and its commit holds all of the text
+        if outcome in {b"appended", b"repeated"}:
+            draft.sent()
+        elif outcome is None:
+            draft.not_sent()
+        else:
+            self._broken = Fenced(f"draft of {self.context_id}: {outcome!r}")
+            self._woken.set()
+        if draft.waiting:
+            self._on_draft(self)

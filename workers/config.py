@@ -1,0 +1,62 @@
+"""Settings of the workers room."""
+
+from pydantic import Field
+
+from workers.models.config import ModelConfig
+from workers.tools.config import ToolConfig
+
+
+class WorkerConfig(ModelConfig, ToolConfig):
+    """Limits of one worker process. Every bound of the room is here."""
+
+    worker_id: str = Field(
+        default="",
+        description="Name of this worker, unique in the store; the supervisor gives one to "
+        "each process. Empty: one is made.",
+    )
+    activations_max: int = Field(
+        default=5_000, ge=1, description="Contexts that one worker holds active at once."
+    )
+    linger_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long a context at rest stays in memory before it is passivated, in "
+        "seconds.",
+    )
+    inbox_max: int = Field(
+        default=1_024, ge=1, description="Events of one context waiting in memory."
+    )
+    commit_events_max: int = Field(
+        default=64, ge=1, description="Events that one commit takes at most."
+    )
+    snapshot_events: int = Field(
+        default=64,
+        ge=1,
+        description="A context that does not come to rest is snapshotted every so many events.",
+    )
+    draft_ms: float = Field(
+        default=20.0,
+        ge=0,
+        description="Least time between two draft frames of one reply, in milliseconds.",
+    )
+    draft_frames_s_max: int = Field(
+        default=4_000,
+        ge=1,
+        description="Draft frames that one worker sends in a second; when more replies stream, "
+        "each sends its frames less often.",
+    )
+    heartbeat_s: float = Field(
+        default=1.0, gt=0, description="How often a worker renews its session, in seconds."
+    )
+    overdue_ms: int = Field(
+        default=500,
+        ge=1,
+        description="Mail that waits longer is picked up by whichever worker sees it, in "
+        "milliseconds.",
+    )
+    drain_s: float = Field(
+        default=20.0,
+        ge=0,
+        description="How long a stopping worker lets running turns finish before it hands them "
+        "over, in seconds.",
+    )

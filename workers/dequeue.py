@@ -1,0 +1,328 @@
+"""The rq worker that makes contexts active: thousands in one process, no forks, no signals.
+
+- A job is read, never resolved: only the functions in ALLOWED are obeyed, by their name.
+  Data that is not JSON is never decoded by anything else.
+- No job is in flight outside the store: a blocked worker only peeks at the queue, and one
+  script moves a batch of jobs from the queue to the worker.
+- rq registers the worker, over a connection of its own and in threads; the jobs move
+  through `storage`. Safety depends on neither: fencing tokens guard the contexts.
+- The worker obeys no commands of rq's (stop-job, kill-horse, suspend, shutdown).
+"""
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, Self
+
+import orjson
+import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import BaseWorker, WorkerStatus
+from typing_extensions import override
+
+from storage import ActivationQueue, Link
+
+log = structlog.get_logger(__name__)
+
+CALL_BYTES_MAX: Final = 4_096
+"""Of a job's call when unpacked; ours have some 120."""
+PEEK_GRACE_S: Final = 5.0
+"""How much later than it should a peek may answer before its connection is given up."""
+
+
+class Refused(Exception):
+    """A job that this worker does not obey; the message says why."""
+
+
+def activate(context_id: str) -> None:
+    """What an activation job names. A `ContextWorker` knows it; nobody calls it.
+
+    Raises:
+        RuntimeError: Always: some other rq worker has taken the job.
+    """
+    raise RuntimeError(
+        f"The context {context_id} can be made active by a worker of contextd only. "
+        "Take other rq workers off this queue."
+    )
+
+
+ALLOWED: Final = frozenset({f"{activate.__module__}.{activate.__qualname__}"})
+"""Every function that a job may name."""
+
+
+def read_job(job_id: str, data: bytes) -> str:
+    """The context that a job wants to be active.
+
+    Raises:
+        Refused: It wants anything else.
+    """
+    try:
+        raw = zlib.decompressobj().decompress(data, CALL_BYTES_MAX)
+    except zlib.error:
+        raw = data  # rq reads both
+    try:
+        call = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise Refused("Its data is not JSON; this worker reads nothing else.") from None
+    match call:
+        case [str() as function, None, [], {"context_id": str() as context_id, **rest}]:
+            if function in ALLOWED and not rest:
+                if job_id != ActivationQueue.job_id(context_id):
+                    raise Refused(f"Its id is not {ActivationQueue.job_id(context_id)}.")
+                return context_id
+        case [function, *_]:
+            pass
+        case _:
+            function = None
+    if isinstance(function, str) and function not in ALLOWED:
+        raise Refused(f"It names {function[:200]}, which is not on the worker's allow-list.")
+    raise Refused("Its call is not activate(context_id=...).")
+
+
+class ContextWorker(BaseWorker):
+    """What rq knows of a worker process. Made by `open_worker`.
+
+    Its methods block: call them in threads. Jobs are started and ended by scripts, so
+    rq's own loop, executions and registries of one running job are not used here.
+    """
+
+    death_penalty_class = TimerDeathPenalty  # rq's default takes SIGALRM
+
+    @classmethod
+    def connect(
+        cls, url: str, worker_id: str, *, heartbeat_s: float, call_s_max: float
+    ) -> Self:
+        """Make a worker with a connection of its own; not registered yet."""
+        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - its **kwargs
+            url,
+            socket_timeout=call_s_max,
+            socket_connect_timeout=call_s_max,
+            retry=Retry(NoBackoff(), 0),
+        )
+        return cls(
+            [ActivationQueue.NAME],
+            worker_id,
+            connection=connection,
+            serializer=JSONSerializer,
+            worker_ttl=max(1, round(2 * heartbeat_s)),
+        )
+
+    def register(self) -> None:
+        """Tell rq that the worker is there and what it does."""
+        announce: Callable[[], None] = self.register_birth  # rq leaves it untyped
+        announce()
+        busy = self.connection.hlen(ActivationQueue.worker_jobs_key(self.name))
+        self.set_state(WorkerStatus.BUSY if busy else WorkerStatus.IDLE)
+
+    def beat(self) -> None:
+        """Tell rq that the worker is still there; registers it again where rq forgot it."""
+        if self.connection.exists(self.key):
+            self.heartbeat()
+        else:
+            self.register()
+
+    def retire(self) -> None:
+        """Tell rq that the worker has left, and close the connection."""
+        leave: Callable[[], None] = self.register_death  # rq leaves it untyped
+        try:
+            leave()
+        finally:
+            self.connection.close()
+
+    @override
+    def _set_connection(self, connection: Redis) -> Redis:
+        return connection  # rq would stretch the time-out for blocking reads, which we have not
+
+
+@contextlib.asynccontextmanager
+async def open_worker(
+    url: str, worker_id: str, *, heartbeat_s: float = 15.0, call_s_max: float = 5.0
+) -> AsyncGenerator[ContextWorker, None]:
+    """An rq worker that is registered, and heard of each `heartbeat_s`, for a block's length.
+
+    Args:
+        url: Of the store.
+        worker_id: Of this life of the process: rq refuses a name that is in use.
+        heartbeat_s: How often; rq takes it for dead 60 s after two missed ones.
+        call_s_max: How long one call of rq's may take.
+
+    Raises:
+        RedisError: The store cannot be reached.
+        ValueError: A worker of this name is registered.
+    """
+    worker = await asyncio.to_thread(
+        ContextWorker.connect, url, worker_id, heartbeat_s=heartbeat_s, call_s_max=call_s_max
+    )
+    await asyncio.to_thread(worker.register)
+    try:
+        async with asyncio.TaskGroup() as group:
+            beats = group.create_task(_beat(worker, heartbeat_s), name="rq-heartbeat")
+            try:
+                yield worker
+            finally:
+                beats.cancel()
+    finally:
+        try:
+            await asyncio.to_thread(worker.retire)
+        except RedisError as error:
+            # rq drops it by itself once its heartbeats are missed.
+            log.warning("rq worker not unregistered", worker_id=worker_id, error=repr(error))
+
+
+async def _beat(worker: ContextWorker, heartbeat_s: float) -> None:
+    while True:
+        await asyncio.sleep(heartbeat_s)
+        try:
+            await asyncio.to_thread(worker.beat)
+        except RedisError as error:
+            log.warning("rq heartbeat missed", worker_id=worker.name, error=repr(error))
+
+
+class ActivationSource:
+    """Where a worker takes its activations from, and gives them back. One taker at a time.
+
+    Made by `open_source`.
+    """
+
+    def __init__(self, queue: ActivationQueue, worker_id: str, *, peek_s: float) -> None:
+        self._queue = queue
+        self._worker_id = worker_id
+        self._peek_s = peek_s
+        # A peek that was cancelled stays on the connection until it is answered.
+        self._peeks = Link(queue.link.pool, peek_s + PEEK_GRACE_S, calls_max=16)
+        self._takes = 0
+        self._executions: dict[str, str] = {}
+        self._ready: list[str] = []
+        self._refused: dict[tuple[str, str], str] = {}
+
+    @override
+    def __repr__(self) -> str:
+        return f"<ActivationSource of {self._worker_id}, {len(self._executions)} jobs>"
+
+    async def take(self, room: int) -> list[str]:
+        """Wait for activations that are asked for, and start up to `room` of their jobs.
+
+        Cancelled at any moment it loses none: jobs that were started in the last moment
+        are returned by the next call.
+
+        Returns:
+            Context ids, at least one; each is to be given to `finish` or `fail`.
+
+        Raises:
+            StoreUnavailable: Call it again.
+            StoreRefusedWrite: The store is full or read-only, so that it cannot be waited
+                for jobs; call it again, as a poll, after a pause.
+            WorkerBuried: The worker's session is over.
+            ValueError: There is no room: wait for some first.
+        """
+        if room < 1:
+            raise ValueError(f"no room for activations: {room}")
+        while True:
+            await self._start(room)
+            if self._ready:
+                context_ids, self._ready = self._ready, []
+                return context_ids
+            # Moves the newest job onto its own place, or waits until there is one. Others
+            # may see it too; the script decides who gets it.
+            key = self._queue.KEY
+            await self._peeks.call("BLMOVE", key, key, "RIGHT", "RIGHT", self._peek_s)
+
+    async def finish(self, context_id: str, *, active_elsewhere: bool = False) -> None:
+        """End the job of a context that was passivated, or that another worker has.
+
+        Without a job (it was activated for its mail alone) nothing happens. When it raises
+        or is cancelled the job may be ended or not; calling it again is safe.
+
+        Raises:
+            StoreUnavailable: Call it again.
+        """
+        async with self._ending(context_id) as execution_id:
+            if execution_id is not None:
+                await self._queue.finish(
+                    self._worker_id,
+                    self._queue.job_id(context_id),
+                    execution_id,
+                    active_elsewhere=active_elsewhere,
+                )
+
+    async def fail(self, context_id: str, error: str) -> None:
+        """End the job of a context that could not be activated; it is not tried again.
+
+        Mail that waits keeps the context in `ready`, where it is found later.
+
+        Raises:
+            StoreUnavailable: Call it again.
+        """
+        async with self._ending(context_id) as execution_id:
+            if execution_id is not None:
+                await self._queue.fail(
+                    self._worker_id, self._queue.job_id(context_id), execution_id, error
+                )
+
+    async def run(self) -> None:
+        """Serve peeks until cancelled."""
+        await self._peeks.run()
+
+    async def _start(self, room: int) -> None:
+        await self._refuse()
+        number = self._takes + 1
+        jobs, dropped = await self._queue.take(self._worker_id, number=number, room=room)
+        self._takes = number
+        for job in jobs:
+            try:
+                context_id = read_job(job.job_id, job.data)
+            except Refused as why:
+                self._refused[job.job_id, job.execution_id] = str(why)
+            else:
+                self._executions[context_id] = job.execution_id
+                self._ready.append(context_id)
+        if dropped:
+            log.info("queue entries dropped", worker_id=self._worker_id, count=dropped)
+        await self._refuse()
+
+    async def _refuse(self) -> None:
+        while self._refused:
+            (job_id, execution_id), why = next(iter(self._refused.items()))
+            await self._queue.fail(self._worker_id, job_id, execution_id, f"Refused. {why}")
+            log.warning("job refused", worker_id=self._worker_id, job_id=job_id, reason=why)
+            del self._refused[job_id, execution_id]
+
+    @contextlib.asynccontextmanager
+    async def _ending(self, context_id: str) -> AsyncGenerator[str | None, None]:
+        # Out of the table first: queued again, the job may be taken again before we know.
+        execution_id = self._executions.pop(context_id, None)
+        ended = False
+        try:
+            yield execution_id
+            ended = True
+        finally:
+            if not ended and execution_id is not None:
+                self._executions.setdefault(context_id, execution_id)
+
+
+@contextlib.asynccontextmanager
+async def open_source(
+    queue: ActivationQueue, worker_id: str, *, peek_s: float = 5.0
+) -> AsyncGenerator[ActivationSource, None]:
+    """A worker's source of activations for the length of a block.
+
+    Jobs that it still has at the end are left to `ActivationQueue.forget_worker`.
+
+    Args:
+        queue: Where from.
+        worker_id: For whom; its session must live (`Store.renew`).
+        peek_s: How long one look at an empty queue lasts.
+    """
+    source = ActivationSource(queue, worker_id, peek_s=peek_s)
+    async with asyncio.TaskGroup() as group:
+        peeks = group.create_task(source.run(), name="queue-peeks")
+        try:
+            yield source
+        finally:
+            peeks.cancel()

@@ -1,0 +1,177 @@
+"""Performs effects: model calls, tools, retrieval and waiting.
+
+An effect's failure is an event, never an exception; only its cancellation passes. The
+answer is posted to the activation, which drops it if nobody waits for it any more.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from fsm import (
+    AnyEffect,
+    AwaitRetry,
+    CallModel,
+    ContextState,
+    PrepareRequest,
+    Reference,
+    ReplyEnded,
+    ReplyFailed,
+    ReplyStarted,
+    RequestedCall,
+    RequestPrepared,
+    RetryDue,
+    RunTool,
+    StopEffect,
+    ToolFailed,
+    ToolReturned,
+    call_digest,
+)
+from storage import StorageError
+from workers.activation import Activation, Clock
+from workers.models.protocol import Model, ModelError, ModelToolCall, ReplyFinished, TextDelta
+from workers.models.request import RequestBuilder
+from workers.tools.declaration import ToolCallContext, ToolError
+from workers.tools.registry import Registry
+from workers.tools.retrieval import Retriever
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Everything that an effect may need, shared by a worker's activations."""
+
+    model: Model
+    requests: RequestBuilder
+    tools: Registry
+    retrievers: Mapping[str, Retriever]
+    clock: Clock
+    draw: Callable[[], float]
+    """A random number in [0, 1): the jitter of back-offs."""
+
+    async def perform(
+        self, effect: AnyEffect, state: ContextState, activation: Activation
+    ) -> None:
+        """Perform one effect and post its answer."""
+        match effect:
+            case CallModel():
+                await self._call_model(effect, state, activation)
+            case RunTool():
+                activation.post(await self._run_tool(effect, state))
+            case PrepareRequest():
+                activation.post(await self._prepare(effect, state))
+            case AwaitRetry():
+                await asyncio.sleep(max(0, effect.due_ms - self.clock()) / 1_000)
+                activation.post(RetryDue(at_ms=self.clock(), effect_id=effect.effect_id))
+            case StopEffect():
+                raise AssertionError("the activation itself stops effects")
+
+    async def _call_model(
+        self, effect: CallModel, state: ContextState, activation: Activation
+    ) -> None:
+        effect_id = effect.effect_id
+        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        request = self.requests.build(state, effect, offered, now_ms=self.clock())
+        try:
+            if request.timeout_s <= 0:
+                raise ModelError("timeout", "The turn's time is over.", False)
+            async with contextlib.aclosing(self.model.stream(request)) as items:
+                async for item in items:
+                    if isinstance(item, TextDelta):
+                        if activation.add_text(effect_id, item.text):
+                            activation.post(
+                                ReplyStarted(at_ms=self.clock(), effect_id=effect_id)
+                            )
+                    else:
+                        activation.post(self._reply_ended(effect_id, item))
+        except ModelError as error:
+            over = self.clock() >= effect.due_ms
+            log.warning(
+                "model call failed",
+                context_id=state.id,
+                effect_id=effect_id,
+                code=error.code,
+                retryable=error.retryable,
+            )
+            activation.post(
+                ReplyFailed(
+                    at_ms=self.clock(),
+                    effect_id=effect_id,
+                    code="turn_timeout" if over else error.code,
+                    detail=error.detail,
+                    retryable=error.retryable and not over,
+                    retry_after_ms=error.retry_after_ms,
+                    partial=activation.partial_of(effect_id),
+                    jitter=self.draw(),
+                )
+            )
+
+    def _reply_ended(self, effect_id: str, reply: ReplyFinished) -> ReplyEnded:
+        return ReplyEnded(
+            at_ms=self.clock(),
+            effect_id=effect_id,
+            text=reply.text,
+            tool_calls=tuple(self._requested(call) for call in reply.tool_calls),
+            finish_reason=reply.finish_reason,
+            model=reply.model,
+            usage=reply.usage,
+            metadata=reply.metadata,
+        )
+
+    def _requested(self, call: ModelToolCall) -> RequestedCall:
+        problem = self.tools.problem(name=call.name, arguments_json=call.arguments)
+        if problem is not None:
+            return RequestedCall(
+                id=call.id, name=call.name, arguments=call.arguments, problem=problem
+            )
+        declared = self.tools.describe(call.name)
+        return RequestedCall(
+            id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            effect=declared.effect,
+            dangerous=declared.dangerous,
+        )
+
+    async def _run_tool(self, effect: RunTool, state: ContextState) -> ToolReturned | ToolFailed:
+        context = ToolCallContext(
+            owner=state.owner,
+            context_id=state.id,
+            effect_id=effect.effect_id,
+            call_id=effect.call_id,
+        )
+        try:
+            if call_digest(effect.name, effect.arguments) != effect.digest:
+                raise ToolError("digest_mismatch", "These are not the approved arguments.")
+            left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
+            content = await self.tools.run(
+                effect.name, effect.arguments, context, timeout_s=left_s
+            )
+        except ToolError as error:
+            return ToolFailed(
+                at_ms=self.clock(),
+                effect_id=effect.effect_id,
+                code=error.code,
+                detail=error.detail,
+            )
+        return ToolReturned(at_ms=self.clock(), effect_id=effect.effect_id, content=content)
+
+    async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
+        found: list[Reference] = []
+        for name in effect.retrievers:
+            retriever = self.retrievers.get(name)
+            if retriever is None:
+                log.warning("retriever is unknown", context_id=state.id, retriever=name)
+                continue
+            try:
+                found += await retriever(state.owner, effect.query)
+            except StorageError as error:
+                # A request without references is better than no reply.
+                log.warning("retriever failed", context_id=state.id, error=str(error))
+        return RequestPrepared(
+            at_ms=self.clock(), effect_id=effect.effect_id, references=tuple(found)
+        )

@@ -1,0 +1,296 @@
+"""One worker process full of activations.
+
+A context becomes active here because rq handed over a job, because its mail was pushed to
+this worker, or because it was seen waiting (`claim`). Who owns it is decided by the
+activate script alone, so a doubled or late hint does no harm. A worker whose session is
+over ends: others may have its contexts already.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from storage import (
+    WAKE,
+    ContextBusy,
+    ContextMissing,
+    Delivered,
+    Fenced,
+    Listener,
+    StorageError,
+    Store,
+    StoreRefusedWrite,
+    StoreUnavailable,
+    WorkerBuried,
+    worker_mail,
+)
+from storage.contract import MAIL
+from workers.activation import Activation, Clock, Performer
+from workers.config import WorkerConfig
+from workers.dequeue import ActivationSource
+
+log = structlog.get_logger(__name__)
+
+CRASHES_MAX = 3
+"""How often in a row an activation may crash before its context is left alone."""
+
+
+class Host:
+    """The activations of one worker."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        *,
+        store: Store,
+        source: ActivationSource,
+        performer: Performer,
+        config: WorkerConfig,
+        clock: Clock,
+    ) -> None:
+        self.worker_id = worker_id
+        self._store = store
+        self._source = source
+        self._performer = performer
+        self._config = config
+        self._clock = clock
+        self._active: dict[str, Activation] = {}
+        self._starting: dict[str, list[Delivered]] = {}
+        """Contexts that are being loaded, with the mail that was pushed meanwhile."""
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._jobs: set[str] = set()
+        """Contexts whose rq job is ours to finish."""
+        self._crashes: dict[str, int] = {}
+        self._drafts: dict[str, Activation] = {}
+        self._draft_waits = asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._draining = False
+        self._group: asyncio.TaskGroup | None = None
+
+    def __repr__(self) -> str:
+        return f"<Host {self.worker_id}, {len(self._active)} active>"
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve until `stop` is set, then drain.
+
+        Raises:
+            ExceptionGroup: Of WorkerBuried, if this worker was taken for dead.
+        """
+        await self._store.renew(self.worker_id, now_ms=self._clock(), begin=True)
+        subscriber = self._store.subscriber
+        mail = Listener(self._on_mail, self._on_gap)
+        await subscriber.subscribe(worker_mail(self.worker_id), mail)
+        await subscriber.subscribe(WAKE, Listener(self._on_wake, self._look_now.set))
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            taking = group.create_task(self._take_jobs(), name="take-jobs")
+            helpers = (
+                group.create_task(self._beat(), name="heartbeat"),
+                group.create_task(self._send_drafts(), name="drafts"),
+            )
+            ready()
+            await stop.wait()
+            self._draining = True
+            taking.cancel()
+            running = await self._drain()
+            for task in (*helpers, *running):
+                task.cancel()
+        subscriber.unsubscribe(worker_mail(self.worker_id))
+        subscriber.unsubscribe(WAKE)
+        handed_over = await self._store.bury_worker(self.worker_id)
+        log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
+
+    async def _drain(self) -> list[asyncio.Task[None]]:
+        """Let turns finish; returns the tasks of those that did not in time."""
+        for activation in self._active.values():
+            activation.hurry()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.drain_s):
+                while self._active or self._starting:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        return [self._tasks[context_id] for context_id in self._active]
+
+    # Hints
+
+    def _on_mail(self, message: bytes) -> None:
+        raw_id, seq, raw_mail = message.split(b"\n", 2)
+        context_id = raw_id.decode()
+        delivered = Delivered(int(seq), MAIL.validate_json(raw_mail))
+        if (activation := self._active.get(context_id)) is not None:
+            activation.deliver(delivered)
+        elif (waiting := self._starting.get(context_id)) is not None:
+            waiting.append(delivered)
+        else:
+            self._start(context_id)
+
+    def _on_gap(self) -> None:
+        for activation in self._active.values():
+            activation.check_mail()
+        self._look_now.set()
+
+    def _on_wake(self, _message: bytes) -> None:
+        self._look_now.set()
+
+    async def _take_jobs(self) -> None:
+        while True:
+            room = self._config.activations_max - len(self._active) - len(self._starting)
+            if room <= 0:
+                await asyncio.sleep(self._config.heartbeat_s / 10)
+                continue
+            try:
+                taken = await self._source.take(room)
+            except (StoreUnavailable, StoreRefusedWrite):
+                await asyncio.sleep(self._config.heartbeat_s)
+                continue
+            for context_id in taken:
+                self._jobs.add(context_id)
+                self._start(context_id)
+
+    async def _beat(self) -> None:
+        """Renew the session, bury the dead, pick up what waits too long."""
+        while True:
+            try:
+                dead = await self._store.renew(self.worker_id, now_ms=self._clock())
+                for other in dead:
+                    log.warning("worker is dead", worker_id=other)
+                    await self._store.bury_worker(other)
+                await self._pick_up_overdue()
+            except StoreUnavailable as error:
+                log.warning("heartbeat missed", worker_id=self.worker_id, error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.heartbeat_s):
+                    await self._look_now.wait()
+            self._look_now.clear()
+
+    async def _pick_up_overdue(self) -> None:
+        for context_id in list(self._crashes):
+            if context_id not in self._active:
+                self._start(context_id)
+        if len(self._active) >= self._config.activations_max or self._draining:
+            return
+        overdue = await self._store.claim(
+            now_ms=self._clock(), overdue_ms=self._config.overdue_ms
+        )
+        for context_id in overdue:
+            if (activation := self._active.get(context_id)) is not None:
+                activation.check_mail()
+            else:
+                self._start(context_id)
+
+    # Activations
+
+    def _start(self, context_id: str) -> None:
+        if context_id in self._active or context_id in self._starting or self._draining:
+            return
+        assert self._group is not None
+        self._starting[context_id] = []
+        name = f"activation {context_id}"
+        self._tasks[context_id] = self._group.create_task(self._activate(context_id), name=name)
+
+    async def _activate(self, context_id: str) -> None:
+        """Load a context and run it to its end; whatever happens concerns it alone."""
+        error: str | None = None
+        elsewhere = False
+        try:
+            await self._run(context_id)
+        except ContextMissing:
+            self._crashes.pop(context_id, None)
+        except ContextBusy:
+            self._crashes.pop(context_id, None)
+            elsewhere = True
+        except StoreUnavailable as unavailable:
+            self._crashes.setdefault(context_id, 0)
+            log.warning("activation waits", context_id=context_id, error=str(unavailable))
+        except WorkerBuried:
+            raise
+        except Exception as crash:
+            error = self._crashed(context_id, crash)
+        finally:
+            self._active.pop(context_id, None)
+            self._tasks.pop(context_id, None)
+            self._starting.pop(context_id, None)
+            self._drafts.pop(context_id, None)
+            self._emptied.set()
+        if context_id in self._jobs:
+            self._jobs.discard(context_id)
+            try:
+                if error is None:
+                    await self._source.finish(context_id, active_elsewhere=elsewhere)
+                else:
+                    await self._source.fail(context_id, error)
+            except StorageError as unavailable:
+                log.warning("job not ended", context_id=context_id, error=str(unavailable))
+
+    async def _run(self, context_id: str) -> None:
+        owned = await self._store.activate(context_id, self.worker_id)
+        activation = Activation(
+            owned,
+            worker_id=self.worker_id,
+            store=self._store,
+            performer=self._performer,
+            config=self._config,
+            clock=self._clock,
+            on_draft=self._on_draft,
+        )
+        self._active[context_id] = activation
+        for delivered in self._starting.pop(context_id):
+            activation.deliver(delivered)
+        if self._draining:
+            activation.hurry()
+        log.info(
+            "context activated",
+            context_id=context_id,
+            token=owned.token,
+            version=owned.state.version,
+        )
+        reason = await activation.run()
+        self._crashes.pop(context_id, None)
+        log.info(
+            "context passivated",
+            context_id=context_id,
+            reason=reason,
+            version=activation.state.version,
+        )
+
+    def _crashed(self, context_id: str, crash: Exception) -> str | None:
+        if isinstance(crash, ExceptionGroup) and crash.subgroup((Fenced, ContextMissing)):
+            self._crashes.pop(context_id, None)
+            log.warning("context was taken over", context_id=context_id)
+            return None
+        crashes = self._crashes[context_id] = self._crashes.get(context_id, 0) + 1
+        if crashes >= CRASHES_MAX:
+            del self._crashes[context_id]
+        log.exception("activation crashed", context_id=context_id, crashes=crashes)
+        return f"{type(crash).__name__}: {crash}"
+
+    # Drafts
+
+    def _on_draft(self, activation: Activation) -> None:
+        self._drafts[activation.context_id] = activation
+        self._draft_waits.set()
+
+    async def _send_drafts(self) -> None:
+        """Send what has arrived of all streaming replies, all of it in one write.
+
+        A frame of one reply is followed by the next after `draft_ms`, or later when so
+        many replies stream that the frames would exceed `draft_frames_s_max`.
+        """
+        while True:
+            await self._draft_waits.wait()
+            self._draft_waits.clear()
+            waiting, self._drafts = self._drafts, {}
+            sent = [
+                (activation, answer)
+                for activation in waiting.values()
+                if (answer := activation.send_draft()) is not None
+            ]
+            for activation, answer in sent:
+                await activation.confirm_draft(answer)
+            pause_s = max(
+                self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
+            )
+            await asyncio.sleep(pause_s)

@@ -1,0 +1,67 @@
+"""Puts a worker together and runs it."""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+
+from storage import Notes, Store
+from workers.config import WorkerConfig
+from workers.dequeue import open_source, open_worker
+from workers.effects import Effects
+from workers.host import Host
+from workers.models.request import RequestBuilder
+from workers.models.selection import open_model
+from workers.tools.builtin import builtin_tools
+from workers.tools.registry import Registry, installed_tools
+from workers.tools.retrieval import notes_retriever
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+async def serve(
+    config: WorkerConfig, store: Store, *, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Run one worker until `stop` is set and it has drained.
+
+    Args:
+        config: Its limits.
+        store: Where the contexts are.
+        stop: Set it to have running turns finished and the rest handed over.
+        ready: Called once, when the worker takes contexts.
+
+    Raises:
+        ExceptionGroup: Of WorkerBuried, if the worker was taken for dead meanwhile.
+    """
+    worker_id = config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
+    notes = Notes(store.link, store.config.notes_max)
+    model = open_model(config)
+    effects = Effects(
+        model=model,
+        requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
+        tools=Registry((*builtin_tools(notes), *installed_tools()), config),
+        retrievers={"notes": notes_retriever(notes)},
+        clock=now_ms,
+        draw=random.random,
+    )
+    try:
+        async with (
+            open_worker(store.url, worker_id),
+            open_source(store.queue, worker_id) as source,
+        ):
+            host = Host(
+                worker_id,
+                store=store,
+                source=source,
+                performer=effects,
+                config=config,
+                clock=now_ms,
+            )
+            await host.run(stop, ready)
+    finally:
+        await model.close()

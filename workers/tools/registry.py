@@ -1,0 +1,188 @@
+"""The tools of a worker, by name.
+
+What is offered to a model, what is approved and what is run is found here under one name;
+two tools of one name are refused at start. A result is text, bounded, and always valid
+Unicode, whatever the tool returned.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Final
+
+from pydantic import JsonValue
+from pydantic_core import PydanticSerializationError, to_json
+
+from workers.tools.config import ToolConfig
+from workers.tools.declaration import Tool, ToolCallContext, ToolError
+from workers.tools.threads import BlockingCalls
+
+ENTRY_POINT_GROUP: Final = "contextd.tools"
+
+_OFFERS_MAX: Final = 256
+"""Selections of tools whose wire form is kept; owners choose them, so they are bounded."""
+
+_DETAIL_CHARS_MAX: Final = 1_000
+
+
+def installed_tools() -> tuple[Tool, ...]:
+    """Load the tools that installed packages name in the entry point group.
+
+    Raises:
+        TypeError: An entry point names something that is not declared with `@tool`.
+    """
+    found: list[Tool] = []
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        loaded: object = entry_point.load()
+        if not isinstance(loaded, Tool):
+            raise TypeError(
+                f"{entry_point.value} in {ENTRY_POINT_GROUP} is no tool: decorate it with @tool"
+            )
+        found.append(loaded)
+    return tuple(found)
+
+
+class Registry:
+    """Tools by name."""
+
+    def __init__(self, tools: Iterable[Tool], config: ToolConfig) -> None:
+        self._config = config
+        self._tools: dict[str, Tool] = {}
+        for declared in tools:
+            # The same tool twice is one: built in, and named by an entry point.
+            if self._tools.get(declared.name, declared) is not declared:
+                raise ValueError(f"two tools are called {declared.name}")
+            self._tools[declared.name] = declared
+        self._offers: dict[tuple[str, ...] | None, tuple[dict[str, JsonValue], ...]] = {}
+        self._blocking_calls = BlockingCalls(threads_max=config.tool_threads_max)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all tools, sorted."""
+        return tuple(sorted(self._tools))
+
+    def offered(self, names: tuple[str, ...] | None) -> tuple[dict[str, JsonValue], ...]:
+        """Return tools in wire form, sorted by name; the same object for the same names.
+
+        Args:
+            names: Which; names that no tool has are passed over. None: all.
+        """
+        offer = self._offers.get(names)
+        if offer is None:
+            wanted = self.names if names is None else sorted(set(names) & self._tools.keys())
+            offer = tuple(_wire_tool(self._tools[name]) for name in wanted)
+            if len(self._offers) >= _OFFERS_MAX:
+                self._offers.pop(next(iter(self._offers)))
+            self._offers[names] = offer
+        return offer
+
+    def describe(self, name: str) -> Tool:
+        """Return the tool of this name.
+
+        Raises:
+            ToolError: `unknown_tool`.
+        """
+        declared = self._tools.get(name)
+        if declared is None:
+            raise ToolError("unknown_tool", f"There is no tool called {name[:64]!r}.")
+        return declared
+
+    def problem(self, *, name: str, arguments_json: str) -> str | None:
+        """Say in a sentence why a call could not be run; None where it could."""
+        try:
+            self._parsed(self.describe(name), arguments_json)
+        except ToolError as error:
+            return error.detail
+        return None
+
+    async def run(
+        self,
+        name: str,
+        arguments_json: str,
+        context: ToolCallContext,
+        *,
+        timeout_s: float | None = None,
+    ) -> str:
+        """Run a tool and return its result as text, cut at `tool_result_bytes_max`.
+
+        A result that is not a string becomes JSON. Cancelling cancels an async tool, and
+        leaves one that runs in a thread to itself: it may still finish, and what it does
+        then is not undone.
+
+        Args:
+            name: Which tool.
+            arguments_json: As the model wrote them, or the person edited them.
+            context: Who asks, and under which key.
+            timeout_s: What is left of the turn, where that is less than the tool's own.
+
+        Raises:
+            ToolError: There is no such tool, its arguments are wrong, it took too long or
+                it raised.
+        """
+        declared = self.describe(name)
+        arguments = self._parsed(declared, arguments_json)
+        if declared.context_parameter is not None:
+            arguments[declared.context_parameter] = context
+        limit_s = (
+            declared.timeout_s if timeout_s is None else min(timeout_s, declared.timeout_s)
+        )
+        call = partial(declared.function, **arguments)
+        scope = asyncio.timeout(limit_s)
+        try:
+            async with scope:
+                if declared.is_async:
+                    result: object = await call()
+                else:
+                    result = await self._blocking_calls.run(call, name=f"tool {name}")
+        except ToolError:
+            raise
+        except (Exception, SystemExit) as error:
+            if scope.expired():
+                raise ToolError(
+                    "timeout", f"{name} did not finish within {limit_s:g} s."
+                ) from error
+            detail = f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise ToolError("raised", _valid(detail[:_DETAIL_CHARS_MAX])) from error
+        return self._text(name, result)
+
+    def _parsed(self, declared: Tool, arguments_json: str) -> dict[str, object]:
+        bytes_max = self._config.tool_arguments_bytes_max
+        if (
+            len(arguments_json) > bytes_max
+            or len(arguments_json.encode(errors="replace")) > bytes_max
+        ):
+            raise ToolError("bad_arguments", f"The arguments are over {bytes_max} bytes.")
+        return declared.parsed(arguments_json)
+
+    def _text(self, name: str, result: object) -> str:
+        if isinstance(result, str):
+            encoded = result.encode(errors="replace")
+        else:
+            try:
+                encoded = to_json(result)
+            except (PydanticSerializationError, ValueError) as error:
+                raise ToolError(
+                    "raised", f"{name} returned {type(result).__name__}, which is not JSON."
+                ) from error
+        bytes_max = self._config.tool_result_bytes_max
+        if len(encoded) <= bytes_max:
+            return encoded.decode(errors="replace")
+        mark = f"\n[cut: {len(encoded)} bytes]"
+        return encoded[: bytes_max - len(mark)].decode(errors="ignore") + mark
+
+
+def _valid(text: str) -> str:
+    """Replace lone surrogates, which no JSON encoder takes."""
+    return text.encode(errors="replace").decode()
+
+
+def _wire_tool(declared: Tool) -> dict[str, JsonValue]:
+    return {
+        "type": "function",
+        "function": {
+            "name": declared.name,
+            "description": declared.description,
+            "parameters": dict(declared.parameters),
+        },
+    }
