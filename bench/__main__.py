@@ -12,7 +12,7 @@ from types import FrameType
 import orjson
 
 from bench.processes import Child
-from bench.report import Column, Reading, Row, machine, rows, table
+from bench.report import Column, Reading, Row, machine, noisy, rows, table
 from bench.rig import Rig, Scenario, cpu_note, faults
 from bench.scenarios import SCENARIOS
 from bench.server import System, contextd, floor
@@ -227,6 +227,8 @@ def main(arguments: Sequence[str]) -> int:
                 run.apart(scenario)
     print(f"{about}\n")
     print(table(run.rows))
+    for line in noisy(rig.outcomes, cores=int(about["cores"])):
+        print(line)
     if options.json is not None:
         whole = {
             "machine": about,
@@ -234,6 +236,7 @@ def main(arguments: Sequence[str]) -> int:
             "gateways": options.gateways,
             "workers": options.workers,
             "rows": [{**row.model_dump(), "verdict": row.verdict} for row in run.rows],
+            "mock": {name: one.model_dump() for name, one in rig.mock_counts.items()},
             "outcomes": {name: one.model_dump() for name, one in rig.outcomes.items()},
         }
         options.json.write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.spec import Value
+from bench.spec import Outcome, Value
+
+_NOISE_SHARE_MAX = 0.1
 
 
 class Goal(Value):
@@ -126,6 +128,20 @@ def table(all_rows: Sequence[Row]) -> str:
         return f"| {' | '.join(padded)} |"
 
     return "\n".join([line(head), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def noisy(outcomes: Mapping[str, Outcome], *, cores: int) -> tuple[str, ...]:
+    """Return a line for each load during which other processes took much of the machine."""
+    shares = {
+        name: one.cpu_s.get("others", 0.0) / (one.seconds * cores)
+        for name, one in outcomes.items()
+        if one.seconds > 0
+    }
+    return tuple(
+        f"noise: {share:.0%} of the machine went to others during {name}"
+        for name, share in shares.items()
+        if share > _NOISE_SHARE_MAX
+    )
 
 
 def machine() -> dict[str, str | int]:

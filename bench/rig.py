@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench.processes import ROOT
 from bench.report import Goal, Reading
-from bench.server import System
-from bench.spec import AnyLoad, Outcome, Target
+from bench.server import System, get
+from bench.spec import AnyLoad, MockCounts, Outcome, Target
 
 _SAMPLE_S = 0.25
 
@@ -27,6 +27,8 @@ class Rig:
     mock_pid: int
     quick: bool
     outcomes: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    mock_counts: dict[str, MockCounts] = field(default_factory=dict[str, MockCounts])
+    """What the mock did during each load; its lateness is not the server's fault."""
 
     def watched(self, system: System | None) -> dict[str, tuple[int, ...]]:
         """Return the process ids whose CPU a load reads."""
@@ -37,6 +39,7 @@ class Rig:
         self, name: str, load: AnyLoad, *, sample: Callable[[], None] | None = None
     ) -> Outcome:
         """Run a load in a process of its own; `sample` is called now and then meanwhile."""
+        get(self.mock, "/bench/counts")  # starts them from zero
         driver = subprocess.Popen(
             [sys.executable, "-m", "bench.drive"],
             cwd=ROOT,
@@ -61,6 +64,8 @@ class Rig:
             outcome = Outcome(done=0, errors={"the load process failed": 1}, seconds=0)
         else:
             outcome = Outcome.model_validate_json(told)
+        counts = MockCounts.model_validate_json(get(self.mock, "/bench/counts")[1])
+        self.mock_counts[name] = counts
         self.outcomes[name] = outcome
         return outcome
 

@@ -156,7 +156,9 @@ def streams(rig: Rig, system: System) -> list[Reading]:
     """1,000 contexts at once, first with the sends spread, then (full run) in one burst."""
     contexts, chunks = 1_000, 40 if rig.quick else 100
     # What the first turns allocate once is not memory per context.
-    rig.run(f"streams-warmup-{system.name}", Idle(target=system.target, contexts=20, lanes=4))
+    warmup = rig.run(
+        f"streams-warmup-{system.name}", Idle(target=system.target, contexts=20, lanes=4)
+    )
     before = {role: system.pss_bytes(role) for role in system.roles}
     peak = dict(before)
 
@@ -180,10 +182,17 @@ def streams(rig: Rig, system: System) -> list[Reading]:
             ),
             sample=sample,
         )
-        errors = faults(outcome)
+        errors = {**faults(warmup), **faults(outcome)}
+        mock_late_ms = rig.mock_counts[f"streams-{name}-{system.name}"].late_ms_max
         frames = outcome.numbers.get("delta_frames", 0)
         readings += [
             Reading(measure=f"finished, {name}", value=outcome.done, errors=errors),
+            Reading(
+                measure=f"the mock itself late, {name} max",
+                value=mock_late_ms / 1000,
+                unit="s",
+                errors=errors,
+            ),
             *(
                 reading.model_copy(update={"value": reading.value / 1000, "unit": "s"})
                 for reading in spread(outcome, "late", f"late, {name}", note=cpu_note(outcome))
@@ -264,7 +273,7 @@ def _saves(system: System) -> StoreSaves | FileSaves | None:
 def idle(rig: Rig, system: System) -> list[Reading]:
     """What 2-message contexts cost once nobody speaks to them."""
     contexts = 500 if rig.quick else 2_000
-    rig.run(f"idle-warmup-{system.name}", Idle(target=system.target, contexts=64))
+    warmup = rig.run(f"idle-warmup-{system.name}", Idle(target=system.target, contexts=64))
     before = _at_rest(system)
     outcome = rig.run(f"idle-{system.name}", Idle(target=system.target, contexts=contexts))
     after = _at_rest(system)
@@ -273,7 +282,7 @@ def idle(rig: Rig, system: System) -> list[Reading]:
             measure=f"memory per idle context, {role}",
             value=(after[role] - before[role]) / contexts / 1000,
             unit="KB",
-            errors=faults(outcome),
+            errors={**faults(warmup), **faults(outcome)},
             note=f"{before[role] / 1e6:.1f} -> {after[role] / 1e6:.1f} MB",
         )
         for role in ("store", "worker", "gateway")

@@ -150,6 +150,14 @@ AnyLoad = Annotated[
 ]
 
 
+class MockCounts(Value):
+    """What the mock did since it was last asked."""
+
+    calls: int
+    chunks: int
+    late_ms_max: float
+
+
 class Spread(Value):
     """Exact percentiles (nearest rank) of a sorted list, in milliseconds."""
 

@@ -22,6 +22,7 @@ from fsm.effects import (
 from fsm.events import (
     ACTION,
     EVENT,
+    EVENT_TYPES,
     Action,
     Answer,
     AnyAction,
@@ -57,6 +58,7 @@ from fsm.machine import (
     allowed_actions,
     drafting,
     ended,
+    ends_draft,
     refusal,
     replay,
     rests,
@@ -98,6 +100,7 @@ from fsm.upcast import (
 __all__ = [
     "ACTION",
     "EVENT",
+    "EVENT_TYPES",
     "RESTING",
     "TRANSITIONS",
     "Action",
@@ -162,6 +165,7 @@ __all__ = [
     "derive_id",
     "drafting",
     "ended",
+    "ends_draft",
     "merge_patch",
     "refusal",
     "replay",

@@ -7,7 +7,7 @@ golden history.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
@@ -152,6 +152,8 @@ class ReplyStarted(Answer):
     """The first token of a reply has arrived."""
 
     kind: Literal["reply-started"] = "reply-started"
+    message_id: str
+    """UUIDv7 that the reply will have, made by whoever calls the model."""
 
 
 class RequestedCall(BaseModel):
@@ -172,6 +174,8 @@ class ReplyEnded(Answer):
     """The model has finished its reply, perhaps asking for tools. `text` is all of it."""
 
     kind: Literal["reply-ended"] = "reply-ended"
+    message_id: str
+    """The one that reply-started had, if there was a draft."""
     text: str
     tool_calls: tuple[RequestedCall, ...] = ()
     finish_reason: str = "stop"
@@ -266,6 +270,11 @@ AnyEvent = Annotated[
     Field(discriminator="kind"),
 ]
 """Any event, decodable from JSON by its `kind`."""
+
+EVENT_TYPES: Mapping[str, type[Event]] = {
+    event.model_fields["kind"].default: event for event in get_args(get_args(AnyEvent)[0])
+}
+"""Every event class by its `kind`."""
 
 EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 ACTION: TypeAdapter[AnyAction] = TypeAdapter(AnyAction)

@@ -149,6 +149,12 @@ def drafting(state: ContextState) -> str | None:
     return state.turn.reply_id if state.turn else None
 
 
+def ends_draft(event: type[Event]) -> bool:
+    """Whether a draft, where there is one, is over with this event."""
+    rule = TRANSITIONS[Phase.STREAMING_LLM_RESPONSE].get(event)
+    return rule is not None and Phase.STREAMING_LLM_RESPONSE not in rule.to
+
+
 def ended(state: ContextState) -> bool:
     """Whether the context is deleted: no event can follow."""
     return state.phase is Phase.DELETED

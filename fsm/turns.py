@@ -265,7 +265,7 @@ def next_turn(state: ContextState) -> Step:
 def start_reply(state: ContextState, event: ReplyStarted) -> Step:
     """The first token has arrived: from here on there is a draft."""
     assert event.effect_id in state.pending
-    state = with_turn(state, reply_id=derive_id(state))
+    state = with_turn(state, reply_id=event.message_id)
     return Step(with_(state, phase=Phase.STREAMING_LLM_RESPONSE))
 
 
@@ -280,7 +280,7 @@ def append_reply(
 ) -> ContextState:
     """Append the assistant's message; its id is the one that the draft had."""
     message = Message(
-        id=running(state).reply_id or derive_id(state),
+        id=reply.message_id if reply else running(state).reply_id or derive_id(state),
         seq=len(state.messages) + 1,
         parent_id=head(state),
         role="assistant",

@@ -8,6 +8,63 @@ class GatewayConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    host: str = Field(default="127.0.0.1", description="Address that gateways listen on.")
+    port: int = Field(
+        default=8000,
+        ge=0,
+        le=65_535,
+        description="Port that gateways listen on; several share it. 0 takes a free one.",
+    )
     body_bytes_max: int = Field(
         default=65_536, ge=1_024, description="Largest request body (413 above)."
+    )
+    json_depth_max: int = Field(
+        default=64, ge=4, description="Deepest nesting of a JSON body (400 above)."
+    )
+    applied_s_max: float = Field(
+        default=2.0,
+        gt=0,
+        description="How long an action waits to be applied when the client does not say, in "
+        "seconds (202 after).",
+    )
+    wait_s_max: int = Field(
+        default=60, ge=1, description="Longest `Prefer: wait` that is honoured, in seconds."
+    )
+    linger_feed_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a gateway goes on listening to a context that nobody watches, in "
+        "seconds.",
+    )
+    mirrors_max: int = Field(
+        default=4_096, ge=1, description="Contexts that one gateway keeps in memory."
+    )
+    viewers_max: int = Field(
+        default=20_000, ge=1, description="Streams that one gateway serves at once (503 above)."
+    )
+    heartbeat_s: float = Field(
+        default=15.0, gt=0, description="How often a silent stream gets a comment, in seconds."
+    )
+    viewer_bytes_max: int = Field(
+        default=262_144,
+        ge=4_096,
+        description="Unsent bytes after which a slow viewer is disconnected; it resumes.",
+    )
+    viewer_stalled_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a viewer may take nothing at all before it is disconnected, in "
+        "seconds.",
+    )
+    sse_retry_ms: int = Field(
+        default=1_000,
+        ge=0,
+        description="What a stream tells its client to wait before it reconnects; up to twice "
+        "that, at random.",
+    )
+    list_max: int = Field(default=200, ge=1, description="Contexts on one page of a list.")
+    gateway_drain_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long a stopping gateway waits for requests under way, in seconds.",
     )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 import aiohttp
 import orjson
@@ -29,6 +30,9 @@ from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
 
+_Client = Any
+"""redis-py's annotations are partly missing, partly wrong; what comes out is checked here."""
+_redis: _Client = Redis
 _ANSWER_S_MAX = 5.0
 _FREE_BYTES_MIN = 1_000_000_000
 _PYTHON_MIN = (3, 11)
@@ -165,7 +169,7 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
         else f"{settings.data}/store.sock"
     )
     try:
-        client: Redis = Redis.from_url(
+        client = _redis.from_url(
             url, socket_timeout=None, retry=Retry(NoBackoff(), 0), decode_responses=True
         )
     except ValueError as error:
@@ -186,7 +190,7 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
     return [_version(server, where), *_kept(settings, config)]
 
 
-async def _config(client: Redis) -> dict[str, str] | None:
+async def _config(client: _Client) -> dict[str, str] | None:
     """The server's CONFIG, None where it may not be read (managed services, ACLs)."""
     found: dict[str, str] = {}
     try:

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import structlog
@@ -28,7 +28,9 @@ _QUIET = ("aiohttp.access", "asyncio", "rq")
 """Libraries whose info lines tell nothing that ours do not."""
 _FRAMES_MAX = 20
 
-EventDict = MutableMapping[str, Any]  # structlog's own type of a line
+EventDict = MutableMapping[str, Any]
+"""A line before it is JSON, as structlog types it."""
+_Triple = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
 def configure_logs(level: str) -> None:
@@ -101,15 +103,14 @@ def _withhold(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 def _describe_error(_logger: object, _method: str, line: EventDict) -> EventDict:
-    given = line.pop("exc_info", None)
+    given: Any = line.pop("exc_info", None)
     if not given:
         return line
+    # Given as the error itself, as a triple (standard library), or as plain True.
     if isinstance(given, BaseException):
         error: BaseException | None = given
-    elif isinstance(given, tuple):
-        error = given[1]
     else:
-        error = sys.exc_info()[1]
+        error = cast("_Triple", given)[1] if isinstance(given, tuple) else sys.exc_info()[1]
     if error is not None:
         line["error"] = _chain(error)
     return line
@@ -128,8 +129,8 @@ def _chain(error: BaseException, depth: int = 0) -> dict[str, object]:
     }
     if depth < 5:
         if isinstance(error, BaseExceptionGroup):
-            members: tuple[BaseException, ...] = error.exceptions
-            described["members"] = [_chain(member, depth + 1) for member in members]
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            described["members"] = [_chain(member, depth + 1) for member in group.exceptions]
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if cause is not None:
             described["cause"] = _chain(cause, depth + 1)

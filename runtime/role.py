@@ -8,7 +8,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import structlog
 
@@ -16,7 +17,7 @@ from runtime.child import READY_FD
 from runtime.settings import Settings
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
-from storage import StorageError, Store
+from storage import StorageError, connect
 
 _log = structlog.get_logger(__name__)
 
@@ -43,25 +44,35 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
 
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted)
+    ready = _ready_once(role)
+    failures = 0
     try:
-        store = await Store.open(url, settings)
-    except StorageError as error:
-        _log.error("store cannot be used", reason=str(error))
+        async with connect(url, settings) as store:
+            if role == "gateway":
+                import gateway
+
+                await gateway.serve(settings, store, stop=stop, ready=ready)
+            else:
+                import workers
+
+                await workers.serve(settings, store, stop=stop, ready=ready)
+    except* StorageError as failed:
+        for error in leaves(failed):
+            _log.error("store cannot be used", error=type(error).__name__, reason=str(error))
+        failures += 1
+    if failures:
         return 1
-    try:
-        ready = _ready_once(role)
-        if role == "gateway":
-            import gateway
-
-            await gateway.serve(settings, store, stop=stop, ready=ready)
-        else:
-            import workers
-
-            await workers.serve(settings, store, stop=stop, ready=ready)
-    finally:
-        await store.close()
     _log.info("drained", role=role)
     return 0
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of groups; rooms run in task groups, which wrap what they raise."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(member)
+    else:
+        yield error
 
 
 def _ready_once(role: Role) -> Callable[[], None]:

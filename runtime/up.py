@@ -1,7 +1,7 @@
 """`contextd up` and `contextd supervise`: everything on one machine, wired and watched."""
 
 import asyncio
-import contextlib
+import logging
 import os
 import signal
 import sys
@@ -14,36 +14,17 @@ from rich.console import Console
 
 import runtime
 from runtime.banner import Started, print_banner
-from runtime.embedded import EmbeddedStore
+from runtime.embedded import EmbeddedStore, StoreFailed
 from runtime.port import reserve_port
+from runtime.role import leaves
 from runtime.settings import Settings, as_environment
 from runtime.supervisor import Role, Slot, Supervisor
 from runtime.version import own_version
-from storage import StorageError, Store
+from storage import DurabilityMismatch, StoreUnavailable, connect
 
+_log = logging.getLogger(__name__)
 _KILLED = 130
 """Exit code of a stop that was not waited for, as of a shell after Ctrl-C."""
-
-
-class Undertaker:
-    """Frees the contexts of dead workers, over a store connection of the supervisor's own."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._store: Store | None = None
-        self._opening = asyncio.Lock()
-
-    async def open(self, url: str) -> Store:
-        """The connection, made the first time; raises what `Store.open` raises."""
-        async with self._opening:
-            if self._store is None:
-                self._store = await Store.open(url, self._settings)
-            return self._store
-
-    async def close(self) -> None:
-        """Give the connection back."""
-        if self._store is not None:
-            await self._store.close()
 
 
 async def supervise(settings: Settings, *, started_s: float) -> int:
@@ -60,7 +41,6 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     if reserved is not None:
         settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
     store = EmbeddedStore(settings) if settings.redis_url is None else None
-    undertaker = Undertaker(settings)
 
     def url() -> str:
         if store is not None:
@@ -72,18 +52,18 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         return {**os.environ, **_python_path(), **as_environment(joined)}
 
     async def bury(worker_id: str) -> None:
-        connection = await undertaker.open(url())
-        await connection.bury_worker(worker_id)
+        # A connection for each: workers die seldom, and an idle one would be one more to lose.
+        async with connect(url(), settings) as connection:
+            await connection.bury_worker(worker_id)
 
     async def announce() -> None:
         took_s = time.monotonic() - started_s
         print_banner(
             settings, Started(own_version(), _store(settings, store), took_s), Console()
         )
-        # Made now, while nobody is in a hurry; a failure shows when it is needed.
-        with contextlib.suppress(StorageError):
-            await undertaker.open(url())
 
+    if store is None:
+        await _check_store(url(), settings)
     supervisor = Supervisor(
         settings,
         _slots(settings),
@@ -96,10 +76,23 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     try:
         await supervisor.run()
     finally:
-        await undertaker.close()
         if reserved is not None:
             reserved.close()
     return _KILLED if killed.is_set() else 0
+
+
+async def _check_store(url: str, settings: Settings) -> None:
+    """Refuse a store that keeps less than was promised; one that is away may come yet."""
+    mismatch = ""
+    try:
+        async with connect(url, settings):
+            pass
+    except* DurabilityMismatch as failed:
+        mismatch = str(next(leaves(failed)))
+    except* StoreUnavailable:
+        _log.warning("store does not answer yet")
+    if mismatch:
+        raise StoreFailed(mismatch)
 
 
 def _slots(settings: Settings) -> list[Slot]:

@@ -139,9 +139,11 @@ class Reading:
 
     version: int
     n: int
+    mail_seq: int
+    """Number of the last action that was delivered."""
     result: Result | None
     """Of the action that was asked about."""
     view: View | None
-    """None when only a change was asked for, or nothing has changed."""
+    """None when nothing has changed."""
     events: Sequence[bytes] = ()
     """Those since the reader's version, if it had one."""

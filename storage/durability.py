@@ -1,13 +1,15 @@
 """What the server really keeps, against what `durability` promises."""
 
 import time
+from typing import cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from storage import keys
+import storage.keys as keys
 from storage.config import StorageConfig
 from storage.errors import DurabilityMismatch
+from storage.link import read_reply
 from storage.scripts import Scripts
 
 
@@ -27,7 +29,7 @@ async def check_durability(
         appendfsync = await _setting(connection, "appendfsync")
         if appendonly not in {"yes", None} or appendfsync not in {"always", None}:
             raise DurabilityMismatch(
-                f"durability=strict needs appendonly yes and appendfsync always; the server has "
+                "durability=strict needs appendonly yes and appendfsync always; the server has "
                 f"appendonly {appendonly} and appendfsync {appendfsync}. Change the server, or "
                 f"set CONTEXTD_DURABILITY=standard."
             )
@@ -37,14 +39,14 @@ async def check_durability(
     await connection.send_command(
         "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_s
     )
-    return str(int(await connection.read_response(disable_decoding=True)))
+    return str(await read_reply(connection))
 
 
 async def _setting(connection: AbstractConnection, name: str) -> str | None:
     """A CONFIG value; None where the server does not tell (managed services, ACLs)."""
     await connection.send_command("CONFIG", "GET", name)
     try:
-        reply = await connection.read_response(disable_decoding=True)
+        reply = cast("list[bytes]", await read_reply(connection))
     except ResponseError:
         return None
     return reply[1].decode() if reply else None
@@ -52,7 +54,7 @@ async def _setting(connection: AbstractConnection, name: str) -> str | None:
 
 async def _run_id(connection: AbstractConnection) -> str:
     await connection.send_command("INFO", "server")
-    info: bytes = await connection.read_response(disable_decoding=True)
+    info = cast("bytes", await read_reply(connection))
     for line in info.split(b"\r\n"):
         if line.startswith(b"run_id:"):
             return line.removeprefix(b"run_id:").decode()

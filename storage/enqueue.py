@@ -30,6 +30,9 @@ from storage.scripts import Scripts
 FORGETS_MAX: Final = 200
 """Jobs that one call ends for a dead worker, so that it does not hold up the store."""
 
+ERROR_CHARS_MAX: Final = 16_000
+"""Of the reason that is kept with a failed job; its end is what says most."""
+
 _NOWHERE: Final = Redis()
 """rq asks for a connection where it only makes formats; this one is never connected."""
 
@@ -117,7 +120,7 @@ class ActivationQueue:
             job_id,
             self.KEY,
             *self._template,
-            *("data", zlib.compress(call, 1)),
+            *("data", zlib.compress(call)),
             *("description", f"{self.FUNCTION}(context_id={context_id!r})"),
             *("created_at", at, "enqueued_at", at),
         )
@@ -258,7 +261,7 @@ class ActivationQueue:
             job_id,
             Result.Type.FAILED,
             connection=_NOWHERE,
-            exc_string=error,
+            exc_string=error[-ERROR_CHARS_MAX:],
             worker_name=worker_id,
             serializer=JSONSerializer,
         )

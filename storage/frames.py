@@ -5,6 +5,7 @@ newlines):
 
     c <version before> <number of events> <draft n> <1 if the context rests> <phase>
     {"<seq>": <result>, ...}
+    <text of the draft that this commit begins, as a JSON string, or nothing>
     <event as JSON>
     ...
 
@@ -29,6 +30,8 @@ class CommitFrame:
     events: Sequence[bytes]
     n: int
     """Characters of the draft after it."""
+    draft: str
+    """Text of the draft that it begins, or ""."""
     rests: bool
     phase: str
     results: Mapping[int, Result]
@@ -45,14 +48,22 @@ class DraftFrame:
 
 
 def commit_header(
-    *, base: int, count: int, n: int, rests: bool, phase: str, results: Mapping[int, Result]
+    *,
+    base: int,
+    count: int,
+    n: int,
+    draft: str,
+    rests: bool,
+    phase: str,
+    results: Mapping[int, Result],
 ) -> bytes:
     """The lines of a commit frame that stand before its events; the script adds those."""
     shown = b",".join(
         b'"%d":%s' % (seq, result.model_dump_json(exclude_defaults=True).encode())
         for seq, result in results.items()
     )
-    return b"c %d %d %d %d %s\n{%s}" % (base, count, n, rests, phase.encode(), shown)
+    begun = orjson.dumps(draft) if draft else b""
+    return b"c %d %d %d %d %s\n{%s}\n%s" % (base, count, n, rests, phase.encode(), shown, begun)
 
 
 def draft_frame(*, version: int, n_before: int, n: int, text: str) -> bytes:
@@ -67,10 +78,15 @@ def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
         _, version, n_before, n = head.split(b" ")
         return DraftFrame(int(version), int(n_before), int(n), rest.decode())
     _, base, count, n, rests, phase = head.split(b" ")
-    shown, *events = rest.split(b"\n")
-    results = {
-        int(seq): RESULT.validate_python(result)
-        for seq, result in orjson.loads(shown).items()
-    } if shown != b"{}" else {}
+    shown, begun, *events = rest.split(b"\n")
+    results = (
+        {
+            int(seq): RESULT.validate_python(result)
+            for seq, result in orjson.loads(shown).items()
+        }
+        if shown != b"{}"
+        else {}
+    )
     assert len(events) == int(count)
-    return CommitFrame(int(base), events, int(n), rests == b"1", phase.decode(), results)
+    draft = orjson.loads(begun) if begun else ""
+    return CommitFrame(int(base), events, int(n), draft, rests == b"1", phase.decode(), results)

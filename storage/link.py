@@ -17,18 +17,21 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    ConnectionError as ConnectionBroken,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
 )
+from typing_extensions import override
 
 from storage.errors import NoScript, StoreRefusedWrite, StoreUnavailable
 
@@ -63,13 +66,14 @@ class Link:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: AbstractConnection | None = None
     _packer: AbstractConnection = field(init=False)
-    _waiting: deque[_Call] = field(default_factory=deque)
-    _sent: deque[_Call] = field(default_factory=deque)
+    _waiting: deque[_Call] = field(default_factory=deque[_Call])
+    _sent: deque[_Call] = field(default_factory=deque[_Call])
     _work: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._packer = self.pool.make_connection()
+        self._packer = make_connection(self.pool)
 
+    @override
     def __repr__(self) -> str:
         state = "connected" if self.connected.is_set() else "connecting"
         return f"<Link {state}, {len(self._waiting)} waiting, {len(self._sent)} sent>"
@@ -110,7 +114,7 @@ class Link:
     async def _keep_connected(self) -> None:
         pause_s = RECONNECT_S_MIN
         while True:
-            connection = self.pool.make_connection()
+            connection = make_connection(self.pool)
             try:
                 async with asyncio.timeout(self.call_s_max):
                     await connection.connect()
@@ -136,6 +140,8 @@ class Link:
         while True:
             await self._work.wait()
             self._work.clear()
+            if self._connection is not connection:
+                raise ConnectionBroken("given up")  # else redis-py would connect again by itself
             packed: list[bytes] = []
             while self._waiting:
                 call = self._waiting.popleft()
@@ -150,14 +156,17 @@ class Link:
         sent = self._sent
         while True:
             try:
-                reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
+                reply = await read_reply(connection)
             except ResponseError as error:
-                answer = sent.popleft().answer
-                if not answer.done():
-                    answer.set_exception(_translate(error))
-                continue
+                reply = _translate(error)
+            if self._connection is not connection:
+                raise ConnectionBroken("given up")  # its calls have failed already
             answer = sent.popleft().answer
-            if not answer.done():
+            if answer.done():
+                continue
+            if isinstance(reply, Exception):
+                answer.set_exception(reply)
+            else:
                 answer.set_result(reply)
 
     async def _expire(self) -> None:
@@ -168,8 +177,9 @@ class Link:
             while self._waiting and self._waiting[0].due <= now:
                 self._fail_one(self._waiting.popleft(), "no connection to the store")
             if self._sent and self._sent[0].due <= now and self._connection is not None:
+                silent, self._connection = self._connection, None
                 self._fail(self._sent, "the store did not answer in time")
-                await self._connection.disconnect(nowait=True)
+                await _close(silent)
 
     def _fail(self, calls: deque[_Call], why: str) -> None:
         while calls:
@@ -179,6 +189,7 @@ class Link:
     def _fail_one(call: _Call, why: str) -> None:
         if not call.answer.done():
             call.answer.set_exception(StoreUnavailable(why))
+            call.answer.exception()  # retrieved: no complaint if nobody awaits it any more
 
 
 def _translate(error: ResponseError) -> Exception:
@@ -193,6 +204,18 @@ def _translate(error: ResponseError) -> Exception:
     if text.startswith(("LOADING", "MASTERDOWN", "BUSY")):
         return StoreUnavailable(text)
     return error
+
+
+def make_connection(pool: ConnectionPool) -> AbstractConnection:
+    """A connection of the pool's kind that the pool does not keep."""
+    make = cast("Callable[[], AbstractConnection]", pool.make_connection)
+    return make()
+
+
+async def read_reply(connection: AbstractConnection) -> Reply:
+    """The next reply of a connection, however long it takes; strings are bytes."""
+    read = cast("Callable[..., Awaitable[Reply]]", connection.read_response)
+    return await read(disable_decoding=True, timeout=math.inf)
 
 
 async def _close(connection: AbstractConnection) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from storage import keys
+import storage.keys as keys
 from storage.errors import StoreRefusedWrite
 from storage.link import Link
 

@@ -13,7 +13,7 @@ from typing import Final, cast
 from redis.asyncio.connection import AbstractConnection
 
 from storage.errors import NoScript
-from storage.link import Argument, Link, Reply
+from storage.link import Argument, Link, Reply, read_reply
 
 NAMES: Final = (
     "activate",
@@ -46,7 +46,7 @@ class Scripts:
         """Load every script on a fresh connection, before anything else is sent on it."""
         for name, body in self._bodies.items():
             await connection.send_command("SCRIPT", "LOAD", body)
-            self._shas[name] = bytes(await connection.read_response(disable_decoding=True))
+            self._shas[name] = cast("bytes", await read_reply(connection))
 
     def sha(self, name: str) -> bytes:
         """Digest of a loaded script, as the store names it."""

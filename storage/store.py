@@ -14,7 +14,7 @@ from typing import cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 from fsm import ContextCreated, ContextState, Message, decode_event, replay
-from storage import keys
+import storage.keys as keys
 from storage.config import StorageConfig
 from storage.contract import (
     MAIL,
@@ -157,48 +157,46 @@ class Store:
             ContextMissing: No such context, or not this owner's.
         """
         version, n = (known.state.version, known.n) if known else (-1, 0)
-        reply = await self._read(context_id, owner, version, n, 0, seq)
-        match reply:
-            case [b"same" | b"changed", int() as at, int() as now, bytes() as result]:
-                return Reading(at, now, _result(result), None)
-            case [b"state", int() as at, int() as now, bytes() as result, bytes() as draft, *rest]:
-                snapshot_version, head, messages, raw = cast(
-                    "tuple[int, bytes, list[bytes], list[bytes]]", tuple(rest)
+        match await self.scripts.run(
+            self.link, "read", _read_keys(context_id), owner, version, n, 0, seq
+        ):
+            case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
+                return Reading(at, now, mail_seq, _result(result), None)
+            case [b"state", *rest]:
+                at, now, mail_seq, result, draft, snapshot_version, head, messages, raw = cast(
+                    "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
+                    tuple(rest),
                 )
                 if known and snapshot_version == version:
                     state = known.state
                 else:
                     state = _decode_snapshot(head, messages)
                 state = replay(map(decode_event, raw), state)
-                return Reading(at, now, _result(result), View(state, now, draft.decode()), raw)
+                view = View(state, now, draft.decode())
+                return Reading(at, now, mail_seq, _result(result), view, raw)
             case _:
                 raise ContextMissing(context_id)
 
-    async def peek(
-        self, context_id: str, owner: str, *, version: int, n: int
-    ) -> tuple[int, int]:
-        """Version and draft position of a context, without loading it.
+    def peek(self, context_id: str, owner: str) -> asyncio.Future[Reply]:
+        """Ask for version and draft position, without loading; the answer is for `peeked`.
+
+        Several readers may share one answer. After a SCRIPT FLUSH it fails with NoScript.
+        """
+        return self.scripts.send(self.link, "read", _read_keys(context_id), owner, -1, 0, 1, 0)
+
+    def peeked(self, context_id: str, reply: Reply) -> tuple[int, int]:
+        """Version and draft position out of the answer to a peek.
 
         Raises:
             ContextMissing: No such context, or not this owner's.
         """
-        match await self._read(context_id, owner, version, n, 1, 0):
-            case [b"same" | b"changed", int() as at, int() as now, _]:
-                return at, now
+        match reply:
+            case [_, int() as version, int() as n, _, _]:
+                return version, n
             case _:
                 raise ContextMissing(context_id)
 
-    async def _read(
-        self, context_id: str, owner: str, version: int, n: int, peek: int, seq: int
-    ) -> Reply:
-        where = keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
-        return await self.scripts.run(
-            self.link, "read", where, owner, version, n, peek, seq
-        )
-
-    async def events(
-        self, context_id: str, *, after: int, until: int
-    ) -> Sequence[bytes]:
+    async def events(self, context_id: str, *, after: int, until: int) -> Sequence[bytes]:
         """Committed events of the versions `after` < v <= `until`, as JSON."""
         (log,) = keys.of_context(context_id, "log")
         if until <= after:
@@ -263,6 +261,7 @@ class Store:
             base=commit.base,
             count=len(commit.events),
             n=draft.n,
+            draft=draft.text,
             rests=commit.rests,
             phase=state.phase.value,
             results=commit.results,
@@ -358,6 +357,7 @@ class Store:
             base=commit.base,
             count=len(commit.events),
             n=0,
+            draft="",
             rests=True,
             phase=commit.state.phase.value,
             results=commit.results,
@@ -379,7 +379,9 @@ class Store:
     async def undelivered(self, context_id: str) -> list[Delivered]:
         """All mail of a context that is not acknowledged, oldest first."""
         (mail,) = keys.of_context(context_id, "mail")
-        entries = cast("list[tuple[bytes, list[bytes]]]", await self.link.call("XRANGE", mail, "-", "+"))
+        entries = cast(
+            "list[tuple[bytes, list[bytes]]]", await self.link.call("XRANGE", mail, "-", "+")
+        )
         return [
             Delivered(int(entry_id.split(b"-")[0]), MAIL.validate_json(fields[1]))
             for entry_id, fields in entries
@@ -401,13 +403,22 @@ class Store:
             raise WorkerBuried(worker_id)
         return [other.decode() for other in dead]
 
+    async def living_workers(self) -> int:
+        """How many workers there are that nobody has buried."""
+        return cast("int", await self.link.call("ZCARD", keys.WORKERS))
+
     async def bury_worker(self, worker_id: str) -> int:
         """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
 
         Returns:
             How many contexts it had active.
         """
-        where = [keys.WORKERS, keys.READY, keys.session(worker_id), keys.worker_contexts(worker_id)]
+        where = [
+            keys.WORKERS,
+            keys.READY,
+            keys.session(worker_id),
+            keys.worker_contexts(worker_id),
+        ]
         reply = await self.scripts.run(self.link, "bury", where, worker_id, keys.WAKE)
         await self.queue.forget_worker(worker_id)
         return cast("int", reply)
@@ -451,9 +462,7 @@ async def connect(
     scripts = Scripts()
     link = Link(pool, config.store_call_s_max, config.store_calls_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
-    store = Store(
-        link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts)
-    )
+    store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
     link.on_connect = store._open  # noqa: SLF001 - the link's callback is the store's own
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
         await link.call("PING")
@@ -463,6 +472,10 @@ async def connect(
         finally:
             if saver is not None:
                 saver.cancel()
+
+
+def _read_keys(context_id: str) -> list[str]:
+    return keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
 
 
 def _result(raw: bytes) -> Result | None:

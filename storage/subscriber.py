@@ -6,16 +6,16 @@ where they are not. After the connection was lost every listener is told so by `
 
 import asyncio
 import contextlib
-import math
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as ConnectionBroken, RedisError
 
 from storage.errors import StoreUnavailable
-from storage.link import RECONNECT_S_MAX, RECONNECT_S_MIN
+from storage.link import RECONNECT_S_MAX, RECONNECT_S_MIN, make_connection, read_reply
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,9 @@ class Subscriber:
     _confirmations: dict[bytes, asyncio.Event] = field(
         default_factory=dict[bytes, asyncio.Event]
     )
-    _outgoing: asyncio.Queue[tuple[str, ...]] = field(default_factory=asyncio.Queue)
+    _outgoing: asyncio.Queue[tuple[str, ...]] = field(
+        default_factory=asyncio.Queue[tuple[str, ...]]
+    )
     _heard_at: float = 0.0
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
@@ -74,7 +76,7 @@ class Subscriber:
         """Keep a connection and dispatch what it hears until cancelled."""
         pause_s = RECONNECT_S_MIN
         while True:
-            connection = self.pool.make_connection()
+            connection = make_connection(self.pool)
             try:
                 async with asyncio.timeout(self.confirm_s_max):
                     await connection.connect()
@@ -103,10 +105,9 @@ class Subscriber:
             await connection.send_command(*await self._outgoing.get())
 
     async def _read(self, connection: AbstractConnection) -> None:
-        regained: set[bytes] = set()
         clock = asyncio.get_running_loop()
         while True:
-            reply = await connection.read_response(disable_decoding=True, timeout=math.inf)
+            reply = cast("list[object]", await read_reply(connection))
             self._heard_at = clock.time()
             match reply:
                 case [b"message", bytes() as channel, bytes() as message]:
@@ -115,9 +116,9 @@ class Subscriber:
                 case [b"subscribe", bytes() as channel, _]:
                     if (confirmed := self._confirmations.get(channel)) is not None:
                         confirmed.set()
-                    listener = self._listeners.get(channel)
-                    if listener is not None and channel not in regained:
-                        regained.add(channel)
+                    # Each time, not only after a reconnect: of an unsubscribe and a
+                    # subscribe in a row the first confirmation may be the older one's.
+                    if (listener := self._listeners.get(channel)) is not None:
                         listener.on_gap()
                 case _:
                     pass
@@ -128,7 +129,7 @@ class Subscriber:
         while True:
             await asyncio.sleep(self.ping_s)
             if clock.time() - self._heard_at > 3 * self.ping_s:
-                await connection.disconnect(nowait=True)
+                raise ConnectionBroken("the store has been silent")
             self._outgoing.put_nowait(("PING",))
 
 

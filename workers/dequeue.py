@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import zlib
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Final, Self
 
 import orjson
@@ -26,7 +27,7 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker import BaseWorker, WorkerStatus
 from typing_extensions import override
 
-from storage import ActivationQueue, Link
+from storage import ActivationQueue, Link, StoreRefusedWrite, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,7 @@ class ContextWorker(BaseWorker):
         cls, url: str, worker_id: str, *, heartbeat_s: float, call_s_max: float
     ) -> Self:
         """Make a worker with a connection of its own; not registered yet."""
-        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - its **kwargs
+        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - keyword arguments are untyped
             url,
             socket_timeout=call_s_max,
             socket_connect_timeout=call_s_max,
@@ -184,6 +185,14 @@ async def _beat(worker: ContextWorker, heartbeat_s: float) -> None:
             log.warning("rq heartbeat missed", worker_id=worker.name, error=repr(error))
 
 
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How a job ends."""
+
+    error: str | None = None
+    active_elsewhere: bool = False
+
+
 class ActivationSource:
     """Where a worker takes its activations from, and gives them back. One taker at a time.
 
@@ -199,7 +208,8 @@ class ActivationSource:
         self._takes = 0
         self._executions: dict[str, str] = {}
         self._ready: list[str] = []
-        self._refused: dict[tuple[str, str], str] = {}
+        self._endings: dict[tuple[str, str], _Ending] = {}
+        """What the store has not confirmed yet, by job and execution."""
 
     @override
     def __repr__(self) -> str:
@@ -223,54 +233,39 @@ class ActivationSource:
         """
         if room < 1:
             raise ValueError(f"no room for activations: {room}")
-        while True:
+        if not self._ready:
             await self._start(room)
-            if self._ready:
-                context_ids, self._ready = self._ready, []
-                return context_ids
+        while not self._ready:
             # Moves the newest job onto its own place, or waits until there is one. Others
             # may see it too; the script decides who gets it.
             key = self._queue.KEY
             await self._peeks.call("BLMOVE", key, key, "RIGHT", "RIGHT", self._peek_s)
+            await self._start(room)
+        context_ids, self._ready = self._ready[:room], self._ready[room:]
+        return context_ids
 
     async def finish(self, context_id: str, *, active_elsewhere: bool = False) -> None:
         """End the job of a context that was passivated, or that another worker has.
 
-        Without a job (it was activated for its mail alone) nothing happens. When it raises
-        or is cancelled the job may be ended or not; calling it again is safe.
-
-        Raises:
-            StoreUnavailable: Call it again.
+        Without a job (it was activated for its mail alone) nothing happens. Cancelled, or
+        while the store does not answer, the end is left to the next `take`.
         """
-        async with self._ending(context_id) as execution_id:
-            if execution_id is not None:
-                await self._queue.finish(
-                    self._worker_id,
-                    self._queue.job_id(context_id),
-                    execution_id,
-                    active_elsewhere=active_elsewhere,
-                )
+        await self._end(context_id, _Ending(active_elsewhere=active_elsewhere))
 
     async def fail(self, context_id: str, error: str) -> None:
         """End the job of a context that could not be activated; it is not tried again.
 
-        Mail that waits keeps the context in `ready`, where it is found later.
-
-        Raises:
-            StoreUnavailable: Call it again.
+        Mail that waits keeps the context in `ready`, where it is found later. For the
+        rest as `finish`.
         """
-        async with self._ending(context_id) as execution_id:
-            if execution_id is not None:
-                await self._queue.fail(
-                    self._worker_id, self._queue.job_id(context_id), execution_id, error
-                )
+        await self._end(context_id, _Ending(error=error))
 
     async def run(self) -> None:
         """Serve peeks until cancelled."""
         await self._peeks.run()
 
     async def _start(self, room: int) -> None:
-        await self._refuse()
+        await self._confirm_all()
         number = self._takes + 1
         jobs, dropped = await self._queue.take(self._worker_id, number=number, room=room)
         self._takes = number
@@ -278,32 +273,40 @@ class ActivationSource:
             try:
                 context_id = read_job(job.job_id, job.data)
             except Refused as why:
-                self._refused[job.job_id, job.execution_id] = str(why)
+                log.warning("job refused", job_id=job.job_id, reason=str(why))
+                self._endings[job.job_id, job.execution_id] = _Ending(error=f"Refused. {why}")
             else:
                 self._executions[context_id] = job.execution_id
                 self._ready.append(context_id)
         if dropped:
             log.info("queue entries dropped", worker_id=self._worker_id, count=dropped)
-        await self._refuse()
+        await self._confirm_all()
 
-    async def _refuse(self) -> None:
-        while self._refused:
-            (job_id, execution_id), why = next(iter(self._refused.items()))
-            await self._queue.fail(self._worker_id, job_id, execution_id, f"Refused. {why}")
-            log.warning("job refused", worker_id=self._worker_id, job_id=job_id, reason=why)
-            del self._refused[job_id, execution_id]
-
-    @contextlib.asynccontextmanager
-    async def _ending(self, context_id: str) -> AsyncGenerator[str | None, None]:
+    async def _end(self, context_id: str, ending: _Ending) -> None:
         # Out of the table first: queued again, the job may be taken again before we know.
         execution_id = self._executions.pop(context_id, None)
-        ended = False
+        if execution_id is None:
+            return
+        execution = self._queue.job_id(context_id), execution_id
+        self._endings[execution] = ending
         try:
-            yield execution_id
-            ended = True
-        finally:
-            if not ended and execution_id is not None:
-                self._executions.setdefault(context_id, execution_id)
+            await self._confirm(*execution, ending)
+        except (StoreUnavailable, StoreRefusedWrite) as error:
+            log.warning("job not ended yet", job_id=execution[0], error=str(error))
+
+    async def _confirm_all(self) -> None:
+        for execution, ending in list(self._endings.items()):
+            await self._confirm(*execution, ending)
+
+    async def _confirm(self, job_id: str, execution_id: str, ending: _Ending) -> None:
+        """Have the store end a job; doing it twice is harmless."""
+        if ending.error is None:
+            await self._queue.finish(
+                self._worker_id, job_id, execution_id, active_elsewhere=ending.active_elsewhere
+            )
+        else:
+            await self._queue.fail(self._worker_id, job_id, execution_id, ending.error)
+        self._endings.pop((job_id, execution_id), None)
 
 
 @contextlib.asynccontextmanager

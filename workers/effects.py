@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
+from uuid_utils import uuid7
 
 from fsm import (
     AnyEffect,
@@ -75,6 +76,7 @@ class Effects:
     ) -> None:
         effect_id = effect.effect_id
         offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        message_id = str(uuid7())
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         try:
             if request.timeout_s <= 0:
@@ -83,11 +85,12 @@ class Effects:
                 async for item in items:
                     if isinstance(item, TextDelta):
                         if activation.add_text(effect_id, item.text):
-                            activation.post(
-                                ReplyStarted(at_ms=self.clock(), effect_id=effect_id)
+                            started = ReplyStarted(
+                                at_ms=self.clock(), effect_id=effect_id, message_id=message_id
                             )
+                            activation.post(started)
                     else:
-                        activation.post(self._reply_ended(effect_id, item))
+                        activation.post(self._reply_ended(effect_id, message_id, item))
         except ModelError as error:
             over = self.clock() >= effect.due_ms
             log.warning(
@@ -110,10 +113,11 @@ class Effects:
                 )
             )
 
-    def _reply_ended(self, effect_id: str, reply: ReplyFinished) -> ReplyEnded:
+    def _reply_ended(self, effect_id: str, message_id: str, reply: ReplyFinished) -> ReplyEnded:
         return ReplyEnded(
             at_ms=self.clock(),
             effect_id=effect_id,
+            message_id=message_id,
             text=reply.text,
             tool_calls=tuple(self._requested(call) for call in reply.tool_calls),
             finish_reason=reply.finish_reason,
@@ -137,7 +141,9 @@ class Effects:
             dangerous=declared.dangerous,
         )
 
-    async def _run_tool(self, effect: RunTool, state: ContextState) -> ToolReturned | ToolFailed:
+    async def _run_tool(
+        self, effect: RunTool, state: ContextState
+    ) -> ToolReturned | ToolFailed:
         context = ToolCallContext(
             owner=state.owner,
             context_id=state.id,

@@ -38,7 +38,9 @@ async def serve(
     Raises:
         ExceptionGroup: Of WorkerBuried, if the worker was taken for dead meanwhile.
     """
-    worker_id = config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
+    worker_id = (
+        config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
+    )
     notes = Notes(store.link, store.config.notes_max)
     model = open_model(config)
     effects = Effects(

@@ -4,18 +4,18 @@
 -- KEYS 1 meta  2 log  3 snap  4 msgs  5 draft  6 results
 -- ARGV 1 owner, or "" for anybody's  2 version that the caller has, or -1  3 its n
 --      4 1: only tell whether it changed  5 seq of an action whose result is wanted, or 0
--- Returns {"missing"} | {"same", version, n, result}
---      | {"changed", version, n, result}
---      | {"state", version, n, result, draft, snapshot version, head, {message...}, {event...}}
+-- Returns {"missing"} | {"same", version, n, mail_seq, result}
+--      | {"changed", version, n, mail_seq, result}
+--      | {"state", version, n, mail_seq, result, draft, snapshot version, head, {message...}, {event...}}
 --        (snapshot version is what the caller has, if it has one that the log continues)
-local meta = redis.call("HMGET", KEYS[1], "owner", "version", "n")
+local meta = redis.call("HMGET", KEYS[1], "owner", "version", "n", "mail_seq")
 if not meta[1] or (ARGV[1] ~= "" and meta[1] ~= ARGV[1]) then return {"missing"} end
-local version, n = tonumber(meta[2]), tonumber(meta[3])
+local version, n, mail_seq = tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
 local result = ""
 if ARGV[5] ~= "0" then result = redis.call("HGET", KEYS[6], ARGV[5]) or "" end
 local known = tonumber(ARGV[2])
-if known == version and tonumber(ARGV[3]) == n then return {"same", version, n, result} end
-if ARGV[4] == "1" then return {"changed", version, n, result} end
+if known == version and tonumber(ARGV[3]) == n then return {"same", version, n, mail_seq, result} end
+if ARGV[4] == "1" then return {"changed", version, n, mail_seq, result} end
 local head, messages = "", {}
 if known < 0 or known > version then
   local snap = redis.call("HMGET", KEYS[3], "version", "head")
@@ -30,4 +30,4 @@ if known < version then
   end
 end
 local draft = n > 0 and redis.call("GET", KEYS[5]) or ""
-return {"state", version, n, result, draft, known, head, messages, events}
+return {"state", version, n, mail_seq, result, draft, known, head, messages, events}

@@ -56,6 +56,7 @@ for _, job in ipairs(found) do
   local composite = id .. ":" .. execution
   redis.call("HSET", "rq:job:" .. id, "status", "started", "started_at", ARGV[4],
     "last_heartbeat", ARGV[4], "worker_name", ARGV[1])
+  redis.call("PERSIST", "rq:job:" .. id) -- a failed job that rq has queued again would expire
   redis.call("HSET", "rq:execution:" .. composite, "id", execution, "created_at", ARGV[5],
     "last_heartbeat", ARGV[5], "worker_name", ARGV[1])
   redis.call("ZADD", "rq:executions:" .. id, "+inf", execution)

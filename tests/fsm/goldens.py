@@ -1,7 +1,9 @@
 """Histories as logs were once written, and the states they lead to.
 
 `python -m tests.fsm.goldens` writes those that are missing and the event schema if it has
-changed. It never writes over a file: what a log meant once, it means for ever.
+changed. It never writes over a file: what a log meant once, it means for ever. When the
+state gains a field, remove the `.state.json` files and have them written anew: the diff must
+show that field and nothing else. A `.jsonl` is never removed.
 """
 
 import json
@@ -14,6 +16,7 @@ from pydantic import JsonValue
 from fsm import EVENT, Reference, ReplyEnded, Usage
 from tests.support.playbook import (
     DELETE,
+    DRAFT,
     DUE,
     NOW,
     PAUSE,
@@ -56,6 +59,7 @@ def plain_turn() -> Playbook:
     reply = ReplyEnded(
         at_ms=NOW,
         effect_id=PENDING,
+        message_id=DRAFT,
         text="Guten Tag.\nWie geht's?",
         model="scripted-1",
         usage=Usage(prompt_tokens=12, completion_tokens=5, total_tokens=17),
@@ -78,7 +82,7 @@ def tools() -> Playbook:
     )
     book.given(returned("42"), approve(call_0=ZONE), returned("12:00"))
     return book.given(
-        replied("", wants("call_0")), approve("call_0"), returned("12:01"), replied()
+        replied("", wants("call_0")), approve("7.0.0"), returned("12:01"), replied()
     )
 
 

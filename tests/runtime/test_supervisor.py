@@ -41,7 +41,7 @@ class Rig:
     """A supervisor of stubs, and what it did."""
 
     folder: Path
-    config: RuntimeConfig = RuntimeConfig()
+    config: RuntimeConfig = field(default_factory=RuntimeConfig)
     buried: list[str] = field(default_factory=list[str])
     announced: int = 0
     bury_failures: int = 0
@@ -55,19 +55,19 @@ class Rig:
         return Supervisor(
             self.config,
             slots,
-            environment=lambda: {},
-            bury=self._bury,
-            announce=self._announce,
+            environment=dict,
+            bury=self.bury,
+            announce=self.announce,
             store=self.store,
         )
 
-    async def _bury(self, worker_id: str) -> None:
+    async def bury(self, worker_id: str) -> None:
         if self.bury_failures > 0:
             self.bury_failures -= 1
             raise OSError("store away")
         self.buried.append(worker_id)
 
-    async def _announce(self) -> None:
+    async def announce(self) -> None:
         self.announced += 1
 
     def up(self) -> dict[int, str]:
@@ -124,7 +124,7 @@ def supervised(supervisor: Supervisor, story: Callable[[], object]) -> None:
     run(both())
 
 
-def test_everything_is_started_announced_once_and_drained(tmp_path: Path):
+def test_everything_is_started_announced_once_and_drained(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL), ("worker", WELL))
 
@@ -138,7 +138,7 @@ def test_everything_is_started_announced_once_and_drained(tmp_path: Path):
     assert (rig.announced, rig.buried) == (1, [])
 
 
-def test_a_killed_worker_is_buried_and_replaced_under_another_id(tmp_path: Path):
+def test_a_killed_worker_is_buried_and_replaced_under_another_id(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
 
     async def story() -> None:
@@ -152,7 +152,7 @@ def test_a_killed_worker_is_buried_and_replaced_under_another_id(tmp_path: Path)
     supervised(rig.supervisor(("worker", WELL)), story)
 
 
-def test_a_killed_gateway_is_replaced_and_nobody_is_buried(tmp_path: Path):
+def test_a_killed_gateway_is_replaced_and_nobody_is_buried(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
 
     async def story() -> None:
@@ -165,7 +165,7 @@ def test_a_killed_gateway_is_replaced_and_nobody_is_buried(tmp_path: Path):
     assert rig.buried == []
 
 
-def test_burying_is_repeated_while_the_store_is_away(tmp_path: Path):
+def test_burying_is_repeated_while_the_store_is_away(tmp_path: Path) -> None:
     rig = Rig(tmp_path, bury_failures=2)
 
     async def story() -> None:
@@ -176,7 +176,7 @@ def test_burying_is_repeated_while_the_store_is_away(tmp_path: Path):
     supervised(rig.supervisor(("worker", WELL)), story)
 
 
-def test_a_crash_loop_slows_down_and_the_others_live_on(tmp_path: Path):
+def test_a_crash_loop_slows_down_and_the_others_live_on(tmp_path: Path) -> None:
     config = RuntimeConfig(restart_backoff_s_base=0.1, restart_backoff_s_max=0.2)
     rig = Rig(tmp_path, config)
     healthy = Rig(tmp_path / "healthy")
@@ -203,15 +203,15 @@ def test_a_crash_loop_slows_down_and_the_others_live_on(tmp_path: Path):
     run(both())
 
 
-def test_a_command_that_does_not_exist_is_no_end_of_the_supervisor(tmp_path: Path):
+def test_a_command_that_does_not_exist_is_no_end_of_the_supervisor(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     slots = [Slot("worker", 1, (str(tmp_path / "missing"),))]
     supervisor = Supervisor(
         RuntimeConfig(restart_backoff_s_base=0.01),
         slots,
-        environment=lambda: {},
-        bury=rig._bury,
-        announce=rig._announce,
+        environment=dict,
+        bury=rig.bury,
+        announce=rig.announce,
     )
 
     async def story() -> None:
@@ -220,7 +220,7 @@ def test_a_command_that_does_not_exist_is_no_end_of_the_supervisor(tmp_path: Pat
     supervised(supervisor, story)
 
 
-def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path):
+def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
 
     async def story() -> None:
@@ -233,7 +233,7 @@ def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path
     assert rig.buried == [rig.up()[stubborn]]
 
 
-def test_the_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path):
+def test_the_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(drain_s_max=25))
     supervisor = rig.supervisor(("worker", STUBBORN))
 
@@ -246,7 +246,7 @@ def test_the_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path):
     supervised(supervisor, story)
 
 
-def test_a_child_that_never_gets_ready_is_killed_and_started_again(tmp_path: Path):
+def test_a_child_that_never_gets_ready_is_killed_and_started_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(ready_s_max=0.3, restart_backoff_s_base=0.01))
 
     async def story() -> None:
@@ -256,7 +256,7 @@ def test_a_child_that_never_gets_ready_is_killed_and_started_again(tmp_path: Pat
     assert rig.announced == 0
 
 
-def test_stopping_while_starting_leaves_nothing_behind(tmp_path: Path):
+def test_stopping_while_starting_leaves_nothing_behind(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL))
 
@@ -267,7 +267,7 @@ def test_stopping_while_starting_leaves_nothing_behind(tmp_path: Path):
     assert rig.living() == set()
 
 
-def test_a_dead_store_is_started_again_and_goes_last(tmp_path: Path):
+def test_a_dead_store_is_started_again_and_goes_last(tmp_path: Path) -> None:
     store = StubStore()
     rig = Rig(tmp_path, store=store)
 
@@ -286,7 +286,7 @@ def test_a_dead_store_is_started_again_and_goes_last(tmp_path: Path):
     assert len(rig.drained()) == 1
 
 
-def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path):
+def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path) -> None:
     rig = Rig(tmp_path, store=StubStore(failing=True))
     with pytest.raises(StoreFailed, match="no disk"):
         run(rig.supervisor(("worker", WELL)).run())
@@ -318,7 +318,7 @@ with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
-def test_children_die_with_a_killed_supervisor(tmp_path: Path):
+def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     root = str(Path.cwd())
     supervisor = subprocess.Popen(

@@ -1,8 +1,11 @@
 """The rq queue of activations over a real server, seen with rq's own eyes."""
 
+# pyright: reportUnknownMemberType=false
+# redis-py and rq leave keyword arguments, and so every second method, partly untyped.
+
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import cast
 
 import pytest
@@ -84,7 +87,11 @@ async def test_a_job_is_what_rq_would_have_made(server: StoreServer, store: Redi
     assert [one.name for one in Queue.all(rq_client(server))] == ["contextd"]
 
     rqs_own = Queue("other", connection=rq_client(server), serializer=JSONSerializer).enqueue(
-        "workers.dequeue.activate", context_id="c1", job_timeout=-1, result_ttl=0, failure_ttl=60
+        "workers.dequeue.activate",
+        context_id="c1",
+        job_timeout=-1,
+        result_ttl=0,
+        failure_ttl=60,
     )
     fields = [
         set(cast("list[str]", store.hkeys(f"rq:job:{job_id}")))
@@ -94,11 +101,14 @@ async def test_a_job_is_what_rq_would_have_made(server: StoreServer, store: Redi
 
 
 async def test_fifty_who_ask_at_once_make_one_job(server: StoreServer, store: Redis) -> None:
-    async with open_queue(server) as one, open_queue(server) as other:
-        async with asyncio.TaskGroup() as group:
-            asked = [
-                group.create_task(queue.enqueue("c1")) for _ in range(25) for queue in (one, other)
-            ]
+    async with (
+        open_queue(server) as one,
+        open_queue(server) as other,
+        asyncio.TaskGroup() as group,
+    ):
+        asked = [
+            group.create_task(queue.enqueue("c1")) for _ in range(25) for queue in (one, other)
+        ]
     assert sorted(task.result() for task in asked) == [False] * 49 + [True]
     assert queued(store) == ["activate-c1"]
 
@@ -125,7 +135,9 @@ async def test_a_failed_job_is_made_anew(server: StoreServer, store: Redis) -> N
     assert fetch(server, "c1").get_status() == "queued"
 
 
-async def test_an_id_that_rq_would_misread_is_refused(server: StoreServer, store: Redis) -> None:
+async def test_an_id_that_rq_would_misread_is_refused(
+    server: StoreServer, store: Redis
+) -> None:
     async with open_queue(server) as queue:
         with pytest.raises(ValueError, match="Job ID"):
             await queue.enqueue("c:1")
@@ -274,9 +286,7 @@ async def test_a_job_whose_context_is_elsewhere_is_not_queued_again(
     async with open_queue(server) as queue:
         await queue.enqueue("c1")
         ((job,), _) = await queue.take("w1", number=1, room=1)
-        assert not await queue.finish(
-            "w1", job.job_id, job.execution_id, active_elsewhere=True
-        )
+        assert not await queue.finish("w1", job.job_id, job.execution_id, active_elsewhere=True)
     assert queued(store) == []
     assert store.exists("rq:job:activate-c1") == 0
 
@@ -298,8 +308,8 @@ async def test_a_failed_job_says_why_for_a_while(server: StoreServer, store: Red
     )
     failed = FailedJobRegistry("contextd", connection=rq_client(server))
     assert failed.get_job_ids() == ["activate-c1"]
-    assert 0 < cast("int", store.ttl("rq:job:activate-c1")) <= 60
-    assert 0 < cast("int", store.ttl("rq:results:activate-c1")) <= 60
+    assert 0 < store.ttl("rq:job:activate-c1") <= 60
+    assert 0 < store.ttl("rq:results:activate-c1") <= 60
     assert store.zcard("rq:wip:contextd") == 0
 
 
@@ -319,7 +329,8 @@ async def test_the_jobs_of_a_dead_worker_are_forgotten_and_those_with_mail_queue
     live(store, "w1", "w2")
     count = 2 * FORGETS_MAX + 50
     rq_worker = Worker(["contextd"], name="w1", connection=rq_client(server))
-    rq_worker.register_birth()
+    announce: Callable[[], None] = rq_worker.register_birth  # rq leaves it untyped
+    announce()
     async with open_queue(server) as queue:
         for n in range(count):
             await queue.enqueue(f"c{n}")

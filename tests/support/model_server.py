@@ -39,6 +39,8 @@ class Script(BaseModel, frozen=True, extra="forbid"):
     """Split into `chunks` pieces; None: the words `w1 w2 ...`, one a chunk."""
     first_delay_ms: int = 0
     delay_ms: int = 0
+    end_delay_ms: int = 0
+    """Between `[DONE]` and the end of the body."""
     tool_calls: tuple[ScriptedCall, ...] = ()
     finish_reason: str | None = None
     """None: `tool_calls` where there are any, else `stop`."""
@@ -89,7 +91,9 @@ class Script(BaseModel, frozen=True, extra="forbid"):
             self.malformed_after,
             self.error_after,
         )
-        return not (self.first_delay_ms or self.delay_ms) and breaks == (None,) * len(breaks)
+        return not (self.first_delay_ms or self.delay_ms or self.end_delay_ms) and breaks == (
+            None,
+        ) * len(breaks)
 
     def in_message(self) -> str:
         """Text of a user message that asks for this script."""
@@ -253,6 +257,7 @@ async def _stream(
             due_s += script.delay_ms / 1000
     for frame in _last_frames(script, with_usage=with_usage):
         await response.write(frame)
+    await asyncio.sleep(script.end_delay_ms / 1000)
     await response.write_eof()
     return response
 

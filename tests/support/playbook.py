@@ -46,6 +46,7 @@ from fsm import (
     ToolRestarted,
     ToolReturned,
     TurnCall,
+    drafting,
     replay,
     transition,
 )
@@ -58,6 +59,8 @@ NOW: Final = -1
 """As `at_ms`: the playbook's clock says when."""
 PENDING: Final = ""
 """As `effect_id`: the oldest pending effect that this event can answer."""
+DRAFT: Final = ""
+"""As `message_id`: that of the draft, or a new one."""
 
 ANSWERS: Final[Mapping[type[Answer], str]] = {
     RequestPrepared: "prepare-request",
@@ -144,7 +147,14 @@ class Playbook:
             changes["at_ms"] = self.now_ms
         if isinstance(event, Answer) and event.effect_id == PENDING:
             changes["effect_id"] = self.pending(ANSWERS[type(event)])[0].effect_id
+        if isinstance(event, ReplyStarted | ReplyEnded) and event.message_id == DRAFT:
+            changes["message_id"] = drafting(self.state) or self.made_id()
         return event.model_copy(update=changes)
+
+    def made_id(self) -> str:
+        """A UUIDv7 as whoever calls the model makes it."""
+        at = f"{self.now_ms:012x}"
+        return f"{at[:8]}-{at[8:]}-7fff-8abc-{self.state.version:012x}"
 
     def pending(self, kind: str) -> list[AnyEffect]:
         """The pending effects of one kind, oldest first."""
@@ -232,7 +242,7 @@ DELETE: Final = ContextDeleted(at_ms=NOW)
 
 # What the world answers
 
-STARTED: Final = ReplyStarted(at_ms=NOW, effect_id=PENDING)
+STARTED: Final = ReplyStarted(at_ms=NOW, effect_id=PENDING, message_id=DRAFT)
 DUE: Final = RetryDue(at_ms=NOW, effect_id=PENDING)
 
 
@@ -266,6 +276,7 @@ def replied(text: str = "Hi.", *calls: RequestedCall) -> ReplyEnded:
     return ReplyEnded(
         at_ms=NOW,
         effect_id=PENDING,
+        message_id=DRAFT,
         text=text,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "stop",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import orjson
 
-from fsm.state import Usage
+from fsm import Usage
 from workers.models.config import ModelConfig
 from workers.models.failures import failure_in_stream
 from workers.models.protocol import ModelError, ModelToolCall, ReplyFinished

@@ -6,7 +6,7 @@ machine, which counts attempts. A server that refuses `stream_options` is not gu
 """
 
 import asyncio
-import contextlib
+import math
 import ssl
 from collections.abc import AsyncGenerator
 from typing import Final
@@ -18,6 +18,7 @@ from yarl import URL
 
 from workers.models.assembly import ReplyAssembly
 from workers.models.config import ModelConfig
+from workers.models.deadline import Deadline
 from workers.models.failures import failure_of_status
 from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
 
@@ -100,36 +101,44 @@ class OpenAIModel:
         ends_s = started_s + request.timeout_s
         first_byte_s = started_s + config.model_first_byte_s
         response = await self._opened(body, request, min(ends_s, first_byte_s), ends_s)
+        deadline = Deadline(response)
         try:
+            deadline.move(min(ends_s, first_byte_s))
             if response.status != 200:
-                raise await self._refusal(response, ends_s)
-            assembly = ReplyAssembly(
-                config, idempotency_key=request.idempotency_key, api_key=self._api_key
-            )
-            if response.content_type == "application/json":
-                whole = await self._body(
-                    response, config.model_reply_bytes_max, min(ends_s, first_byte_s), ends_s
-                )
-                if text := assembly.feed_whole(whole):
-                    yield TextDelta(text)
-            elif response.content_type == "text/html":
+                deadline.move(min(ends_s, clock() + config.model_connect_s))
+                raise await self._refusal(response)
+            if response.content_type == "text/html":
                 raise ModelError(
                     "bad_response",
                     "The model server answered with a web page; check CONTEXTD_MODEL_BASE_URL.",
                     False,
                 )
-            deadline_s = min(ends_s, first_byte_s)
+            assembly = ReplyAssembly(
+                config, idempotency_key=request.idempotency_key, api_key=self._api_key
+            )
+            if response.content_type == "application/json":
+                whole = await _body(response, config.model_reply_bytes_max)
+                if deadline.passed:
+                    raise self._too_late(over=clock() >= ends_s, first=True)
+                if text := assembly.feed_whole(whole):
+                    yield TextDelta(text)
             while not assembly.over:
-                data = await self._read(response, deadline_s, ends_s)
+                data = await _read(response)
                 if not data:
+                    if deadline.passed:
+                        first = response.content.total_bytes == 0
+                        raise self._too_late(over=clock() >= ends_s, first=first)
                     break
                 if text := assembly.feed(data):
+                    deadline.move(math.inf)  # the reader's time is not the server's
                     yield TextDelta(text)
-                deadline_s = min(ends_s, clock() + config.model_between_chunks_s)
+                deadline.move(min(ends_s, clock() + config.model_between_chunks_s))
+            deadline.cancel()
             yield assembly.finished()
             if not response.content.at_eof():
                 await self._drain(response)
         finally:
+            deadline.cancel()
             if response.content.at_eof():
                 response.release()
             else:
@@ -177,7 +186,7 @@ class OpenAIModel:
                 True,
             ) from None
         except TimeoutError:
-            raise self._too_late(deadline_s, ends_s, first=True) from None
+            raise self._too_late(over=deadline_s >= ends_s, first=True) from None
         except (ssl.SSLError, aiohttp.ClientSSLError) as error:
             raise ModelError(
                 "connection", "No trusted connection to the model server could be made.", False
@@ -198,40 +207,9 @@ class OpenAIModel:
                 "connection", "The model's connections are closed.", True
             ) from error
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, deadline_s: float, ends_s: float
-    ) -> bytes:
-        """Read what has arrived; empty at the end, and where the connection broke."""
-        content = response.content
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                return await content.readany()
-        except TimeoutError:
-            first = content.total_bytes == 0
-            raise self._too_late(deadline_s, ends_s, first=first) from None
-        except (aiohttp.ClientError, OSError):
-            # Whether the reply was complete by then is for the assembly to say.
-            return b""
-
-    async def _body(
-        self, response: aiohttp.ClientResponse, bytes_max: int, deadline_s: float, ends_s: float
-    ) -> bytes:
-        """Read a body that is not a stream, cut at `bytes_max`."""
-        parts: list[bytes] = []
-        left = bytes_max
-        while left > 0 and (data := await self._read(response, deadline_s, ends_s)):
-            parts.append(data[:left])
-            left -= len(data)
-        return b"".join(parts)
-
-    async def _refusal(self, response: aiohttp.ClientResponse, ends_s: float) -> ModelError:
-        clock = asyncio.get_running_loop().time
-        deadline_s = min(ends_s, clock() + self._config.model_connect_s)
-        body = b""
-        with contextlib.suppress(ModelError):  # a body that does not come takes nothing away
-            body = await self._body(
-                response, self._config.model_error_bytes_max, deadline_s, ends_s
-            )
+    async def _refusal(self, response: aiohttp.ClientResponse) -> ModelError:
+        # A body that does not come, or breaks off, takes nothing away.
+        body = await _body(response, self._config.model_error_bytes_max)
         return failure_of_status(
             response.status,
             response.headers,
@@ -240,8 +218,8 @@ class OpenAIModel:
             retry_after_ms_max=self._config.model_retry_after_ms_max,
         )
 
-    def _too_late(self, deadline_s: float, ends_s: float, *, first: bool) -> ModelError:
-        if deadline_s >= ends_s:
+    def _too_late(self, *, over: bool, first: bool) -> ModelError:
+        if over:
             return ModelError("timeout", "The time for this reply is over.", False)
         if first:
             waited_s = self._config.model_first_byte_s
@@ -255,7 +233,28 @@ class OpenAIModel:
         """Wait a moment for the end of the body: only then is the connection kept."""
         try:
             async with asyncio.timeout(self._config.model_drain_s):
-                while await response.content.readany():
+                while await _read(response):
                     pass
-        except (TimeoutError, aiohttp.ClientError, OSError):
+        except TimeoutError:
             return
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read what has arrived; empty at the end, and where the connection broke.
+
+    Whether the reply was complete by then is for the assembly to say.
+    """
+    try:
+        return await response.content.readany()
+    except (aiohttp.ClientError, OSError):
+        return b""
+
+
+async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """Read a body that is not a stream, cut at `bytes_max`."""
+    parts: list[bytes] = []
+    left = bytes_max
+    while left > 0 and (data := await _read(response)):
+        parts.append(data[:left])
+        left -= len(data)
+    return b"".join(parts)

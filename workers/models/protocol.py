@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeAlias
 import orjson
 from pydantic import JsonValue
 
-from fsm.state import Usage
+from fsm import Usage
 
 WireObject: TypeAlias = Mapping[str, JsonValue]
 """A JSON object as the OpenAI chat protocol has it."""

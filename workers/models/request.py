@@ -12,8 +12,7 @@ from typing import Final
 
 import orjson
 
-from fsm.effects import CallModel
-from fsm.state import ContextState, Message
+from fsm import CallModel, ContextState, Message
 from workers.models.protocol import ModelRequest, WireObject
 from workers.models.wire import wire_message, wire_not_run, wire_system_message
 

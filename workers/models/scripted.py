@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 
-from fsm.state import Usage
+from fsm import Usage
 from workers.models.config import ModelConfig
 from workers.models.protocol import (
     ModelError,

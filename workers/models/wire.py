@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from fsm.effects import Reference
-from fsm.state import Message
+from fsm import Message, Reference
 
 WireMessage = dict[str, JsonValue]
 

@@ -3,13 +3,11 @@
 from workers.tools.builtin import builtin_tools
 from workers.tools.config import ToolConfig
 from workers.tools.declaration import Tool, ToolCallContext, ToolError, ToolErrorCode, tool
-from workers.tools.note_keeping import Notes
 from workers.tools.registry import ENTRY_POINT_GROUP, Registry, installed_tools
 from workers.tools.retrieval import Retriever, notes_retriever
 
 __all__ = [
     "ENTRY_POINT_GROUP",
-    "Notes",
     "Registry",
     "Retriever",
     "Tool",

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field
 
+from storage import Notes
 from workers.tools.calculator import EXPRESSION_CHARS_MAX, evaluate, written
 from workers.tools.declaration import Tool, ToolCallContext, ToolError, tool
-from workers.tools.note_keeping import Notes
 from workers.tools.retrieval import ranked
 
 _NOTE_CHARS_MAX: Final = 4_000

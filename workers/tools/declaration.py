@@ -15,9 +15,11 @@ from typing import Any, Final, Literal, TypeAlias, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, create_model
 
-from fsm.effects import ToolEffect
+from fsm import ToolEffect
 
-ToolErrorCode: TypeAlias = Literal["unknown_tool", "bad_arguments", "timeout", "raised"]
+ToolErrorCode: TypeAlias = Literal[
+    "unknown_tool", "bad_arguments", "digest_mismatch", "timeout", "raised"
+]
 
 ToolFunction: TypeAlias = Callable[..., Any]  # any signature: it is read, and then obeyed
 

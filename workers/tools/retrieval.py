@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
-from fsm.effects import Reference
-from workers.tools.note_keeping import Notes
+from fsm import Reference
+from storage import Notes
 
 Retriever: TypeAlias = Callable[[str, str], Awaitable[tuple[Reference, ...]]]
 """Called with the owner and the query."""

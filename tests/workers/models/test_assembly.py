@@ -2,7 +2,7 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from fsm.state import Usage
+from fsm import Usage
 from workers.models import ModelConfig, ModelError, ModelToolCall
 from workers.models.assembly import ReplyAssembly
 

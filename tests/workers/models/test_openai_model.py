@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic import JsonValue, SecretStr, ValidationError
 
-from fsm.state import Usage
+from fsm import Usage
 from tests.support.model_server import ModelServer, Script, ScriptedCall
 from tests.workers.models.calling import TOOL, call, request
 from workers.models import (
@@ -120,10 +120,16 @@ async def test_every_line_end_is_understood(line_end: str, delay_ms: int) -> Non
 
 async def test_connections_are_used_again() -> None:
     async with calling() as (model, server):
-        for script in (Script(), Script(chunks=2, delay_ms=1), Script(status=429), Script()):
+        for script in (Script(), Script(end_delay_ms=30), Script(status=429), Script()):
             await call(model, request(script))
     assert len(server.requests) == 4
     assert len({received.peer for received in server.requests}) == 1
+
+
+async def test_a_connection_whose_reply_does_not_end_is_given_up() -> None:
+    async with calling(model_drain_s=0.05) as (model, server):
+        assert (await call(model, request(Script(end_delay_ms=60_000)))).reply.text == "w1 "
+        await server.requests[0].abandoned.wait()
 
 
 @pytest.mark.parametrize(
@@ -284,6 +290,19 @@ async def test_a_slow_reply_outlasts_the_silence_allowed_between_its_chunks() ->
     async with calling(model_between_chunks_s=0.2, model_first_byte_s=0.2) as (model, _):
         called = await call(model, request(Script(chunks=6, delay_ms=60)))
     assert called.reply.text == "w1 w2 w3 w4 w5 w6 "
+
+
+async def test_a_slow_reader_is_not_taken_for_a_silent_server() -> None:
+    async with calling(model_between_chunks_s=0.1) as (model, _):
+        texts: list[str] = []
+        # Longer than the reader takes for two deltas, so that it must read a third time.
+        script = Script(chunks=20, delay_ms=40)
+        async with contextlib.aclosing(model.stream(request(script))) as items:
+            async for item in items:
+                texts.append(item.text)
+                await asyncio.sleep(0.3)  # three times the silence allowed
+    assert texts[0] == "w1 "
+    assert texts[-1] == "".join(texts[:-1]) == script.whole_text
 
 
 async def test_the_end_of_the_turns_time_ends_the_call_and_is_not_retried() -> None:

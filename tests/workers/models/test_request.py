@@ -5,8 +5,7 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from fsm.effects import CallModel, Reference
-from fsm.state import Branch, Config, ContextState, Message, ToolCall, Turn
+from fsm import Branch, CallModel, Config, ContextState, Message, Reference, ToolCall, Turn
 from workers.models import RequestBuilder, build_request
 from workers.models.wire import NOT_RUN
 

@@ -24,10 +24,10 @@ async def reply(
 def answered(*calls: tuple[str, str]) -> list[dict[str, JsonValue]]:
     wire: list[JsonValue] = [{"id": name, "type": "function"} for name, _ in calls]
     asked: dict[str, JsonValue] = {"role": "assistant", "content": None, "tool_calls": wire}
-    return [
-        asked,
-        *({"role": "tool", "tool_call_id": name, "content": told} for name, told in calls),
+    results: list[dict[str, JsonValue]] = [
+        {"role": "tool", "tool_call_id": name, "content": told} for name, told in calls
     ]
+    return [asked, *results]
 
 
 async def test_a_reply_says_what_was_said_word_by_word_and_that_it_is_scripted() -> None:

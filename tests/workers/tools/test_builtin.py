@@ -2,7 +2,9 @@ from collections.abc import Mapping
 
 import orjson
 import pytest
+from typing_extensions import override
 
+from storage import Notes
 from workers.tools import (
     Registry,
     ToolCallContext,
@@ -15,15 +17,19 @@ from workers.tools.builtin import clock_tool
 from workers.tools.retrieval import ranked
 
 
-class KeptNotes:
+class KeptNotes(Notes):
     """Notes in memory."""
 
-    def __init__(self) -> None:
-        self.kept: dict[str, dict[str, str]] = {}
+    kept: dict[str, dict[str, str]]
 
+    def __init__(self) -> None:  # no link: there is no store
+        object.__setattr__(self, "kept", {})  # Notes are frozen
+
+    @override
     async def add(self, owner: str, key: str, text: str) -> None:
         self.kept.setdefault(owner, {}).setdefault(key, text)
 
+    @override
     async def list(self, owner: str) -> Mapping[str, str]:
         return self.kept.get(owner, {})
 
@@ -89,7 +95,7 @@ async def test_a_note_is_kept_once_however_often_the_call_is_run() -> None:
 
 async def test_notes_are_searched_and_are_the_owners_own() -> None:
     notes = KeptNotes()
-    notes.kept = {"o": {"1": "cats purr", "2": "dogs bark"}, "other": {"3": "cats bite"}}
+    notes.kept.update({"o": {"1": "cats purr", "2": "dogs bark"}, "other": {"3": "cats bite"}})
     tools = registry(notes)
     search = '{"action": "search", "text": "What do cats do?"}'
     assert orjson.loads(await tools.run("notes", search, context())) == {
@@ -110,7 +116,7 @@ async def test_a_note_needs_a_text(action: str) -> None:
 
 async def test_a_long_list_shows_the_newest() -> None:
     notes = KeptNotes()
-    notes.kept = {"o": {str(number): f"note {number}" for number in range(120)}}
+    notes.kept.update({"o": {str(number): f"note {number}" for number in range(120)}})
     listed = orjson.loads(await registry(notes).run("notes", '{"action": "list"}', context()))
     assert listed["found"] == 120
     assert listed["notes"] == [f"note {number}" for number in range(70, 120)]
@@ -132,10 +138,12 @@ def test_ranking_goes_by_rare_words_and_keeps_the_order_of_equals() -> None:
 
 async def test_the_retriever_returns_the_five_best_notes_of_the_owner() -> None:
     notes = KeptNotes()
-    notes.kept = {
-        "o": {f"k{number}": f"cat number {number}\n" + "x" * 3_000 for number in range(9)},
-        "other": {"z": "cat"},
-    }
+    notes.kept.update(
+        {
+            "o": {f"k{number}": f"cat number {number}\n" + "x" * 3_000 for number in range(9)},
+            "other": {"z": "cat"},
+        }
+    )
     found = await notes_retriever(notes)("o", "which cat is number 7")
     assert [reference.source for reference in found] == [
         "note k7",

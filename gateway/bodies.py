@@ -1,0 +1,173 @@
+"""What clients may send: one model per request body, and how a body is read.
+
+A body is JSON in UTF-8, read strictly: no duplicate keys, no NaN or Infinity, bounded
+depth. A request parsed here is never parsed again.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from fsm import Config
+from gateway.problems import Problem, invalid
+
+Text = Annotated[str, Field(min_length=1, max_length=60_000)]
+ShortText = Annotated[str, Field(max_length=200)]
+Id = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TextPart(Body):
+    """Text in a message of several parts."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: Annotated[str, Field(min_length=1, max_length=64)]
+    """`text`, `image_url`, `file_reference`, or a kind that is carried as it is."""
+    text: str | None = None
+
+
+class SendMessage(Body):
+    """Say something; starts a turn, or waits for the running one to end."""
+
+    content: Annotated[
+        Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)],
+        Field(description="Text, or typed parts."),
+    ]
+    client_message_id: Id | None = None
+    policy: Literal["enqueue"] = "enqueue"
+    metadata: dict[str, JsonValue] = {}
+
+
+class CreateContext(Body):
+    """Make a context, perhaps with its first message in the same step."""
+
+    title: ShortText = ""
+    labels: Annotated[dict[Id, ShortText], Field(max_length=32)] = {}
+    config: Config = Config()
+    message: SendMessage | None = None
+
+
+class Deny(Body):
+    """A tool call that is not to be made."""
+
+    id: Id
+    reason: ShortText = ""
+
+
+class ApproveTools(Body):
+    """Decide on tool calls; those not named stay pending."""
+
+    tool_call_ids: Annotated[list[Id], Field(max_length=200)] = []
+    deny: Annotated[list[Deny], Field(max_length=200)] = []
+    edits: Annotated[dict[Id, dict[str, JsonValue]], Field(max_length=200)] = {}
+    """New arguments by call id."""
+
+
+class Cancel(Body):
+    """Stop the running turn."""
+
+    turn_id: Id | None = None
+
+
+class Empty(Body):
+    """An action that needs no details."""
+
+
+class Rename(Body):
+    """Give the context another title."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+B = TypeVar("B", bound=Body)
+
+
+async def read_body(request: web.Request, model: type[B], *, depth_max: int) -> B:
+    """Read a request's body as `model`; an empty body counts as `{}`.
+
+    Raises:
+        Problem: malformed-json, invalid-body, unsupported-media-type.
+        HTTPRequestEntityTooLarge: More than `body_bytes_max`.
+    """
+    value = parse_json(await read_bytes(request), depth_max=depth_max)
+    try:
+        return model.model_validate(value, strict=False)
+    except ValidationError as error:
+        raise invalid(error.errors(include_url=False, include_input=False)) from None
+
+
+async def read_bytes(request: web.Request) -> bytes:
+    """The body, uncompressed JSON by its headers."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Problem("unsupported-media-type", "Send the body without Content-Encoding.")
+    raw = await request.read()
+    if raw and request.content_type not in {"application/json", "application/octet-stream"}:
+        raise Problem("unsupported-media-type", "Send Content-Type: application/json.")
+    return raw
+
+
+def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
+    """Read a JSON object strictly.
+
+    Raises:
+        Problem: malformed-json, with the place where that can be told.
+    """
+    if not raw:
+        return {}
+    try:
+        value = json.loads(
+            raw.decode(),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+        )
+        _check_depth(value, depth_max)
+    except (ValueError, RecursionError) as error:
+        detail = "Nested too deeply." if isinstance(error, RecursionError) else str(error)
+        raise Problem("malformed-json", detail[:200]) from None
+    if not isinstance(value, dict):
+        raise Problem("invalid-body", "The body must be a JSON object.")
+    return value
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"Duplicate key {twice[:64]!r}.")
+    return value
+
+
+def _refuse_constant(name: str) -> JsonValue:
+    raise ValueError(f"{name} is not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError(f"{text[:32]} is too large a number.")
+    return number
+
+
+def _check_depth(value: JsonValue, depth_max: int) -> None:
+    level: list[JsonValue] = [value]
+    for _ in range(depth_max):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, (dict, list))
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return
+    raise ValueError(f"Nested deeper than {depth_max} levels.")

@@ -1,0 +1,269 @@
+"""One context's frames on their way to everybody in this gateway who waits for them.
+
+A feed listens to the context's channel and folds what it hears into its mirror. It checks
+that frames are contiguous and reads the log on a hole, so a lost publication costs
+latency and never an event. Viewers get each frame as the same bytes.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from fsm import drafting, ended
+from gateway.mirror import Mirror
+from gateway.stream import Frame, Position, delta_frame, frames_between
+from storage import (
+    CommitFrame,
+    ContextMissing,
+    DraftFrame,
+    Listener,
+    Result,
+    Store,
+    StoreUnavailable,
+    decode_frame,
+    feed,
+)
+
+log = structlog.get_logger(__name__)
+
+FRAMES_WAITING_MAX = 1_024
+"""Frames kept while the log is read; more are left to the next reading."""
+RELOAD_PAUSE_S = 0.2
+RESULTS_MAX = 256
+"""Results kept for receipts that are still on their way."""
+
+
+class Viewer(Protocol):
+    """Somebody who is shown every frame (`gateway/sse.py`; tests bring their own)."""
+
+    def show(self, frames: Sequence[Frame]) -> None:
+        """Take frames, in order, without waiting."""
+        ...
+
+    def close(self) -> None:
+        """There will be no more frames."""
+        ...
+
+
+class Feed:
+    """A context that this gateway listens to. Made by `Directory.follow`."""
+
+    def __init__(self, store: Store, context_id: str, owner: str) -> None:
+        self.context_id = context_id
+        self.users = 0
+        """Requests and streams that need it; see `Directory`."""
+        self.unused_since = 0.0
+        self.viewers: set[Viewer] = set()
+        self._store = store
+        self._owner = owner
+        self._mirror: Mirror | None = None
+        self._stale = True
+        self._waiting_frames: list[bytes] = []
+        self._changed: list[asyncio.Future[None]] = []
+        self._results: dict[int, asyncio.Future[Result]] = {}
+        self._recent: OrderedDict[int, Result] = OrderedDict()
+        """Results that came before anybody asked: a commit may overtake the receipt."""
+        self._reload = asyncio.Event()
+        self._lost: Exception | None = None
+
+    def __repr__(self) -> str:
+        version = self._mirror.version if self._mirror else "?"
+        return f"<Feed {self.context_id} v{version}, {len(self.viewers)} viewers>"
+
+    @property
+    def mirror(self) -> Mirror:
+        """The context as of the last frame."""
+        assert self._mirror is not None, "a feed is used only once it is open"
+        return self._mirror
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the mirror is current as far as anybody in this process can know."""
+        return self._mirror is not None and not self._stale
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the context is gone; the mirror holds its last state."""
+        return self._mirror is not None and ended(self._mirror.view.state)
+
+    async def run(self, opened: asyncio.Event, known: Mirror | None) -> None:
+        """Listen until cancelled.
+
+        Args:
+            opened: Set once the mirror is loaded, or `failure` is set.
+            known: A mirror to start from, perhaps an old one.
+        """
+        self._mirror = known
+        channel = feed(self.context_id)
+        try:
+            await self._store.subscriber.subscribe(
+                channel, Listener(self._on_message, self._on_gap)
+            )
+            await self._catch_up()
+            opened.set()
+            while not self.deleted:
+                await self._reload.wait()
+                await asyncio.sleep(0)
+                await self._catch_up()
+        except (ContextMissing, StoreUnavailable) as error:
+            self._lost = error
+        finally:
+            self._store.subscriber.unsubscribe(channel)
+            opened.set()
+            self._wake()
+            for viewer in tuple(self.viewers):
+                viewer.close()
+
+    def check(self) -> None:
+        """Raise what ended the feed, if anything did.
+
+        Raises:
+            ContextMissing: The context is gone, or never was this owner's.
+            StoreUnavailable: It could not be opened.
+        """
+        if self._lost is not None:
+            raise self._lost
+
+    # Waiting
+
+    def result_of(self, seq: int) -> asyncio.Future[Result]:
+        """What becomes of an action; cancelling the future is fine."""
+        waiting = self._results.get(seq)
+        if waiting is None:
+            waiting = asyncio.get_running_loop().create_future()
+            if (result := self._recent.get(seq)) is not None:
+                waiting.set_result(result)
+            else:
+                self._results[seq] = waiting
+        return waiting
+
+    def forget_result(self, seq: int) -> None:
+        """Nobody waits for that action any more."""
+        self._results.pop(seq, None)
+
+    async def wait_until(self, reached: Callable[[Mirror], bool]) -> None:
+        """Wait for a state; returns at once if it is there. Raises what ended the feed."""
+        while True:
+            self.check()
+            if reached(self.mirror) or self.deleted:
+                return
+            changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._changed.append(changed)
+            await changed
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, []
+        for future in changed:
+            if not future.done():
+                future.set_result(None)
+
+    # Frames
+
+    def _on_gap(self) -> None:
+        self._stale = True
+        self._reload.set()
+
+    def _on_message(self, raw: bytes) -> None:
+        if self._stale:
+            if len(self._waiting_frames) < FRAMES_WAITING_MAX:
+                self._waiting_frames.append(raw)
+        elif not self._take(raw):
+            self._waiting_frames.append(raw)
+            self._on_gap()
+        if self.deleted:
+            self._reload.set()
+        self._wake()
+
+    def _take(self, raw: bytes) -> bool:
+        """Fold one frame; False if it does not continue what is here."""
+        frame = decode_frame(raw)
+        mirror = self.mirror
+        if isinstance(frame, DraftFrame):
+            return self._take_draft(mirror, frame)
+        if frame.base > mirror.version:
+            return False
+        if frame.base == mirror.version:
+            self._take_commit(mirror, frame)
+        elif frame.base + len(frame.events) > mirror.version:
+            return False
+        for seq, result in frame.results.items():
+            if (waiting := self._results.pop(seq, None)) is None:
+                self._recent[seq] = result
+            elif not waiting.done():
+                waiting.set_result(result)
+        while len(self._recent) > RESULTS_MAX:
+            self._recent.popitem(last=False)
+        return True
+
+    def _take_draft(self, mirror: Mirror, frame: DraftFrame) -> bool:
+        view = mirror.view
+        message_id = drafting(view.state)
+        if frame.version > mirror.version or frame.n_before > view.n:
+            return False
+        if message_id is None or frame.n_before < view.n:
+            return True  # seen before: of a draft that was read from the store, or is over
+        mirror.append_draft(frame.text)
+        if self.viewers:
+            shown = delta_frame(
+                self._store.epoch,
+                mirror.version,
+                mirror.view.n,
+                message_id=message_id,
+                text=frame.text,
+            )
+            self._show([shown])
+        return True
+
+    def _take_commit(self, mirror: Mirror, frame: CommitFrame) -> None:
+        before = Position(mirror.version, mirror.view.n)
+        mirror.apply(frame.events, frame.draft)
+        if self.viewers:
+            epoch = self._store.epoch
+            self._show(frames_between(epoch, before, frame.events, mirror.view))
+
+    def _show(self, frames: Sequence[Frame]) -> None:
+        for viewer in tuple(self.viewers):
+            viewer.show(frames)
+
+    # Reading the store
+
+    async def _catch_up(self) -> None:
+        """Read what is missing and go on with the frames that came meanwhile."""
+        while self._stale:
+            self._reload.clear()
+            try:
+                await self._load()
+            except StoreUnavailable:
+                if self._mirror is None:
+                    raise
+                await asyncio.sleep(RELOAD_PAUSE_S)
+                continue
+            self._stale = False
+            waiting, self._waiting_frames = self._waiting_frames, []
+            for index, raw in enumerate(waiting):
+                if not self._take(raw):
+                    self._waiting_frames = waiting[index:]
+                    self._stale = True
+                    break
+            self._wake()
+
+    async def _load(self) -> None:
+        known = self._mirror.view if self._mirror else None
+        for seq in tuple(self._results):
+            reading = await self._store.read(self.context_id, self._owner, known=known, seq=seq)
+            if reading.result is not None and not self._results[seq].done():
+                self._results.pop(seq).set_result(reading.result)
+        reading = await self._store.read(self.context_id, self._owner, known=known)
+        if reading.view is None:
+            return
+        if self._mirror is None or reading.version < self._mirror.version:
+            self._mirror = Mirror(reading.view)
+            return
+        before = Position(self._mirror.version, self._mirror.view.n)
+        self._mirror.view = reading.view
+        if self.viewers:
+            epoch = self._store.epoch
+            self._show(frames_between(epoch, before, reading.events, reading.view))

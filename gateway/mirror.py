@@ -1,0 +1,178 @@
+"""The gateway's copy of one context, and its form on the wire.
+
+A mirror is a fold of the log, never a source: it may be dropped at any time. What was
+encoded once (a message, the whole context at a version) is sent to everybody who asks.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import orjson
+
+from fsm import (
+    CallStatus,
+    ContextState,
+    Message,
+    decode_event,
+    drafting,
+    transition,
+)
+from storage import View
+
+
+class Mirror:
+    """One context as of a version and a position in its draft."""
+
+    __slots__ = ("_config", "_config_json", "_fragments", "_whole", "_whole_at", "view")
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self._fragments: dict[str, bytes] = {}
+        self._config: object = None
+        self._config_json = b""
+        self._whole = b""
+        self._whole_at = (-1, -1)
+
+    @property
+    def version(self) -> int:
+        """Of the state."""
+        return self.view.state.version
+
+    def apply(self, events: Iterable[bytes], begun_draft: str) -> None:
+        """Fold a commit's events; `begun_draft` is the text of a draft that it began."""
+        state = self.view.state
+        before = drafting(state)
+        for raw in events:
+            state = transition(state, decode_event(raw)).state
+        reply_id = drafting(state)
+        if reply_id is None:
+            self.view = View(state, 0, "")
+        elif reply_id != before:
+            self.view = View(state, len(begun_draft), begun_draft)
+        else:
+            self.view = View(state, self.view.n, self.view.draft)
+
+    def append_draft(self, text: str) -> None:
+        """Take a draft frame that continues what is here."""
+        view = self.view
+        self.view = View(view.state, view.n + len(text), view.draft + text)
+
+    def context_json(self, epoch: str, messages_max: int | None = None) -> bytes:
+        """The state view of API.md, with the last `messages_max` messages of the branch."""
+        at = (self.version, self.view.n)
+        if messages_max is None and self._whole_at == at:
+            return self._whole
+        encoded = self._encode(epoch, messages_max)
+        if messages_max is None:
+            self._whole, self._whole_at = encoded, at
+        return encoded
+
+    def _encode(self, epoch: str, messages_max: int | None) -> bytes:
+        state, view = self.view.state, self.view
+        shown = branch_messages(state, messages_max)
+        turn, failure = state.turn, state.failure
+        reply_id = drafting(state)
+        if self._config is not state.config:
+            self._config, self._config_json = (
+                state.config,
+                state.config.model_dump_json().encode(),
+            )
+        return orjson.dumps(
+            {
+                "id": state.id,
+                "owner": state.owner,
+                "title": state.title,
+                "labels": state.labels,
+                "status": state.phase.value,
+                "version": state.version,
+                "cursor": cursor(epoch, state.version, view.n),
+                "created_at": rfc3339(state.created_at_ms),
+                "updated_at": rfc3339(state.updated_at_ms),
+                "config": orjson.Fragment(self._config_json),
+                "active_branch": state.active_branch,
+                "branches": {
+                    name: {"head": branch.head} for name, branch in state.branches.items()
+                },
+                "messages": orjson.Fragment(
+                    b"[%s]" % b",".join([self._fragment(message) for message in shown])
+                ),
+                "draft": reply_id
+                and {
+                    "message_id": reply_id,
+                    "n": view.n,
+                    "text": view.draft,
+                    "attempt": turn.attempt if turn else 1,
+                },
+                "queue": [
+                    {
+                        "id": waiting.id,
+                        "content": waiting.content,
+                        "policy": waiting.policy,
+                        "client_message_id": waiting.client_message_id,
+                    }
+                    for waiting in state.queue
+                ],
+                "pending_tool_calls": [
+                    {
+                        "id": call.id,
+                        "name": call.name,
+                        "arguments": call.arguments,
+                        "digest": call.digest,
+                        "expires_at": None,
+                        "approval_status": call.status.value,
+                    }
+                    for call in (turn.calls if turn else ())
+                    if call.status in _OPEN
+                ],
+                "turn_id": turn and turn.id,
+                "error": failure
+                and {
+                    "code": failure.code,
+                    "detail": failure.detail,
+                    "retryable": failure.retryable,
+                    "attempts": failure.attempts,
+                    "retry_at": failure.due_ms and rfc3339(failure.due_ms),
+                },
+                "usage": state.usage.model_dump(),
+            }
+        )
+
+    def _fragment(self, message: Message) -> bytes:
+        encoded = self._fragments.get(message.id)
+        if encoded is None:
+            encoded = self._fragments[message.id] = message_json(message)
+        return encoded
+
+
+_OPEN = {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.APPROVED}
+
+
+def message_json(message: Message) -> bytes:
+    """A message on the wire: as in the state, its time in RFC 3339."""
+    encoded = message.model_dump_json(exclude={"created_at_ms"}).encode()
+    return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
+
+
+def branch_messages(state: ContextState, last: int | None = None) -> Sequence[Message]:
+    """The messages of the active branch, oldest first; only the `last` so many if given."""
+    wanted = state.branches[state.active_branch].head
+    path: list[Message] = []
+    for message in reversed(state.messages):
+        if last is not None and len(path) >= last:
+            break
+        if message.id == wanted:
+            path.append(message)
+            wanted = message.parent_id
+    path.reverse()
+    return path
+
+
+def cursor(epoch: str, version: int, n: int) -> str:
+    """Where a reader is: `<epoch>.<version>.<n>`, n being characters of the draft."""
+    return f"{epoch}.{version}.{n}"
+
+
+def rfc3339(at_ms: int) -> str:
+    """A time as the wire has it: UTC, milliseconds."""
+    whole_s, ms = divmod(at_ms, 1_000)
+    return f"{datetime.fromtimestamp(whole_s, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"

@@ -1,0 +1,87 @@
+"""Puts a gateway together and serves it."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+
+from gateway.app import GATEWAY, Gateway, answer_errors
+from gateway.config import GatewayConfig
+from gateway.directory import Directory
+from gateway.routes import add_routes
+from storage import Store
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 1_024
+
+
+def now_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def make_app(gateway: Gateway) -> web.Application:
+    """The aiohttp application of a gateway."""
+    app = web.Application(
+        middlewares=[answer_errors], client_max_size=gateway.config.body_bytes_max
+    )
+    app[GATEWAY] = gateway
+    add_routes(app)
+    return app
+
+
+async def serve(
+    config: GatewayConfig, store: Store, *, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Serve until `stop` is set, then drain.
+
+    Streams get a `bye` and reconnect elsewhere; requests under way are answered.
+
+    Args:
+        config: Address and limits.
+        store: Where the contexts are.
+        stop: Set it to drain and return.
+        ready: Called once, when connections are accepted.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    async with asyncio.TaskGroup() as group:
+        gateway = Gateway(config, store, Directory(store, config, group), now_ms, stop)
+        helpers = (
+            group.create_task(gateway.directory.sweep(), name="feeds-sweep"),
+            group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
+        )
+        runner = web.AppRunner(
+            make_app(gateway),
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,
+            shutdown_timeout=config.gateway_drain_s,
+        )
+        await runner.setup()
+        site = web.SockSite(runner, _listen(config), backlog=BACKLOG)
+        await site.start()
+        ready()
+        await stop.wait()
+        gateway.viewers.say_bye()
+        await runner.cleanup()
+        gateway.directory.close()
+        for helper in helpers:
+            helper.cancel()
+    log.info("gateway drained", port=config.port)
+
+
+def _listen(config: GatewayConfig) -> socket.socket:
+    """A listening socket that several gateways of this machine can share."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((config.host, config.port))
+    listener.setblocking(False)
+    return listener

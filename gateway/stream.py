@@ -1,0 +1,92 @@
+"""From the log to what a viewer sees: server-sent events with a cursor each.
+
+A viewer that joins or resumes anywhere gets the same text as one that was never cut: what
+it has not seen of a reply that has ended meanwhile comes as one `reply-delta` before the
+`reply-ended` that holds all of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from fsm import EVENT_TYPES, drafting, ends_draft
+from gateway.mirror import cursor
+from storage import View
+
+_ENDS_DRAFT: Final = frozenset(kind for kind, event in EVENT_TYPES.items() if ends_draft(event))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a viewer is."""
+
+    version: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event for viewers, encoded once."""
+
+    id: str
+    event: str
+    data: bytes
+
+    def sse(self) -> bytes:
+        """As server-sent event."""
+        return b"id: %s\nevent: %s\ndata: %s\n\n" % (
+            self.id.encode(),
+            self.event.encode(),
+            self.data,
+        )
+
+
+def delta_frame(epoch: str, version: int, n: int, *, message_id: str, text: str) -> Frame:
+    """Some more text of the reply `message_id`, which is `n` characters long with it."""
+    data = orjson.dumps({"message_id": message_id, "n": n, "text": text})
+    return Frame(cursor(epoch, version, n), "reply-delta", data)
+
+
+def _event_frames(
+    epoch: str, at: Position, events: Sequence[bytes]
+) -> Iterator[tuple[Frame, Position]]:
+    """Frames for the events behind a position, each with the position after it.
+
+    Args:
+        epoch: Of the store.
+        at: How far the viewer is; `n` belongs to the draft there was at that version.
+        events: As the log has them, from version `at.version + 1` on.
+    """
+    version, n = at.version, at.n
+    for raw in events:
+        event = orjson.loads(raw)
+        kind: str = event["kind"]
+        if kind == "reply-started":
+            n = 0
+        elif kind == "reply-ended" and len(event["text"]) > n:
+            text: str = event["text"]
+            message_id: str = event["message_id"]
+            end = len(text)
+            frame = delta_frame(epoch, version, end, message_id=message_id, text=text[n:])
+            yield frame, Position(version, end)
+        version += 1
+        if kind in _ENDS_DRAFT:
+            n = 0
+        yield Frame(cursor(epoch, version, n), kind, raw), Position(version, n)
+
+
+def frames_between(
+    epoch: str, at: Position, events: Sequence[bytes], view: View
+) -> list[Frame]:
+    """Everything between a position and a view, `events` being all those in between."""
+    frames: list[Frame] = []
+    for frame, after in _event_frames(epoch, at, events):
+        frames.append(frame)
+        at = after
+    message_id = drafting(view.state)
+    if message_id is not None and view.n > at.n:
+        text = view.draft[at.n :]
+        frames.append(delta_frame(epoch, at.version, view.n, message_id=message_id, text=text))
+    return frames

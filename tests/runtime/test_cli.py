@@ -1,0 +1,189 @@
+"""The command itself, as processes: up with a real store and a real worker, no gateway."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.support import (
+    alive,
+    has_store_binary,
+    processes_of,
+    store_command,
+    until_now,
+)
+
+COMMAND = (sys.executable, "-m", "runtime.cli")
+ROOT = str(Path(__file__).parent.parent.parent)
+real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: v for name, v in os.environ.items() if not name.startswith("CONTEXTD_")}
+    return {**kept, "PYTHONPATH": ROOT, **more}
+
+
+def contextd(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=cwd,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "command", ["", "up", "supervise", "gateway", "worker", "chat", "doctor", "settings"]
+)
+def test_help_teaches_by_example(tmp_path: Path, command: str) -> None:
+    done = contextd(*command.split(), "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert f"contextd {command or 'up'}" in done.stdout
+
+
+def test_help_loads_nothing_that_is_slow(tmp_path: Path) -> None:
+    program = (
+        "import sys, runtime.cli\n"
+        "slow = {'pydantic', 'redis', 'aiohttp', 'storage', 'gateway', 'workers', 'uvloop'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment(), check=True)
+
+
+def test_bad_settings_are_sentences_and_end_with_two(tmp_path: Path) -> None:
+    done = contextd("up", "--port", "99999", cwd=tmp_path, CONTEXTD_WORKERS="-1")
+    assert done.returncode == 2
+    first, second = done.stderr.splitlines()
+    assert first.startswith("contextd: --port: input should be less")
+    assert second.startswith("contextd: CONTEXTD_WORKERS: input should be greater")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("supervise",), "CONTEXTD_REDIS_URL is not set"),
+        (("worker",), "There is no store"),
+        (("gateway", "--data", "elsewhere"), "no `contextd up` runs in elsewhere"),
+    ],
+)
+def test_a_command_without_a_store_says_what_to_do(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = contextd(*arguments, cwd=tmp_path)
+    assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_the_settings_in_force_are_shown_with_their_source(tmp_path: Path) -> None:
+    (tmp_path / "contextd.toml").write_text("workers = 4")
+    done = contextd("settings", cwd=tmp_path, CONTEXTD_MODEL_API_KEY="sesame")
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert rows["workers"] == ["4", "contextd.toml"]
+    assert rows["model_api_key"] == ["**********", "CONTEXTD_MODEL_API_KEY"]
+
+
+def test_doctor_ends_with_one_where_something_fails(tmp_path: Path) -> None:
+    done = contextd("doctor", cwd=tmp_path, CONTEXTD_REDIS_URL="unix:///nowhere.sock")
+    assert done.returncode == 1
+    assert "fail store" in done.stdout
+
+
+@contextmanager
+def up(
+    folder: Path, *arguments: str, command: str = "up", **more: str
+) -> Generator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [*COMMAND, command, "--gateways", "0", *arguments],
+        cwd=folder,
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            while "is up" not in (line := process.stdout.readline()):
+                assert line, process.stderr.read() if process.stderr else ""
+            yield process
+        finally:
+            process.kill()
+
+
+def store_id(folder: Path) -> int:
+    return int((folder / "contextd-data" / "store.lock").read_text())
+
+
+def workers_of(supervisor: subprocess.Popen[str], folder: Path) -> set[int]:
+    return set(processes_of(supervisor.pid)) - {store_id(folder)}
+
+
+@pytest.mark.real_only
+@real_store
+def test_up_replaces_what_is_killed_and_drains_when_told(tmp_path: Path) -> None:
+    with up(tmp_path) as process:
+        (worker,) = workers_of(process, tmp_path)
+        os.kill(worker, signal.SIGKILL)
+        until_now(lambda: workers_of(process, tmp_path) - {worker})
+        store = store_id(tmp_path)
+        os.kill(store, signal.SIGKILL)
+        until_now(lambda: store_id(tmp_path) != store and alive(store_id(tmp_path)))
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+    assert not alive(store_id(tmp_path))
+
+
+@pytest.mark.real_only
+@real_store
+def test_a_killed_up_leaves_nothing_running_and_the_next_one_starts(tmp_path: Path) -> None:
+    with up(tmp_path) as process:
+        (worker,) = workers_of(process, tmp_path)
+        store = store_id(tmp_path)
+        process.kill()
+        process.wait()
+        until_now(lambda: not alive(worker) and not alive(store), within_s=5)
+    with up(tmp_path) as process:
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+@pytest.mark.real_only
+@real_store
+def test_a_second_up_joins_the_store_and_outlives_the_first(tmp_path: Path) -> None:
+    with up(tmp_path) as first, up(tmp_path) as second:
+        owner = store_id(tmp_path)
+        assert owner in processes_of(first.pid)
+        assert owner not in processes_of(second.pid)
+        first.terminate()
+        first.communicate(timeout=20)
+        until_now(lambda: store_id(tmp_path) in processes_of(second.pid))
+
+
+@pytest.mark.real_only
+@real_store
+def test_supervise_refuses_a_store_that_keeps_too_little(tmp_path: Path) -> None:
+    with up(tmp_path):
+        socket = tmp_path / "contextd-data" / "store.sock"
+        url = f"unix://{socket}"
+        store_command(socket, "CONFIG", "SET", "appendfsync", "everysec")
+        done = contextd("supervise", "--gateways", "0", cwd=tmp_path, CONTEXTD_REDIS_URL=url)
+        assert done.returncode == 1
+        assert "durability=strict needs" in done.stderr
+        assert "Traceback" not in done.stderr
+        with up(
+            tmp_path,
+            command="supervise",
+            CONTEXTD_REDIS_URL=url,
+            CONTEXTD_DURABILITY="standard",
+        ) as supervisor:
+            supervisor.send_signal(signal.SIGINT)
+            supervisor.communicate(timeout=20)
+            assert supervisor.returncode == 0

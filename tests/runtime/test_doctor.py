@@ -1,0 +1,168 @@
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from runtime.config import RuntimeConfig
+from runtime.doctor import Check, Level, examine, report
+from runtime.embedded import EmbeddedStore
+from runtime.settings import load_settings
+from tests.runtime.support import has_store_binary, run, store_command
+
+real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
+
+
+def a_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def findings(**given: object) -> dict[str, Check]:
+    settings = load_settings({"port": a_free_port(), **given})
+    return {check.name: check for check in await examine(settings)}
+
+
+def test_a_fresh_machine_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(findings(data=tmp_path / "new" / "data"))
+    assert {name for name, check in found.items() if check.level is Level.FAIL} == set()
+    assert "will be made" in found["data folder"].finding
+    assert not (tmp_path / "new").exists()
+    assert report(list(found.values()), as_json=False) == 0
+    assert "warn model" in capsys.readouterr().out
+
+
+@pytest.mark.real_only
+@real_store
+def test_a_running_embedded_store_is_found_through_the_data_folder(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data"))
+        await store.start()
+        try:
+            found = await findings(data=tmp_path / "data")
+            assert found["store"].level is Level.OK
+            assert found["durability"].finding == "strict: appendonly yes, appendfsync always"
+            assert found["eviction"].finding == "noeviction"
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+@pytest.mark.real_only
+@real_store
+@pytest.mark.parametrize(
+    ("name", "value", "where", "advice"),
+    [
+        ("appendfsync", "everysec", "durability", "CONTEXTD_DURABILITY=standard"),
+        ("appendonly", "no", "durability", "appendonly yes"),
+        ("maxmemory-policy", "allkeys-lru", "eviction", "maxmemory-policy noeviction"),
+    ],
+)
+def test_a_store_that_would_lose_something_fails_with_the_cure(
+    tmp_path: Path, name: str, value: str, where: str, advice: str
+) -> None:
+    async def story() -> None:
+        store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data"))
+        await store.start()
+        try:
+            store_command(tmp_path / "data" / "store.sock", "CONFIG", "SET", name, value)
+            found = await findings(redis_url=store.url, data=tmp_path)
+            assert (found[where].level, advice in found[where].advice) == (Level.FAIL, True)
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+def test_a_store_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    url = f"redis://:sesame@127.0.0.1:{a_free_port()}/0"
+    found = run(findings(redis_url=url))
+    assert found["store"].level is Level.FAIL
+    assert report(list(found.values()), as_json=True) == 1
+    printed = capsys.readouterr().out
+    assert '"level": "fail"' in printed
+    assert "sesame" not in printed
+
+
+def test_an_address_that_is_none_fails_with_examples() -> None:
+    found = run(findings(redis_url="http://somewhere"))
+    assert found["store"].level is Level.FAIL
+    assert "redis://host:6379/0" in found["store"].advice
+
+
+def test_a_taken_port_fails_unless_contextd_has_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def openapi(_request: web.Request) -> web.Response:
+            return web.json_response({"openapi": "3.1.0", "info": {"title": "contextd"}})
+
+        async with served("/openapi.json", openapi) as port:
+            found = await findings(port=port, data=tmp_path)
+            assert found["port"].finding.endswith("contextd answers there")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            found = await findings(port=port, data=tmp_path)
+            assert found["port"].level is Level.FAIL
+            assert "--port" in found["port"].finding
+
+    run(story())
+
+
+@asynccontextmanager
+async def served(path: str, handler: object) -> AsyncGenerator[int, None]:
+    app = web.Application()
+    assert callable(handler)
+    app.router.add_get(path, handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "level", "said"),
+    [
+        ("big", "sesame", Level.OK, "big at http"),
+        ("small", "sesame", Level.WARN, "does not list small"),
+        (None, "sesame", Level.WARN, "no model is chosen"),
+        ("big", "wrong", Level.FAIL, "refuses the key"),
+    ],
+)
+def test_the_model_server_is_asked_for_its_models(
+    tmp_path: Path, model: str | None, key: str, level: Level, said: str
+) -> None:
+    async def models(request: web.Request) -> web.Response:
+        if request.headers["Authorization"] != "Bearer sesame":
+            return web.Response(status=401)
+        return web.json_response({"object": "list", "data": [{"id": "big", "object": "model"}]})
+
+    async def story() -> None:
+        async with served("/v1/models", models) as port:
+            found = await findings(
+                data=tmp_path,
+                model_base_url=f"http://127.0.0.1:{port}/v1",
+                model_api_key=key,
+                model=model,
+            )
+            assert found["model"].level is level
+            assert said in found["model"].finding
+            assert key not in repr(found["model"])
+
+    run(story())
+
+
+def test_a_model_server_that_is_not_there_fails(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{a_free_port()}/v1"
+    found = run(findings(data=tmp_path, model_base_url=url))
+    assert (found["model"].level, "cannot be reached" in found["model"].finding) == (
+        Level.FAIL,
+        True,
+    )

@@ -1,0 +1,144 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from runtime.settings import BadSettings, as_environment, load_settings, unknown_variables
+from runtime.settings_docs import markdown, toml
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("CONTEXTD_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def a_file(folder: Path, text: str, name: str = "contextd.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_flag_wins_over_the_variable_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, "port = 1001\nworkers = 11\ngateways = 21\n")
+    monkeypatch.setenv("CONTEXTD_PORT", "1002")
+    monkeypatch.setenv("CONTEXTD_WORKERS", "12")
+    settings = load_settings({"port": 1003, "workers": None})
+    assert (settings.port, settings.workers, settings.gateways) == (1003, 12, 21)
+    assert settings.host == "127.0.0.1"
+
+
+def test_the_file_is_the_named_one_else_that_of_the_variable_else_the_local_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, "port = 1")
+    assert load_settings().port == 1
+    monkeypatch.setenv("CONTEXTD_CONFIG", str(a_file(tmp_path, "port = 2", "b.toml")))
+    assert load_settings().port == 2
+    assert load_settings(file=a_file(tmp_path, "port = 3", "c.toml")).port == 3
+    monkeypatch.setenv("CONTEXTD_CONFIG", "")
+    assert load_settings().port == 8000
+
+
+def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
+    a_file(tmp_path, "prot = 1\nxyzzy = 2\n")
+    with pytest.raises(BadSettings) as caught:
+        load_settings()
+    assert caught.value.problems == (
+        "contextd.toml: `prot` is not a setting; did you mean `port`.",
+        "contextd.toml: `xyzzy` is not a setting; `contextd settings` lists all.",
+    )
+
+
+def test_each_bad_value_is_one_sentence_with_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, "gateways = -1\n")
+    monkeypatch.setenv("CONTEXTD_WORKERS", "many")
+    with pytest.raises(BadSettings) as caught:
+        load_settings({"port": 70_000})
+    port, gateways, workers = caught.value.problems
+    assert port.startswith("--port: input should be less than or equal to 65535")
+    assert gateways.startswith("`gateways` in contextd.toml: input should be greater")
+    assert workers.startswith("CONTEXTD_WORKERS: input should be a valid integer")
+    assert workers.endswith("(it is 'many').")
+
+
+@pytest.mark.parametrize("text", ["port = ", "[", "port = 1\nport = 2"])
+def test_a_file_that_is_not_toml_is_told_as_such(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadSettings, match=r"is not TOML: .*line \d|is not TOML"):
+        load_settings(file=a_file(tmp_path, text))
+
+
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match=r"cannot be read: No such file"):
+        load_settings(file=tmp_path / "missing.toml")
+
+
+def test_a_port_from_kubernetes_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTD_PORT", "tcp://10.0.0.7:8000")
+    with pytest.raises(BadSettings, match="enableServiceLinks"):
+        load_settings()
+
+
+def test_an_unknown_variable_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTD_WORKER", "2")
+    monkeypatch.setenv("CONTEXTD_CONFIG", "")
+    assert unknown_variables() == (
+        "CONTEXTD_WORKER is not a setting; did you mean CONTEXTD_WORKERS.",
+    )
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTD_REDIS_URL", "")
+    assert load_settings().redis_url is None
+
+
+def test_secrets_show_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTEXTD_MODEL_API_KEY", "sesame")
+    monkeypatch.setenv("CONTEXTD_REDIS_URL", "redis://:sesame@localhost")
+    settings = load_settings()
+    assert settings.model_api_key == SecretStr("sesame")
+    assert "sesame" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_a_child_process_gets_the_very_same_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, "workers = 3\nmodel_api_key = 'sesame'\nlinger_s = 0.5\n")
+    monkeypatch.setenv("CONTEXTD_DATA", "some where")
+    settings = load_settings({"port": 9000})
+    for name, value in as_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    again = load_settings()
+    assert again.model_dump() == settings.model_dump()
+    assert again.model_api_key == SecretStr("sesame")
+
+
+def test_the_example_file_has_every_setting_with_its_default(tmp_path: Path) -> None:
+    commented = [line.removeprefix("# ") for line in toml().splitlines()]
+    lines = [line for line in commented if line.partition(" = ")[0].isidentifier()]
+    names = {line.partition(" = ")[0] for line in lines if " = " in line}
+    assert names == set(type(load_settings()).model_fields)
+    path = a_file(tmp_path, "\n".join(line for line in lines if "# unset" not in line))
+    assert load_settings(file=path).model_dump() == load_settings({}).model_dump()
+
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("page", "made", "command"),
+    [
+        ("settings.md", markdown, "contextd settings --markdown > docs/settings.md"),
+        ("contextd.toml", toml, "contextd settings --toml > docs/contextd.toml"),
+    ],
+)
+def test_the_pages_about_settings_are_up_to_date(page: str, made: object, command: str) -> None:
+    assert callable(made)
+    assert (ROOT / "docs" / page).read_text() == made(), f"run: {command}"

@@ -1,0 +1,37 @@
+import itertools
+
+import pytest
+from hypothesis import given, strategies as st
+
+from runtime.sse import Frame, FrameParser, FrameTooLarge
+
+STREAM = (
+    ': hello\n\nretry: 250\nid: e.1.0\nevent: reply-delta\ndata: {"text":\n'
+    'data:  "näh"}\r\n\r\n:\r\nid: e.2.0\rdata: x\r\r\ndata\n\nevent: nothing\n\n'
+).encode()
+FRAMES = [
+    Frame("reply-delta", '{"text":\n "näh"}', "e.1.0"),
+    Frame("message", "x", "e.2.0"),
+    Frame("message", "", "e.2.0"),
+]
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_however_the_bytes_are_cut_the_frames_are_the_same(cuts: list[int]) -> None:
+    parser = FrameParser(frame_bytes_max=1000)
+    edges = [0, *sorted(cuts), len(STREAM)]
+    pieces = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
+    assert [frame for piece in pieces for frame in parser.feed(piece)] == FRAMES
+    assert parser.retry_ms == 250
+
+
+def test_a_frame_that_never_ends_is_refused() -> None:
+    parser = FrameParser(frame_bytes_max=100)
+    with pytest.raises(FrameTooLarge):
+        parser.feed(b"data: 0123456789\n" * 10)
+
+
+def test_a_line_that_never_ends_is_refused() -> None:
+    parser = FrameParser(frame_bytes_max=100)
+    with pytest.raises(FrameTooLarge):
+        parser.feed(b"0123456789" * 11)
