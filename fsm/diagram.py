@@ -55,7 +55,7 @@ def from_everywhere() -> Mapping[Phase, list[str]]:
     for to in Phase:
         others = [rules for phase, rules in TRANSITIONS.items() if phase is not to]
         for event in others[0]:
-            if all(event in rules and rules[event].to == {to} for rules in others):
+            if all(event in rules and rules[event].to == frozenset({to}) for rules in others):
                 found.setdefault(to, []).append(kind(event))
     return found
 

@@ -42,7 +42,7 @@ class GatewayConfig(BaseModel):
     viewers_max: int = Field(
         default=20_000, ge=1, description="Streams that one gateway serves at once (503 above)."
     )
-    heartbeat_s: float = Field(
+    sse_heartbeat_s: float = Field(
         default=15.0, gt=0, description="How often a silent stream gets a comment, in seconds."
     )
     viewer_bytes_max: int = Field(

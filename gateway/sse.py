@@ -107,7 +107,7 @@ class Viewers:
         config = self._gateway.config
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(min(config.heartbeat_s, config.viewer_stalled_s_max) / 4)
+            await asyncio.sleep(min(config.sse_heartbeat_s, config.viewer_stalled_s_max) / 4)
             now = loop.time()
             for viewer in tuple(self._open):
                 if not viewer.unsent_bytes:
@@ -117,7 +117,7 @@ class Viewers:
                 elif now - viewer.stalled_since >= config.viewer_stalled_s_max:
                     viewer.abort()
                     continue
-                if now - viewer.written_at >= config.heartbeat_s:
+                if now - viewer.written_at >= config.sse_heartbeat_s:
                     viewer.write(b": still here\n\n")
 
     def say_bye(self) -> None:

@@ -1,7 +1,8 @@
 """A process that the supervisor started: its end, its readiness, its stop.
 
 Readiness is one line on a pipe whose write end only the child holds, so a child that dies
-before it is ready is seen as the end of the pipe.
+before it is ready is seen as the end of the pipe. A standby child waits, loaded, for a
+line on a second pipe before it serves; the end of that pipe ends it.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from runtime.tether import SUPERVISOR_PID
 
+GO_FD = "CONTEXTD_GO_FD"
 READY_FD = "CONTEXTD_READY_FD"
 WORKER_ID = "CONTEXTD_WORKER_ID"
 
@@ -18,32 +20,71 @@ WORKER_ID = "CONTEXTD_WORKER_ID"
 class Child:
     """One running process, in a session of its own: Ctrl-C reaches only the supervisor."""
 
-    def __init__(self, process: asyncio.subprocess.Process, ready_fd: int) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, ready_fd: int, go_fd: int | None
+    ) -> None:
         self._process = process
         self._ready_fd = ready_fd
+        self._go_fd = go_fd
 
     @classmethod
-    async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> "Child":
-        """Start `command` with `environment` and the two variables that tie it to us."""
+    async def start(
+        cls, command: Sequence[str], environment: Mapping[str, str], *, standby: bool = False
+    ) -> "Child":
+        """Start `command` with `environment` and the variables that tie it to us.
+
+        Args:
+            command: Program and arguments.
+            environment: All of its variables but ours.
+            standby: It shall load what it needs, then wait for `go`.
+        """
         ours, theirs = os.pipe()
+        inherited = {READY_FD: theirs}
+        go_fd: int | None = None
+        if standby:
+            inherited[GO_FD], go_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={
                     **environment,
-                    READY_FD: str(theirs),
+                    **{name: str(descriptor) for name, descriptor in inherited.items()},
                     SUPERVISOR_PID: str(os.getpid()),
                 },
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs,),
+                pass_fds=tuple(inherited.values()),
                 start_new_session=True,
             )
         except BaseException:
             os.close(ours)
+            if go_fd is not None:
+                os.close(go_fd)
             raise
         finally:
-            os.close(theirs)
-        return cls(process, ours)
+            for descriptor in inherited.values():
+                os.close(descriptor)
+        return cls(process, ours, go_fd)
+
+    def go(self) -> bool:
+        """Let a standby child serve; False if it is dead already."""
+        if self._go_fd is None:
+            return self._process.returncode is None
+        go_fd, self._go_fd = self._go_fd, None
+        try:
+            os.write(go_fd, b"go\n")
+        except BrokenPipeError:
+            return False
+        finally:
+            os.close(go_fd)
+        return self._process.returncode is None
+
+    def discard(self) -> None:
+        """End a standby child that was never let go, and forget its pipes."""
+        self.terminate()
+        os.close(self._ready_fd)
+        if self._go_fd is not None:
+            os.close(self._go_fd)
+            self._go_fd = None
 
     @property
     def process_id(self) -> int:

@@ -221,6 +221,8 @@ def doctor(
 
     Looks at Python, the store and its durability, the data folder, the port
     and the model server. Ends with 1 if anything fails.
+
+        contextd doctor --json
     """
     flags = {"config": config, "port": port, "host": host, "data": data}
     settings = _settings(flags)
@@ -295,9 +297,11 @@ def _supervise(settings: "Settings") -> int:
 
 def _run_role(role: "Role", settings: "Settings") -> None:
     from runtime.logs import configure_logs
-    from runtime.role import run_role, store_url
+    from runtime.role import run_role, store_url, wait_for_go
 
     configure_logs(settings.log_level or "info")
+    if not wait_for_go(role):
+        raise typer.Exit
     url = store_url(settings)
     if url is None:
         _fail(

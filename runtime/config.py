@@ -24,6 +24,11 @@ class RuntimeConfig(BaseModel):
     )
     gateways: int = Field(default=1, ge=0, le=64, description="Gateway processes to keep up.")
     workers: int = Field(default=1, ge=0, le=64, description="Worker processes to keep up.")
+    standby: bool = Field(
+        default=True,
+        description="Keep one more worker process loaded and waiting (60 MB): it takes the "
+        "place of a dead one at once, instead of after a second of imports.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="Redis or Valkey to use (`redis://`, `rediss://`, `unix://`); without it "

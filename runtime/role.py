@@ -5,6 +5,7 @@ the command line stays quick.
 """
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import cast
 
 import structlog
 
-from runtime.child import READY_FD
+from runtime.child import GO_FD, READY_FD
 from runtime.settings import Settings
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
@@ -28,6 +29,15 @@ def store_url(settings: Settings) -> str | None:
         return settings.redis_url.get_secret_value()
     socket = settings.data / "store.sock"
     return StoreAddress(settings.data, socket.resolve()).url if socket.is_socket() else None
+
+
+def wait_for_go(role: Role) -> bool:
+    """As a standby, load the role's room, then wait to be needed; False: end."""
+    descriptor = os.environ.pop(GO_FD, None)
+    if descriptor is None:
+        return True
+    importlib.import_module("gateway" if role == "gateway" else "workers")
+    return os.read(int(descriptor), 1) != b""
 
 
 async def run_role(role: Role, settings: Settings, *, url: str) -> int:

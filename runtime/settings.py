@@ -38,7 +38,7 @@ ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("workers", WorkerConfig),
     ("storage", StorageConfig),
 )
-NOT_SETTINGS = frozenset({"CONFIG", "READY_FD", "SUPERVISOR_PID", "URL"})
+NOT_SETTINGS = frozenset({"CONFIG", "GO_FD", "READY_FD", "SUPERVISOR_PID", "URL"})
 """Variables with our prefix that are no settings: the file's name, what a supervisor
 tells its children, and the address that `contextd chat` talks to."""
 

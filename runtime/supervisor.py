@@ -3,6 +3,8 @@
 - Start: the store first, then every child at once. Stop: children drain together, what
   is left after `drain_s_max` is killed by its process id, the store goes last.
 - A child that dies is started again: at once the first time, then with growing waits.
+- Once all is ready one more worker is loaded and waits (standby): it takes the place of
+  the next worker that dies, and another one is loaded.
 - The contexts of a dead worker are freed at once (`bury`); each start of a worker has an
   id of its own, so burying the dead never touches the living.
 """
@@ -58,6 +60,14 @@ class Slot:
     command: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Standby:
+    """A worker that has loaded what it needs and waits."""
+
+    child: Child
+    worker_id: str
+
+
 class Supervisor:
     """Fills its slots until it is told to stop."""
 
@@ -70,6 +80,7 @@ class Supervisor:
         bury: Callable[[str], Awaitable[None]],
         announce: Callable[[], Awaitable[None]],
         store: WatchedStore | None = None,
+        standby: Sequence[str] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -80,6 +91,7 @@ class Supervisor:
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
             announce: Called once, when every slot is ready for the first time.
             store: The store to keep running; None where somebody else does.
+            standby: Command of a worker that is to wait, loaded; None keeps none.
         """
         self._config = config
         self._slots = slots
@@ -88,6 +100,10 @@ class Supervisor:
         self._announce = announce
         self._store = store
         self._stop = asyncio.Event()
+        self._starts = itertools.count()
+        self._standby_command = standby
+        self._standby: _Standby | None = None
+        self._taken = asyncio.Event()
         self._children: dict[Slot, Child] = {}
         self._ready = {slot: asyncio.Event() for slot in slots}
 
@@ -170,6 +186,9 @@ class Supervisor:
             announcing = group.create_task(self._announce_once_ready(), name="announce")
             await self._stop.wait()
             announcing.cancel()
+            await asyncio.wait({announcing})
+            if self._standby is not None:
+                self._standby.child.discard()
             for child in self._children.values():
                 child.terminate()
             if keepers:
@@ -182,17 +201,55 @@ class Supervisor:
         for ready in self._ready.values():
             await ready.wait()
         await self._announce()
+        if self._standby_command is not None:
+            await self._keep_standby(self._standby_command)
+
+    async def _keep_standby(self, command: Sequence[str]) -> None:
+        """Have one loaded worker waiting at all times."""
+        backoff = self._backoff()
+        loop = asyncio.get_running_loop()
+        for start in itertools.count():
+            worker_id = f"worker-s-{start}-{secrets.token_hex(6)}"
+            environment = {**self._environment(), WORKER_ID: worker_id}
+            up_since_s = loop.time()
+            try:
+                child = await Child.start(command, environment, standby=True)
+            except OSError:
+                await asyncio.sleep(backoff.delay_s(up_s=0))
+                continue
+            self._taken.clear()
+            self._standby = _Standby(child, worker_id)
+            async with asyncio.TaskGroup() as group:
+                ended = group.create_task(child.wait(), name="standby end")
+                taken = group.create_task(self._taken.wait(), name="standby taken")
+                await asyncio.wait({ended, taken}, return_when="FIRST_COMPLETED")
+                ended.cancel()
+                taken.cancel()
+            if not self._taken.is_set():
+                self._standby.child.discard()
+                self._standby = None
+                await asyncio.sleep(backoff.delay_s(up_s=loop.time() - up_since_s))
+
+    async def _begin(self, slot: Slot) -> tuple[Child, str]:
+        """A process for the slot, the standby if there is one, and its worker id."""
+        standby = self._standby
+        if slot.role == "worker" and standby is not None:
+            self._standby = None
+            self._taken.set()
+            if standby.child.go():
+                return standby.child, standby.worker_id
+            standby.child.discard()
+        start = next(self._starts)
+        worker_id = f"worker-{slot.number}-{start}-{secrets.token_hex(6)}"
+        environment = {**self._environment(), WORKER_ID: worker_id}
+        return await Child.start(slot.command, environment), worker_id
 
     async def _keep(self, group: asyncio.TaskGroup, slot: Slot) -> None:
         backoff = self._backoff()
         loop = asyncio.get_running_loop()
-        for start in itertools.count():
-            worker_id = f"worker-{slot.number}-{start}-{secrets.token_hex(6)}"
+        while True:
             up_since_s = loop.time()
-            code = await self._live_once(slot, worker_id)
-            died = code != 0 or not self._stop.is_set()
-            if slot.role == "worker" and died:
-                group.create_task(self._free_contexts(worker_id), name=f"bury {worker_id}")
+            code = await self._live_once(group, slot)
             if self._stop.is_set():
                 return
             delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
@@ -203,12 +260,10 @@ class Supervisor:
             if await self._stopped_within(delay_s):
                 return
 
-    async def _live_once(self, slot: Slot, worker_id: str) -> int | None:
+    async def _live_once(self, group: asyncio.TaskGroup, slot: Slot) -> int | None:
         """One life of the slot's process; its exit code, None if it could not start."""
         try:
-            child = await Child.start(
-                slot.command, {**self._environment(), WORKER_ID: worker_id}
-            )
+            child, worker_id = await self._begin(slot)
         except OSError as error:
             _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
             return None
@@ -224,6 +279,8 @@ class Supervisor:
             child.kill()
         code = await child.wait()
         del self._children[slot]
+        if slot.role == "worker" and (code != 0 or not self._stop.is_set()):
+            group.create_task(self._free_contexts(worker_id), name=f"bury {worker_id}")
         return code
 
     async def _stopped_within(self, delay_s: float) -> bool:

@@ -71,6 +71,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         bury=bury,
         announce=announce,
         store=store,
+        standby=_command("worker") if settings.standby and settings.workers else None,
     )
     killed = _obey_signals(supervisor)
     try:
@@ -100,13 +101,16 @@ def _slots(settings: Settings) -> list[Slot]:
         ("gateway", settings.gateways),
         ("worker", settings.workers),
     )
-    # -P: a file in the current folder must not stand in for one of our modules.
-    command = (sys.executable, "-P", "-m", "runtime.cli")
     return [
-        Slot(role, number, (*command, role))
+        Slot(role, number, _command(role))
         for role, count in counts
         for number in range(1, count + 1)
     ]
+
+
+def _command(role: Role) -> tuple[str, ...]:
+    # -P: a file in the current folder must not stand in for one of our modules.
+    return (sys.executable, "-P", "-m", "runtime.cli", role)
 
 
 def _python_path() -> dict[str, str]:

@@ -35,9 +35,9 @@ async def check_durability(
             )
     run_id = await _run_id(connection)
     sha = scripts.sha("open")
-    now_s = int(time.time())  # noqa: TID251 - names the first epoch, decides nothing
+    now_ms = time.time_ns() // 1_000_000
     await connection.send_command(
-        "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_s
+        "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_ms
     )
     return str(await read_reply(connection))
 

@@ -1,32 +1,47 @@
 """Every key and channel of the store, by name; no other file spells one.
 
-Keys of one context share the hash tag `{id}`, hence one cluster slot.
+Keys of one context share the hash tag `{id}`, hence one cluster slot. Scripts make up the
+keys of workers and of rq's jobs that they meet; those live on one primary.
 
-| Key | Type | Holds | Written by |
-|---|---|---|---|
-| `ctx:{id}:meta` | hash | owner, token, worker, version, n, mail_seq, summary | create, deliver, activate, commit, draft, passivate |
-| `ctx:{id}:mail` | stream | undelivered actions, `<seq>-0` | deliver adds, commit trims |
-| `ctx:{id}:log` | stream | events as JSON, `<version>-0` | create, commit |
-| `ctx:{id}:draft` | string | text of the reply that has arrived and is not committed | draft, commit |
-| `ctx:{id}:keys` | hash | idempotency key -> seq and body digest, the last `results_max` | deliver, commit |
-| `ctx:{id}:results` | hash | seq -> what became of the action, the last `results_max` | commit |
-| `ctx:{id}:snap` | hash | version, head: the state without its messages | commit |
-| `ctx:{id}:msgs` | list | messages of the snapshot as JSON | commit |
-| `owner:<owner>:notes` | hash | note key -> when (ms) and text | storage/notes.py |
-| `ready` | zset | contexts with undelivered mail, or whose worker died; score: since when (ms) | deliver, bury add; commit removes |
-| `owner:<owner>:contexts` | zset | ids of the owner's contexts, by id (UUIDv7: by age) | create, delete |
-| `create:<owner>:<key>` | string, 24 h | id and digest of the context that an Idempotency-Key created | create |
-| `worker:<id>:session` | string, session_ms | the worker lives | renew |
-| `worker:<id>:contexts` | set | contexts that the worker has active | activate, passivate, bury |
-| `workers` | zset | worker ids; score: since when (ms) | renew, bury |
-| `epoch` | hash | n: grows when the store may have lost commits; run_id, durability | open |
-| `rq:*` | | rq's own: queue, jobs, registries, workers | storage/enqueue.py, workers/dequeue.py |
+A context, `ctx:{id}:...`
 
-| Channel | Carries | From -> to |
-|---|---|---|
-| `ctx:{id}:feed` | commit and draft frames (`storage/frames.py`) | commit, draft, delete -> gateways |
-| `worker:<id>:mail` | mail of active contexts | deliver -> the worker |
-| `workers:wake` | somebody was buried: look at `ready` now | bury -> workers |
+* `meta` (hash): owner, token, worker, version, n, mail_seq, summary. Written by create,
+  deliver, activate, commit, draft, passivate.
+* `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
+* `log` (stream): events as JSON, `<version>-0`. create, commit.
+* `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
+* `keys` (hash): idempotency key -> seq and body digest, the last `results_max`. deliver.
+* `results` (hash): seq -> what became of the action, the last `results_max`. commit adds,
+  deliver trims.
+* `snap` (hash): version, head (the state without its messages), writes. commit.
+* `msgs` (list): messages of the snapshot as JSON. commit.
+
+An owner
+
+* `owner:<owner>:contexts` (zset): ids of the contexts, by id (UUIDv7: by age). create, delete.
+* `owner:<owner>:notes` (hash): note key -> when (ms) and text. storage/notes.py.
+* `create:<length of owner>:<owner>:<key>` (string, lives `creation_key_s`): id and digest of
+  the context that an Idempotency-Key has created. create.
+
+Workers
+
+* `workers` (zset): worker ids; score: since when (ms). renew, bury.
+* `worker:<id>:session` (string, lives `worker_session_ms`): the worker lives. renew, bury.
+* `worker:<id>:contexts` (set): what the worker has active. activate, passivate, bury, delete.
+* `ready` (zset): contexts with undelivered mail, or whose worker died; score: since when
+  (ms). create, deliver and bury add; activate, commit and delete remove; claim postpones.
+* `rq:*`: rq's own queue, jobs, registries, workers. storage/enqueue.py, workers/dequeue.py.
+
+The store
+
+* `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
+
+Channels
+
+* `ctx:{id}:feed`: commit and draft frames (`storage/frames.py`), from commit, draft and
+  delete to the gateways.
+* `worker:<id>:mail`: mail of active contexts, from deliver to the worker.
+* `workers:wake`: somebody was buried, look at `ready` now; from bury to the workers.
 """
 
 READY = "ready"
@@ -57,7 +72,7 @@ def owner_contexts(owner: str) -> str:
 
 def creation(owner: str, key: str) -> str:
     """What an owner's Idempotency-Key has created."""
-    return f"create:{owner}:{key}"
+    return f"create:{len(owner)}:{owner}:{key}"  # both may contain colons
 
 
 def session(worker_id: str) -> str:

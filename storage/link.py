@@ -117,7 +117,7 @@ class Link:
             connection = make_connection(self.pool)
             try:
                 async with asyncio.timeout(self.call_s_max):
-                    await connection.connect()
+                    await establish(connection)
                     if self.on_connect is not None:
                         await self.on_connect(connection)
                 pause_s = RECONNECT_S_MIN
@@ -141,7 +141,8 @@ class Link:
             await self._work.wait()
             self._work.clear()
             if self._connection is not connection:
-                raise ConnectionBroken("given up")  # else redis-py would connect again by itself
+                # redis-py would connect again by itself, past `on_connect`.
+                raise ConnectionBroken("given up")
             packed: list[bytes] = []
             while self._waiting:
                 call = self._waiting.popleft()
@@ -208,8 +209,14 @@ def _translate(error: ResponseError) -> Exception:
 
 def make_connection(pool: ConnectionPool) -> AbstractConnection:
     """A connection of the pool's kind that the pool does not keep."""
-    make = cast("Callable[[], AbstractConnection]", pool.make_connection)
+    make: Callable[[], AbstractConnection] = pool.make_connection
     return make()
+
+
+async def establish(connection: AbstractConnection) -> None:
+    """Connect, and authenticate as the pool's URL says."""
+    connect: Callable[[], Awaitable[None]] = connection.connect
+    await connect()
 
 
 async def read_reply(connection: AbstractConnection) -> Reply:
@@ -225,7 +232,7 @@ async def _close(connection: AbstractConnection) -> None:
 
 def make_pool(url: str) -> ConnectionPool:
     """A redis-py pool for `redis://`, `rediss://` or `unix://`, its own time-outs off."""
-    return ConnectionPool.from_url(
+    return ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs
         url,
         socket_timeout=None,
         socket_connect_timeout=None,

@@ -1,19 +1,21 @@
 """Snapshots as one readable JSON file per context (`CONTEXTD_SNAPSHOTS=json:DIR`).
 
 The log is the truth: a file may lag it and never leads it, because it is written after the
-commit it shows. A file is written whole beside the old one, synced and renamed, so a
-reader sees the old generation or the new one. Its name is a hash: no input becomes a path.
+commit it shows, and counts only in the epoch of that commit (in a later one the store may
+have lost it). A file is written whole beside the old one, synced and renamed, so a reader
+sees the old generation or the new one. Its name is a hash: no input becomes a path.
 """
 
 import asyncio
 import hashlib
 import os
+import threading
 from collections import OrderedDict
 from pathlib import Path
 
-import orjson
 import structlog
 from pydantic import ValidationError
+from pydantic_core import from_json, to_json
 
 from fsm import ContextState
 
@@ -29,17 +31,18 @@ class JsonSnapshots:
         self.folder = folder
         self.writes = 0
         """Files written by this process."""
-        self._due: OrderedDict[str, ContextState] = OrderedDict()
+        self._due: OrderedDict[str, tuple[ContextState, str]] = OrderedDict()
         self._work = asyncio.Event()
+        self._changing_files = threading.Lock()
 
     def path(self, context_id: str) -> Path:
         """Where the newest generation of a context is; the one before ends in `.previous`."""
         name = hashlib.blake2b(context_id.encode(), digest_size=16).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 
-    def save_later(self, state: ContextState) -> None:
+    def save_later(self, state: ContextState, epoch: str) -> None:
         """Have a state written soon; a newer one of the same context takes its place."""
-        self._due[state.id] = state
+        self._due[state.id] = state, epoch
         self._work.set()
 
     async def run(self) -> None:
@@ -49,40 +52,48 @@ class JsonSnapshots:
                 await self._work.wait()
                 self._work.clear()
                 while self._due:
-                    _, state = self._due.popitem(last=False)
-                    await asyncio.to_thread(self._save_or_log, state)
+                    await asyncio.to_thread(self._save_next)
         finally:
-            for state in self._due.values():
-                self._save_or_log(state)
+            while self._due:
+                self._save_next()
 
-    def _save_or_log(self, state: ContextState) -> None:
+    def _save_next(self) -> None:
         """A snapshot that cannot be written costs time at the next activation, no data."""
-        try:
-            self.save(state)
-        except OSError as error:
-            log.exception("snapshot not written", context_id=state.id, error=str(error))
+        with self._changing_files:
+            try:
+                context_id, (state, epoch) = self._due.popitem(last=False)
+            except KeyError:
+                return  # deleted meanwhile
+            try:
+                self.save(state, epoch)
+            except OSError as error:
+                log.exception("snapshot not written", context_id=context_id, error=str(error))
 
-    def save(self, state: ContextState) -> None:
+    def save(self, state: ContextState, epoch: str) -> None:
         """Write a state and keep the generation before it. Blocks; raises OSError."""
         path = self.path(state.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = orjson.dumps(state.model_dump(mode="json"))
+        content = from_json(state.model_dump_json())
         envelope = {
             "format": FORMAT,
             "context_id": state.id,
+            "epoch": epoch,
             "generation": state.version,
-            "checksum": hashlib.blake2b(content, digest_size=16).hexdigest(),
-            "state": orjson.Fragment(content),
+            "checksum": _checksum(to_json(content)),
+            "state": content,
         }
-        whole = orjson.dumps(orjson.loads(orjson.dumps(envelope)), option=orjson.OPT_INDENT_2)
         new = path.with_suffix(f".{os.getpid()}.new")
-        with new.open("wb") as file:
-            file.write(whole)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(path.with_suffix(".previous"))
-        new.replace(path)
+        try:
+            with new.open("wb") as file:
+                file.write(to_json(envelope, indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                path.replace(path.with_suffix(".previous"))
+            new.replace(path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -90,21 +101,23 @@ class JsonSnapshots:
             os.close(folder)
         self.writes += 1
 
-    def load(self, context_id: str) -> ContextState | None:
-        """The newest readable generation, or None. Blocks."""
+    def load(self, context_id: str, epoch: str) -> ContextState | None:
+        """The newest readable generation of this epoch, or None. Blocks."""
         path = self.path(context_id)
         for candidate in (path, path.with_suffix(".previous")):
             try:
-                envelope = orjson.loads(candidate.read_bytes())
-                content = orjson.dumps(envelope["state"])
-                checksum = hashlib.blake2b(content, digest_size=16).hexdigest()
-                if envelope["format"] != FORMAT or envelope["checksum"] != checksum:
-                    raise ValueError("checksum or format")
-                return ContextState.model_validate_json(content)
+                return _decode(candidate.read_bytes(), context_id, epoch)
             except FileNotFoundError:
                 continue
+            except _OtherEpoch as other:
+                log.info(
+                    "snapshot of another epoch is not used",
+                    context_id=context_id,
+                    file=candidate.name,
+                    epoch=str(other),
+                )
             except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-                log.error(
+                log.exception(
                     "snapshot damaged, using the one before it or the log",
                     context_id=context_id,
                     file=candidate.name,
@@ -113,8 +126,32 @@ class JsonSnapshots:
         return None
 
     def delete(self, context_id: str) -> None:
-        """Remove both generations. Blocks."""
-        self._due.pop(context_id, None)
+        """Remove both generations, and what is due. Blocks."""
         path = self.path(context_id)
-        path.unlink(missing_ok=True)
-        path.with_suffix(".previous").unlink(missing_ok=True)
+        with self._changing_files:
+            self._due.pop(context_id, None)
+            try:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".previous").unlink(missing_ok=True)
+            except OSError as error:
+                log.exception("snapshot not deleted", context_id=context_id, error=str(error))
+
+
+class _OtherEpoch(Exception):
+    """The store may have lost the commit that the file shows."""
+
+
+def _decode(raw: bytes, context_id: str, epoch: str) -> ContextState:
+    envelope = from_json(raw)
+    content = to_json(envelope["state"])
+    if envelope["format"] != FORMAT or envelope["context_id"] != context_id:
+        raise ValueError("another format, or another context's")
+    if envelope["checksum"] != _checksum(content):
+        raise ValueError("the checksum does not match")
+    if envelope["epoch"] != epoch:
+        raise _OtherEpoch(envelope["epoch"])
+    return ContextState.model_validate_json(content)
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

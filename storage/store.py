@@ -13,8 +13,8 @@ from typing import cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
-from fsm import ContextCreated, ContextState, Message, decode_event, replay
 import storage.keys as keys
+from fsm import ContextCreated, ContextState, Message, decode_event, replay
 from storage.config import StorageConfig
 from storage.contract import (
     MAIL,
@@ -157,9 +157,10 @@ class Store:
             ContextMissing: No such context, or not this owner's.
         """
         version, n = (known.state.version, known.n) if known else (-1, 0)
-        match await self.scripts.run(
+        reply = await self.scripts.run(
             self.link, "read", _read_keys(context_id), owner, version, n, 0, seq
-        ):
+        )
+        match _parts(reply):
             case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
                 return Reading(at, now, mail_seq, _result(result), None)
             case [b"state", *rest]:
@@ -168,10 +169,10 @@ class Store:
                     tuple(rest),
                 )
                 if known and snapshot_version == version:
-                    state = known.state
+                    base = known.state
                 else:
-                    state = _decode_snapshot(head, messages)
-                state = replay(map(decode_event, raw), state)
+                    base = _decode_snapshot(head, messages)
+                state = replay(map(decode_event, raw), base)
                 view = View(state, now, draft.decode())
                 return Reading(at, now, mail_seq, _result(result), view, raw)
             case _:
@@ -190,7 +191,7 @@ class Store:
         Raises:
             ContextMissing: No such context, or not this owner's.
         """
-        match reply:
+        match _parts(reply):
             case [_, int() as version, int() as n, _, _]:
                 return version, n
             case _:
@@ -233,12 +234,13 @@ class Store:
         """
         saved = None
         if self.files is not None:
-            saved = await asyncio.to_thread(self.files.load, context_id)
+            saved = await asyncio.to_thread(self.files.load, context_id, self.epoch)
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
         where += [keys.session(worker_id), keys.worker_contexts(worker_id), keys.READY]
-        match await self.scripts.run(
+        reply = await self.scripts.run(
             self.link, "activate", where, context_id, worker_id, saved.version if saved else -1
-        ):
+        )
+        match _parts(reply):
             case [b"active", *rest]:
                 return _owned(context_id, saved, rest)
             case [b"busy", _]:
@@ -256,7 +258,7 @@ class Store:
             VersionConflict: The log is not at `commit.base`.
             ContextMissing: It was deleted.
         """
-        state, draft = commit.state, commit.draft
+        state, draft, epoch = commit.state, commit.draft, self.epoch
         header = commit_header(
             base=commit.base,
             count=len(commit.events),
@@ -304,7 +306,7 @@ class Store:
         match reply:
             case [b"committed" | b"repeated"]:
                 if commit.snapshot and self.files is not None:
-                    self.files.save_later(state)
+                    self.files.save_later(state, epoch)
             case [b"conflict", int() as found]:
                 raise VersionConflict(commit.context_id, expected=commit.base, found=found)
             case [b"fenced"]:
@@ -315,7 +317,11 @@ class Store:
     def append_draft(
         self, context_id: str, token: int, *, version: int, n_before: int, text: str
     ) -> asyncio.Future[Reply]:
-        """Publish some more of a reply that is arriving; the answer is for `check_draft`."""
+        """Publish some more of a reply that is arriving; answered with b"appended" or
+        b"repeated", or, where the reply is not ours any more, b"fenced" or b"conflict".
+
+        After a SCRIPT FLUSH it fails with NoScript: load them and send it again.
+        """
         n = n_before + len(text)
         frame = draft_frame(version=version, n_before=n_before, n=n, text=text)
         where = keys.of_context(context_id, "meta", "draft")
@@ -434,7 +440,7 @@ class Store:
         """Load the scripts again, after a SCRIPT FLUSH."""
         await self.scripts.reload(self.link)
 
-    async def _open(self, connection: AbstractConnection) -> None:
+    async def prepare(self, connection: AbstractConnection) -> None:
         """Prepare a fresh connection: scripts, durability, epoch."""
         await self.scripts.load(connection)
         self.epoch = await check_durability(connection, self.scripts, self.config)
@@ -463,7 +469,7 @@ async def connect(
     link = Link(pool, config.store_call_s_max, config.store_calls_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
     store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
-    link.on_connect = store._open  # noqa: SLF001 - the link's callback is the store's own
+    link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
         await link.call("PING")
         saver = group.create_task(files.run(), name="snapshots") if files else None
@@ -476,6 +482,11 @@ async def connect(
 
 def _read_keys(context_id: str) -> list[str]:
     return keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
+
+
+def _parts(reply: Reply) -> list[object]:
+    """An answer of several parts."""
+    return cast("list[object]", reply)
 
 
 def _result(raw: bytes) -> Result | None:

@@ -15,7 +15,13 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import ConnectionError as ConnectionBroken, RedisError
 
 from storage.errors import StoreUnavailable
-from storage.link import RECONNECT_S_MAX, RECONNECT_S_MIN, make_connection, read_reply
+from storage.link import (
+    RECONNECT_S_MAX,
+    RECONNECT_S_MIN,
+    establish,
+    make_connection,
+    read_reply,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +85,7 @@ class Subscriber:
             connection = make_connection(self.pool)
             try:
                 async with asyncio.timeout(self.confirm_s_max):
-                    await connection.connect()
+                    await establish(connection)
                 pause_s = RECONNECT_S_MIN
                 self._heard_at = asyncio.get_running_loop().time()
                 async with asyncio.TaskGroup() as group:

@@ -45,7 +45,7 @@ class WorkerConfig(ModelConfig, ToolConfig):
         description="Draft frames that one worker sends in a second; when more replies stream, "
         "each sends its frames less often.",
     )
-    heartbeat_s: float = Field(
+    worker_heartbeat_s: float = Field(
         default=1.0, gt=0, description="How often a worker renews its session, in seconds."
     )
     overdue_ms: int = Field(

@@ -139,12 +139,12 @@ class Host:
         while True:
             room = self._config.activations_max - len(self._active) - len(self._starting)
             if room <= 0:
-                await asyncio.sleep(self._config.heartbeat_s / 10)
+                await asyncio.sleep(self._config.worker_heartbeat_s / 10)
                 continue
             try:
                 taken = await self._source.take(room)
             except (StoreUnavailable, StoreRefusedWrite):
-                await asyncio.sleep(self._config.heartbeat_s)
+                await asyncio.sleep(self._config.worker_heartbeat_s)
                 continue
             for context_id in taken:
                 self._jobs.add(context_id)
@@ -162,7 +162,7 @@ class Host:
             except StoreUnavailable as error:
                 log.warning("heartbeat missed", worker_id=self.worker_id, error=str(error))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.heartbeat_s):
+                async with asyncio.timeout(self._config.worker_heartbeat_s):
                     await self._look_now.wait()
             self._look_now.clear()
 

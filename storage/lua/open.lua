@@ -2,12 +2,13 @@
 -- open: the epoch of the store, a new one if it may have lost commits since it was opened.
 --
 -- KEYS 1 epoch
--- ARGV 1 run id of the server  2 durability: strict or standard  3 now (s)
+-- ARGV 1 run id of the server  2 durability: strict or standard  3 now (ms)
 -- Returns the epoch
 local before = redis.call("HMGET", KEYS[1], "n", "run_id", "durability")
 local n = tonumber(before[1] or ARGV[3])
 if before[1] and before[2] ~= ARGV[1] and not (before[3] == "strict" and ARGV[2] == "strict") then
-  n = n + 1
+  -- Not n + 1: what was lost may include an earlier epoch that was handed out.
+  n = math.max(n + 1, tonumber(ARGV[3]))
 end
 redis.call("HSET", KEYS[1], "n", n, "run_id", ARGV[1], "durability", ARGV[2])
 return n

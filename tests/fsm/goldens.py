@@ -213,7 +213,7 @@ def schemas() -> list[Path]:
 
 def write_missing(folder: Path = GOLDEN) -> list[Path]:
     """Write what is not there yet; say what was written."""
-    texts = {}
+    texts: dict[str, str] = {}
     for name, history in HISTORIES.items():
         book = history()
         texts[f"{name}.jsonl"] = log_lines(book)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from runtime.config import RuntimeConfig
 from runtime.doctor import Check, Level, examine, report
@@ -114,9 +115,8 @@ def test_a_taken_port_fails_unless_contextd_has_it(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def served(path: str, handler: object) -> AsyncGenerator[int, None]:
+async def served(path: str, handler: Handler) -> AsyncGenerator[int, None]:
     app = web.Application()
-    assert callable(handler)
     app.router.add_get(path, handler)
     runner = web.AppRunner(app)
     await runner.setup()

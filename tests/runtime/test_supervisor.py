@@ -203,21 +203,83 @@ def test_a_crash_loop_slows_down_and_the_others_live_on(tmp_path: Path) -> None:
     run(both())
 
 
-def test_a_command_that_does_not_exist_is_no_end_of_the_supervisor(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_run_yet_is_tried_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    slots = [Slot("worker", 1, (str(tmp_path / "missing"),))]
+    program = tmp_path / "late"
     supervisor = Supervisor(
         RuntimeConfig(restart_backoff_s_base=0.01),
-        slots,
+        [Slot("worker", 1, (str(program), str(tmp_path)))],
         environment=dict,
         bury=rig.bury,
         announce=rig.announce,
     )
 
     async def story() -> None:
-        await until(lambda: len(rig.buried) >= 3)
+        await asyncio.sleep(0)
+        ready = tmp_path / "later"
+        ready.write_text(f"#!{sys.executable}\n{WELL}")
+        ready.chmod(0o755)
+        ready.replace(program)
+        await until(rig.living)
 
     supervised(supervisor, story)
+
+
+WAITING = """
+import os, sys
+if "CONTEXTD_GO_FD" in os.environ:
+    open(f"{sys.argv[1]}/{os.getpid()}.waits", "w").close()
+    if os.read(int(os.environ["CONTEXTD_GO_FD"]), 1) == b"":
+        sys.exit(0)
+"""
+
+
+def a_supervisor_with_standby(rig: Rig) -> Supervisor:
+    command = (sys.executable, "-I", "-S", "-c", WAITING + WELL, str(rig.folder))
+    return Supervisor(
+        rig.config,
+        [Slot("worker", 1, command)],
+        environment=dict,
+        bury=rig.bury,
+        announce=rig.announce,
+        standby=command,
+    )
+
+
+def waiting(rig: Rig) -> set[int]:
+    ids = {int(path.stem) for path in rig.folder.glob("*.waits")}
+    return {process_id for process_id in ids if alive(process_id)} - set(rig.up())
+
+
+def test_a_standby_takes_the_place_of_a_dead_worker_and_is_replaced(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+
+    async def story() -> None:
+        await until(lambda: waiting(rig))
+        (first,), (standby,) = rig.living(), waiting(rig)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: rig.living() == {standby})
+        await until(lambda: waiting(rig))
+        os.kill(standby, signal.SIGKILL)
+        await until(lambda: len(rig.buried) == 2 and len(rig.living()) == 1)
+        assert rig.buried == [rig.up()[first], rig.up()[standby]]
+
+    supervised(a_supervisor_with_standby(rig), story)
+    assert rig.living() == waiting(rig) == set()
+
+
+def test_a_dead_standby_is_replaced_and_a_worker_comes_up_without_one(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+
+    async def story() -> None:
+        await until(lambda: waiting(rig))
+        (first,), (standby,) = rig.living(), waiting(rig)
+        os.kill(standby, signal.SIGKILL)
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: len(rig.living()) == 1 and waiting(rig))
+        assert rig.buried == [rig.up()[first]]
+
+    supervised(a_supervisor_with_standby(rig), story)
 
 
 def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path) -> None:
