@@ -168,10 +168,9 @@ class Store:
                     "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
                     tuple(rest),
                 )
+                base = _decode_snapshot(head, messages)
                 if known and snapshot_version == version:
                     base = known.state
-                else:
-                    base = _decode_snapshot(head, messages)
                 state = replay(map(decode_event, raw), base)
                 view = View(state, now, draft.decode())
                 return Reading(at, now, mail_seq, _result(result), view, raw)
@@ -317,10 +316,10 @@ class Store:
     def append_draft(
         self, context_id: str, token: int, *, version: int, n_before: int, text: str
     ) -> asyncio.Future[Reply]:
-        """Publish some more of a reply that is arriving; answered with b"appended" or
-        b"repeated", or, where the reply is not ours any more, b"fenced" or b"conflict".
+        """Publish some more of a reply that is arriving.
 
-        After a SCRIPT FLUSH it fails with NoScript: load them and send it again.
+        The answer is b"appended" or b"repeated", or b"fenced" or b"conflict" where the
+        draft is not ours any more. After a SCRIPT FLUSH it fails with NoScript.
         """
         n = n_before + len(text)
         frame = draft_frame(version=version, n_before=n_before, n=n, text=text)

@@ -100,7 +100,8 @@ class ContextWorker(BaseWorker):
         cls, url: str, worker_id: str, *, heartbeat_s: float, call_s_max: float
     ) -> Self:
         """Make a worker with a connection of its own; not registered yet."""
-        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - keyword arguments are untyped
+        # redis-py leaves its keyword arguments untyped.
+        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
             url,
             socket_timeout=call_s_max,
             socket_connect_timeout=call_s_max,
@@ -265,7 +266,6 @@ class ActivationSource:
         await self._peeks.run()
 
     async def _start(self, room: int) -> None:
-        await self._confirm_all()
         number = self._takes + 1
         jobs, dropped = await self._queue.take(self._worker_id, number=number, room=room)
         self._takes = number

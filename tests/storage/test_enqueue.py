@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -15,6 +16,7 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
+from rq.utils import now
 from rq.worker import Worker
 
 from storage import ActivationQueue, Link, WorkerBuried, keys
@@ -43,12 +45,14 @@ def store(server: StoreServer) -> Iterator[Redis]:
 
 @contextlib.asynccontextmanager
 async def open_queue(
-    server: StoreServer, *, failed_jobs_max: int = 1_000
+    server: StoreServer, *, failed_jobs_max: int = 1_000, clock: Callable[[], datetime] = now
 ) -> AsyncGenerator[ActivationQueue, None]:
     scripts = Scripts()
     link = Link(make_pool(server.url), 5.0, 20_000, on_connect=scripts.load)
     async with open_link(link):
-        yield ActivationQueue(link, scripts, failed_job_s=60, failed_jobs_max=failed_jobs_max)
+        yield ActivationQueue(
+            link, scripts, failed_job_s=60, failed_jobs_max=failed_jobs_max, clock=clock
+        )
 
 
 def live(store: Redis, *worker_ids: str) -> None:
@@ -212,7 +216,9 @@ async def test_a_repeated_take_gets_the_same_jobs_and_no_others(
         assert {job.job_id: job for job in again[0]} == {job.job_id: job for job in first[0]}
         empty = await queue.take("w1", number=2, room=0)
         late = await queue.take("w1", number=2, room=5)
+        later, _ = await queue.take("w1", number=1, room=5)
     assert (empty, late) == (([], 0), ([], 0))
+    assert sorted(ids(later)) == ["c1", "c2"]
     assert queued(store) == ["activate-c3"]
 
 
@@ -278,6 +284,55 @@ async def test_mail_that_came_before_the_end_queues_the_job_again(
     assert store.zcard("rq:wip:contextd") == 1
 
 
+async def test_a_late_finish_leaves_the_next_start_on_the_same_worker_alone(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.zadd(keys.READY, {"c1": 1})
+    async with open_queue(server) as queue:
+        await queue.enqueue("c1")
+        ((first,), _) = await queue.take("w1", number=1, room=1)
+        assert await queue.finish("w1", first.job_id, first.execution_id)
+        await queue.take("w1", number=2, room=1)
+        assert not await queue.finish("w1", first.job_id, first.execution_id)
+    assert store.zrange("rq:wip:contextd", 0, -1) == ["activate-c1:w1-2"]
+    assert store.hget("rq:job:activate-c1", "status") == "started"
+
+
+async def test_a_job_that_an_operator_canceled_can_be_asked_for_again_at_once(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    async with open_queue(server) as queue:
+        await queue.enqueue("c1")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        fetch(server, "c1").cancel()
+        assert await queue.enqueue("c1")
+        assert store.zcard("rq:canceled:contextd") == 0
+        assert not await queue.finish("w1", job.job_id, job.execution_id)
+    assert queued(store) == ["activate-c1"]
+    assert store.hget("rq:job:activate-c1", "status") == "queued"
+    assert store.zcard("rq:wip:contextd") == 0
+
+
+async def test_rq_is_told_how_long_a_worker_has_worked(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.hset("rq:worker:w1", "state", "idle")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with open_queue(server, clock=lambda: at) as queue:
+        await queue.enqueue("c1")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        at += timedelta(seconds=90)
+        await queue.finish("w1", job.job_id, job.execution_id)
+    assert store.hgetall("rq:worker:w1") == {
+        "state": "idle",
+        "successful_job_count": "1",
+        "total_working_time": "90",
+    }
+
+
 async def test_a_job_whose_context_is_elsewhere_is_not_queued_again(
     server: StoreServer, store: Redis
 ) -> None:
@@ -315,10 +370,16 @@ async def test_a_failed_job_says_why_for_a_while(server: StoreServer, store: Red
 
 async def test_the_oldest_failed_jobs_make_room(server: StoreServer, store: Redis) -> None:
     live(store, "w1")
+    store.zadd("rq:failed:contextd", {"expired": 1})
+    async with open_queue(server, failed_jobs_max=5) as queue:
+        await queue.enqueue("c")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        await queue.fail("w1", job.job_id, job.execution_id, "broken")
+    assert store.zrange("rq:failed:contextd", 0, -1) == ["activate-c"]
     async with open_queue(server, failed_jobs_max=2) as queue:
         for n in range(4):
             await queue.enqueue(f"c{n}")
-            ((job,), _) = await queue.take("w1", number=n + 1, room=1)
+            ((job,), _) = await queue.take("w1", number=n + 2, room=1)
             await queue.fail("w1", job.job_id, job.execution_id, "broken")
     assert store.zrange("rq:failed:contextd", 0, -1) == ["activate-c2", "activate-c3"]
 
@@ -349,6 +410,19 @@ async def test_the_jobs_of_a_dead_worker_are_forgotten_and_those_with_mail_queue
     assert Worker.all(connection=rq_client(server)) == []
     assert cast("set[str]", store.smembers("rq:workers:contextd")) == set()
     assert store.exists("rq:contextd:jobs:w1", "rq:contextd:take:w1") == 0
+
+
+async def test_a_foreign_job_on_a_dead_worker_is_seen_as_failed(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    foreign = Queue("contextd", connection=rq_client(server)).enqueue("os.getpid")
+    async with open_queue(server) as queue:
+        await queue.take("w1", number=1, room=1)
+        store.delete(keys.session("w1"))
+        await queue.forget_worker("w1")
+    assert store.zrange("rq:failed:contextd", 0, -1) == [foreign.id]
+    assert store.zcard("rq:wip:contextd") == 0
 
 
 async def test_jobs_survive_the_death_of_the_store(server: StoreServer, store: Redis) -> None:

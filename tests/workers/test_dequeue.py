@@ -204,6 +204,10 @@ def foreign_id(queue: Queue) -> Job:
     return queue.enqueue(ActivationQueue.FUNCTION, context_id="c1")
 
 
+def foreign_in_disguise(queue: Queue) -> Job:
+    return queue.enqueue("os.system", context_id="c1", job_id="activate-c1")
+
+
 def foreign_bomb(queue: Queue) -> Job:
     return queue.enqueue(ActivationQueue.FUNCTION, context_id="c" * 50_000_000)
 
@@ -218,6 +222,7 @@ MARK = Path("ran-by-a-foreign-job")
         (foreign_pickle, "not JSON"),
         (foreign_method, "is not activate(context_id=...)"),
         (foreign_id, "id is not activate-c1"),
+        (foreign_in_disguise, "names os.system"),
         (foreign_bomb, "not JSON"),
     ],
 )

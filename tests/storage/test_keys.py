@@ -1,0 +1,52 @@
+"""The page of keys in storage/keys.py, against what the room really uses."""
+
+import re
+from typing import Final
+
+from storage import keys
+
+PAGE: Final = keys.__doc__ or ""
+
+
+def test_every_key_of_a_context_that_a_script_gets_is_on_the_page() -> None:
+    assert re.findall(r"^\* `(\w+)` \(\w+\)", PAGE.split("An owner")[0], re.MULTILINE) == [
+        "meta",
+        "mail",
+        "log",
+        "draft",
+        "keys",
+        "results",
+        "snap",
+        "msgs",
+    ]
+    assert keys.of_context("id", "log", "mail") == ["ctx:{id}:log", "ctx:{id}:mail"]
+
+
+def test_every_other_key_and_channel_is_on_the_page() -> None:
+    made = [
+        keys.meta("id").replace("meta", "..."),
+        keys.feed("id"),
+        keys.owner_contexts("<owner>"),
+        keys.notes("<owner>"),
+        keys.creation("<owner>", "<key>").replace("7", "<length of owner>"),
+        keys.session("<id>"),
+        keys.worker_contexts("<id>"),
+        keys.worker_mail("<id>"),
+        keys.WORKERS,
+        keys.READY,
+        keys.EPOCH,
+        keys.WAKE,
+    ]
+    assert [key for key in made if f"`{key}`" not in PAGE] == []
+
+
+def test_no_other_name_in_the_module_makes_a_key() -> None:
+    makers = {name for name in vars(keys) if not name.startswith("__")}
+    assert makers == {
+        *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
+        *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
+    }
+
+
+def test_two_creation_keys_are_the_same_only_for_the_same_owner_and_key() -> None:
+    assert keys.creation("a:b", "c") != keys.creation("a", "b:c")
