@@ -2,128 +2,21 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Final
 
 import orjson
 from aiohttp import web
-from pydantic import JsonValue
 from uuid_utils import uuid7
 
-from fsm import (
-    Action,
-    ApprovalGiven,
-    CancelRequested,
-    ContextConfigured,
-    ContextCreated,
-    ContextDeleted,
-    ContextRenamed,
-    Denial,
-    MessageReceived,
-    PauseRequested,
-    ResetRequested,
-    ResumeRequested,
-    RetryRequested,
-    rests,
-)
-from gateway.answers import (
-    Prefer,
-    action_id,
-    action_response,
-    messages_asked,
-    read_prefer,
-)
+from fsm import AnyAction, ContextCreated, ContextDeleted, rests
+from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import (
-    ApproveTools,
-    Body,
-    Cancel,
-    CreateContext,
-    Empty,
-    Rename,
-    SendMessage,
-    TextPart,
-    parse_json,
-    read_body,
-    read_bytes,
-)
+from gateway.bodies import CreateContext, read_body, read_bytes
 from gateway.feed import Feed
+from gateway.headers import Prefer, read_if_version, read_key, read_prefer
+from gateway.kinds import KINDS, received
+from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from gateway.sse import parse_cursor
 from storage import Mail, Receipt, Result
-
-KEY_CHARS_MAX: Final = 255
-
-
-def received(said: SendMessage, at_ms: int) -> MessageReceived:
-    """The event that a message sends off."""
-    text, parts = _text_of(said.content)
-    return MessageReceived(
-        at_ms=at_ms,
-        content=text,
-        parts=parts,
-        policy=said.policy,
-        client_message_id=said.client_message_id,
-        metadata=said.metadata,
-    )
-
-
-def _text_of(
-    content: str | list[TextPart],
-) -> tuple[str, tuple[dict[str, JsonValue], ...]]:
-    if isinstance(content, str):
-        if not content.strip():
-            raise Problem("invalid-body", "content: say something; it is empty.")
-        return content, ()
-    parts = tuple(part.model_dump(mode="json", exclude_none=True) for part in content)
-    text = "\n".join(part.text for part in content if part.type == "text" and part.text)
-    if not text.strip() and all(part.type == "text" for part in content):
-        raise Problem("invalid-body", "content: say something; it is empty.")
-    return text, parts
-
-
-def approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
-    """The event that decisions on tool calls send off."""
-    return ApprovalGiven(
-        at_ms=at_ms,
-        tool_call_ids=tuple(body.tool_call_ids),
-        deny=tuple(Denial(id=denied.id, reason=denied.reason) for denied in body.deny),
-        edits={key: orjson.dumps(value).decode() for key, value in body.edits.items()},
-    )
-
-
-async def _configure(request: web.Request, gateway: Gateway) -> Action:
-    patch = parse_json(await read_bytes(request), depth_max=gateway.config.json_depth_max)
-    return ContextConfigured(at_ms=gateway.clock(), patch=patch)
-
-
-def _reading(
-    model: type[Body], make: Callable[..., Action]
-) -> Callable[[web.Request, Gateway], Awaitable[Action]]:
-    async def read(request: web.Request, gateway: Gateway) -> Action:
-        body = await read_body(request, model, depth_max=gateway.config.json_depth_max)
-        return make(body, gateway.clock())
-
-    return read
-
-
-ACTIONS: Final[dict[str, Callable[[web.Request, Gateway], Awaitable[Action]]]] = {
-    "send_message": _reading(SendMessage, received),
-    "approve_tools": _reading(ApproveTools, approved),
-    "cancel": _reading(
-        Cancel, lambda body, at_ms: CancelRequested(at_ms=at_ms, turn_id=body.turn_id)
-    ),
-    "retry": _reading(Empty, lambda _, at_ms: RetryRequested(at_ms=at_ms)),
-    "reset": _reading(Empty, lambda _, at_ms: ResetRequested(at_ms=at_ms)),
-    "pause": _reading(Empty, lambda _, at_ms: PauseRequested(at_ms=at_ms)),
-    "resume": _reading(Empty, lambda _, at_ms: ResumeRequested(at_ms=at_ms)),
-    "configure": _configure,
-    "rename": _reading(
-        Rename, lambda body, at_ms: ContextRenamed(at_ms=at_ms, title=body.title)
-    ),
-    "delete": _reading(Empty, lambda _, at_ms: ContextDeleted(at_ms=at_ms)),
-}
-"""How each action's request becomes an event."""
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -154,21 +47,25 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         return action_response(
             gateway, mirror, status=201, headers=headers, minimal=prefer.minimal
         )
+    if not repeated:
+        await gateway.store.queue.enqueue(context_id)
+    receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
+    if prefer.respond_async:
+        return _accepted(context_id, receipt)
     async with gateway.directory.follow(context_id, owner) as feed:
-        if not repeated:
-            await gateway.store.queue.enqueue(context_id)
-        receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
         return await _answer(gateway, feed, receipt, prefer, request, headers, status=201)
 
 
 async def act(request: web.Request) -> web.StreamResponse:
     """Deliver an action to its context and answer with what became of it."""
     gateway = request.app[GATEWAY]
+    context_id_of(request)
     name = request.match_info["action"]
-    read = ACTIONS.get(name)
-    if read is None:
-        raise Problem("not-found", f"There is no action {name[:64]!r}: {', '.join(ACTIONS)}.")
-    return await _deliver(request, gateway, name, await read(request, gateway))
+    kind = KINDS.get(name)
+    if kind is None:
+        raise Problem("not-found", f"There is no action {name[:64]!r}: {', '.join(KINDS)}.")
+    event = await kind.read(request, gateway.config.json_depth_max, gateway.clock())
+    return await _deliver(request, gateway, name, event)
 
 
 async def delete_context(request: web.Request) -> web.StreamResponse:
@@ -179,12 +76,16 @@ async def delete_context(request: web.Request) -> web.StreamResponse:
 
 
 async def _deliver(
-    request: web.Request, gateway: Gateway, name: str, event: Action
+    request: web.Request, gateway: Gateway, name: str, event: AnyAction
 ) -> web.StreamResponse:
-    context_id, owner = request.match_info["id"], gateway.owner_of(request)
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
+    read_whole(request, MESSAGES.name)
     key = read_key(request)
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
-    mail = Mail.model_construct(event=event, if_version=_if_version(request, gateway))
+    # Constructed, not validated: the event was, a moment ago.
+    mail = Mail.model_construct(
+        event=event, if_version=read_if_version(request, gateway.store.epoch)
+    )
     digest = _digest(name, await request.read())
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
@@ -213,33 +114,36 @@ async def _answer(
 ) -> web.StreamResponse:
     """Wait as long as the client wants, and answer with the state as it is then."""
     context_id, owner = feed.context_id, gateway.owner_of(request)
-    config = gateway.config
     if receipt.repeated:
         headers["Idempotent-Replayed"] = "true"
-    wait_s = config.applied_s_max if prefer.wait_s is None else prefer.wait_s
     result = receipt.result
+    pushed = feed.result_of(receipt.seq)
     rested = False
     try:
-        async with asyncio.timeout(wait_s):
-            if result is None:
-                maybe_earlier = receipt.repeated or status == 201
-                result = await _result(
-                    gateway, feed, receipt.seq, owner, maybe_earlier=maybe_earlier
+        async with gateway.waiting(prefer.wait_s):
+            if result is None and not pushed.done() and (receipt.repeated or status == 201):
+                # It may have been applied before anybody listened here.
+                reading = await gateway.store.read(
+                    context_id, owner, known=feed.mirror.view, seq=receipt.seq
                 )
+                result = reading.result
+            if result is None:
+                result = await pushed
             if result.outcome == "refused":
                 raise refused(result)
             applied_at = result.version
+            await feed.wait_until(lambda mirror: mirror.version >= applied_at)
             if prefer.wait_s is not None:
-                await feed.wait_until(
-                    lambda mirror: mirror.version >= applied_at and rests(mirror.view.state)
-                )
+                await feed.wait_until(lambda mirror: rests(mirror.view.state))
                 rested = True
-            else:
-                await feed.wait_until(lambda mirror: mirror.version >= applied_at)
     except TimeoutError:
         pass
     finally:
-        feed.forget_result(receipt.seq)
+        feed.forget_result(receipt.seq, pushed)
+    if result is not None and feed.mirror.version < result.version and not feed.deleted:
+        mirror = await gateway.directory.read(context_id, owner)
+    else:
+        mirror = feed.mirror
     if prefer.wait_s is not None:
         headers["Preference-Applied"] = f"wait={int(prefer.wait_s)}"
     if result is None or (prefer.wait_s is not None and not rested):
@@ -247,27 +151,13 @@ async def _answer(
         headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
     return action_response(
         gateway,
-        feed.mirror,
+        mirror,
         status=status,
         action=(receipt.seq, result),
-        messages=messages_asked(request),
+        messages=read_whole(request, MESSAGES.name),
         headers=headers,
         minimal=prefer.minimal,
     )
-
-
-async def _result(
-    gateway: Gateway, feed: Feed, seq: int, owner: str, *, maybe_earlier: bool
-) -> Result:
-    """What became of an action: pushed with its commit, or read if that may be long ago."""
-    pushed = feed.result_of(seq)
-    if maybe_earlier and not pushed.done():
-        reading = await gateway.store.read(
-            feed.context_id, owner, known=feed.mirror.view, seq=seq
-        )
-        if reading.result is not None:
-            return reading.result
-    return await pushed
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:
@@ -293,17 +183,13 @@ def _accepted(context_id: str, receipt: Receipt) -> web.Response:
 async def action_status(request: web.Request) -> web.StreamResponse:
     """What became of an action."""
     gateway = request.app[GATEWAY]
-    context_id, _, seq = request.match_info["action_id"].rpartition(".")
-    if not context_id or not seq.isdecimal() or len(seq) > 15 or seq.startswith("0"):
-        raise Problem("not-found", "Action not found")
-    reading = await gateway.store.read(context_id, gateway.owner_of(request), seq=int(seq))
-    assert reading.view is not None
-    delivered = int(seq) <= reading.mail_seq
-    if not delivered:
+    context_id, seq = action_of(request)
+    reading = await gateway.store.read(context_id, gateway.owner_of(request), seq=seq)
+    if seq > reading.mail_seq:
         raise Problem("not-found", "Action not found")
     result = reading.result
     body = {
-        "id": action_id(context_id, int(seq)),
+        "id": action_id(context_id, seq),
         "context_id": context_id,
         "result": result.outcome if result else "waiting",
         "version": result and result.version,
@@ -312,30 +198,6 @@ async def action_status(request: web.Request) -> web.StreamResponse:
         and {"type": f"/problems/{result.code}", "detail": result.detail},
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-def read_key(request: web.Request) -> str:
-    """The Idempotency-Key, or "".
-
-    Raises:
-        Problem: invalid-header, if it is longer than 255 characters or not plain text.
-    """
-    key = request.headers.get("Idempotency-Key", "").strip()
-    if len(key) > KEY_CHARS_MAX or not (key.isascii() and key.isprintable()):
-        raise Problem(
-            "invalid-header", f"Idempotency-Key takes up to {KEY_CHARS_MAX} ASCII characters."
-        )
-    return key
-
-
-def _if_version(request: web.Request, gateway: Gateway) -> int | None:
-    header = request.headers.get("If-Match")
-    if header is None or header.strip() == "*":
-        return None
-    asked = parse_cursor(header)
-    if asked is None:
-        raise Problem("invalid-header", "If-Match takes an ETag of the context's state.")
-    return asked[1] if asked[0] == gateway.store.epoch else -1
 
 
 def _digest(action: str, raw: bytes) -> str:

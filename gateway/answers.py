@@ -1,57 +1,11 @@
-"""Answers about a context: ActionResponse, ETag, Prefer."""
-
-from dataclasses import dataclass
+"""Answers about a context: ActionResponse and ETag."""
 
 import orjson
 from aiohttp import web
 
 from gateway.app import Gateway
 from gateway.mirror import Mirror, cursor
-from gateway.problems import Problem
 from storage import Result
-
-
-@dataclass(frozen=True, slots=True)
-class Prefer:
-    """The preferences (RFC 7240) that we know."""
-
-    wait_s: float | None = None
-    respond_async: bool = False
-    minimal: bool = False
-
-
-def read_prefer(request: web.Request, *, wait_s_max: int) -> Prefer:
-    """The Prefer header; unknown preferences are ignored.
-
-    Raises:
-        Problem: invalid-header, if `wait` is no whole number.
-    """
-    header = request.headers.get("Prefer")
-    if header is None:
-        return Prefer()
-    wait_s: float | None = None
-    tokens = [token.strip() for part in header.split(",") for token in part.split(";")]
-    for token in tokens:
-        name, _, value = token.partition("=")
-        if name.strip().lower() == "wait":
-            if not value.strip().isdecimal() or len(value.strip()) > 9:
-                raise Problem("invalid-header", "Prefer: wait takes whole seconds, as wait=10.")
-            wait_s = float(min(int(value), wait_s_max))
-    return Prefer(wait_s, "respond-async" in tokens, "return=minimal" in tokens)
-
-
-def messages_asked(request: web.Request) -> int | None:
-    """The `messages` parameter: how many of the last messages are wanted.
-
-    Raises:
-        Problem: invalid-parameter.
-    """
-    raw = request.query.get("messages")
-    if raw is None:
-        return None
-    if not raw.isdecimal() or len(raw) > 9:
-        raise Problem("invalid-parameter", "messages takes a whole number, as messages=50.")
-    return int(raw)
 
 
 def action_id(context_id: str, seq: int) -> str:

@@ -1,12 +1,13 @@
 """What clients may send: one model per request body, and how a body is read.
 
-A body is JSON in UTF-8, read strictly: no duplicate keys, no NaN or Infinity, bounded
-depth. A request parsed here is never parsed again.
+A body is JSON in UTF-8, read strictly: no duplicate keys, no NaN or Infinity, no number that
+would not come back as it went in, no half of a surrogate pair, bounded depth. A request
+parsed here is never parsed again.
 """
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -14,8 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from fsm import Config
 from gateway.problems import Problem, invalid
 
+INTEGER_MAX: Final = 2**63 - 1
+"""Larger ones lose digits on their way through most JSON readers."""
+MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
+
 Text = Annotated[str, Field(min_length=1, max_length=60_000)]
-ShortText = Annotated[str, Field(max_length=200)]
+ShortINTEGER_MAX: Final = 2**63 - 1
+"""Larger ones lose digits on their way through most JSON readers."""
+MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
+
+Text = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 
 
@@ -106,11 +115,16 @@ async def read_body(request: web.Request, model: type[B], *, depth_max: int) -> 
 
 
 async def read_bytes(request: web.Request) -> bytes:
-    """The body, uncompressed JSON by its headers."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    """The body, uncompressed JSON by its headers.
+
+    Raises:
+        Problem: unsupported-media-type.
+        HTTPRequestEntityTooLarge: More than `body_bytes_max`.
+    """
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Send the body without Content-Encoding.")
     raw = await request.read()
-    if raw and request.content_type not in {"application/json", "application/octet-stream"}:
+    if raw and "Content-Type" in request.headers and request.content_type not in MEDIA_TYPES:
         raise Problem("unsupported-media-type", "Send Content-Type: application/json.")
     return raw
 
@@ -119,18 +133,19 @@ def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
     """Read a JSON object strictly.
 
     Raises:
-        Problem: malformed-json, with the place where that can be told.
+        Problem: malformed-json, with the place where that can be told; invalid-body, if
+            it is no object.
     """
     if not raw:
         return {}
     try:
-        value = json.loads(
-            raw.decode(),
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-        )
+        value = _decode(raw.decode())
         _check_depth(value, depth_max)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair has no UTF-8
+    except UnicodeError:
+        detail = "The text is not Unicode: broken UTF-8, or half of a surrogate pair."
+        raise Problem("malformed-json", detail) from None
     except (ValueError, RecursionError) as error:
         detail = "Nested too deeply." if isinstance(error, RecursionError) else str(error)
         raise Problem("malformed-json", detail[:200]) from None
@@ -139,12 +154,23 @@ def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
     return value
 
 
+def _decode(text: str) -> JsonValue:
+    decoded: JsonValue = json.loads(
+        text,
+        object_pairs_hook=_object,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        parse_int=_bounded,
+    )
+    return decoded
+
+
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"Duplicate key {twice[:64]!r}.")
+    value: dict[str, JsonValue] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"Duplicate key {key[:64]!r}.")
+        value[key] = item
     return value
 
 
@@ -159,15 +185,22 @@ def _finite(text: str) -> float:
     return number
 
 
+def _bounded(text: str) -> int:
+    if len(text) > 20 or abs(number := int(text)) > INTEGER_MAX:
+        raise ValueError(f"{text[:32]} is too large a number; send it as a string.")
+    return number
+
+
 def _check_depth(value: JsonValue, depth_max: int) -> None:
     level: list[JsonValue] = [value]
     for _ in range(depth_max):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, (dict, list))
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
-        if not level:
+        deeper: list[JsonValue] = []
+        for parent in level:
+            if isinstance(parent, dict):
+                deeper += parent.values()
+            elif isinstance(parent, list):
+                deeper += parent
+        if not deeper:
             return
+        level = deeper
     raise ValueError(f"Nested deeper than {depth_max} levels.")

@@ -6,12 +6,15 @@ commit is under way is committed together by the next one.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
+from typing_extensions import override
 
 from fsm import (
     AnyEffect,
@@ -40,6 +43,7 @@ from storage import (
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
+    VersionConflict,
 )
 from workers.config import WorkerConfig
 from workers.draft import DraftBuffer
@@ -109,17 +113,22 @@ class Activation:
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
         self._next_seq = owned.mail[0].seq if owned.mail else 0
+        """0: not known; the mailbox is read before the first mail is taken."""
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
         self._performing: dict[str, asyncio.Task[None]] = {}
+        self._framed: DraftBuffer | None = None
+        """The draft whose frame is on its way."""
         self._broken: Exception | None = None
         self._linger_s = config.linger_s
 
+    @override
     def __repr__(self) -> str:
         return (
             f"<Activation {self.context_id} v{self.state.version} {self.state.phase.value} "
-            f"token {self.token}, {len(self._inbox)} waiting, {len(self._performing)} performing>"
+            f"token {self.token}, {len(self._inbox)} waiting, "
+            f"{len(self._performing)} performing>"
         )
 
     # What others call
@@ -173,7 +182,8 @@ class Activation:
 
         Raises:
             ExceptionGroup: Of Fenced, if another activation has taken over; of
-                VersionConflict or ContextMissing, if the log is not what it should be.
+                VersionConflict or ContextMissing, if the store does not hold what this
+                activation has committed; of whatever an effect's performer has raised.
         """
         async with asyncio.TaskGroup() as group:
             first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
@@ -187,7 +197,7 @@ class Activation:
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:
             if not self._inbox and not self._mail_missed and not await self._wait():
-                if await self._store.passivate(self.context_id, self.token, self._worker_id):
+                if await self._passivate():
                     return "idle"
                 self._mail_missed = True
             if self._broken is not None:
@@ -204,6 +214,10 @@ class Activation:
     async def _wait(self) -> bool:
         """Wait for something to do; False if the context has rested for `linger_s`."""
         self._woken.clear()
+        if self._broken is not None:
+            return True
+        if unanswered := self.state.pending.keys() - self._performing.keys():
+            raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
         if not rests(self.state) or self._performing:
             await self._woken.wait()
             return True
@@ -214,18 +228,40 @@ class Activation:
             return False
         return True
 
+    async def _passivate(self) -> bool:
+        while True:
+            try:
+                return await self._store.passivate(
+                    self.context_id, self.token, self._worker_id
+                )
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning(
+                    "passivation is tried again", context_id=self.context_id, error=str(error)
+                )
+                await asyncio.sleep(COMMIT_PAUSE_S)
+
     async def _read_mailbox(self) -> None:
+        """Read what waits; what was pushed before is in there, or was handled long ago."""
+        self._mail_missed = False
+        known = len(self._inbox)
         try:
             mail = await self._store.undelivered(self.context_id)
         except StoreUnavailable:
+            self._mail_missed = True
             await asyncio.sleep(COMMIT_PAUSE_S)
             return
-        self._mail_missed = False
-        pushed = [item for item in self._inbox if not isinstance(item, Delivered)]
-        known = [d for d in mail if d.seq >= self._next_seq]
-        self._inbox = deque([*pushed, *known])
-        if known and self._next_seq == 0:
-            self._next_seq = known[0].seq
+        if mail and mail[0].seq < self._next_seq:
+            # What was acknowledged is gone, unless the store was set back.
+            raise VersionConflict(
+                self.context_id, expected=self._next_seq, found=mail[0].seq
+            )
+        if mail:
+            self._next_seq = mail[0].seq
+        read = mail[-1].seq if mail else 0
+        inbox = tuple(self._inbox)
+        events = [item for item in inbox if not isinstance(item, Delivered)]
+        pushed = [d for d in inbox[known:] if isinstance(d, Delivered) and d.seq > read]
+        self._inbox = deque([*events, *mail, *pushed])
 
     def _apply_waiting(self) -> _Batch:
         """Apply what waits, up to `commit_events_max`; ends early at a hole in the mail."""
@@ -235,7 +271,7 @@ class Activation:
         ):
             item = self._inbox[0]
             if isinstance(item, Delivered):
-                if self._next_seq and item.seq > self._next_seq:
+                if item.seq > self._next_seq:
                     self._mail_missed = True
                     break
                 self._inbox.popleft()
@@ -357,10 +393,11 @@ class Activation:
                 name=f"{effect.kind} {self.context_id} {effect.effect_id}",
             )
             self._performing[effect.effect_id] = task
-            task.add_done_callback(lambda _, key=effect.effect_id: self._performed(key))
+            task.add_done_callback(partial(self._performed, effect.effect_id))
 
-    def _performed(self, effect_id: str) -> None:
-        self._performing.pop(effect_id, None)
+    def _performed(self, effect_id: str, task: asyncio.Task[None]) -> None:
+        if self._performing.get(effect_id) is task:
+            del self._performing[effect_id]
         self._woken.set()
 
     # The draft
@@ -371,32 +408,45 @@ class Activation:
         if draft is None or (unsent := draft.take()) is None:
             return None
         n_before, text = unsent
-        return self._store.append_draft(
-            self.context_id,
-            self.token,
-            version=self.state.version,
-            n_before=n_before,
-            text=text,
-        )
+        try:
+            answer = self._store.append_draft(
+                self.context_id,
+                self.token,
+                version=self.state.version,
+                n_before=n_before,
+                text=text,
+            )
+        except StoreUnavailable:
+            draft.not_sent()
+            self._on_draft(self)
+            return None
+        self._framed = draft
+        return answer
 
     async def confirm_draft(self, answer: asyncio.Future[object]) -> None:
-        """Take the outcome of `send_draft`; what is not in the store is sent again."""
-        draft = self.draft
-        try:
-            outcome = await answer
-        except (StoreUnavailable, StoreRefusedWrite):
-            outcome = None
-        except NoScript:
-            await self._store.reload_scripts()
-            outcome = None
-        if draft is None:
+        """Take the outcome of `send_draft`; what is not in the store is sent again.
+
+        Raises nothing: a failure of the store concerns this activation alone.
+        """
+        await asyncio.wait((answer,))
+        draft, self._framed = self._framed, None
+        if draft is None or draft is not self.draft:
             return  # the reply has ended meanwhile, and its commit holds all of the text
-        if outcome in {b"appended", b"repeated"}:
+        error = answer.exception()
+        if error is None and answer.result() in {b"appended", b"repeated"}:
             draft.sent()
-        elif outcome is None:
+        elif isinstance(error, (StoreUnavailable, StoreRefusedWrite, NoScript)):
             draft.not_sent()
+            if isinstance(error, NoScript):
+                await self._reload_scripts()
         else:
+            outcome = error or answer.result()
             self._broken = Fenced(f"draft of {self.context_id}: {outcome!r}")
             self._woken.set()
+            return
         if draft.waiting:
             self._on_draft(self)
+
+    async def _reload_scripts(self) -> None:
+        with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
+            await self._store.reload_scripts()

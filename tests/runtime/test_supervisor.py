@@ -261,7 +261,7 @@ def test_a_standby_takes_the_place_of_a_dead_worker_and_is_replaced(tmp_path: Pa
         await until(lambda: rig.living() == {standby})
         await until(lambda: waiting(rig))
         os.kill(standby, signal.SIGKILL)
-        await until(lambda: len(rig.buried) == 2 and len(rig.living()) == 1)
+        await until(lambda: len(rig.buried) == 2 and rig.living() - {first, standby})
         assert rig.buried == [rig.up()[first], rig.up()[standby]]
 
     supervised(a_supervisor_with_standby(rig), story)
@@ -276,7 +276,8 @@ def test_a_dead_standby_is_replaced_and_a_worker_comes_up_without_one(tmp_path: 
         (first,), (standby,) = rig.living(), waiting(rig)
         os.kill(standby, signal.SIGKILL)
         os.kill(first, signal.SIGKILL)
-        await until(lambda: len(rig.living()) == 1 and waiting(rig))
+        await until(lambda: rig.living() - {first} and waiting(rig) - {standby})
+        await until(lambda: rig.buried)
         assert rig.buried == [rig.up()[first]]
 
     supervised(a_supervisor_with_standby(rig), story)

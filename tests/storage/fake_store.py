@@ -5,6 +5,8 @@ from typing import Any, Final
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from typing_extensions import override
 
 Packed = Any
@@ -41,4 +43,12 @@ class FakeStoreConnection(FakeAsyncRedisConnection):
 
 def fake_pool(server: FakeServer, *, run_id: str = "r1") -> ConnectionPool:
     """Connections to a fake server; another `run_id` is a server that was restarted."""
-    return ConnectionPool(connection_class=FakeStoreConnection, server=server, run_id=run_id)
+    return ConnectionPool(
+        connection_class=FakeStoreConnection,
+        server=server,
+        run_id=run_id,
+        socket_timeout=None,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )

@@ -1,0 +1,140 @@
+"""What an address carries: ids in its path, parameters in its query.
+
+Ids go into names of keys, so only well-formed ones get as far as the store. A parameter
+that is unknown or comes twice is refused: it asks for something that would not happen.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from pydantic import JsonValue
+
+from gateway.problems import Problem
+
+ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_ID: Final = re.compile(ID_PATTERN)
+_ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter that an address knows."""
+
+    name: str
+    schema: Mapping[str, JsonValue]
+    description: str
+
+
+WHOLE: Final[Mapping[str, JsonValue]] = {"type": "integer", "minimum": 0}
+ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
+ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}$",
+}
+CURSOR_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": "^[0-9]{1,15}[.][0-9]{1,15}[.][0-9]{1,15}$",
+}
+
+MESSAGES: Final = Parameter(
+    "messages", WHOLE, "How many of the last messages to show; all if it is not given."
+)
+LIMIT: Final = Parameter(
+    "limit",
+    {"type": "integer", "minimum": 1, "default": 50},
+    "Entries a page, up to the server's `list_max` (200).",
+)
+AFTER_ID: Final = Parameter("after", ID_SCHEMA, "Begin behind this context (see Link).")
+STATES: Final = Parameter(
+    "states", {"enum": ["true", "false"], "type": "string"}, "Show the cursor of each, too."
+)
+AFTER_CURSOR: Final = Parameter(
+    "after", CURSOR_SCHEMA, "Only the events since this cursor, instead of the state."
+)
+RESUME: Final = Parameter(
+    "after",
+    {"type": "string"},
+    "Cursor to go on from, for clients that cannot send Last-Event-ID.",
+)
+
+
+def check_query(request: web.Request, known: Sequence[Parameter]) -> None:
+    """Refuse parameters that the address does not know, and those that come twice.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    seen: set[str] = set()
+    names = [parameter.name for parameter in known]
+    for name in request.query:
+        if name not in names:
+            takes = f"it takes {', '.join(names)}" if names else "it takes none"
+            raise Problem("invalid-parameter", f"Unknown parameter {name[:64]!r}: {takes}.")
+        if name in seen:
+            raise Problem("invalid-parameter", f"Send {name} once.")
+        seen.add(name)
+
+
+def read_whole(request: web.Request, name: str) -> int | None:
+    """A parameter that is a whole number, or None where it is not given.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    raw = request.query.get(name)
+    if raw is None:
+        return None
+    if not (raw.isascii() and raw.isdecimal() and len(raw) <= 9):
+        raise Problem("invalid-parameter", f"{name} takes a whole number, as {name}=50.")
+    return int(raw)
+
+
+def read_flag(request: web.Request, name: str) -> bool:
+    """A parameter that is `true` or `false`; false where it is not given.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    raw = request.query.get(name, "false")
+    if raw not in {"true", "false"}:
+        raise Problem("invalid-parameter", f"{name} takes true or false.")
+    return raw == "true"
+
+
+def read_id(request: web.Request, name: str) -> str | None:
+    """A parameter that is the id of a context, or None where it is not given.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    raw = request.query.get(name)
+    if raw is not None and _ID.fullmatch(raw) is None:
+        raise Problem("invalid-parameter", f"{name} takes the id of a context.")
+    return raw
+
+
+def context_id_of(request: web.Request) -> str:
+    """The id in the path.
+
+    Raises:
+        Problem: not-found, in the words for an id that nobody has: it is none.
+    """
+    context_id = request.match_info["id"]
+    if _ID.fullmatch(context_id) is None:
+        raise Problem("not-found", "Context not found")
+    return context_id
+
+
+def action_of(request: web.Request) -> tuple[str, int]:
+    """Context and number of the action whose id is in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    found = _ACTION_ID.fullmatch(request.match_info["action_id"])
+    if found is None:
+        raise Problem("not-found", "Action not found")
+    return found[1], int(found[2])
