@@ -5,6 +5,7 @@
     * no-pending-approvals: approve_tools with nothing to approve
     * unknown-tool-call: an id that is no call of this turn
     * unknown-turn: cancel named a turn that is not the running one
+    * queue-full: as many messages wait for the turn's end as may
     * invalid-config: the patched configuration is not valid
     * version-mismatch: If-Match named another version
 * StaleAnswer: answers an effect that is no longer pending; dropped without trace.

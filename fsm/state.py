@@ -52,6 +52,8 @@ class Limits(Value):
     tools_max: Annotated[int, Field(ge=0, le=200)] = 20
     turn_s_max: Annotated[int, Field(ge=1, le=3600)] = 300
     """Seconds a turn may work; the time it waits for a person does not count."""
+    queue_max: Annotated[int, Field(ge=0, le=1_000)] = 100
+    """Messages that may wait for the running turn to end."""
     attempts_max: Annotated[int, Field(ge=1, le=20)] = 3
     """How often one model call is made before the turn fails."""
     backoff_ms_base: Annotated[int, Field(ge=1, le=60_000)] = 500

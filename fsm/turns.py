@@ -127,7 +127,9 @@ def send_message(state: ContextState, event: MessageReceived) -> Step:
 
 
 def enqueue_message(state: ContextState, event: MessageReceived) -> Step:
-    """During a turn a message waits in the visible queue."""
+    """During a turn a message waits in the visible queue, if there is room."""
+    if len(state.queue) >= (most := state.config.limits.queue_max):
+        raise Inapplicable("queue-full", f"{most} messages wait already.")
     return Step(with_(state, queue=(*state.queue, _queued(state, event))))
 
 

@@ -137,7 +137,8 @@ async def _answer(
                 await feed.wait_until(lambda mirror: rests(mirror.view.state))
                 rested = True
     except TimeoutError:
-        pass
+        if result is None:
+            result = await _late_result(gateway, feed, receipt.seq, owner)
     finally:
         feed.forget_result(receipt.seq, pushed)
     if result is not None and feed.mirror.version < result.version and not feed.deleted:
@@ -158,6 +159,22 @@ async def _answer(
         headers=headers,
         minimal=prefer.minimal,
     )
+
+
+async def _late_result(
+    gateway: Gateway, feed: Feed, seq: int, owner: str
+) -> Result | None:
+    """What the store knows of an action whose commit nobody told us: that may be lost."""
+    try:
+        async with asyncio.timeout(gateway.config.applied_s_max):
+            reading = await gateway.store.read(
+                feed.context_id, owner, known=feed.mirror.view, seq=seq
+            )
+    except TimeoutError:
+        return None
+    if reading.result is not None and reading.result.outcome == "refused":
+        raise refused(reading.result)
+    return reading.result
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:

@@ -1,7 +1,8 @@
 """The gateway: what handlers share, and the one place that turns errors into answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -34,11 +35,37 @@ class Gateway:
     stopping: asyncio.Event
 
     def __post_init__(self) -> None:
-        self.viewers = Viewers(self)
+        self.viewers = Viewers(self.config, self.store)
+        self._waits: set[asyncio.Timeout] = set()
 
     def owner_of(self, _request: web.Request) -> str:
         """Who asks."""
         return OWNER
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, wait_s: float | None) -> AsyncGenerator[None, None]:
+        """Bound a client's wait; None for the usual wait of an action.
+
+        A wait that the client asked for ends early when the gateway stops: it is answered
+        with what there is, and the client asks again elsewhere.
+
+        Raises:
+            TimeoutError: The time is over.
+        """
+        bound_s = self.config.applied_s_max if wait_s is None else wait_s
+        async with asyncio.timeout(bound_s) as wait:
+            if wait_s is not None:
+                self._waits.add(wait)
+            try:
+                yield
+            finally:
+                self._waits.discard(wait)
+
+    def end_waits(self) -> None:
+        """End every wait that a client asked for."""
+        now = asyncio.get_running_loop().time()
+        for wait in self._waits:
+            wait.reschedule(now)
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)

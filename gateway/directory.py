@@ -10,6 +10,8 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
+from typing_extensions import override
+
 from gateway.config import GatewayConfig
 from gateway.feed import Feed
 from gateway.mirror import Mirror
@@ -29,6 +31,7 @@ class Directory:
         self._opening: dict[tuple[str, str], asyncio.Event] = {}
         self._heads: dict[tuple[str, str], asyncio.Future[object]] = {}
 
+    @override
     def __repr__(self) -> str:
         return f"<Directory {len(self._mirrors)} mirrors, {len(self._feeds)} feeds>"
 

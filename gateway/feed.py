@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
+from typing_extensions import override
 
 from fsm import drafting, ended
 from gateway.mirror import Mirror
@@ -63,12 +64,13 @@ class Feed:
         self._stale = True
         self._waiting_frames: list[bytes] = []
         self._changed: list[asyncio.Future[None]] = []
-        self._results: dict[int, asyncio.Future[Result]] = {}
+        self._results: dict[int, set[asyncio.Future[Result]]] = {}
         self._recent: OrderedDict[int, Result] = OrderedDict()
         """Results that came before anybody asked: a commit may overtake the receipt."""
         self._reload = asyncio.Event()
         self._lost: Exception | None = None
 
+    @override
     def __repr__(self) -> str:
         version = self._mirror.version if self._mirror else "?"
         return f"<Feed {self.context_id} v{version}, {len(self.viewers)} viewers>"
@@ -130,19 +132,26 @@ class Feed:
     # Waiting
 
     def result_of(self, seq: int) -> asyncio.Future[Result]:
-        """What becomes of an action; cancelling the future is fine."""
-        waiting = self._results.get(seq)
-        if waiting is None:
-            waiting = asyncio.get_running_loop().create_future()
-            if (result := self._recent.get(seq)) is not None:
-                waiting.set_result(result)
-            else:
-                self._results[seq] = waiting
+        """What becomes of an action. The future is the caller's own: it may be cancelled."""
+        waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if (result := self._recent.get(seq)) is not None:
+            waiting.set_result(result)
+        else:
+            self._results.setdefault(seq, set()).add(waiting)
         return waiting
 
-    def forget_result(self, seq: int) -> None:
-        """Nobody waits for that action any more."""
-        self._results.pop(seq, None)
+    def forget_result(self, seq: int, waiting: asyncio.Future[Result]) -> None:
+        """Give back what `result_of` gave."""
+        waiting.cancel()
+        others = self._results.get(seq, set())
+        others.discard(waiting)
+        if not others:
+            self._results.pop(seq, None)
+
+    def _tell_result(self, seq: int, result: Result) -> None:
+        for waiting in self._results.pop(seq, set()):
+            if not waiting.done():
+                waiting.set_result(result)
 
     async def wait_until(self, reached: Callable[[Mirror], bool]) -> None:
         """Wait for a state; returns at once if it is there. Raises what ended the feed."""
@@ -190,10 +199,8 @@ class Feed:
         elif frame.base + len(frame.events) > mirror.version:
             return False
         for seq, result in frame.results.items():
-            if (waiting := self._results.pop(seq, None)) is None:
-                self._recent[seq] = result
-            elif not waiting.done():
-                waiting.set_result(result)
+            self._recent[seq] = result
+            self._tell_result(seq, result)
         while len(self._recent) > RESULTS_MAX:
             self._recent.popitem(last=False)
         return True
@@ -254,8 +261,8 @@ class Feed:
         known = self._mirror.view if self._mirror else None
         for seq in tuple(self._results):
             reading = await self._store.read(self.context_id, self._owner, known=known, seq=seq)
-            if reading.result is not None and not self._results[seq].done():
-                self._results.pop(seq).set_result(reading.result)
+            if reading.result is not None:
+                self._tell_result(seq, reading.result)
         reading = await self._store.read(self.context_id, self._owner, known=known)
         if reading.view is None:
             return

@@ -37,6 +37,7 @@ TITLES: Final[Mapping[str, tuple[int, str]]] = {
     "unknown-tool-call": (422, "No such tool call"),
     "invalid-config": (422, "The configuration would not be valid"),
     "key-reused": (422, "The Idempotency-Key was used for another request"),
+    "queue-full": (429, "Too many messages wait"),
     "mailbox-full": (429, "Too many undelivered actions"),
     "internal": (500, "Something went wrong"),
     "store-unavailable": (503, "The store does not answer"),
@@ -64,6 +65,8 @@ def refused(result: Result) -> Problem:
         "allowed_actions": list[JsonValue](result.allowed_actions),
         "version": result.version,
     }
+    if result.code == "queue-full":
+        extra["retry_after_s"] = 1
     return Problem(result.code or "internal", result.detail or "", extra)
 
 

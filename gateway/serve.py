@@ -68,6 +68,7 @@ async def serve(
         await site.start()
         ready()
         await stop.wait()
+        gateway.end_waits()
         gateway.viewers.say_bye()
         await runner.cleanup()
         gateway.directory.close()

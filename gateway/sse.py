@@ -8,20 +8,17 @@ last id and loses nothing.
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
+from gateway.config import GatewayConfig
 from gateway.feed import Feed
 from gateway.mirror import Mirror, cursor
 from gateway.problems import Problem
 from gateway.stream import Frame, Position, frames_between
-from storage import Store
-
-if TYPE_CHECKING:
-    from gateway.app import Gateway
+from storage import ContextMissing, Store, View
 
 _PING_NEVER_S = 1e9
 """aiohttp-sse pings with a task per response; one task pings for all (`Viewers`)."""
@@ -95,8 +92,9 @@ class SseViewer:
 class Viewers:
     """All open streams of this gateway."""
 
-    def __init__(self, gateway: "Gateway") -> None:
-        self._gateway = gateway
+    def __init__(self, config: GatewayConfig, store: Store) -> None:
+        self._config = config
+        self._store = store
         self._open: set[SseViewer] = set()
 
     def __len__(self) -> int:
@@ -104,7 +102,7 @@ class Viewers:
 
     async def keep_alive(self) -> None:
         """Send comments to silent streams and drop those that take nothing, until cancelled."""
-        config = self._gateway.config
+        config = self._config
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(config.sse_heartbeat_s, config.viewer_stalled_s_max) / 4)
@@ -129,15 +127,14 @@ class Viewers:
             viewer.close()
 
     def _retry_ms(self) -> int:
-        base_ms = self._gateway.config.sse_retry_ms
+        base_ms = self._config.sse_retry_ms
         return base_ms + random.randrange(base_ms + 1)  # noqa: S311 - spreads reconnections
 
     async def serve(
         self, request: web.Request, feed: Feed, resume: str | None
     ) -> web.StreamResponse:
         """Stream a context from a cursor on, or from a snapshot, until either side ends it."""
-        gateway = self._gateway
-        if len(self._open) >= gateway.config.viewers_max:
+        if len(self._open) >= self._config.viewers_max:
             raise Problem("too-many-viewers", "This gateway has no room.", {"retry_after_s": 2})
         response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
         await response.prepare(request)
@@ -149,13 +146,13 @@ class Viewers:
             viewer = SseViewer(
                 transport,
                 chunked=request.version >= HttpVersion11,
-                bytes_max=gateway.config.viewer_bytes_max,
+                bytes_max=self._config.viewer_bytes_max,
                 now=asyncio.get_running_loop().time(),
             )
             self._open.add(viewer)
             feed.viewers.add(viewer)
             try:
-                viewer.write(await _backlog(gateway.store, feed, resume))
+                viewer.write(await _backlog(self._store, feed, resume))
                 viewer.go_live()
                 if feed.deleted:
                     viewer.close()
@@ -169,7 +166,9 @@ class Viewers:
 def parse_cursor(text: str) -> tuple[str, int, int] | None:
     """Epoch, version and n of a cursor or ETag; None if it is none."""
     parts = text.strip().removeprefix("W/").strip('"').split(".")
-    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 16 for part in parts):
+    if len(parts) != 3 or not text.isascii():
+        return None
+    if not all(part.isdecimal() and len(part) < 16 for part in parts):
         return None
     return parts[0], int(parts[1]), int(parts[2])
 
@@ -194,24 +193,25 @@ async def backlog_frames(
     """What has happened between a cursor and the mirror; one `reset` where that is unknown."""
     view, epoch = mirror.view, store.epoch
     here = cursor(epoch, mirror.version, view.n)
-    whole = mirror.context_json(epoch)
     asked = parse_cursor(resume)
-    reason = _why_not_resumable(asked, epoch, mirror.version)
+    reason = _why_not_resumable(asked, epoch, view)
     if asked is None or reason is not None:
-        data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), whole)
+        data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), mirror.context_json(epoch))
         return [Frame(here, "reset", data)]
     at = Position(asked[1], asked[2])
     events = await store.events(context_id, after=at.version, until=view.state.version)
+    if len(events) != view.state.version - at.version:
+        raise ContextMissing(context_id)  # deleted while we looked, and its log with it
     return frames_between(epoch, at, events, view)
 
 
 def _why_not_resumable(
-    asked: tuple[str, int, int] | None, epoch: str, version: int
+    asked: tuple[str, int, int] | None, epoch: str, view: View
 ) -> str | None:
     if asked is None:
         return "the cursor cannot be understood"
     if asked[0] != epoch:
         return "the store has been restored or replaced; what you saw may have been lost"
-    if asked[1] > version:
+    if asked[1:] > (view.state.version, view.n):
         return "the cursor is ahead of the log"
     return None

@@ -40,6 +40,7 @@ from storage import (
     NoScript,
     Owned,
     Result,
+    StorageError,
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -231,9 +232,7 @@ class Activation:
     async def _passivate(self) -> bool:
         while True:
             try:
-                return await self._store.passivate(
-                    self.context_id, self.token, self._worker_id
-                )
+                return await self._store.passivate(self.context_id, self.token, self._worker_id)
             except (StoreUnavailable, StoreRefusedWrite) as error:
                 log.warning(
                     "passivation is tried again", context_id=self.context_id, error=str(error)
@@ -252,9 +251,7 @@ class Activation:
             return
         if mail and mail[0].seq < self._next_seq:
             # What was acknowledged is gone, unless the store was set back.
-            raise VersionConflict(
-                self.context_id, expected=self._next_seq, found=mail[0].seq
-            )
+            raise VersionConflict(self.context_id, expected=self._next_seq, found=mail[0].seq)
         if mail:
             self._next_seq = mail[0].seq
         read = mail[-1].seq if mail else 0
@@ -428,7 +425,8 @@ class Activation:
 
         Raises nothing: a failure of the store concerns this activation alone.
         """
-        await asyncio.wait((answer,))
+        if not answer.done():
+            await asyncio.wait((answer,))
         draft, self._framed = self._framed, None
         if draft is None or draft is not self.draft:
             return  # the reply has ended meanwhile, and its commit holds all of the text
@@ -440,8 +438,7 @@ class Activation:
             if isinstance(error, NoScript):
                 await self._reload_scripts()
         else:
-            outcome = error or answer.result()
-            self._broken = Fenced(f"draft of {self.context_id}: {outcome!r}")
+            self._broken = _draft_failure(self.context_id, answer)
             self._woken.set()
             return
         if draft.waiting:
@@ -450,3 +447,16 @@ class Activation:
     async def _reload_scripts(self) -> None:
         with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
             await self._store.reload_scripts()
+
+
+def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception:
+    """Why a draft cannot go on: somebody else has the context, or it is not what we sent."""
+    match answer.exception():
+        case None if answer.result() == b"fenced":
+            return Fenced(context_id)
+        case None:
+            return StorageError(f"draft of {context_id}: {answer.result()!r}")
+        case Exception() as error:
+            return error
+        case never:
+            raise never

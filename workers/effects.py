@@ -75,22 +75,8 @@ class Effects:
         self, effect: CallModel, state: ContextState, activation: Activation
     ) -> None:
         effect_id = effect.effect_id
-        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
-        message_id = str(uuid7())
-        request = self.requests.build(state, effect, offered, now_ms=self.clock())
         try:
-            if request.timeout_s <= 0:
-                raise ModelError("timeout", "The turn's time is over.", False)
-            async with contextlib.aclosing(self.model.stream(request)) as items:
-                async for item in items:
-                    if isinstance(item, TextDelta):
-                        if activation.add_text(effect_id, item.text):
-                            started = ReplyStarted(
-                                at_ms=self.clock(), effect_id=effect_id, message_id=message_id
-                            )
-                            activation.post(started)
-                    else:
-                        activation.post(self._reply_ended(effect_id, message_id, item))
+            await self._stream_reply(effect, state, activation)
         except ModelError as error:
             over = self.clock() >= effect.due_ms
             log.warning(
@@ -112,6 +98,25 @@ class Effects:
                     jitter=self.draw(),
                 )
             )
+
+    async def _stream_reply(
+        self, effect: CallModel, state: ContextState, activation: Activation
+    ) -> None:
+        effect_id, message_id = effect.effect_id, str(uuid7())
+        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        request = self.requests.build(state, effect, offered, now_ms=self.clock())
+        if request.timeout_s <= 0:
+            raise ModelError("timeout", "The turn's time is over.", False)
+        async with contextlib.aclosing(self.model.stream(request)) as items:
+            async for item in items:
+                if isinstance(item, TextDelta):
+                    if activation.add_text(effect_id, item.text):
+                        started = ReplyStarted(
+                            at_ms=self.clock(), effect_id=effect_id, message_id=message_id
+                        )
+                        activation.post(started)
+                else:
+                    activation.post(self._reply_ended(effect_id, message_id, item))
 
     def _reply_ended(self, effect_id: str, message_id: str, reply: ReplyFinished) -> ReplyEnded:
         return ReplyEnded(
@@ -144,19 +149,8 @@ class Effects:
     async def _run_tool(
         self, effect: RunTool, state: ContextState
     ) -> ToolReturned | ToolFailed:
-        context = ToolCallContext(
-            owner=state.owner,
-            context_id=state.id,
-            effect_id=effect.effect_id,
-            call_id=effect.call_id,
-        )
         try:
-            if call_digest(effect.name, effect.arguments) != effect.digest:
-                raise ToolError("digest_mismatch", "These are not the approved arguments.")
-            left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
-            content = await self.tools.run(
-                effect.name, effect.arguments, context, timeout_s=left_s
-            )
+            content = await self._run_approved(effect, state)
         except ToolError as error:
             return ToolFailed(
                 at_ms=self.clock(),
@@ -165,6 +159,18 @@ class Effects:
                 detail=error.detail,
             )
         return ToolReturned(at_ms=self.clock(), effect_id=effect.effect_id, content=content)
+
+    async def _run_approved(self, effect: RunTool, state: ContextState) -> str:
+        if call_digest(effect.name, effect.arguments) != effect.digest:
+            raise ToolError("digest_mismatch", "These are not the approved arguments.")
+        context = ToolCallContext(
+            owner=state.owner,
+            context_id=state.id,
+            effect_id=effect.effect_id,
+            call_id=effect.call_id,
+        )
+        left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
+        return await self.tools.run(effect.name, effect.arguments, context, timeout_s=left_s)
 
     async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
         found: list[Reference] = []

@@ -9,8 +9,12 @@ over ends: others may have its contexts already.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import structlog
+from pydantic import ValidationError
+from typing_extensions import override
 
 from storage import (
     WAKE,
@@ -33,8 +37,19 @@ from workers.dequeue import ActivationSource
 
 log = structlog.get_logger(__name__)
 
-CRASHES_MAX = 3
-"""How often in a row an activation may crash before its context is left alone."""
+CRASH_PAUSE_S_MAX = 60.0
+"""Longest wait before an activation that has crashed is begun again; it grows from one
+heartbeat. Nothing is given up: what crashes each time it is performed runs out of attempts
+and fails its turn, which takes more activations than a fixed number would allow."""
+
+
+@dataclass(slots=True)
+class _Crashes:
+    """How often in a row the activation of a context has come to nothing."""
+
+    count: int = 0
+    due_s: float = 0.0
+    """Loop time of the next try."""
 
 
 class Host:
@@ -62,7 +77,8 @@ class Host:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[str] = set()
         """Contexts whose rq job is ours to finish."""
-        self._crashes: dict[str, int] = {}
+        self._crashes: dict[str, _Crashes] = {}
+        """Contexts that are to be activated again."""
         self._drafts: dict[str, Activation] = {}
         self._draft_waits = asyncio.Event()
         self._look_now = asyncio.Event()
@@ -70,6 +86,7 @@ class Host:
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
 
+    @override
     def __repr__(self) -> str:
         return f"<Host {self.worker_id}, {len(self._active)} active>"
 
@@ -84,24 +101,32 @@ class Host:
         mail = Listener(self._on_mail, self._on_gap)
         await subscriber.subscribe(worker_mail(self.worker_id), mail)
         await subscriber.subscribe(WAKE, Listener(self._on_wake, self._look_now.set))
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            taking = group.create_task(self._take_jobs(), name="take-jobs")
-            helpers = (
-                group.create_task(self._beat(), name="heartbeat"),
-                group.create_task(self._send_drafts(), name="drafts"),
-            )
-            ready()
-            await stop.wait()
-            self._draining = True
-            taking.cancel()
-            running = await self._drain()
-            for task in (*helpers, *running):
-                task.cancel()
-        subscriber.unsubscribe(worker_mail(self.worker_id))
-        subscriber.unsubscribe(WAKE)
-        handed_over = await self._store.bury_worker(self.worker_id)
-        log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                taking = group.create_task(self._take_jobs(), name="take-jobs")
+                helpers = (
+                    group.create_task(self._beat(), name="heartbeat"),
+                    group.create_task(self._send_drafts(), name="drafts"),
+                )
+                ready()
+                await stop.wait()
+                self._draining = True
+                taking.cancel()
+                running = await self._drain()
+                for task in (*helpers, *running):
+                    task.cancel()
+        finally:
+            self._draining = True  # what is heard from now on starts nothing
+            subscriber.unsubscribe(worker_mail(self.worker_id))
+            subscriber.unsubscribe(WAKE)
+        try:
+            handed_over = await self._store.bury_worker(self.worker_id)
+        except (StoreUnavailable, StoreRefusedWrite) as error:
+            # Others find the session expired a little later.
+            log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
+        else:
+            log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
 
     async def _drain(self) -> list[asyncio.Task[None]]:
         """Let turns finish; returns the tasks of those that did not in time."""
@@ -112,18 +137,29 @@ class Host:
                 while self._active or self._starting:
                     self._emptied.clear()
                     await self._emptied.wait()
-        return [self._tasks[context_id] for context_id in self._active]
+        return list(self._tasks.values())
 
     # Hints
 
     def _on_mail(self, message: bytes) -> None:
         raw_id, seq, raw_mail = message.split(b"\n", 2)
         context_id = raw_id.decode()
-        delivered = Delivered(int(seq), MAIL.validate_json(raw_mail))
+        try:
+            delivered = Delivered(int(seq), MAIL.validate_json(raw_mail))
+        except ValidationError:
+            # Its activation meets it in the mailbox; that is not the other contexts' affair.
+            self._check_mail(context_id)
+            return
         if (activation := self._active.get(context_id)) is not None:
             activation.deliver(delivered)
         elif (waiting := self._starting.get(context_id)) is not None:
             waiting.append(delivered)
+        else:
+            self._start(context_id)
+
+    def _check_mail(self, context_id: str) -> None:
+        if (activation := self._active.get(context_id)) is not None:
+            activation.check_mail()
         else:
             self._start(context_id)
 
@@ -159,7 +195,7 @@ class Host:
                     log.warning("worker is dead", worker_id=other)
                     await self._store.bury_worker(other)
                 await self._pick_up_overdue()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreRefusedWrite) as error:
                 log.warning("heartbeat missed", worker_id=self.worker_id, error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._config.worker_heartbeat_s):
@@ -167,8 +203,9 @@ class Host:
             self._look_now.clear()
 
     async def _pick_up_overdue(self) -> None:
-        for context_id in list(self._crashes):
-            if context_id not in self._active:
+        now_s = asyncio.get_running_loop().time()
+        for context_id, crashes in tuple(self._crashes.items()):
+            if crashes.due_s <= now_s:
                 self._start(context_id)
         if len(self._active) >= self._config.activations_max or self._draining:
             return
@@ -176,10 +213,8 @@ class Host:
             now_ms=self._clock(), overdue_ms=self._config.overdue_ms
         )
         for context_id in overdue:
-            if (activation := self._active.get(context_id)) is not None:
-                activation.check_mail()
-            else:
-                self._start(context_id)
+            if context_id in self._active or context_id not in self._crashes:
+                self._check_mail(context_id)
 
     # Activations
 
@@ -202,12 +237,12 @@ class Host:
         except ContextBusy:
             self._crashes.pop(context_id, None)
             elsewhere = True
-        except StoreUnavailable as unavailable:
-            self._crashes.setdefault(context_id, 0)
+        except (StoreUnavailable, StoreRefusedWrite) as unavailable:
+            self._crashes.setdefault(context_id, _Crashes())
             log.warning("activation waits", context_id=context_id, error=str(unavailable))
         except WorkerBuried:
             raise
-        except Exception as crash:
+        except Exception as crash:  # noqa: BLE001 - the room's one place: logged in _crashed
             error = self._crashed(context_id, crash)
         finally:
             self._active.pop(context_id, None)
@@ -257,14 +292,22 @@ class Host:
         )
 
     def _crashed(self, context_id: str, crash: Exception) -> str | None:
-        if isinstance(crash, ExceptionGroup) and crash.subgroup((Fenced, ContextMissing)):
+        if _was_taken_over(crash):
             self._crashes.pop(context_id, None)
             log.warning("context was taken over", context_id=context_id)
             return None
-        crashes = self._crashes[context_id] = self._crashes.get(context_id, 0) + 1
-        if crashes >= CRASHES_MAX:
-            del self._crashes[context_id]
-        log.exception("activation crashed", context_id=context_id, crashes=crashes)
+        crashes = self._crashes.setdefault(context_id, _Crashes())
+        pause_s = self._config.worker_heartbeat_s * 2.0 ** min(crashes.count, 10)
+        pause_s = min(CRASH_PAUSE_S_MAX, pause_s)
+        crashes.count += 1
+        crashes.due_s = asyncio.get_running_loop().time() + pause_s
+        log.error(
+            "activation crashed",
+            context_id=context_id,
+            crashes=crashes.count,
+            pause_s=pause_s,
+            exc_info=crash,
+        )
         return f"{type(crash).__name__}: {crash}"
 
     # Drafts
@@ -294,3 +337,11 @@ class Host:
                 self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
             )
             await asyncio.sleep(pause_s)
+
+
+def _was_taken_over(crash: Exception) -> bool:
+    """Whether the store has told an activation that the context is not its own any more."""
+    if not isinstance(crash, ExceptionGroup):
+        return False
+    raised = cast("ExceptionGroup[Exception]", crash)
+    return raised.subgroup((Fenced, ContextMissing)) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fsm import Phase, PrepareRequest, Reference, ReplyEnded, Usage, derive_id
+from fsm import Limits, Phase, PrepareRequest, Reference, ReplyEnded, Usage, derive_id
 from tests.support.playbook import (
     BEGAN_MS,
     CONTEXT_ID,
@@ -212,3 +212,8 @@ def test_time_never_runs_backwards_in_the_state() -> None:
     before_ms = book.state.updated_at_ms
     book.later(seconds=-500).given(replied())
     assert book.state.updated_at_ms == before_ms
+
+
+def test_a_full_queue_refuses_further_messages() -> None:
+    book = Playbook(limits=Limits(queue_max=2)).given(say("one"), say("two"), say("three"))
+    assert book.refuses(say("four")).code == "queue-full"

@@ -1,0 +1,99 @@
+"""Which workers live, and what becomes of the contexts of those that do not."""
+
+import asyncio
+
+import pytest
+
+from storage import WAKE, Store, WorkerBuried, keys
+from storage.store import CLAIMS_MAX
+from tests.storage.arranging import (
+    create,
+    created,
+    die,
+    kept,
+    listening,
+    live,
+    own,
+    ready,
+    say_mail,
+)
+from tests.storage.conftest import Backend
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID
+
+EXPIRED_S_MAX = 5.0
+
+
+async def test_the_living_hear_of_the_dead_until_somebody_buries_them(store: Store) -> None:
+    await live(store, "w1", "w2", "w3")
+    assert await store.renew("w1", now_ms=BEGAN_MS) == []
+    await die(store, "w2")
+    await die(store, "w3")
+    assert sorted(await store.renew("w1", now_ms=BEGAN_MS)) == ["w2", "w3"]
+    await store.bury_worker("w3")
+    assert await store.renew("w1", now_ms=BEGAN_MS) == ["w2"]
+    assert await store.living_workers() == 2
+
+
+async def test_a_late_worker_that_nobody_has_buried_goes_on(store: Store) -> None:
+    await live(store, "w1", "w2")
+    await die(store, "w1")
+    assert await store.renew("w1", now_ms=BEGAN_MS) == []
+    assert await store.renew("w2", now_ms=BEGAN_MS) == []
+
+
+async def test_a_worker_that_was_buried_hears_so_and_stays_dead(store: Store) -> None:
+    await live(store, "w1")
+    await store.bury_worker("w1")
+    with pytest.raises(WorkerBuried):
+        await store.renew("w1", now_ms=BEGAN_MS)
+    assert await kept(store) == set()
+
+
+async def test_a_worker_that_does_not_renew_is_dead_when_its_session_is_over(
+    backend: Backend,
+) -> None:
+    async with backend.connect(worker_session_ms=500) as store:
+        await live(store, "w1")
+        await live(store, "w2")
+        async with asyncio.timeout(EXPIRED_S_MAX):
+            while await store.renew("w2", now_ms=BEGAN_MS) != ["w1"]:
+                await asyncio.sleep(0.02)
+
+
+async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
+    store: Store,
+) -> None:
+    await create(store)
+    await create(store, created("other"))
+    await own(store)
+    async with listening(store, WAKE) as ear:
+        assert await store.bury_worker("nobody") == 0
+        assert await store.bury_worker("w1") == 1
+        assert await ear.hears(1) == [b"w1"]
+    assert await ready(store) == [CONTEXT_ID]
+    assert await store.bury_worker("w1") == 0
+    assert await store.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
+
+
+async def test_a_waiting_context_is_claimed_by_one_and_again_when_it_still_waits(
+    store: Store,
+) -> None:
+    await create(store, first=say_mail())
+    assert await store.claim(now_ms=BEGAN_MS + 999, overdue_ms=1_000) == []
+    async with asyncio.TaskGroup() as group:
+        claims = [
+            group.create_task(store.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000))
+            for _ in range(20)
+        ]
+    assert sorted(claim.result() for claim in claims) == [[]] * 19 + [[CONTEXT_ID]]
+    assert await store.claim(now_ms=BEGAN_MS + 1_999, overdue_ms=1_000) == []
+    assert await store.claim(now_ms=BEGAN_MS + 2_000, overdue_ms=1_000) == [CONTEXT_ID]
+
+
+async def test_a_claim_is_bounded_and_takes_the_oldest_first(store: Store) -> None:
+    for n in range(CLAIMS_MAX + 3):
+        await store.link.call("ZADD", keys.READY, n, f"c{n}")
+    first = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    second = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    assert first == [f"c{n}" for n in range(CLAIMS_MAX)]
+    assert second == [f"c{n}" for n in range(CLAIMS_MAX, CLAIMS_MAX + 3)]
