@@ -161,9 +161,7 @@ async def _answer(
     )
 
 
-async def _late_result(
-    gateway: Gateway, feed: Feed, seq: int, owner: str
-) -> Result | None:
+async def _late_result(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Result | None:
     """What the store knows of an action whose commit nobody told us: that may be lost."""
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):

@@ -53,6 +53,8 @@ class Gateway:
             TimeoutError: The time is over.
         """
         bound_s = self.config.applied_s_max if wait_s is None else wait_s
+        if wait_s is not None and self.stopping.is_set():
+            bound_s = 0
         async with asyncio.timeout(bound_s) as wait:
             if wait_s is not None:
                 self._waits.add(wait)
@@ -65,7 +67,8 @@ class Gateway:
         """End every wait that a client asked for."""
         now = asyncio.get_running_loop().time()
         for wait in self._waits:
-            wait.reschedule(now)
+            if not wait.expired():
+                wait.reschedule(now)
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)

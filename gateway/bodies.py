@@ -20,11 +20,7 @@ INTEGER_MAX: Final = 2**63 - 1
 MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
 
 Text = Annotated[str, Field(min_length=1, max_length=60_000)]
-ShortINTEGER_MAX: Final = 2**63 - 1
-"""Larger ones lose digits on their way through most JSON readers."""
-MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
-
-Text = Annotated[str, Field(max_length=200)]
+ShortText = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 
 

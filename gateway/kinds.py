@@ -111,7 +111,10 @@ async def _configured(request: web.Request, depth_max: int, at_ms: int) -> AnyAc
 
 KINDS: Final[dict[str, Kind]] = {
     "send_message": _kind(
-        SendMessage, received, "Say something; starts a turn, or waits for the running one"
+        SendMessage,
+        received,
+        "Say something; starts a turn, or waits for the running one",
+        "queue-full",
     ),
     "approve_tools": _kind(
         ApproveTools,

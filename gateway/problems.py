@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 from pydantic import JsonValue
+from pydantic_core import ErrorDetails
 
 from storage import (
     ContextMissing,
@@ -21,30 +22,121 @@ from storage import (
     StoreUnavailable,
 )
 
-TITLES: Final[Mapping[str, tuple[int, str]]] = {
-    "malformed-json": (400, "The body is not JSON"),
-    "invalid-header": (400, "A header cannot be understood"),
-    "invalid-parameter": (400, "A query parameter cannot be understood"),
-    "no-pending-approvals": (400, "No pending tool approvals"),
-    "not-found": (404, "Not found"),
-    "method-not-allowed": (405, "Method not allowed"),
-    "illegal-in-phase": (409, "Not possible now"),
-    "unknown-turn": (409, "That turn is not running"),
-    "version-mismatch": (412, "The context has changed"),
-    "body-too-large": (413, "The body is too large"),
-    "unsupported-media-type": (415, "The body must be JSON"),
-    "invalid-body": (422, "The body is not what the action takes"),
-    "unknown-tool-call": (422, "No such tool call"),
-    "invalid-config": (422, "The configuration would not be valid"),
-    "key-reused": (422, "The Idempotency-Key was used for another request"),
-    "queue-full": (429, "Too many messages wait"),
-    "mailbox-full": (429, "Too many undelivered actions"),
-    "internal": (500, "Something went wrong"),
-    "store-unavailable": (503, "The store does not answer"),
-    "draining": (503, "This gateway is stopping"),
-    "too-many-viewers": (503, "Too many streams"),
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """What all problems of one type have in common."""
+
+    status: int
+    title: str
+    advice: str
+    """What the client, or whoever runs the server, can do."""
+
+
+TYPES: Final[Mapping[str, ProblemType]] = {
+    "malformed-json": ProblemType(
+        400,
+        "The body is not JSON",
+        "Send one JSON value in UTF-8: no duplicate keys, no NaN or Infinity, no integer "
+        "beyond 64 bits, no half of a surrogate pair, nested at most as deep as the server "
+        "allows.",
+    ),
+    "invalid-header": ProblemType(
+        400, "A header cannot be understood", "Correct the header that the detail names."
+    ),
+    "invalid-parameter": ProblemType(
+        400,
+        "A query parameter cannot be understood",
+        "Correct the parameter that the detail names; each is known at its address and sent "
+        "at most once.",
+    ),
+    "no-pending-approvals": ProblemType(
+        400,
+        "No pending tool approvals",
+        "Nothing waits for an approval. Read the state: another client may have decided.",
+    ),
+    "not-found": ProblemType(
+        404,
+        "Not found",
+        "Check the address and the id. What was deleted, and what belongs to somebody else, "
+        "is not found either.",
+    ),
+    "method-not-allowed": ProblemType(
+        405, "Method not allowed", "Use one of the methods that the header Allow names."
+    ),
+    "illegal-in-phase": ProblemType(
+        409,
+        "Not possible now",
+        "`phase` says where the context is, `allowed_actions` what it takes there.",
+    ),
+    "unknown-turn": ProblemType(
+        409,
+        "That turn is not running",
+        "The turn that you wanted stopped has ended. Read the state before you stop another.",
+    ),
+    "version-mismatch": ProblemType(
+        412,
+        "The context has changed",
+        "Read the state, decide again, and send its new ETag as If-Match.",
+    ),
+    "body-too-large": ProblemType(
+        413, "The body is too large", "Send less; the server's `body_bytes_max` bounds it."
+    ),
+    "unsupported-media-type": ProblemType(
+        415,
+        "The body must be JSON",
+        "Send Content-Type: application/json, without Content-Encoding.",
+    ),
+    "invalid-body": ProblemType(
+        422,
+        "The body is not what the action takes",
+        "The detail names the first field that is wrong; /openapi.json has the schemas.",
+    ),
+    "unknown-tool-call": ProblemType(
+        422,
+        "No such tool call",
+        "Name ids from `pending_tool_calls` of the state; nothing was decided.",
+    ),
+    "invalid-config": ProblemType(
+        422,
+        "The configuration would not be valid",
+        "The detail names the field; the configuration is as it was.",
+    ),
+    "key-reused": ProblemType(
+        422,
+        "The Idempotency-Key was used for another request",
+        "Use a new key for a new request; repeat a request with the very same body.",
+    ),
+    "queue-full": ProblemType(
+        429,
+        "Too many messages wait",
+        "Let the running turn end, or cancel it; `limits.queue_max` of the configuration "
+        "bounds the queue.",
+    ),
+    "mailbox-full": ProblemType(
+        429,
+        "Too many undelivered actions",
+        "Nothing was taken. Send again after Retry-After; if it stays full, no worker runs.",
+    ),
+    "internal": ProblemType(
+        500,
+        "Something went wrong",
+        "This is a fault of the server; its log has the request_id.",
+    ),
+    "store-unavailable": ProblemType(
+        503,
+        "The store does not answer",
+        "Repeat the request after Retry-After, with the same Idempotency-Key: then it is done "
+        "once, whatever became of the first. Operators: see /readyz.",
+    ),
+    "draining": ProblemType(
+        503, "This gateway is stopping", "Connect again; another gateway answers."
+    ),
+    "too-many-viewers": ProblemType(
+        503, "Too many streams", "Connect again after Retry-After, or poll."
+    ),
 }
-"""Status and title by problem type."""
+"""Every problem type, by the last part of its URI."""
 
 
 @dataclass
@@ -52,7 +144,7 @@ class Problem(Exception):
     """A request cannot be served; answered as problem+json."""
 
     type: str
-    """A key of TITLES."""
+    """A key of TYPES."""
     detail: str
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -105,6 +197,8 @@ def problem_of(error: Exception) -> Problem | None:
             )
         case web.HTTPRequestEntityTooLarge():
             return Problem("body-too-large", "Send a smaller body.")
+        case web.RequestPayloadError():
+            return Problem("malformed-json", "The body breaks off, or its framing is wrong.")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return Problem("method-not-allowed", f"Use {allowed} here.", {}, {"Allow": allowed})
@@ -116,11 +210,11 @@ def problem_of(error: Exception) -> Problem | None:
 
 def render_problem(problem: Problem, request_id: str) -> web.Response:
     """A problem as a response."""
-    status, title = TITLES[problem.type]
+    known = TYPES[problem.type]
     body = {
         "type": f"/problems/{problem.type}",
-        "title": title,
-        "status": status,
+        "title": known.title,
+        "status": known.status,
         "detail": problem.detail,
         **problem.extra,
         "request_id": request_id,
@@ -129,16 +223,16 @@ def render_problem(problem: Problem, request_id: str) -> web.Response:
     if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
         headers["Retry-After"] = str(retry_after_s)
     return web.Response(
-        status=status,
+        status=known.status,
         body=orjson.dumps(body),
         headers=headers,
         content_type="application/problem+json",
     )
 
 
-def invalid(errors: Sequence[Mapping[str, object]]) -> Problem:
+def invalid(errors: Sequence[ErrorDetails]) -> Problem:
     """The problem for a body that does not have the shape asked for (pydantic's errors)."""
     first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])  # type: ignore[attr-defined]
-    detail = f"{where}: {first['msg']}" if where else str(first["msg"])
+    where = ".".join(str(part) for part in first["loc"])
+    detail = f"{where}: {first['msg']}" if where else first["msg"]
     return Problem("invalid-body", detail[:500])

@@ -1,50 +1,106 @@
 """Every address of the gateway: one table for the router and for OpenAPI."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import functools
+import hashlib
 from typing import Final
 
+import orjson
 from aiohttp import web
 
 from gateway.actions import act, action_status, create_context, delete_context
 from gateway.health import healthz, readyz
+from gateway.openapi import describe
+from gateway.pages import docs_asset, docs_page, problem_page
+from gateway.parameters import (
+    AFTER_CURSOR,
+    AFTER_ID,
+    LIMIT,
+    MESSAGES,
+    RESUME,
+    STATES,
+    Parameter,
+    check_query,
+)
+from gateway.route import Handler, Route
 from gateway.states import get_context, get_state, list_contexts, stream_events
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-BASES: Final = ("/api/contexts", "/v1/contexts")
-"""Where contexts are served: the canonical address and its alias."""
+async def openapi_json(request: web.Request) -> web.StreamResponse:
+    """The OpenAPI description of this table."""
+    body, tag = _described()
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("If-None-Match") == tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One address."""
+@functools.cache
+def _described() -> tuple[bytes, str]:
+    body = orjson.dumps(describe(ROUTES))
+    return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
-    method: str
-    path: str
-    handler: Handler
-    under_contexts: bool = True
-    """The path continues each of BASES."""
+
+def _get(
+    name: str,
+    path: str,
+    handler: Handler,
+    *query: Parameter,
+    under_contexts: bool = False,
+    has_head: bool = True,
+) -> Route:
+    return Route(name, "GET", path, handler, query, under_contexts, has_head)
 
 
 ROUTES: Final = (
-    Route("GET", "", list_contexts),
-    Route("POST", "", create_context),
-    Route("GET", "/{id}", get_context),
-    Route("DELETE", "/{id}", delete_context),
-    Route("POST", "/{id}/actions/{action}", act),
-    Route("GET", "/{id}/state", get_state),
-    Route("GET", "/{id}/events", stream_events),
-    Route("GET", "/api/actions/{action_id}", action_status, under_contexts=False),
-    Route("GET", "/health", healthz, under_contexts=False),
-    Route("GET", "/healthz", healthz, under_contexts=False),
-    Route("GET", "/readyz", readyz, under_contexts=False),
+    Route("list_contexts", "GET", "", list_contexts, (LIMIT, AFTER_ID, STATES), has_head=True),
+    Route("create_context", "POST", "", create_context, (MESSAGES,)),
+    Route("get_context", "GET", "/{id}", get_context, (MESSAGES,), has_head=True),
+    Route("delete_context", "DELETE", "/{id}", delete_context, (MESSAGES,)),
+    Route("act", "POST", "/{id}/actions/{action}", act, (MESSAGES,)),
+    Route(
+        "get_state", "GET", "/{id}/state", get_state, (AFTER_CURSOR, MESSAGES), has_head=True
+    ),
+    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
+    _get("get_action", "/api/actions/{action_id}", action_status),
+    _get("health", "/health", healthz),
+    _get("healthz", "/healthz", healthz),
+    _get("readyz", "/readyz", readyz),
+    _get("get_problem_type", "/problems/{name}", problem_page),
+    _get("openapi", "/openapi.json", openapi_json),
+    _get("docs", "/docs", docs_page),
+    _get("docs_asset", "/docs/{name}", docs_asset, Parameter("v", {}, "Version of the file.")),
 )
 
 
 def add_routes(app: web.Application) -> None:
-    """Put every route into an application's router."""
+    """Put every route into an application's router, and OPTIONS for each path."""
+    methods: dict[str, list[str]] = {}
     for route in ROUTES:
-        bases = BASES if route.under_contexts else ("",)
-        for base in bases:
-            app.router.add_route(route.method, base + route.path, route.handler)
+        handler = _checked(route)
+        for path in route.paths:
+            served = [route.method, "HEAD"] if route.has_head else [route.method]
+            for method in served:
+                app.router.add_route(method, path, handler)
+            methods.setdefault(path, []).extend(served)
+    for path, served in methods.items():
+        app.router.add_route("OPTIONS", path, _options([*served, "OPTIONS"]))
+
+
+def _checked(route: Route) -> Handler:
+    """The handler, behind a check of the query."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.query_string:
+            check_query(request, route.query)
+        return await route.handler(request)
+
+    return handle
+
+
+def _options(methods: list[str]) -> Handler:
+    allowed = ", ".join(sorted(methods))
+
+    async def tell_methods(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=204, headers={"Allow": allowed})
+
+    return tell_methods

@@ -71,6 +71,11 @@ class SseViewer:
         transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
 
     @property
+    def live(self) -> bool:
+        """Whether the headers and the backlog are written."""
+        return self._held is None
+
+    @property
     def unsent_bytes(self) -> int:
         """What the client has not taken."""
         return self._transport.get_write_buffer_size()
@@ -108,6 +113,8 @@ class Viewers:
             await asyncio.sleep(min(config.sse_heartbeat_s, config.viewer_stalled_s_max) / 4)
             now = loop.time()
             for viewer in tuple(self._open):
+                if not viewer.live:
+                    continue
                 if not viewer.unsent_bytes:
                     viewer.stalled_since = None
                 elif viewer.stalled_since is None:
@@ -121,6 +128,9 @@ class Viewers:
     def say_bye(self) -> None:
         """Tell every client to reconnect elsewhere, at different times, and end its stream."""
         for viewer in tuple(self._open):
+            if not viewer.live:
+                viewer.close()
+                continue
             retry_ms = self._retry_ms()
             data = orjson.dumps({"reason": "this gateway is stopping", "retry_ms": retry_ms})
             viewer.write(b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data))
@@ -137,29 +147,31 @@ class Viewers:
         if len(self._open) >= self._config.viewers_max:
             raise Problem("too-many-viewers", "This gateway has no room.", {"retry_after_s": 2})
         response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
-        await response.prepare(request)
         transport = request.transport
         if transport is None:
-            return response
-        async with response:
-            await response.write(b"retry: %d\n\n" % self._retry_ms())
-            viewer = SseViewer(
-                transport,
-                chunked=request.version >= HttpVersion11,
-                bytes_max=self._config.viewer_bytes_max,
-                now=asyncio.get_running_loop().time(),
-            )
-            self._open.add(viewer)
-            feed.viewers.add(viewer)
-            try:
-                viewer.write(await _backlog(self._store, feed, resume))
+            raise ConnectionResetError("the client has gone")
+        viewer = SseViewer(
+            transport,
+            chunked=request.version >= HttpVersion11,
+            bytes_max=self._config.viewer_bytes_max,
+            now=asyncio.get_running_loop().time(),
+        )
+        self._open.add(viewer)
+        feed.viewers.add(viewer)
+        try:
+            # Before the headers leave: what fails here can still be answered as a problem.
+            backlog = await _backlog(self._store, feed, resume)
+            await response.prepare(request)
+            async with response:
+                await response.write(b"retry: %d\n\n" % self._retry_ms())
+                viewer.write(backlog)
                 viewer.go_live()
                 if feed.deleted:
                     viewer.close()
                 await viewer.wait_over()
-            finally:
-                self._open.discard(viewer)
-                feed.viewers.discard(viewer)
+        finally:
+            self._open.discard(viewer)
+            feed.viewers.discard(viewer)
         return response
 
 
@@ -196,7 +208,10 @@ async def backlog_frames(
     asked = parse_cursor(resume)
     reason = _why_not_resumable(asked, epoch, view)
     if asked is None or reason is not None:
-        data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), mirror.context_json(epoch))
+        data = b'{"reason":%s,"context":%s}' % (
+            orjson.dumps(reason),
+            mirror.context_json(epoch),
+        )
         return [Frame(here, "reset", data)]
     at = Position(asked[1], asked[2])
     events = await store.events(context_id, after=at.version, until=view.state.version)

@@ -1,35 +1,51 @@
 """State out: lists, single contexts, polls and streams."""
 
 import asyncio
+import contextlib
 
 import orjson
 from aiohttp import web
 
 from fsm import rests
-from gateway.answers import action_response, messages_asked, read_prefer
+from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
+from gateway.headers import has_seen, read_prefer
 from gateway.mirror import Mirror, cursor, rfc3339
+from gateway.parameters import (
+    AFTER_CURSOR,
+    AFTER_ID,
+    LIMIT,
+    MESSAGES,
+    RESUME,
+    STATES,
+    context_id_of,
+    read_flag,
+    read_id,
+    read_whole,
+)
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
 from gateway.stream import Frame
+from storage import ContextMissing
 
+LIMIT_DEFAULT = 50
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
 
 async def list_contexts(request: web.Request) -> web.StreamResponse:
     """The owner's contexts, newest first."""
     gateway = request.app[GATEWAY]
-    raw = request.query.get("limit", "50")
-    after = request.query.get("after")
-    if not raw.isdecimal() or not 1 <= int(raw[:9]) <= gateway.config.list_max:
+    limit, after = read_whole(request, LIMIT.name), read_id(request, AFTER_ID.name)
+    with_states = read_flag(request, STATES.name)
+    if limit is None:
+        limit = LIMIT_DEFAULT
+    if not 1 <= limit <= gateway.config.list_max:
         raise Problem("invalid-parameter", f"limit takes 1 to {gateway.config.list_max}.")
-    if after is not None and not (after.isascii() and after.isprintable() and len(after) < 256):
-        raise Problem("invalid-parameter", "after takes the id of a context.")
-    limit = int(raw)
     owner = gateway.owner_of(request)
     found = await gateway.store.contexts(owner, limit=limit + 1, after=after)
-    shown = [
-        {
+    shown: list[dict[str, object]] = []
+    for context_id, summary in found[:limit]:
+        entry: dict[str, object] = {
             "id": context_id,
             "title": summary.title,
             "status": summary.status,
@@ -37,11 +53,17 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
             "created_at": rfc3339(summary.created_at_ms),
             "updated_at": rfc3339(summary.updated_at_ms),
         }
-        for context_id, summary in found[:limit]
-    ]
-    headers = {}
+        if with_states:
+            try:
+                head = await gateway.directory.head(context_id, owner)
+            except ContextMissing:
+                continue  # deleted since the list was read
+            entry["cursor"] = cursor(gateway.store.epoch, *head)
+        shown.append(entry)
+    headers: dict[str, str] = {}
     if len(found) > limit:
         query = f"limit={limit}&after={found[limit - 1][0]}"
+        query += "&states=true" if with_states else ""
         headers["Link"] = f'<{request.path}?{query}>; rel="next"'
     return web.Response(
         body=orjson.dumps({"contexts": shown}), headers=headers, content_type="application/json"
@@ -49,39 +71,54 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
 
 
 async def get_context(request: web.Request) -> web.StreamResponse:
-    """A context, whole."""
+    """A context, whole; 304 if the client has it."""
     gateway = request.app[GATEWAY]
-    mirror = await gateway.directory.read(request.match_info["id"], gateway.owner_of(request))
-    return _state(gateway, request, mirror)
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
+    return await _state_unless_seen(gateway, request, context_id, owner)
 
 
 async def get_state(request: web.Request) -> web.StreamResponse:
     """Poll: the state, or 304 if the client has it; with `Prefer: wait`, once it changes."""
     gateway = request.app[GATEWAY]
-    context_id, owner = request.match_info["id"], gateway.owner_of(request)
-    if "after" in request.query:
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
+    if AFTER_CURSOR.name in request.query:
         return await _events_after(request, gateway, context_id, owner)
-    head = await gateway.directory.head(context_id, owner)
-    known = request.headers.get("If-None-Match")
-    if known is None or not _matches(known, cursor(gateway.store.epoch, *head)):
-        return _state(
-            gateway, request, await gateway.directory.read_at(context_id, owner, head)
-        )
+    return await _state_unless_seen(gateway, request, context_id, owner)
+
+
+async def _state_unless_seen(
+    gateway: Gateway, request: web.Request, context_id: str, owner: str
+) -> web.Response:
+    read_whole(request, MESSAGES.name)
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
+    head = await gateway.directory.head(context_id, owner)
+    seen = cursor(gateway.store.epoch, *head)
+    if not has_seen(request, seen):
+        mirror = await gateway.directory.read_at(context_id, owner, head)
+        return _state(gateway, request, mirror)
     if prefer.wait_s:
-        async with gateway.directory.follow(context_id, owner) as feed:
-            try:
-                async with asyncio.timeout(prefer.wait_s):
-                    await feed.wait_until(lambda mirror: _head_of(mirror) != head)
-                return _state(gateway, request, feed.mirror)
-            except TimeoutError:
-                pass
-    tag = f'"{cursor(gateway.store.epoch, *head)}"'
-    return web.Response(status=304, headers={"ETag": tag})
+        changed = await _changed(gateway, context_id, owner, head, prefer.wait_s)
+        if changed is not None:
+            return _state(gateway, request, changed)
+    return web.Response(status=304, headers={"ETag": f'"{seen}"'})
+
+
+async def _changed(
+    gateway: Gateway, context_id: str, owner: str, head: tuple[int, int], wait_s: float
+) -> Mirror | None:
+    """The context once it is further than `head`; None if it is not in time."""
+    async with gateway.directory.follow(context_id, owner) as feed:
+        try:
+            async with gateway.waiting(wait_s):
+                # Further, not other: a feed may be behind what the caller has just read.
+                await feed.wait_until(lambda mirror: _head_of(mirror) > head)
+        except TimeoutError:
+            return None
+        return feed.mirror
 
 
 def _state(gateway: Gateway, request: web.Request, mirror: Mirror) -> web.Response:
-    messages = messages_asked(request)
+    messages = read_whole(request, MESSAGES.name)
     response = action_response(gateway, mirror, messages=messages)
     at_rest = rests(mirror.view.state)
     response.headers["Poll-After-Ms"] = str(
@@ -92,11 +129,6 @@ def _state(gateway: Gateway, request: web.Request, mirror: Mirror) -> web.Respon
     return response
 
 
-def _matches(header: str, current: str) -> bool:
-    tags = [tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")]
-    return current in tags or "*" in tags
-
-
 def _head_of(mirror: Mirror) -> tuple[int, int]:
     return mirror.version, mirror.view.n
 
@@ -105,21 +137,16 @@ async def _events_after(
     request: web.Request, gateway: Gateway, context_id: str, owner: str
 ) -> web.StreamResponse:
     """Only the events since a cursor, as the streams would show them."""
-    after = request.query["after"]
+    after = request.query[AFTER_CURSOR.name]
     asked = parse_cursor(after)
     if asked is None:
         raise Problem("invalid-parameter", "after takes a cursor, as in `context.cursor`.")
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     head = await gateway.directory.head(context_id, owner)
+    mirror = None
     if prefer.wait_s and asked == (gateway.store.epoch, *head):
-        async with gateway.directory.follow(context_id, owner) as feed:
-            try:
-                async with asyncio.timeout(prefer.wait_s):
-                    await feed.wait_until(lambda mirror: _head_of(mirror) != head)
-            except TimeoutError:
-                pass
-            mirror = feed.mirror
-    else:
+        mirror = await _changed(gateway, context_id, owner, head, prefer.wait_s)
+    if mirror is None:
         mirror = await gateway.directory.read_at(context_id, owner, head)
     frames = await backlog_frames(gateway.store, context_id, mirror, after)
     state = mirror.view.state
@@ -146,12 +173,16 @@ def _frame_json(frame: Frame) -> bytes:
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Server-sent events of a context, from `Last-Event-ID` or `after` on."""
     gateway = request.app[GATEWAY]
-    context_id, owner = request.match_info["id"], gateway.owner_of(request)
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
     if gateway.stopping.is_set():
         raise Problem(
             "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
         )
-    await gateway.directory.head(context_id, owner)
-    resume = request.headers.get("Last-Event-ID") or request.query.get("after")
+    head = await gateway.directory.head(context_id, owner)
+    resume = request.headers.get("Last-Event-ID") or request.query.get(RESUME.name)
     async with gateway.directory.follow(context_id, owner) as feed:
+        # What the client has seen elsewhere may still be on its way to us.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(gateway.config.applied_s_max):
+                await feed.wait_until(lambda mirror: _head_of(mirror) >= head)
         return await gateway.viewers.serve(request, feed, resume)

@@ -27,7 +27,9 @@ class FakeStoreConnection(FakeAsyncRedisConnection):
         """Pack a command, without what fakeredis does not know."""
         match args:
             case ("SCRIPT", "LOAD", str() as body) if body.startswith(SHEBANG):
-                args = ("SCRIPT", "LOAD", body.partition("\n")[2])
+                # It answers HRANDFIELD of no key with a nil; servers with an empty array.
+                known = body.partition("\n")[2].replace('"WITHVALUES")', '"WITHVALUES") or {}')
+                args = ("SCRIPT", "LOAD", known)
             case ("INFO", "server"):
                 args = ("ECHO", f"# Server\r\nrun_id:{self._run_id}\r\n")
             case _:

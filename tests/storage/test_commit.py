@@ -1,4 +1,4 @@
-"""A commit: everything that belongs to a step becomes durable and visible together, or nothing does."""
+"""Commits: all that belongs to a step becomes visible together, or nothing does."""
 
 import pytest
 

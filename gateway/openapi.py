@@ -1,0 +1,268 @@
+"""The OpenAPI 3.1 description, made of the route table and the models that handlers use.
+
+One path per action, the canonical addresses only: an alias would be the same twice.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
+
+from fsm import EVENT_TYPES, Config
+from gateway.bodies import CreateContext
+from gateway.kinds import KINDS, Kind
+from gateway.operations import OPERATIONS, Answer, Header, Operation
+from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA
+from gateway.problems import TYPES
+from gateway.route import Route
+from gateway.views import (
+    ActionResponse,
+    ActionStatus,
+    ByeData,
+    ContextList,
+    ContextView,
+    EventsPage,
+    HelloData,
+    Liveness,
+    ProblemDocument,
+    ProblemTypeView,
+    Readiness,
+    ReplyDeltaData,
+    ResetData,
+    View,
+)
+
+Json = dict[str, Any]
+"""A piece of the document: JSON, nested as OpenAPI says."""
+
+_VIEWS: Final[tuple[type[View], ...]] = (
+    *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
+    *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
+)
+_OWN_FRAMES: Final[Mapping[str, type[View]]] = {
+    "hello": HelloData,
+    "snapshot": ContextView,
+    "reply-delta": ReplyDeltaData,
+    "reset": ResetData,
+    "bye": ByeData,
+}
+"""What streams show besides the events of the log."""
+
+_PATCH: Final = "ConfigPatch"
+_PATH_SCHEMAS: Final = {
+    "id": ID_SCHEMA,
+    "action_id": ACTION_ID_SCHEMA,
+    "name": {"type": "string", "enum": list(TYPES)},
+}
+_INTRODUCTION: Final = (
+    "A context (one conversation) lives on the server: clients send actions and read state. "
+    "Errors are `application/problem+json` (RFC 9457); `/problems/<name>` explains each type. "
+    "`/v1/contexts...` is the same as `/api/contexts...`."
+)
+
+
+def describe(routes: Sequence[Route]) -> Json:
+    """The document for these routes."""
+    paths: dict[str, Json] = {}
+    for route in routes:
+        operation = OPERATIONS.get(route.name)
+        if operation is None:
+            continue
+        if route.name == "act":
+            for name, kind in KINDS.items():
+                path = route.paths[0].replace("{action}", name)
+                paths.setdefault(path, {})["post"] = _action(route, operation, name, kind)
+        else:
+            entry = paths.setdefault(route.paths[0], {})
+            entry[route.method.lower()] = _operation(route, operation)
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "contextd",
+            "version": _version(),
+            "description": _INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The gateway that served this page."}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "responses": {str(status): _problem(status) for status in _statuses()},
+        },
+    }
+
+
+def _action(route: Route, operation: Operation, name: str, kind: Kind) -> Json:
+    shown = _operation(route, operation, more_problems=kind.refusals)
+    schema = _PATCH if kind.body is Config else kind.body.__name__
+    content = {"application/json": {"schema": _ref(schema)}}
+    if kind.body is Config:
+        content["application/merge-patch+json"] = {"schema": _ref(schema)}
+    required = TypeAdapter(kind.body).json_schema().get("required")
+    return shown | {
+        "operationId": name,
+        "summary": kind.summary,
+        "requestBody": {"required": bool(required), "content": content},
+    }
+
+
+def _operation(
+    route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
+) -> Json:
+    problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    responses: Json = {
+        str(status): _answer(answer) for status, answer in operation.answers.items()
+    }
+    for status in sorted({TYPES[problem].status for problem in problems}):
+        shared = {"$ref": f"#/components/responses/{status}"}
+        responses.setdefault(str(status), shared)
+    path_names = [part[1:-1] for part in route.paths[0].split("/") if part.startswith("{")]
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS[name]}
+        for name in path_names
+        if name in _PATH_SCHEMAS
+    ]
+    parameters += [
+        {
+            "name": parameter.name,
+            "in": "query",
+            "description": parameter.description,
+            "schema": parameter.schema,
+        }
+        for parameter in route.query
+    ]
+    parameters += [{"in": "header"} | _header(header) for header in operation.headers]
+    shown: Json = {
+        "operationId": route.name,
+        "summary": operation.summary,
+        "tags": [_tag(route)],
+        "responses": responses,
+        "x-problems": {name: f"/problems/{name}" for name in sorted(problems)},
+    }
+    if operation.description:
+        shown["description"] = operation.description
+    if parameters:
+        shown["parameters"] = parameters
+    if operation.body is not None:
+        content = {"application/json": {"schema": _ref(operation.body.__name__)}}
+        shown["requestBody"] = {"required": False, "content": content}
+    return shown
+
+
+def _header(header: Header) -> Json:
+    return {
+        "name": header.name,
+        "description": header.description,
+        "schema": header.schema,
+    }
+
+
+def _tag(route: Route) -> str:
+    if not route.under_contexts and route.name != "get_action":
+        return "operations"
+    return "state out" if route.method == "GET" else "actions in"
+
+
+def _answer(answer: Answer) -> Json:
+    shown: Json = {"description": answer.description}
+    if answer.headers:
+        shown["headers"] = {
+            header.name: {"description": header.description, "schema": header.schema}
+            for header in answer.headers
+        }
+    if answer.content_type == "text/event-stream":
+        shown["content"] = {answer.content_type: {"schema": _ref("EventStream")}}
+    elif answer.models:
+        refs = [_ref(model.__name__) for model in answer.models]
+        schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
+        shown["content"] = {answer.content_type: {"schema": schema}}
+    return shown
+
+
+def _statuses() -> list[int]:
+    return sorted({known.status for known in TYPES.values()})
+
+
+def _problem(status: int) -> Json:
+    names = [name for name, known in TYPES.items() if known.status == status]
+    listed = "; ".join(f"`{name}`: {TYPES[name].title}" for name in names)
+    shown: Json = {
+        "description": f"{listed}.",
+        "content": {"application/problem+json": {"schema": _ref("ProblemDocument")}},
+    }
+    if status in {429, 503}:
+        retry = {"description": "Seconds to wait.", "schema": {"type": "string"}}
+        shown["headers"] = {"Retry-After": retry}
+    if status == 405:
+        shown["headers"] = {"Allow": {"description": "Methods.", "schema": {"type": "string"}}}
+    return shown
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> dict[str, JsonSchemaValue]:
+    """Schemas of every body, answer and event, by name."""
+    shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
+    shown |= {kind.body: "validation" for kind in KINDS.values()}
+    shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
+    shown |= dict.fromkeys(_VIEWS, "serialization")
+    _, made = models_json_schema(
+        list(shown.items()), ref_template="#/components/schemas/{model}"
+    )
+    schemas: dict[str, JsonSchemaValue] = made["$defs"]
+    for name, schema in schemas.items():
+        if name in _open_views():
+            del schema["additionalProperties"]  # later versions may say more
+    schemas[_PATCH] = _merge_patch(schemas["Config"])
+    schemas["EventStream"] = _event_stream()
+    return dict(sorted(schemas.items()))
+
+
+def _open_views() -> set[str]:
+    found: set[str] = set()
+    waiting: list[type[View]] = [View]
+    while waiting:
+        children = waiting.pop().__subclasses__()
+        found |= {child.__name__ for child in children}
+        waiting += children
+    return found
+
+
+def _merge_patch(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A schema of merge patches (RFC 7396): every field may be absent, or null."""
+    properties = {
+        name: {"anyOf": [value, {"type": "null"}]}
+        for name, value in schema["properties"].items()
+    }
+    return {
+        "type": "object",
+        "title": _PATCH,
+        "description": "Fields that are not named stay; null restores the default.",
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _event_stream() -> JsonSchemaValue:
+    kinds = {name: _ref(model.__name__) for name, model in _OWN_FRAMES.items()}
+    kinds |= {name: _ref(event.__name__) for name, event in EVENT_TYPES.items()}
+    listed = "\n".join(
+        f"* `{name}`: `{ref['$ref'].rsplit('/', 1)[1]}`" for name, ref in kinds.items()
+    )
+    return {
+        "type": "string",
+        "description": "Server-sent events. `event` names the kind; `data` is JSON:\n\n"
+        f"{listed}\n\nComments are sent when nothing happens. Ignore kinds you do not know.",
+        "x-events": kinds,
+    }
+
+
+def _version() -> str:
+    try:
+        return version("contextd")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,195 @@
+"""What OpenAPI says about each operation, by the name of its route.
+
+Paths, methods and query parameters are in `gateway/routes.py`, the bodies of actions in
+`gateway/kinds.py`; this is the rest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, JsonValue
+
+from gateway.bodies import CreateContext
+from gateway.views import (
+    ActionResponse,
+    ActionStatus,
+    ContextList,
+    EventsPage,
+    Liveness,
+    ProblemTypeView,
+    Readiness,
+)
+
+Schema = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A request or response header."""
+
+    name: str
+    description: str
+    schema: Schema
+
+
+_TEXT: Final[Schema] = {"type": "string"}
+_TAG: Final[Schema] = {"type": "string", "pattern": '^"[0-9]+[.][0-9]+[.][0-9]+"$'}
+
+KEY: Final = Header(
+    "Idempotency-Key",
+    "The action is done once, however often it is sent with this key; a repeat is answered "
+    "with the same action and the state as it is by then, and `Idempotent-Replayed: true`.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+)
+IF_MATCH: Final = Header(
+    "If-Match", "Only if the context is still at the version of this ETag; else 412.", _TEXT
+)
+PREFER: Final = Header(
+    "Prefer",
+    "`wait=N`: wait up to N seconds (60 at most) until the turn rests; `respond-async`: "
+    "answer 202 at once; `return=minimal`: without the context. RFC 7240.",
+    _TEXT,
+)
+PREFER_POLL: Final = Header(
+    "Prefer", "`wait=N` (60 at most): with If-None-Match or `after`, wait for a change.", _TEXT
+)
+IF_NONE_MATCH: Final = Header("If-None-Match", "304 if this ETag is current.", _TEXT)
+LAST_EVENT_ID: Final = Header(
+    "Last-Event-ID", "Cursor of the last event seen; the stream goes on behind it.", _TEXT
+)
+
+ETAG: Final = Header("ETag", "The context's cursor, `<epoch>.<version>.<n>`.", _TAG)
+LOCATION: Final = Header("Location", "Where to ask further.", _TEXT)
+LINK: Final = Header("Link", "`rel=next`, where there are more.", _TEXT)
+REPLAYED: Final = Header("Idempotent-Replayed", "`true` on a repeat.", {"const": "true"})
+APPLIED: Final = Header("Preference-Applied", "What was honoured of Prefer.", _TEXT)
+POLL_AFTER: Final = Header(
+    "Poll-After-Ms", "When asking again is worth it.", {"type": "integer"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One kind of success."""
+
+    description: str
+    models: tuple[type[BaseModel], ...] = ()
+    """None: no body. Several: one of them."""
+    headers: tuple[Header, ...] = ()
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation."""
+
+    summary: str
+    answers: Mapping[int, Answer]
+    headers: tuple[Header, ...] = ()
+    body: type[BaseModel] | None = None
+    problems: tuple[str, ...] = ()
+    """Problem types besides `invalid-parameter` and `internal`."""
+    description: str = ""
+
+
+_ACTED: Final = Answer("Applied.", (ActionResponse,), (ETAG, REPLAYED, APPLIED))
+_ACCEPTED: Final = Answer(
+    "Accepted; not applied yet, or the turn does not rest yet.",
+    (ActionResponse,),
+    (ETAG, LOCATION, REPLAYED, APPLIED),
+)
+_READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, LINK))
+_POLLED: Final = Answer(
+    "The state; with `after`, the events since.",
+    (ActionResponse, EventsPage),
+    (ETAG, POLL_AFTER, LINK),
+)
+_UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG,))
+_STORE: Final = ("store-unavailable",)
+_WRITE: Final = (
+    *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+    *("invalid-body", "key-reused", *_STORE),
+)
+
+ACT: Final = Operation(
+    "",
+    {200: _ACTED, 202: _ACCEPTED},
+    (KEY, IF_MATCH, PREFER),
+    problems=(
+        *_WRITE,
+        *("not-found", "illegal-in-phase", "version-mismatch", "mailbox-full"),
+    ),
+)
+"""What all actions have in common; summary and body are those of the kind."""
+
+OPERATIONS: Final[Mapping[str, Operation]] = {
+    "list_contexts": Operation(
+        "Your contexts, newest first",
+        {200: Answer("A page.", (ContextList,), (LINK,))},
+        problems=_STORE,
+    ),
+    "create_context": Operation(
+        "Make a context, perhaps with its first message in the same atomic step",
+        {
+            201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED, APPLIED)),
+            202: _ACCEPTED,
+        },
+        (KEY, PREFER),
+        body=CreateContext,
+        problems=(*_WRITE, "not-found"),
+        description="404 only where a repeat finds that the context was deleted meanwhile.",
+    ),
+    "get_context": Operation(
+        "A context, whole",
+        {200: _READ, 304: _UNCHANGED},
+        (IF_NONE_MATCH, PREFER_POLL),
+        problems=("not-found", "invalid-header", *_STORE),
+    ),
+    "delete_context": Operation(
+        "Delete a context: the action `delete`, by its method",
+        {200: _ACTED, 202: _ACCEPTED},
+        (KEY, IF_MATCH, PREFER),
+        problems=(
+            *("not-found", "invalid-header", "body-too-large", "key-reused"),
+            *("illegal-in-phase", "version-mismatch", "mailbox-full", *_STORE),
+        ),
+    ),
+    "act": ACT,
+    "get_state": Operation(
+        "Poll a context",
+        {200: _POLLED, 304: _UNCHANGED},
+        (IF_NONE_MATCH, PREFER_POLL),
+        problems=("not-found", "invalid-header", *_STORE),
+        description="A poll after a 2xx to an action shows that action. Most polls are "
+        "answered 304 without loading the context.",
+    ),
+    "stream_events": Operation(
+        "Stream a context: server-sent events from a cursor on",
+        {200: Answer("The stream.", (), (), "text/event-stream")},
+        (LAST_EVENT_ID,),
+        problems=("not-found", "draining", "too-many-viewers", *_STORE),
+        description="Begins with `hello`; without a cursor a `snapshot` follows, with one "
+        "what has happened since, or one `reset` where that cannot be told. `id` is a cursor: "
+        "a stream resumed with it, on any gateway, gives the same text as one never cut.",
+    ),
+    "get_action": Operation(
+        "What became of an action",
+        {200: Answer("Its state.", (ActionStatus,))},
+        problems=("not-found", *_STORE),
+    ),
+    "health": Operation(
+        "The process answers (alias of /healthz)", {200: Answer("Yes.", (Liveness,))}
+    ),
+    "healthz": Operation("The process answers", {200: Answer("Yes.", (Liveness,))}),
+    "readyz": Operation(
+        "Whether requests would succeed",
+        {200: Answer("Ready.", (Readiness,)), 503: Answer("Not ready.", (Readiness,))},
+    ),
+    "get_problem_type": Operation(
+        "What a type of problem means; a page, where HTML is asked for",
+        {200: Answer("The type.", (ProblemTypeView,))},
+        problems=("not-found",),
+    ),
+}
+"""By route; routes that are not here serve the documentation itself."""

@@ -1,0 +1,35 @@
+"""What one address of the gateway is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway.parameters import Parameter
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BASES: Final = ("/api/contexts", "/v1/contexts")
+"""Where contexts are served: the canonical address and its alias."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address."""
+
+    name: str
+    """Of the operation; `gateway/operations.py` says the rest about it."""
+    method: str
+    path: str
+    handler: Handler
+    query: tuple[Parameter, ...] = ()
+    under_contexts: bool = True
+    """The path continues each of BASES."""
+    has_head: bool = False
+    """HEAD answers the same without the body."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where it is served; the first is the canonical one."""
+        return tuple(base + self.path for base in (BASES if self.under_contexts else ("",)))

@@ -1,0 +1,262 @@
+"""What the gateway answers: one model per answer, for OpenAPI and for the tests.
+
+Answers are encoded from the state directly (`gateway/mirror.py`), not through these models:
+a context is sent far more often than it changes. A test holds every real answer to them.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from fsm import Config, Phase, ToolCall, Usage
+
+
+class View(BaseModel):
+    """Base of all answers. Clients ignore fields that they do not know; the tests do not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MessageView(View):
+    """One utterance; it never changes."""
+
+    id: str
+    seq: int
+    parent_id: str | None
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...]
+    tool_calls: tuple[ToolCall, ...]
+    tool_call_id: str | None
+    created_at: str
+    status: Literal["complete", "cancelled", "interrupted", "failed"]
+    finish_reason: str | None
+    client_message_id: str | None
+    model: str | None
+    usage: Usage | None
+    metadata: Mapping[str, JsonValue]
+
+
+class DraftView(View):
+    """The part of a reply that has arrived; `n` counts its characters."""
+
+    message_id: str
+    n: int
+    text: str
+    attempt: int
+
+
+class QueueEntryView(View):
+    """A message that waits for the running turn to end."""
+
+    id: str
+    content: str
+    policy: Literal["enqueue"]
+    client_message_id: str | None
+
+
+class PendingToolCallView(View):
+    """A tool call of the running turn that is not done."""
+
+    id: str
+    name: str
+    arguments: str
+    digest: str
+    expires_at: str | None
+    approval_status: Literal["pending", "outcome_unknown", "approved"]
+
+
+class ErrorView(View):
+    """Why the context is in `failed` or `transient_failure`."""
+
+    code: str
+    detail: str
+    retryable: bool
+    attempts: int
+    retry_at: str | None
+
+
+class BranchView(View):
+    """A named line through the message tree."""
+
+    head: str | None
+
+
+class ContextView(View):
+    """The complete state of a context."""
+
+    id: str
+    owner: str
+    title: str
+    labels: Mapping[str, str]
+    status: Phase
+    version: int
+    cursor: str
+    created_at: str
+    updated_at: str
+    config: Config
+    active_branch: str
+    branches: Mapping[str, BranchView]
+    messages: tuple[MessageView, ...]
+    draft: DraftView | None
+    queue: tuple[QueueEntryView, ...]
+    pending_tool_calls: tuple[PendingToolCallView, ...]
+    turn_id: str | None
+    error: ErrorView | None
+    usage: Usage
+
+
+class ActionView(View):
+    """The action that was answered; `result` is null while it waits."""
+
+    id: str
+    result: Literal["applied"] | None
+    version: int | None
+
+
+class ActionResponse(View):
+    """The state, and the action if there was one; all null with `respond-async`."""
+
+    context: ContextView | None
+    status: Phase | None
+    version: int | None
+    action: ActionView | None
+
+
+class ActionProblem(View):
+    """Why an action was refused."""
+
+    type: str
+    detail: str | None
+
+
+class ActionStatus(View):
+    """What became of an action."""
+
+    id: str
+    context_id: str
+    result: Literal["waiting", "applied", "refused"]
+    version: int | None
+    problem: ActionProblem | None
+
+
+class ContextSummary(View):
+    """What a list shows of a context."""
+
+    id: str
+    title: str
+    status: Phase
+    version: int
+    created_at: str
+    updated_at: str
+    cursor: str | None = None
+    """With `states=true`."""
+
+
+class ContextList(View):
+    """A page of contexts, newest first; the header Link leads to the next."""
+
+    contexts: tuple[ContextSummary, ...]
+
+
+class EventFrame(View):
+    """One event as the streams show it."""
+
+    id: str
+    event: str
+    data: Mapping[str, JsonValue]
+
+
+class EventsPage(View):
+    """The events since a cursor."""
+
+    events: tuple[EventFrame, ...]
+    cursor: str
+    status: Phase
+    version: int
+
+
+class HelloData(View):
+    """First event of a stream; it has no id."""
+
+    epoch: str
+    cursor: str
+    resumed: bool
+
+
+class ReplyDeltaData(View):
+    """Some more text of a reply, which has `n` characters with it."""
+
+    message_id: str
+    n: int
+    text: str
+
+
+class ResetData(View):
+    """The stream could not go on from the cursor: the whole state instead."""
+
+    reason: str
+    context: ContextView
+
+
+class ByeData(View):
+    """Last event of a stream that the gateway ends; connect again after `retry_ms`."""
+
+    reason: str
+    retry_ms: int
+
+
+class ProblemDocument(View):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    phase: Phase | None = None
+    allowed_actions: tuple[str, ...] = ()
+    version: int | None = None
+    retry_after_s: int | None = None
+
+
+class ProblemTypeView(View):
+    """What a type of problem means and what to do about it."""
+
+    type: str
+    title: str
+    status: int
+    advice: str
+
+
+class Liveness(View):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class StoreReadiness(View):
+    """Whether the store answers, and what it keeps."""
+
+    ok: bool
+    durability: Literal["strict", "standard"]
+    epoch: str
+    hint: str | None = None
+
+
+class WorkersReadiness(View):
+    """How many workers there are."""
+
+    ok: bool
+    count: int | None = None
+    hint: str | None = None
+
+
+class Readiness(View):
+    """Whether requests would succeed, and what is missing if not."""
+
+    status: Literal["ready", "not ready"]
+    store: StoreReadiness
+    workers: WorkersReadiness
+    draining: bool

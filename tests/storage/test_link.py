@@ -1,0 +1,338 @@
+"""The shared connection: calls keep their answers whatever happens to callers and store."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncGenerator, Iterator
+from typing import Final
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from storage import Link, NoScript, StorageConfig, Store, StoreRefusedWrite, StoreUnavailable
+from storage.link import make_pool, open_link
+from tests.storage.arranging import append, create, deliver, next_commit, own
+from tests.storage.conftest import Backend
+from tests.support.playbook import CONTEXT_ID, Playbook, say
+from tests.support.store_server import StoreServer
+
+pytestmark = pytest.mark.real_only
+
+CALL_S_MAX: Final = 1.0
+RETURN_S_MAX: Final = 5.0
+"""P15: service resumes so soon after the store's return."""
+
+
+@contextlib.asynccontextmanager
+async def linked(
+    server: StoreServer, *, call_s_max: float = CALL_S_MAX, calls_max: int = 20_000
+) -> AsyncGenerator[Link, None]:
+    async with open_link(Link(make_pool(server.url), call_s_max, calls_max)) as link:
+        yield link
+
+
+@pytest.fixture
+def client(server: StoreServer) -> Iterator[Redis]:
+    """To do things to the store behind the link's back; it is put right again."""
+    client = server.client()
+    client.flushall()
+    yield client
+    server.resume()
+    client.config_set("maxmemory", 0)
+    client.close()
+
+
+async def answers(link: Link, what: str) -> None:
+    """Wait until the store answers again."""
+    async with asyncio.timeout(RETURN_S_MAX):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                assert await link.call("ECHO", what) == what.encode()
+                return
+
+
+async def test_ten_thousand_calls_at_once_keep_their_order(
+    server: StoreServer, client: Redis
+) -> None:
+    async with linked(server, call_s_max=20.0) as link:
+        calls = [link.call("INCR", "n") for _ in range(10_000)]
+        assert [await call for call in calls] == list(range(1, 10_001))
+        assert repr(link) == "<Link connected, 0 waiting, 0 sent>"
+
+
+async def test_two_thousand_cancellations_never_mix_replies(
+    server: StoreServer, client: Redis
+) -> None:
+    chance = random.Random(4)
+    mixed: list[object] = []
+    cancelled = answered = 0
+
+    async def ask(link: Link, n: int) -> None:
+        nonlocal answered, cancelled
+        try:
+            reply = await link.call("ECHO", f"{n}" * chance.randint(1, 400))
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        answered += 1
+        assert isinstance(reply, bytes)
+        if reply != f"{n}".encode() * (len(reply) // len(f"{n}")):
+            mixed.append((n, reply))
+
+    async with linked(server, call_s_max=20.0) as link:
+        n = 0
+        while cancelled < 2_000:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(ask(link, n + i)) for i in range(50)]
+                for _ in range(chance.randint(0, 4)):
+                    await asyncio.sleep(0)
+                for task in chance.sample(tasks, 25):
+                    task.cancel()
+            n += 50
+        assert await link.call("ECHO", "end") == b"end"
+    assert mixed == []
+    assert answered > 0
+
+
+async def test_a_killed_store_fails_what_was_sent_and_gets_the_rest_on_its_return(
+    server: StoreServer, client: Redis
+) -> None:
+    async with linked(server, call_s_max=10.0) as link:
+        await link.connected.wait()
+        server.pause()
+        sent = link.call("INCR", "sent")
+        await until(lambda: len(link._sent) == 1)
+        server.kill()
+        with pytest.raises(StoreUnavailable, match="broke"):
+            await sent
+        waiting = [link.call("INCR", "waiting") for _ in range(3)]
+        server.start()
+        began = time.monotonic()
+        assert [await call for call in waiting] == [1, 2, 3]
+        assert time.monotonic() - began < RETURN_S_MAX
+
+
+async def until(condition: object) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(RETURN_S_MAX):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_calls_that_wait_too_long_for_a_store_fail(server: StoreServer) -> None:
+    server.kill()
+    try:
+        async with linked(server) as link:
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="no connection"):
+                await link.call("PING")
+            assert time.monotonic() - began < CALL_S_MAX * 1.5
+    finally:
+        server.start()
+
+
+async def test_a_frozen_store_is_unavailable_in_time_and_comes_back(
+    server: StoreServer, client: Redis
+) -> None:
+    async with linked(server) as link:
+        await answers(link, "before")
+        server.pause()
+        began = time.monotonic()
+        calls = [link.call("ECHO", f"{n}") for n in range(100)]
+        for call in calls:
+            with pytest.raises(StoreUnavailable):
+                await call
+        with pytest.raises(StoreUnavailable):
+            await link.call("ECHO", "later")
+        assert time.monotonic() - began < 2 * 1.3 * CALL_S_MAX
+        server.resume()
+        await answers(link, "after")
+
+
+async def test_a_store_that_is_frozen_again_and_again_mixes_nothing(
+    server: StoreServer, client: Redis
+) -> None:
+    """Late answers on a connection that was given up go nowhere."""
+    mixed: list[object] = []
+    right = 0
+
+    async def ask(link: Link, n: int) -> None:
+        nonlocal right
+        for i in range(400):
+            word = f"{n}.{i}"
+            with contextlib.suppress(StoreUnavailable):
+                reply = await link.call("ECHO", word)
+                right += 1
+                if reply != word.encode():
+                    mixed.append((word, reply))
+
+    async def freeze() -> None:
+        for _ in range(4):
+            await asyncio.sleep(0.05)
+            server.pause()
+            await asyncio.sleep(0.23)
+            server.resume()
+
+    async with linked(server, call_s_max=0.2) as link:
+        await answers(link, "before")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(freeze())
+            for n in range(20):
+                group.create_task(ask(link, n))
+        await answers(link, "after")
+    assert mixed == []
+    assert right > 0
+
+
+async def test_a_killed_connection_is_made_anew(server: StoreServer, client: Redis) -> None:
+    async with linked(server) as link:
+        await answers(link, "before")
+        client.client_kill_filter(_type="normal", skipme=True)
+        await answers(link, "after")
+
+
+async def test_calls_beyond_the_bound_fail_at_once(server: StoreServer, client: Redis) -> None:
+    async with linked(server, calls_max=2) as link:
+        calls = [link.call("PING"), link.call("PING")]
+        with pytest.raises(StoreUnavailable, match="2 calls"):
+            link.call("PING")
+        assert [await call for call in calls] == [b"PONG"] * 2
+        assert await link.call("PING") == b"PONG"
+
+
+async def test_an_error_is_its_own_calls_alone(server: StoreServer, client: Redis) -> None:
+    async with linked(server) as link:
+        calls = [link.call("ECHO", "a"), link.call("NONSENSE"), link.call("ECHO", "b")]
+        assert await calls[0] == b"a"
+        with pytest.raises(ResponseError, match="NONSENSE"):
+            await calls[1]
+        assert await calls[2] == b"b"
+
+
+async def test_a_closed_link_fails_what_is_left(server: StoreServer, client: Redis) -> None:
+    async with linked(server) as link:
+        await answers(link, "before")
+        server.pause()
+        sent = link.call("PING")
+        await until(lambda: len(link._sent) == 1)
+        waiting = link.call("PING")
+    for call in (sent, waiting):
+        with pytest.raises(StoreUnavailable):
+            await call
+
+
+# Through the store
+
+
+@pytest.fixture
+async def store(real_backend: Backend, client: Redis) -> AsyncGenerator[Store, None]:
+    async with real_backend.connect(store_call_s_max=CALL_S_MAX) as store:
+        yield store
+
+
+async def test_a_script_flush_costs_a_round_trip(store: Store, client: Redis) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    client.script_flush()
+    async with asyncio.TaskGroup() as group:
+        sent = [group.create_task(deliver(store, f"{n}")) for n in range(20)]
+    assert sorted(task.result() for task in sent) == list(range(1, 21))
+    owned = await own(store)
+    client.script_flush()
+    with pytest.raises(NoScript):
+        await append(store, owned, 0, "a", version=1)
+    await store.reload_scripts()
+    assert await append(store, owned, 0, "a", version=1) == b"appended"
+
+
+async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
+    store: Store, client: Redis
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    await deliver(store, "before")
+    client.config_set("maxmemory", 1)
+    with pytest.raises(StoreRefusedWrite):
+        await deliver(store, "while full")
+    with pytest.raises(StoreRefusedWrite):
+        await create(store, Playbook().log[0].model_copy(update={"context_id": "other"}))
+    await store.commit(
+        next_commit(book.given(say()), owned, base=1, acknowledged=1, snapshot=True)
+    )
+    assert await append(store, owned, 0, "a", version=2) == b"appended"
+    assert (await store.read(CONTEXT_ID, "ada")).version == 2
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1")
+    owned = await own(store, "w2")
+    assert owned.state == book.state
+    client.config_set("maxmemory", 0)
+    assert await deliver(store, "after") == 2
+
+
+async def test_a_full_store_is_opened_again(real_backend: Backend, client: Redis) -> None:
+    client.script_flush()
+    client.config_set("maxmemory", 1)
+    async with real_backend.connect() as store:
+        with pytest.raises(StoreRefusedWrite):
+            await create(store)
+
+
+async def test_a_read_only_store_refuses_writes_and_answers_reads(
+    store: Store, client: Redis, tmp_path: object
+) -> None:
+    await create(store)
+    client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreRefusedWrite):
+            await deliver(store)
+        assert (await store.read(CONTEXT_ID, "ada")).version == 1
+    finally:
+        client.replicaof("NO", "ONE")
+    assert await deliver(store) == 1
+
+
+async def test_acknowledged_mail_survives_kill_dash_nine_of_the_store(
+    store: Store, server: StoreServer, client: Redis
+) -> None:
+    await create(store)
+    acked: list[int] = []
+
+    async def send() -> None:
+        for n in range(200):
+            try:
+                acked.append(await deliver(store, key=f"k{n}"))
+            except StoreUnavailable:
+                return
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        await until(lambda: len(acked) > 50)
+        server.kill()
+    server.start()
+    async with asyncio.timeout(RETURN_S_MAX):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                kept = [item.seq for item in await store.undelivered(CONTEXT_ID)]
+                break
+    assert kept[: len(acked)] == acked
+    assert len(kept) - len(acked) in {0, 1}
+
+
+async def test_a_store_that_is_not_there_is_unavailable_when_it_is_opened(
+    real_backend: Backend,
+) -> None:
+    assert real_backend.server is not None
+    real_backend.server.kill()
+    try:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with real_backend.connect(store_call_s_max=0.3):
+                pytest.fail("it is not there")
+        assert caught.group_contains(StoreUnavailable)
+    finally:
+        real_backend.server.start()
+
+
+def test_the_bounds_are_those_of_the_settings() -> None:
+    assert StorageConfig().store_call_s_max * 1.1 <= 6.0

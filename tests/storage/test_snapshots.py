@@ -1,0 +1,491 @@
+"""Snapshots, in the store and as files: faster ways to the state that the log says."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import pytest
+from pydantic_core import from_json
+from structlog.testing import capture_logs
+
+from fsm import ContextState, Event, MessageReceived
+from storage import Draft, Owned, Store, keys
+from storage.snapshots import JsonSnapshots
+from tests.storage.arranging import create, created, die, live, next_commit
+from tests.storage.conftest import Backend
+from tests.support.playbook import (
+    BEGAN_MS,
+    CONTEXT_ID,
+    DELETE,
+    PAUSE,
+    RESUME,
+    STARTED,
+    Playbook,
+    configure,
+    rename,
+    replied,
+    returned,
+    say,
+    wants,
+)
+
+WRITTEN_S_MAX: Final = 10.0
+ODD: Final = MessageReceived(
+    at_ms=BEGAN_MS,
+    content="NUL \0, line \u2028, ☕, 🜁, \u200f, \\ and \"",
+    metadata={
+        "big": 10**30,
+        "negative": -(10**30),
+        "floats": [0.1, 1e300, 1.0, -0.0, 5e-324, 1 / 3],
+        "null": None,
+        "\0": {"☕": [True, {}]},
+    },
+)
+HISTORIES: Final[dict[str, list[Event]]] = {
+    "fresh": [],
+    "one turn": [say(), STARTED, replied("Hi")],
+    "in a reply": [say(), STARTED],
+    "tools": [
+        configure(tool_policy={"mode": "auto"}),
+        say(),
+        STARTED,
+        replied("Let me see.", wants("c1"), wants("c2", name="calculator")),
+        returned("noon"),
+        returned("42"),
+        replied("It is noon."),
+    ],
+    "waiting": [say(), say("again"), PAUSE, say("more"), RESUME],
+    "odd values": [ODD, rename("NUL \0 ☕"), STARTED, replied("\0"), configure(role="\u2028")],
+}
+
+
+@dataclass
+class Kept:
+    """A store in one of the modes, and how often it wrote a snapshot."""
+
+    store: Store
+    mode: str
+
+    async def writes(self) -> int:
+        files = self.store.files
+        if files is not None:
+            await settled(lambda: not files._due and not files._changing_files.locked())
+            return files.writes
+        (snap,) = keys.of_context(CONTEXT_ID, "snap")
+        return int(cast("bytes | None", await self.store.link.call("HGET", snap, "writes")) or 0)
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WRITTEN_S_MAX):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture(params=["store", "json"])
+def mode(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"json:{tmp_path}/snapshots" if request.param == "json" else "store"
+
+
+@contextlib.asynccontextmanager
+async def opened(backend: Backend, mode: str) -> AsyncGenerator[Kept, None]:
+    async with backend.connect(snapshots=mode) as store:
+        await live(store, "w1")
+        yield Kept(store, mode)
+
+
+@pytest.fixture
+async def kept(backend: Backend, mode: str) -> AsyncGenerator[Kept, None]:
+    async with opened(backend, mode) as kept:
+        yield kept
+
+
+async def play(
+    store: Store, owned: Owned, book: Playbook, *events: Event, snapshot: bool = True
+) -> None:
+    """Commit what happens, as one step."""
+    base = book.state.version
+    book.given(*events)
+    saved = owned.messages_saved
+    await store.commit(
+        next_commit(book, owned, base=base, snapshot=snapshot, messages_saved=saved)
+    )
+
+
+# What holds in both modes
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("history", HISTORIES)
+async def test_the_state_that_is_loaded_is_the_one_that_the_log_says(
+    backend: Backend, mode: str, history: str, every: int
+) -> None:
+    book = Playbook()
+    async with opened(backend, mode) as kept:
+        await create(kept.store, book.log[0])
+        for event in HISTORIES[history]:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            assert owned.state == book.state
+            due = (book.state.version + 1) % every == 0
+            await play(kept.store, owned, book, event, snapshot=due)
+            await kept.writes()
+    async with opened(backend, mode) as kept:
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+    assert owned.state == book.state
+    assert owned.state.model_dump_json() == book.state.model_dump_json()
+    due = [v for v in range(2, book.state.version + 1) if v % every == 0]
+    assert owned.snapshot_version == max(due, default=0)
+
+
+async def test_clean_contexts_are_not_written(kept: Kept) -> None:
+    book = Playbook()
+    await create(kept.store, book.log[0])
+    owned = await kept.store.activate(CONTEXT_ID, "w1")
+    await play(kept.store, owned, book, say(), snapshot=False)
+    await kept.store.commit(next_commit(book, owned, base=2, acknowledged=1))
+    assert await kept.writes() == 0
+    await play(kept.store, owned, book, STARTED, replied("Hi"))
+    assert await kept.writes() == 1
+    for n in range(3):
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        await kept.store.passivate(CONTEXT_ID, owned.token, "w1")
+        assert (await kept.writes(), owned.token) == (1, n + 2)
+
+
+async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:
+    book = Playbook()
+    await create(kept.store, book.log[0])
+    owned = await kept.store.activate(CONTEXT_ID, "w1")
+    await play(kept.store, owned, book, say(), snapshot=False)
+    book.given(STARTED)
+    await kept.store.commit(next_commit(book, owned, base=2, draft=Draft("start")))
+    for n in range(50):
+        answer = kept.store.append_draft(
+            CONTEXT_ID, owned.token, version=3, n_before=n, text="a"
+        )
+        assert await answer == b"appended"
+    await play(kept.store, owned, book, replied("a" * 50))
+    assert await kept.writes() == 1
+
+
+async def test_a_commit_that_is_refused_writes_no_snapshot(kept: Kept) -> None:
+    book = Playbook()
+    await create(kept.store, book.log[0])
+    owned = await kept.store.activate(CONTEXT_ID, "w1")
+    await kept.store.activate(CONTEXT_ID, "w1")
+    with pytest.raises(Exception, match=CONTEXT_ID):
+        await play(kept.store, owned, book, say())
+    assert await kept.writes() == 0
+
+
+async def test_a_deleted_context_leaves_no_snapshot(backend: Backend, mode: str) -> None:
+    book = Playbook()
+    async with opened(backend, mode) as kept:
+        await create(kept.store, book.log[0])
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        for event in (say(), say("more"), STARTED):
+            await play(kept.store, owned, book, event)
+        base = book.state.version
+        commit = next_commit(book.given(DELETE), owned, base=base)
+        await kept.store.delete(commit, "w1")
+    if mode != "store":
+        assert [path for path in folder_of(mode).rglob("*") if path.is_file()] == []
+
+
+async def test_a_takeover_loads_what_another_process_has_saved(
+    backend: Backend, mode: str
+) -> None:
+    book = Playbook()
+    async with opened(backend, mode) as one, opened(backend, mode) as other:
+        await create(one.store, book.log[0])
+        owned = await one.store.activate(CONTEXT_ID, "w1")
+        await play(one.store, owned, book, say(), STARTED)
+        await one.writes()
+        await play(one.store, owned, book, replied("Hi"), snapshot=False)
+        await die(one.store, "w1")
+        await live(other.store, "w2")
+        taken = await other.store.activate(CONTEXT_ID, "w2")
+    assert (taken.state, taken.snapshot_version) == (book.state, 3)
+
+
+async def test_the_mode_can_be_changed_between_two_lives(
+    backend: Backend, tmp_path: Path
+) -> None:
+    book = Playbook()
+    modes = ["store", f"json:{tmp_path}", "store", f"json:{tmp_path}"]
+    for life, mode in enumerate(modes):
+        async with opened(backend, mode) as kept:
+            if life == 0:
+                await create(kept.store, book.log[0])
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            assert owned.state == book.state
+            await play(kept.store, owned, book, rename(f"life {life}"), say(f"{life}"))
+            await kept.writes()
+
+
+# Files
+
+
+def folder_of(mode: str) -> Path:
+    return Path(mode.removeprefix("json:"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "snapshots"
+
+
+@pytest.fixture
+def files(folder: Path) -> JsonSnapshots:
+    return JsonSnapshots(folder)
+
+
+@contextlib.asynccontextmanager
+async def two_generations(
+    backend: Backend, folder: Path
+) -> AsyncGenerator[tuple[Kept, Playbook, JsonSnapshots], None]:
+    """A context whose files hold versions 2 and 3, and whose log ends with 4."""
+    book = Playbook()
+    async with opened(backend, f"json:{folder}") as kept:
+        await create(kept.store, book.log[0])
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        for event in (say(), STARTED):
+            await play(kept.store, owned, book, event)
+            await kept.writes()
+        await play(kept.store, owned, book, replied("Hi"), snapshot=False)
+        files = kept.store.files
+        assert files is not None
+        yield kept, book, files
+
+
+Damage = Callable[[Path], object]
+DAMAGES: Final[dict[str, Damage]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
+    "zeros": lambda path: path.write_bytes(b"\0" * 4096),
+    "no object": lambda path: path.write_bytes(b"[]"),
+    "no fields": lambda path: path.write_bytes(b"{}"),
+    "edited": lambda path: path.write_bytes(path.read_bytes().replace(b"Hello", b"Hullo")),
+    "other format": lambda path: path.write_bytes(
+        path.read_bytes().replace(b'"format": 1', b'"format": 2')
+    ),
+    "unreadable": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_file_is_said_aloud_and_the_one_before_it_used(
+    backend: Backend, folder: Path, damage: str
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        newest = files.path(CONTEXT_ID)
+        DAMAGES[damage](newest)
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 2)
+        (entry,) = logs
+        assert entry["log_level"] == "error"
+        assert entry["event"] == "snapshot damaged, using the one before it or the log"
+        assert (entry["context_id"], entry["file"]) == (CONTEXT_ID, newest.name)
+        DAMAGES[damage](newest.with_suffix(".previous"))
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 0)
+        assert [entry["log_level"] for entry in logs] == ["error"] * 2
+
+
+async def test_the_file_of_another_context_is_not_taken_for_ones_own(
+    files: JsonSnapshots,
+) -> None:
+    book = Playbook()
+    files.save(book.state, "1")
+    stray = files.path("other")
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(files.path(CONTEXT_ID).read_bytes())
+    with capture_logs() as logs:
+        assert files.load("other", "1") is None
+    assert len(logs) == 1
+
+
+async def test_a_crash_between_the_two_renames_loses_nothing(
+    backend: Backend, folder: Path
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        files.path(CONTEXT_ID).unlink()
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 2)
+        assert logs == []
+
+
+async def test_a_file_that_is_newer_than_the_log_is_not_used(
+    backend: Backend, folder: Path
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        ahead = Playbook.at(book).given(say("lost"), STARTED, replied("lost"))
+        files.save(ahead.state, kept.store.epoch)
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 0)
+
+
+async def test_a_file_of_commits_that_the_store_may_have_lost_is_not_used(
+    backend: Backend, folder: Path
+) -> None:
+    # The log went on from where it was cut: the file is not ahead of it, but beside it.
+    async with two_generations(backend, folder) as (kept, book, files):
+        beside = Playbook()
+        for n in range(book.state.version - 1):
+            beside.given(rename(f"lost {n}"))
+        files.save(beside.state, str(int(kept.store.epoch) - 1))
+        files.path(CONTEXT_ID).with_suffix(".previous").unlink()
+        assert beside.state.version == book.state.version
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 0)
+        assert [entry["log_level"] for entry in logs] == ["info"]
+
+
+async def test_a_file_is_readable_json_and_keeps_the_generation_before(
+    files: JsonSnapshots,
+) -> None:
+    first = Playbook().given(ODD)
+    second = Playbook.at(first).given(STARTED)
+    files.save(first.state, "7")
+    files.save(second.state, "7")
+    path = files.path(CONTEXT_ID)
+    text = path.read_text()
+    envelope = from_json(text)
+    assert list(envelope) == [
+        *("format", "context_id", "epoch", "generation", "checksum", "state")
+    ]
+    assert (envelope["context_id"], envelope["epoch"]) == (CONTEXT_ID, "7")
+    assert envelope["generation"] == envelope["state"]["version"] == 3
+    assert "\n" in text
+    assert "☕" in text
+    assert ContextState.model_validate(envelope["state"]) == second.state
+    before = from_json(path.with_suffix(".previous").read_text())
+    assert ContextState.model_validate(before["state"]) == first.state
+    assert files.load(CONTEXT_ID, "7") == second.state
+
+
+@pytest.mark.parametrize("context_id", ["../../etc/x", "/abs", "a\0b", "..", "", "a" * 9_000])
+async def test_no_input_becomes_a_name(files: JsonSnapshots, context_id: str) -> None:
+    state = Playbook().state.model_copy(update={"id": context_id})
+    files.save(state, "1")
+    (path,) = (path for path in files.folder.rglob("*") if path.is_file())
+    assert path == files.path(context_id)
+    assert path.parent.parent == files.folder
+    assert set(path.stem + path.parent.name) <= set("0123456789abcdef")
+    assert files.load(context_id, "1") == state
+
+
+async def test_a_folder_that_goes_away_costs_no_data_and_files_come_back(
+    backend: Backend, folder: Path
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        hide(folder)
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            assert owned.state == book.state
+            await play(kept.store, owned, book, rename("one"))
+            await settled(lambda: any(e["event"] == "snapshot not written" for e in logs))
+        assert {entry["log_level"] for entry in logs} == {"error"}
+        folder.unlink()
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert owned.state == book.state
+        await play(kept.store, owned, book, rename("two"))
+        await kept.writes()
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, book.state.version)
+        await kept.store.delete(next_commit(book, owned, base=book.state.version), "w1")
+        assert not files.path(CONTEXT_ID).exists()
+
+
+def hide(folder: Path) -> None:
+    """Put a file in its place: nobody can write there, not even root."""
+    folder.rename(folder.with_name("away"))
+    folder.write_text("in the way")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")
+async def test_a_folder_that_cannot_be_written_costs_no_data(
+    backend: Backend, folder: Path
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        inner = files.path(CONTEXT_ID).parent
+        inner.chmod(0o500)
+        with capture_logs() as logs:
+            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            await play(kept.store, owned, book, rename("one"))
+            await settled(lambda: bool(logs))
+        inner.chmod(0o700)
+        await play(kept.store, owned, book, rename("two"))
+        await kept.writes()
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, book.state.version)
+
+
+async def test_a_write_that_fails_leaves_the_newest_generation_and_no_rest(
+    files: JsonSnapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = Playbook()
+    files.save(book.state, "1")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            files.save(Playbook.at(book).given(say()).state, "1")
+    assert files.load(CONTEXT_ID, "1") == book.state
+    assert [path for path in files.folder.rglob("*") if path.is_file()] == [
+        files.path(CONTEXT_ID)
+    ]
+
+
+async def test_of_many_states_of_a_context_only_the_newest_is_written(
+    files: JsonSnapshots,
+) -> None:
+    book = Playbook()
+    for n in range(5):
+        files.save_later(book.given(rename(f"{n}")).state, "1")
+    files.save_later(other_state(), "1")
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(files.run())
+        await settled(lambda: files.writes == 2)
+        task.cancel()
+    assert files.load(CONTEXT_ID, "1") == book.state
+
+
+def other_state() -> ContextState:
+    return Playbook().state.model_copy(update={"id": created("other").context_id})
+
+
+async def test_what_is_due_is_written_before_the_end(files: JsonSnapshots) -> None:
+    book = Playbook()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(files.run())
+        await asyncio.sleep(0)
+        files.save_later(book.state, "1")
+        files.save_later(other_state(), "1")
+        task.cancel()
+    assert files.load(CONTEXT_ID, "1") == book.state
+    assert files.load("other", "1") == other_state()
+
+
+async def test_what_is_due_does_not_come_back_after_a_delete(files: JsonSnapshots) -> None:
+    files._changing_files.acquire()  # somebody is writing
+    async with asyncio.TaskGroup() as group:
+        saving = group.create_task(files.run())
+        files.save_later(Playbook().state, "1")
+        deleting = group.create_task(asyncio.to_thread(files.delete, CONTEXT_ID))
+        await asyncio.sleep(0)
+        files._changing_files.release()
+        await deleting
+        await settled(lambda: not files._due)
+        saving.cancel()
+    assert not files.path(CONTEXT_ID).exists()
