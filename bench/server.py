@@ -18,13 +18,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from bench import floors
-from bench.processes import Child, command_line, descendants, pss_bytes
+from bench.processes import Child, command_line, cpu_s, descendants, pss_bytes
 from bench.spec import Target
 
 _READY_S_MAX = 15.0
 _STOP_S_MAX = 35.0
 """contextd drains for at most 30 s; what stands after that is killed."""
 _LOOK_S = 0.02
+_SETTLE_LOOK_S, _SETTLE_S_MAX = 1.0, 10.0
 
 
 class _Health(BaseModel):
@@ -97,6 +98,17 @@ def _await_ready(child: Child, target: Target) -> float:
     return time.perf_counter() - begun
 
 
+def _await_settled(supervisor: int) -> None:
+    """Wait until start-up work is over (a standby worker imports after readiness)."""
+    before, due = -1.0, time.perf_counter() + _SETTLE_S_MAX
+    while time.perf_counter() < due:
+        used = sum(cpu_s(pid) for pid in (supervisor, *descendants(supervisor)))
+        if used - before < 0.02 * _SETTLE_LOOK_S:
+            return
+        before = used
+        time.sleep(_SETTLE_LOOK_S)
+
+
 def _role(pid: int) -> str:
     words = command_line(pid).split()
     program = Path(words[0]).name if words else ""
@@ -164,6 +176,7 @@ def contextd(
         announces=False,
     ) as child:
         ready_s = _await_ready(child, Target(port=port))
+        _await_settled(child.pid)
         key = data / "owner.key"
         token = key.read_text().strip() if key.exists() else None
         family = _roles(child.pid)

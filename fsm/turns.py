@@ -123,7 +123,10 @@ def head(state: ContextState) -> str | None:
 
 def send_message(state: ContextState, event: MessageReceived) -> Step:
     """Idle, or failed: the turn that failed is given up; what waited longest is next."""
-    return next_turn(with_(state, queue=(*state.queue, _queued(state, event))))
+    said = _queued(state, event)
+    if not state.queue:
+        return begin_turn(state, said)
+    return begin_turn(state, state.queue[0], queue=(*state.queue[1:], said))
 
 
 def enqueue_message(state: ContextState, event: MessageReceived) -> Step:
@@ -145,8 +148,10 @@ def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
     )
 
 
-def begin_turn(state: ContextState, said: QueuedMessage) -> Step:
-    """Append the user's message and ask for the first reply."""
+def begin_turn(
+    state: ContextState, said: QueuedMessage, *, queue: tuple[QueuedMessage, ...] = ()
+) -> Step:
+    """Append the user's message and ask for the first reply; `queue` is what waits on."""
     message = Message(
         id=said.id,
         seq=len(state.messages) + 1,
@@ -158,14 +163,19 @@ def begin_turn(state: ContextState, said: QueuedMessage) -> Step:
         client_message_id=said.client_message_id,
         metadata=said.metadata,
     )
-    title = state.title or " ".join(said.content.split())[:TITLE_CHARS_MAX]
-    turn = Turn(id=said.id, started_at_ms=state.updated_at_ms)
-    return _prepare(append(with_(state, title=title, turn=turn), message))
+    state = with_(
+        append(state, message),
+        title=state.title or " ".join(said.content.split())[:TITLE_CHARS_MAX],
+        turn=Turn(id=said.id, started_at_ms=state.updated_at_ms),
+        queue=queue,
+        failure=None,
+    )
+    return _prepare(state)
 
 
 def _prepare(state: ContextState) -> Step:
     if not state.config.retrieval:
-        return call_model(with_turn(state, references=()))
+        return call_model(state, running(state).model_copy(update={"references": ()}))
     said = next(m for m in reversed(state.messages) if m.id == running(state).id)
     effect = PrepareRequest(
         effect_id=f"{state.version}.0", retrievers=state.config.retrieval, query=said.content
@@ -240,25 +250,32 @@ def due_ms(state: ContextState) -> int:
     return turn.started_at_ms + state.config.limits.turn_s_max * 1_000 + waited_ms
 
 
-def call_model(state: ContextState) -> Step:
-    """Ask the model for a reply to the active branch as it stands."""
-    turn = running(state)
+def call_model(state: ContextState, turn: Turn | None = None) -> Step:
+    """Ask the model for a reply to the active branch as it stands, `turn` being the turn."""
+    turn = turn or running(state)
     effect = CallModel(
         effect_id=f"{state.version}.0",
         attempt=turn.attempt,
         with_tools=turn.rounds < state.config.limits.rounds_max,
         due_ms=due_ms(state),
     )
-    state = with_turn(state, calls=(), reply_id=None)
-    return issue(with_(state, phase=Phase.AWAITING_LLM_RESPONSE, failure=None), effect)
+    if turn.calls or turn.reply_id:
+        turn = turn.model_copy(update={"calls": (), "reply_id": None})
+    state = with_(
+        state,
+        phase=Phase.AWAITING_LLM_RESPONSE,
+        turn=turn,
+        failure=None,
+        pending={**state.pending, effect.effect_id: effect},
+    )
+    return Step(state, (effect,))
 
 
 def next_turn(state: ContextState) -> Step:
     """Begin the turn of the oldest waiting message, or rest."""
-    state = with_(state, turn=None, failure=None)
-    if not state.queue:
-        return Step(with_(state, phase=Phase.IDLE))
-    return begin_turn(with_(state, queue=state.queue[1:]), state.queue[0])
+    if state.queue:
+        return begin_turn(state, state.queue[0], queue=state.queue[1:])
+    return Step(with_(state, phase=Phase.IDLE, turn=None, failure=None))
 
 
 # The reply
@@ -267,8 +284,8 @@ def next_turn(state: ContextState) -> Step:
 def start_reply(state: ContextState, event: ReplyStarted) -> Step:
     """The first token has arrived: from here on there is a draft."""
     assert event.effect_id in state.pending
-    state = with_turn(state, reply_id=event.message_id)
-    return Step(with_(state, phase=Phase.STREAMING_LLM_RESPONSE))
+    turn = running(state).model_copy(update={"reply_id": event.message_id})
+    return Step(with_(state, phase=Phase.STREAMING_LLM_RESPONSE, turn=turn))
 
 
 def append_reply(

@@ -5,7 +5,7 @@ encoded once (a message, the whole context at a version) is sent to everybody wh
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import orjson
 
@@ -144,6 +144,7 @@ class Mirror:
         return encoded
 
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout; the Z is added as text
 _OPEN = {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.APPROVED}
 
 
@@ -174,5 +175,5 @@ def cursor(epoch: str, version: int, n: int) -> str:
 
 def rfc3339(at_ms: int) -> str:
     """A time as the wire has it: UTC, milliseconds."""
-    whole_s, ms = divmod(at_ms, 1_000)
-    return f"{datetime.fromtimestamp(whole_s, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+    at = _EPOCH + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec="milliseconds") + "Z"

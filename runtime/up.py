@@ -1,4 +1,8 @@
-"""`contextd up` and `contextd supervise`: everything on one machine, wired and watched."""
+"""`contextd up` and `contextd supervise`: everything on one machine, wired and watched.
+
+storage is imported where it is used: the supervisor needs it only when a worker has died,
+and a start need not wait for it.
+"""
 
 import asyncio
 import logging
@@ -16,11 +20,9 @@ import runtime
 from runtime.banner import Started, print_banner
 from runtime.embedded import EmbeddedStore, StoreFailed
 from runtime.port import reserve_port
-from runtime.role import leaves
 from runtime.settings import Settings, as_environment
 from runtime.supervisor import Role, Slot, Supervisor
 from runtime.version import own_version
-from storage import DurabilityMismatch, StoreUnavailable, connect
 
 _log = logging.getLogger(__name__)
 _KILLED = 130
@@ -52,6 +54,8 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         return {**os.environ, **_python_path(), **as_environment(joined)}
 
     async def bury(worker_id: str) -> None:
+        from storage import connect
+
         # A connection for each: workers die seldom, and an idle one would be one more to lose.
         async with connect(url(), settings) as connection:
             await connection.bury_worker(worker_id)
@@ -84,6 +88,9 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
 async def _check_store(url: str, settings: Settings) -> None:
     """Refuse a store that keeps less than was promised; one that is away may come yet."""
+    from runtime.role import leaves
+    from storage import DurabilityMismatch, StoreUnavailable, connect
+
     mismatch = ""
     try:
         async with connect(url, settings):

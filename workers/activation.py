@@ -263,7 +263,7 @@ class Activation:
     def _apply_waiting(self) -> _Batch:
         """Apply what waits, up to `commit_events_max`; ends early at a hole in the mail."""
         batch = _Batch(self.state)
-        while self._inbox and len(batch.events) + len(batch.results) < (
+        while self._inbox and max(len(batch.events), len(batch.results)) < (
             self._config.commit_events_max
         ):
             item = self._inbox[0]

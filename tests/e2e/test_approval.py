@@ -90,14 +90,13 @@ async def test_p9_an_approval_outlives_kill_9_of_every_process_and_the_tool_runs
             late = await client.act(context_id, "approve_tools", body, key="same")
             assert late.status == statuses[0]
             assert late.headers["Idempotent-Replayed"] == "true"
-            assert tool_messages(done) == ["Noted.", "Stamped."]
+            assert sorted(tool_messages(done)) == ["Noted.", "Stamped."]
             assert stamps.read_text() == "paid\n"
-            listed = await client.send(context_id, '/tool notes {"action": "list"}')
-            listed = await client.until_state(
-                context_id, lambda context: context["pending_tool_calls"]
+            asked = await client.send(
+                context_id, '/tool notes {"action": "list"}', prefer="wait=20"
             )
-            call_id = listed["pending_tool_calls"][0]["id"]
-            await client.act(context_id, "approve_tools", {"tool_call_ids": [call_id]})
+            listing = {"tool_call_ids": [asked.context["pending_tool_calls"][0]["id"]]}
+            await client.act(context_id, "approve_tools", listing)
             final = await client.rested(context_id)
             assert tool_messages(final)[-1] == '{"found":1,"notes":["milk"]}'
             kinds = await kinds_logged(client, context_id)

@@ -6,16 +6,16 @@ answers. Every answer that a `Client` gets is held to the models of `gateway/vie
 
 import asyncio
 import contextlib
-import functools
 import re
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import aiohttp
 import orjson
-from aiohttp import hdrs
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
+from typing_extensions import override
 
 from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
@@ -31,8 +31,12 @@ from gateway.views import (
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
 
+Json: TypeAlias = Any
+"""What the service has answered: it is asserted on, key by key, not modelled again."""
 Options = Mapping[str, object]
-WITHIN_S = 10.0
+
+WITHIN_S = 15.0
+FRAME_BYTES_MAX = 16_777_216
 
 _CONTEXTS = "/(?:api|v1)/contexts"
 _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
@@ -46,21 +50,21 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
 )
 
 
-def hold_to_views(method: str, path: str, status: int, content_type: str, body: bytes) -> None:
+def hold_to_views(method: str, path: str, answer: "Answer") -> None:
     """Fail unless an answer is what OpenAPI says it is, no field more or less."""
-    if status in {204, 304} or method == "HEAD":
-        assert body == b""
-        return
-    if content_type == "application/problem+json":
-        problem = ProblemDocument.model_validate_json(body)
-        assert problem.status == status
-        return
-    assert status < 400 or path == "/readyz", (status, body[:500])
-    if content_type != "application/json" or path == "/openapi.json":
-        return
-    models = next(models for shape, models in _VIEWS if re.fullmatch(shape, f"{method} {path}"))
-    page = len(models) > 1 and b'"events"' in body[:10]
-    models[-1 if page else 0].model_validate_json(body, strict=False)
+    content_type = answer.headers.get("Content-Type", "").partition(";")[0]
+    if answer.status in {204, 304} or method == "HEAD":
+        assert answer.body == b""
+    elif content_type == "application/problem+json":
+        assert ProblemDocument.model_validate_json(answer.body).status == answer.status
+    elif content_type == "application/json" and path != "/openapi.json":
+        assert answer.status < 400 or path == "/readyz", answer
+        shape = f"{method} {path}"
+        models = next(models for like, models in _VIEWS if re.fullmatch(like, shape))
+        is_page = answer.body.startswith(b'{"events"')
+        models[-1 if is_page else 0].model_validate_json(answer.body)
+    else:
+        assert answer.status < 400, answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +76,19 @@ class Answer:
     body: bytes
 
     @property
-    def json(self) -> dict[str, JsonValue]:
-        """The body, which must be a JSON object."""
-        value: dict[str, JsonValue] = orjson.loads(self.body)
-        return value
+    def json(self) -> Json:
+        return orjson.loads(self.body)
 
     @property
-    def context(self) -> "Context":
-        """The state in an ActionResponse."""
-        return ActionResponse.model_validate_json(self.body).context or _no_context()
+    def context(self) -> Json:
+        return self.json["context"]
 
     @property
     def problem(self) -> str:
-        """Name of the problem's type."""
+        """Name of the problem's type; fails if it is no problem."""
         assert self.headers["Content-Type"] == "application/problem+json", self
-        return ProblemDocument.model_validate_json(self.body).type.removeprefix("/problems/")
+        name: str = self.json["type"]
+        return name.removeprefix("/problems/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +97,239 @@ class SseFrame:
 
     id: str
     event: str
-    data: JsonValue
+    data: Json
     raw: bytes
+
+
+@dataclass(slots=True)
+class Client:
+    """Talks to one gateway."""
+
+    url: str
+    session: aiohttp.ClientSession
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str] | list[tuple[str, str]] | None = None,
+    ) -> Answer:
+        """One request; `raw` is sent as it is, `body` as JSON."""
+        given = list((headers or {}).items()) if not isinstance(headers, list) else headers
+        if body is not None:
+            raw = orjson.dumps(body)
+        if raw is not None and not any(name == "Content-Type" for name, _ in given):
+            given.append(("Content-Type", "application/json"))
+        async with asyncio.timeout(90), self.session.request(
+            method, self.url + path, data=raw, headers=given, allow_redirects=False
+        ) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+        hold_to_views(method, path.partition("?")[0], answer)
+        return answer
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        """GET; header names have underscores for dashes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.send("GET", path, headers=named)
+
+    async def create(self, **body: object) -> str:
+        """Make a context and return its id."""
+        answer = await self.send("POST", "/api/contexts", body)
+        assert answer.status == 201, answer
+        context_id: str = answer.context["id"]
+        return context_id
+
+    async def act(
+        self, context_id: str, action: str, body: object = None, **headers: str
+    ) -> Answer:
+        """Send an action; header names have underscores for dashes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        path = f"/api/contexts/{context_id}/actions/{action}"
+        return await self.send("POST", path, {} if body is None else body, headers=named)
+
+    async def say(self, context_id: str, content: object, **headers: str) -> Answer:
+        """Send a message and wait until the turn rests, or as `Prefer` says."""
+        headers = {"Prefer": "wait=30", **headers}
+        return await self.act(context_id, "send_message", {"content": content}, **headers)
+
+    async def state(self, context_id: str) -> Json:
+        """The context as it is now."""
+        answer = await self.get(f"/api/contexts/{context_id}/state")
+        assert answer.status == 200, answer
+        return answer.context
+
+    async def until(self, context_id: str, *statuses: str) -> Json:
+        """Poll until the context has one of these statuses."""
+        etag = ""
+        async with asyncio.timeout(WITHIN_S):
+            while True:
+                headers = {"If_None_Match": etag, "Prefer": "wait=1"} if etag else {}
+                answer = await self.get(f"/api/contexts/{context_id}/state", **headers)
+                if answer.status == 200 and answer.json["status"] in statuses:
+                    return answer.context
+                etag = answer.headers.get("ETag", etag)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, context_id: str, *, after: str | None = None, query: str = ""
+    ) -> AsyncGenerator["Stream", None]:
+        """Open the context's stream, perhaps from a cursor on."""
+        headers = {"Last-Event-ID": after} if after is not None else {}
+        path = f"/api/contexts/{context_id}/events{query}"
+        async with self.session.get(self.url + path, headers=headers) as response:
+            yield Stream(response)
+
+
+@dataclass(slots=True)
+class Stream:
+    """A stream of server-sent events that is read frame by frame."""
+
+    response: aiohttp.ClientResponse
+    comments: list[bytes] = field(default_factory=list[bytes])
+    retries_ms: list[int] = field(default_factory=list[int])
+
+    async def __aiter__(self) -> AsyncIterator[SseFrame]:
+        while (frame := await self.next()) is not None:
+            yield frame
+
+    async def next(self, within_s: float = WITHIN_S) -> SseFrame | None:
+        """The next event; None at the end of the stream."""
+        async with asyncio.timeout(within_s):
+            while True:
+                raw = await self._block()
+                if raw is None:
+                    return None
+                fields: dict[str, str] = {}
+                for line in raw.decode().split("\n"):
+                    name, _, value = line.partition(": ")
+                    if line.startswith(":"):
+                        self.comments.append(line.encode())
+                    elif name == "retry":
+                        self.retries_ms.append(int(value))
+                    elif name:
+                        assert name not in fields, raw
+                        fields[name] = value
+                if "event" in fields:
+                    data = orjson.loads(fields["data"])
+                    return SseFrame(fields.get("id", ""), fields["event"], data, raw)
+
+    async def take(self, *events: str, within_s: float = WITHIN_S) -> list[SseFrame]:
+        """Every event up to the first of these kinds, that one included."""
+        taken: list[SseFrame] = []
+        async with asyncio.timeout(within_s):
+            while not taken or taken[-1].event not in events:
+                frame = await self.next(within_s)
+                assert frame is not None, (events, [frame.event for frame in taken])
+                taken.append(frame)
+        return taken
+
+    async def _block(self) -> bytes | None:
+        lines: list[bytes] = []
+        while True:
+            line = await self.response.content.readline()
+            if not line:
+                return None
+            if line == b"\n":
+                if lines:
+                    return b"".join(lines)
+                continue
+            lines.append(line)
+
+
+def text_of(frames: list[SseFrame]) -> str:
+    """The text of all replies that frames show, put together as a client does."""
+    return "".join(frame.data["text"] for frame in frames if frame.event == "reply-delta")
+
+
+@dataclass(slots=True)
+class Service:
+    """What runs."""
+
+    clients: list[Client]
+    stores: list[Store]
+    """Those of the gateways."""
+    _stops: dict[str, asyncio.Event]
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Service {len(self.clients)} gateways>"
+
+    @property
+    def client(self) -> Client:
+        """Of the first gateway."""
+        return self.clients[0]
+
+    def stop(self, name: str) -> None:
+        """Have `gateway 0`, `worker 0`, ... drain and end."""
+        self._stops[name].set()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    store_url: str,
+    *,
+    gateways: int = 1,
+    workers: int = 1,
+    gateway: Options | None = None,
+    worker: Options | None = None,
+    storage: Options | None = None,
+) -> AsyncGenerator[Service, None]:
+    """Run gateways and workers, with options of their configurations."""
+    storage_config = StorageConfig.model_validate(storage or {})
+    given = {"scripted_chunk_ms": 0, "draft_ms": 0, "drain_s": 0.5, **(worker or {})}
+    worker_config = WorkerConfig.model_validate(given)
+    failure: Exception | None = None
+    async with contextlib.AsyncExitStack() as stack:
+        reserved = [stack.enter_context(_reserved_port()) for _ in range(gateways)]
+        ports: list[int] = [listener.getsockname()[1] for listener in reserved]
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                read_bufsize=FRAME_BYTES_MAX,
+                max_line_size=FRAME_BYTES_MAX,
+            )
+        )
+        stores = [
+            await stack.enter_async_context(connect(store_url, storage_config))
+            for _ in range(gateways + workers)
+        ]
+        names = [f"gateway {n}" for n in range(gateways)]
+        names += [f"worker {n}" for n in range(workers)]
+        stops = {name: asyncio.Event() for name in names}
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.callback(lambda: [stop.set() for stop in stops.values()])
+        async with asyncio.timeout(WITHIN_S):
+            for name, store in zip(names, stores, strict=True):
+                kind, _, number = name.partition(" ")
+                ready = asyncio.Event()
+                if kind == "gateway":
+                    config = GatewayConfig.model_validate(
+                        {"gateway_drain_s": 1.0, **(gateway or {}), "port": ports[int(number)]}
+                    )
+                    run = serve_gateway(config, store, stop=stops[name], ready=ready.set)
+                else:
+                    run = serve_worker(
+                        worker_config, store, stop=stops[name], ready=ready.set
+                    )
+                group.create_task(run, name=name)
+                await ready.wait()
+        clients = [Client(f"http://127.0.0.1:{port}", session) for port in ports]
+        try:
+            yield Service(clients, stores[:gateways], stops)
+        except Exception as error:  # noqa: BLE001 - raised below, out of a dozen task groups
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+@contextlib.contextmanager
+def _reserved_port() -> Generator[socket.socket, None, None]:
+    """A bound socket that does not listen: gateways share its port, nobody else gets it."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(("127.0.0.1", 0))
+        yield listener

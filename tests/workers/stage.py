@@ -32,7 +32,7 @@ from fsm import (
 )
 from storage import Delivered, Listener, Mail, Result, Store, keys, worker_mail
 from storage.contract import MAIL
-from tests.support.clock import now_s, settled
+from tests.support.clock import now_s
 from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, NOW
 from workers import Activation, WorkerConfig
@@ -40,6 +40,7 @@ from workers import Activation, WorkerConfig
 S = TypeVar("S", bound=Store)
 
 OWNER: Final = "ada"
+POLL_S: Final = 0.01
 MESSAGE_ID: Final = "01932c5e-7a11-7000-8000-0000000000"
 """Of replies; the number of the reply is appended."""
 
@@ -87,6 +88,8 @@ class Scripted:
     tool_bug: str = ""
     """The call id whose tool raises."""
     retrieval_hangs: bool = False
+    stops_after_s: float = 0.0
+    """How long a performance that was cancelled takes to end."""
     performed: list[AnyEffect] = field(default_factory=list[AnyEffect])
     stopped: list[str] = field(default_factory=list[str])
     """Effect ids whose performance was cancelled."""
@@ -100,6 +103,7 @@ class Scripted:
         try:
             await self._perform(effect, activation)
         except asyncio.CancelledError:
+            await asyncio.sleep(self.stops_after_s)
             self.stopped.append(effect.effect_id)
             raise
 
@@ -284,10 +288,10 @@ class Stage(Generic[S]):
             shown.append(await self.state(context_id))
 
         await look()
-        deadline_s = now_s() + 60
+        deadline_s = now_s() + 30
         while shown[-1].phase.value != phase:
             assert now_s() < deadline_s, shown[-1].phase
-            await settled()
+            await asyncio.sleep(POLL_S)
             await look()
         return shown[-1]
 

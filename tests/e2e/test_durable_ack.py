@@ -1,0 +1,81 @@
+"""P1: what was acknowledged is there after kill -9 of everything; the rest may be repeated."""
+
+import asyncio
+import random
+import time
+from dataclasses import replace
+
+import aiohttp
+
+from tests.support.http_client import HttpClient
+from tests.support.invariants import Sent, answer_faults, everything_said, history_faults
+from tests.support.service_processes import Service
+
+SENDS = 20
+KILLS = 5
+KILL_AFTER_MS_MAX = 60
+ATTEMPTS = {"limits": {"attempts_max": 20}}
+"""A turn may be killed more often than a model call is normally made."""
+
+
+async def test_p1_p2_acked_sends_survive_kill_9_of_all_processes_at_five_random_moments() -> (
+    None
+):
+    seed = random.SystemRandom().randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201 - to repeat a failure
+    chance = random.Random(seed)
+    sent = [Sent(f"send {number:02} of the run", 0.0, None) for number in range(SENDS)]
+    with Service(scripted_chunk_ms=0) as service:
+        async with HttpClient(service.url) as client:
+            context_id = await client.create(config=ATTEMPTS)
+
+        async def send(client: HttpClient, number: int) -> None:
+            """Send once; written down as acked only where a 2xx came."""
+            one = sent[number]
+            if not one.began_s:
+                one = sent[number] = replace(one, began_s=time.monotonic())
+            try:
+                reply = await client.send(context_id, one.content, key=f"key-{number}")
+            except aiohttp.ClientError:
+                return
+            assert reply.status in {200, 202, 503}
+            if reply.status < 300 and one.acked_s is None:
+                sent[number] = replace(one, acked_s=time.monotonic())
+
+        async def kill_soon() -> None:
+            await asyncio.sleep(chance.uniform(0, KILL_AFTER_MS_MAX) / 1_000)
+            service.kill_everything()
+
+        unacked = 0
+        for kill in range(KILLS):
+            numbers = range(kill * SENDS // KILLS, (kill + 1) * SENDS // KILLS)
+            async with HttpClient(service.url) as client, asyncio.TaskGroup() as group:
+                group.create_task(kill_soon())
+                for number in numbers:
+                    group.create_task(send(client, number))
+            unacked += sum(sent[number].acked_s is None for number in numbers)
+            service.start()
+            async with HttpClient(service.url) as client:
+                kept = everything_said(await client.state(context_id))
+                # Mail that was acked and not applied yet is in neither: wait for it.
+                acked = [one for one in sent if one.acked_s is not None]
+                kept = everything_said(
+                    await client.until_state(
+                        context_id,
+                        lambda context, acked=acked: {one.content for one in acked}
+                        <= set(everything_said(context)),
+                    )
+                )
+                begun = [one for one in sent if one.began_s]
+                assert history_faults(begun, kept) == []
+
+        async with HttpClient(service.url) as client:
+            async with asyncio.TaskGroup() as group:
+                for number in range(SENDS):
+                    group.create_task(send(client, number))
+            final = await client.rested(context_id)
+    print(f"{unacked} of {SENDS} were not acked before the kill")  # noqa: T201
+    assert all(one.acked_s is not None for one in sent)
+    assert history_faults(sent, everything_said(final)) == []
+    assert len(everything_said(final)) == SENDS
+    assert answer_faults(final) == []

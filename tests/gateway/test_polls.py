@@ -1,0 +1,271 @@
+"""Polling: ETag, 304, long polls, events since a cursor, bounded messages."""
+
+import asyncio
+import time
+
+import pytest
+
+from storage import Link, Store
+from tests.support.service import Json, serving, text_of
+
+
+def state_path(context_id: str) -> str:
+    return f"/api/contexts/{context_id}/state"
+
+
+async def test_the_etag_changes_exactly_when_the_state_does(store_url: str) -> None:
+    async with serving(store_url, gateways=2) as service:
+        here, there = service.clients
+        context_id = await here.create()
+        seen: list[str] = []
+        for action in ("pause", "pause", "resume", "rename"):
+            body = {"title": "t"} if action == "rename" else {}
+            await here.act(context_id, action, body)
+            tags = {
+                (await client.get(state_path(context_id))).headers["ETag"]
+                for client in (here, there)
+            }
+            assert len(tags) == 1
+            seen += tags
+        assert seen[0] == seen[1]  # the second pause was refused
+        assert len(set(seen)) == 3
+
+
+async def test_a_poll_after_an_action_shows_that_action_on_every_gateway(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateways=2) as service:
+        here, there = service.clients
+        context_id = await here.create()
+        for n in range(20):
+            etag = (await there.get(state_path(context_id))).headers["ETag"]
+            await here.act(context_id, "rename", {"title": str(n)})
+            answer = await there.get(state_path(context_id), If_None_Match=etag)
+            assert (answer.status, answer.context["title"]) == (200, str(n))
+
+
+@pytest.mark.parametrize("form", ["{}", "W/{}", '"x", {}', '{}, W/"y"', "*"])
+async def test_what_the_client_has_is_answered_304_without_a_body(
+    store_url: str, form: str
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        etag = (await service.client.get(state_path(context_id))).headers["ETag"]
+        answer = await service.client.get(
+            state_path(context_id), If_None_Match=form.format(etag)
+        )
+        assert (answer.status, answer.body) == (304, b"")
+        assert answer.headers["ETag"] == etag
+        other = await service.client.get(state_path(context_id), If_None_Match='"1.1.1"')
+        assert other.status == 200
+
+
+async def test_if_none_match_may_come_in_several_headers(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        etag = (await service.client.get(state_path(context_id))).headers["ETag"]
+        answer = await service.client.send(
+            "GET",
+            state_path(context_id),
+            headers=[("If-None-Match", '"1.2.3"'), ("If-None-Match", etag)],
+        )
+        assert answer.status == 304
+
+
+async def test_a_long_poll_wakes_on_a_change(store_url: str) -> None:
+    async with serving(store_url, gateways=2) as service:
+        here, there = service.clients
+        context_id = await here.create()
+        etag = (await there.get(state_path(context_id))).headers["ETag"]
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            poll = group.create_task(
+                there.get(state_path(context_id), If_None_Match=etag, Prefer="wait=30")
+            )
+            await asyncio.sleep(0.1)  # lets the poll arrive; too late would be answered, too
+            await here.act(context_id, "rename", {"title": "woken"})
+        assert (poll.result().status, poll.result().context["title"]) == (200, "woken")
+        assert time.monotonic() - began_s < 10
+
+
+async def test_a_long_poll_without_a_change_ends_in_304(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        etag = (await service.client.get(state_path(context_id))).headers["ETag"]
+        began_s = time.monotonic()
+        answer = await service.client.get(
+            state_path(context_id), If_None_Match=etag, Prefer="wait=1"
+        )
+        assert (answer.status, answer.headers["ETag"]) == (304, etag)
+        assert 0.9 < time.monotonic() - began_s < 10
+
+
+async def test_after_a_cursor_only_the_events_since_are_sent(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        before = await client.state(context_id)
+        answer = await client.say(context_id, "/chunks 3 0")
+        page = await client.get(f"{state_path(context_id)}?after={before['cursor']}")
+        assert (page.status, page.json["status"]) == (200, "idle")
+        assert page.json["cursor"] == answer.context["cursor"]
+        assert page.headers["ETag"] == f'"{answer.context["cursor"]}"'
+        kinds = [frame["event"] for frame in page.json["events"]]
+        assert kinds[:2] == ["message-received", "reply-started"]
+        assert kinds[-1] == "reply-ended"
+        text = "".join(
+            frame["data"]["text"]
+            for frame in page.json["events"]
+            if frame["event"] == "reply-delta"
+        )
+        assert text == answer.context["messages"][-1]["content"]
+        again = await client.get(f"{state_path(context_id)}?after={page.json['cursor']}")
+        assert again.json["events"] == []
+
+
+async def test_events_polled_piece_by_piece_are_those_of_one_poll(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        start = (await client.state(context_id))["cursor"]
+        await client.act(context_id, "send_message", {"content": "/chunks 30 5"})
+        pieces: list[Json] = []
+        cursor = start
+        async with asyncio.timeout(20):
+            while not pieces or pieces[-1]["event"] != "reply-ended":
+                path = f"{state_path(context_id)}?after={cursor}"
+                page = await client.get(path, Prefer="wait=5")
+                pieces += page.json["events"]
+                cursor = page.json["cursor"]
+        whole = (await client.get(f"{state_path(context_id)}?after={start}")).json["events"]
+        committed = [
+            [frame for frame in frames if frame["event"] != "reply-delta"]
+            for frames in (pieces, whole)
+        ]
+        assert committed[0] == committed[1]
+        texts = [
+            "".join(f["data"]["text"] for f in frames if f["event"] == "reply-delta")
+            for frames in (pieces, whole)
+        ]
+        assert texts[0] == texts[1] == (await client.state(context_id))["messages"][-1]["content"]
+
+
+async def test_a_long_poll_for_events_wakes_on_a_change_and_ends_empty(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        path = f"{state_path(context_id)}?after={(await client.state(context_id))['cursor']}"
+        quiet = await client.get(path, Prefer="wait=1")
+        assert (quiet.status, quiet.json["events"]) == (200, [])
+        async with asyncio.TaskGroup() as group:
+            poll = group.create_task(client.get(path, Prefer="wait=30"))
+            await asyncio.sleep(0.1)  # lets the poll arrive; too late would be answered, too
+            await client.act(context_id, "pause")
+        assert [f["event"] for f in poll.result().json["events"]] == ["pause-requested"]
+
+
+@pytest.mark.parametrize("shift", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+async def test_after_a_cursor_of_another_history_comes_one_reset(
+    store_url: str, shift: tuple[int, int, int]
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        state = await service.client.state(context_id)
+        parts = [int(p) + d for p, d in zip(state["cursor"].split("."), shift, strict=True)]
+        foreign = ".".join(map(str, parts))
+        page = await service.client.get(f"{state_path(context_id)}?after={foreign}")
+        (frame,) = page.json["events"]
+        assert frame["event"] == "reset"
+        assert frame["data"]["context"] == state
+        assert frame["id"] == state["cursor"]
+
+
+async def test_the_number_of_messages_can_be_bounded(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        for n in range(3):
+            await client.say(context_id, f"message {n}")
+        whole = await client.state(context_id)
+        assert len(whole["messages"]) == 6
+        for bound, shown in ((0, 0), (1, 1), (4, 4), (6, 6), (100, 6)):
+            answer = await client.get(f"{state_path(context_id)}?messages={bound}")
+            assert answer.context["messages"] == whole["messages"][6 - shown :]
+            assert ("Link" in answer.headers) == (shown < 6)
+            assert answer.context | {"messages": []} == whole | {"messages": []}
+
+
+async def test_polls_are_told_when_to_ask_again(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        quiet = await client.get(state_path(context_id))
+        await client.act(context_id, "send_message", {"content": "/hang"})
+        busy = await client.get(state_path(context_id))
+        assert int(busy.headers["Poll-After-Ms"]) < int(quiet.headers["Poll-After-Ms"])
+
+
+async def test_a_hundred_polls_at_once_ask_the_store_once(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create(title="popular")
+        etag = (await service.client.get(state_path(context_id))).headers["ETag"]
+        calls: list[object] = []
+        plain_call = Link.call
+
+        def counted(link: Link, *command: bytes | str | float) -> asyncio.Future[object]:
+            if link is service.stores[0].link and command[0] == "EVALSHA":
+                calls.append(command)
+            return plain_call(link, *command)
+
+        monkeypatch.setattr(Link, "call", counted)
+        for headers, status in (({}, 200), ({"If_None_Match": etag}, 304)):
+            calls.clear()
+            async with asyncio.TaskGroup() as group:
+                polls = [
+                    group.create_task(service.client.get(state_path(context_id), **headers))
+                    for _ in range(100)
+                ]
+            assert {poll.result().status for poll in polls} == {status}
+            # One a turn of the loop in which requests arrived; a hundred come in a few.
+            assert len(calls) <= 25, len(calls)
+
+
+async def test_readers_in_one_turn_of_the_loop_share_one_question(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        asked = 0
+        plain_peek = Store.peek
+
+        def counted(store: Store, context_id: str, owner: str) -> asyncio.Future[object]:
+            nonlocal asked
+            asked += 1
+            return plain_peek(store, context_id, owner)
+
+        monkeypatch.setattr(Store, "peek", counted)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(100):
+                group.create_task(service.client.get(state_path(context_id)))
+        assert 1 <= asked < 50
+
+
+async def test_streams_and_polls_agree(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        start = (await client.state(context_id))["cursor"]
+        async with client.stream(context_id) as stream:
+            await client.say(context_id, "/chunks 5 2")
+            frames = await stream.take("reply-ended")
+        page = await client.get(f"{state_path(context_id)}?after={start}")
+        polled = [f["data"] for f in page.json["events"] if f["event"] != "reply-delta"]
+        streamed = [
+            f.data for f in frames if f.event not in {"reply-delta", "hello", "snapshot"}
+        ]
+        assert streamed == polled
+        assert text_of(frames) == polled[-1]["text"]

@@ -1,0 +1,549 @@
+"""Hosts in virtual time over a store in memory; jobs come from the test."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+
+import pytest
+from structlog.testing import capture_logs
+from typing_extensions import override
+
+from fsm import Phase, RequestedCall
+from storage import WorkerBuried, keys, worker_mail
+from tests.support.clock import in_virtual_time, now_s, settled, until
+from tests.support.memory_store import Fault, MemoryStore, open_memory_store
+from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
+from tests.workers.stage import Reply, Scripted, Stage, now_ms, nth_id
+from workers import Host, WorkerConfig
+from workers.dequeue import ActivationSource
+
+
+class Jobs(ActivationSource):
+    """A source of activations that a test fills."""
+
+    def __init__(self, store: MemoryStore, worker_id: str) -> None:
+        super().__init__(store.queue, worker_id, peek_s=5.0)
+        self.waiting: asyncio.Queue[str] = asyncio.Queue()
+        self.finished: list[tuple[str, bool]] = []
+        self.failed: list[tuple[str, str]] = []
+        self.rooms: list[int] = []
+
+    @override
+    async def take(self, room: int) -> list[str]:
+        self.rooms.append(room)
+        return [await self.waiting.get()]
+
+    @override
+    async def finish(self, context_id: str, *, active_elsewhere: bool = False) -> None:
+        self.finished.append((context_id, active_elsewhere))
+
+    @override
+    async def fail(self, context_id: str, error: str) -> None:
+        self.failed.append((context_id, error))
+
+
+@dataclass(slots=True)
+class Hosting:
+    """A host that runs, and what goes with it."""
+
+    host: Host
+    jobs: Jobs
+    performer: Scripted
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+    outcome: list[ExceptionGroup] = field(default_factory=list[ExceptionGroup])
+
+    def kill(self) -> None:
+        """End it as kill -9 would: nothing is drained, nothing is said."""
+        self.task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def hosting(
+    store: MemoryStore,
+    worker_id: str = "w1",
+    *,
+    performer: Scripted | None = None,
+    **settings: float,
+) -> AsyncGenerator[Hosting, None]:
+    """A host for the length of a block; it is killed at the end unless it has stopped."""
+    performer = performer or Scripted()
+    jobs = Jobs(store, worker_id)
+    host = Host(
+        worker_id,
+        store=store,
+        source=jobs,
+        performer=performer,
+        config=WorkerConfig.model_validate(settings),
+        clock=now_ms,
+    )
+    stop, ready = asyncio.Event(), asyncio.Event()
+    outcome: list[ExceptionGroup] = []
+
+    async def run() -> None:
+        try:
+            await host.run(stop, ready.set)
+        except ExceptionGroup as group:
+            outcome.append(group)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(run(), name=worker_id)
+        try:
+            await ready.wait()
+            yield Hosting(host, jobs, performer, stop, task, outcome)
+        finally:
+            task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def open_world(*context_ids: str) -> AsyncGenerator[Stage[MemoryStore], None]:
+    """A store with contexts at rest; the stage is for delivering and looking only."""
+    async with open_memory_store() as store:
+        stage = Stage(store)
+        for context_id in context_ids or (CONTEXT_ID,):
+            await stage.create(context_id)
+        yield stage
+
+
+# Becoming active
+
+
+@in_virtual_time
+async def test_a_job_activates_its_context_and_ends_when_that_is_passivated() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.jobs.finished)
+        assert one.jobs.finished == [(CONTEXT_ID, False)]
+        assert now_s() == pytest.approx(5, abs=0.1)
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+        assert await world.owner_of() == ""
+
+
+@in_virtual_time
+async def test_mail_of_an_active_context_needs_no_job() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say("one"))
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        await world.deliver(say("two"))
+        await until(lambda: len(one.performer.kinds) == 2)
+        assert now_s() < 1
+        assert world.store.steps.count("activate") == 1
+
+
+@in_virtual_time
+async def test_doubled_and_late_jobs_are_harmless() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())
+        for _ in range(3):
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.jobs.finished)
+        assert world.store.steps.count("activate") == 1
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        one.jobs.waiting.put_nowait(nth_id(404))
+        await until(lambda: len(one.jobs.finished) == 3)
+        assert len(one.performer.kinds) == 1
+        assert [role for role, _, _ in await world.said()] == ["user", "assistant"]
+        assert one.jobs.failed == []
+
+
+@in_virtual_time
+async def test_a_job_for_a_context_of_another_living_worker_ends_as_active_elsewhere() -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, "w1") as one,
+        hosting(world.store, "w2") as other,
+    ):
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        other.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: other.jobs.finished)
+        assert other.jobs.finished == [(CONTEXT_ID, True)]
+        assert other.performer.kinds == []
+
+
+@in_virtual_time
+async def test_mail_without_a_job_is_picked_up_once_it_is_overdue() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())  # and the gateway dies before it asks for an activation
+        await until(lambda: one.performer.kinds)
+        assert now_s() < 0.5 + 2 * one.host._config.worker_heartbeat_s
+
+
+@in_virtual_time
+async def test_mail_that_is_pushed_while_a_context_is_loaded_is_not_lost() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(rename("one"))
+        answer = world.store.hold_answer("activate")
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await answer.reached.wait()
+        await world.deliver(rename("two"))
+        await settled()
+        answer.opened.set()
+        await settled()
+        assert (await world.state()).title == "two"
+        assert "undelivered" not in world.store.steps
+
+
+@in_virtual_time
+async def test_lost_publications_are_made_up_for_after_the_connection_was() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        channel = worker_mail("w1").encode()
+        listener = world.store.subscriber._listeners.pop(channel)
+        await world.deliver(rename("unheard"))
+        await settled()
+        assert (await world.state()).title != "unheard"
+        world.store.subscriber._listeners[channel] = listener
+        listener.on_gap()
+        await settled()
+        assert (await world.state()).title == "unheard"
+
+
+@in_virtual_time
+async def test_no_more_contexts_are_taken_than_may_be_active() -> None:
+    ids = [nth_id(n) for n in range(4)]
+    async with open_world(*ids) as world, hosting(world.store, activations_max=2) as one:
+        one.performer.usual = Reply((), hangs=True)
+        for context_id in ids:
+            await world.deliver(say(), context_id=context_id)
+            one.jobs.waiting.put_nowait(context_id)
+        await asyncio.sleep(3)
+        assert len(one.performer.kinds) == 2
+        assert max(one.jobs.rooms) == 2
+        assert one.jobs.waiting.qsize() == 2
+
+
+# Failures that concern one context
+
+
+@in_virtual_time
+async def test_an_activation_that_crashes_is_logged_and_begun_again() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        one.performer.replies.append(Reply(("Hel",), bug=True))
+        await world.deliver(say())
+        with capture_logs() as logs:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await until(lambda: one.jobs.failed)
+            await until(lambda: len(one.performer.kinds) == 2)
+            await world.until_phase("idle")
+        (crash,) = [line for line in logs if line["event"] == "activation crashed"]
+        assert (crash["context_id"], crash["crashes"], crash["log_level"]) == (
+            *(CONTEXT_ID, 1, "error"),
+        )
+        ((_, why),) = one.jobs.failed
+        assert "ExceptionGroup" in why
+        assert now_s() < 3
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+
+
+@in_virtual_time
+async def test_what_crashes_each_time_is_tried_ever_less_often_until_its_turn_has_failed() -> (
+    None
+):
+    async with open_world() as world, hosting(world.store, linger_s=0) as one:
+        one.performer.usual = Reply(("Hel",), bug=True)
+        await world.deliver(say())
+        with capture_logs() as logs:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            state = await world.until_phase("failed")
+        assert state.failure is not None
+        assert state.failure.code == "attempts_exhausted"
+        crashes = [line for line in logs if line["event"] == "activation crashed"]
+        assert [crash["pause_s"] for crash in crashes] == [1, 2, 4]
+        await until(lambda: not one.host._crashes)
+        one.performer.usual = Reply()
+        await world.deliver(RETRY)
+        await world.until_phase("idle")
+
+
+@in_virtual_time
+async def test_a_context_that_cannot_be_loaded_does_not_crash_faster_for_being_overdue() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        mail, *_ = keys.of_context(CONTEXT_ID, "mail")
+        await world.deliver(say())
+        await world.store.link.call("XADD", mail, "9-0", "m", '{"not":"mail"}')
+        with capture_logs() as logs:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await asyncio.sleep(100)
+        crashes = [line for line in logs if line["event"] == "activation crashed"]
+        assert [crash["pause_s"] for crash in crashes] == [1, 2, 4, 8, 16, 32, 60]
+        assert not one.task.done()
+
+
+@in_virtual_time
+async def test_mail_that_cannot_be_read_does_not_end_the_worker() -> None:
+    ids = (nth_id(1), nth_id(2))
+    async with open_world(*ids) as world, hosting(world.store) as one:
+        await world.deliver(say(), context_id=ids[0])
+        one.jobs.waiting.put_nowait(ids[0])
+        await until(lambda: one.performer.kinds)
+        for context_id in ids:
+            message = f'{context_id}\n2\n{{"not":"mail"}}'
+            await world.store.link.call("PUBLISH", worker_mail("w1"), message)
+        await world.deliver(rename("still here"), context_id=ids[0])
+        await settled()
+        assert (await world.state(ids[0])).title == "still here"
+
+
+@in_virtual_time
+async def test_one_of_two_hundred_activations_crashes_and_the_others_hear_nothing_of_it() -> (
+    None
+):
+    ids = [nth_id(n) for n in range(200)]
+    async with open_world(*ids) as world, hosting(world.store) as one:
+        one.performer.usual = Reply(("Hel", "lo."), pause_s=1)
+        one.performer.bug_in = ids[77]
+        for context_id in ids:
+            await world.deliver(say(), context_id=context_id)
+            one.jobs.waiting.put_nowait(context_id)
+        await until(lambda: len(one.jobs.finished) == 199)
+        assert [context_id for context_id, _ in one.jobs.failed] == [ids[77]]
+        for context_id in ids:
+            if context_id != ids[77]:
+                assert await world.kinds(context_id) == [
+                    *("context-created", "message-received", "reply-started", "reply-ended")
+                ]
+        assert not one.task.done()
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
+async def test_a_store_that_fails_now_and_then_is_no_crash(fault: Fault) -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())
+        for step in ("activate", "renew", "claim", "commit", "passivate"):
+            world.store.fail(step, fault)
+        with capture_logs() as logs:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await until(lambda: one.performer.kinds)
+            await asyncio.sleep(10)
+        assert {line["log_level"] for line in logs} <= {"info", "warning"}
+        assert await world.owner_of() == ""
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+
+
+# Drafts
+
+
+@in_virtual_time
+async def test_text_reaches_the_store_within_two_frames_time() -> None:
+    async with open_world() as world, hosting(world.store, draft_ms=20) as one:
+        one.performer.usual = Reply(("Hel", "lo ", "you"), pause_s=1, hangs=True)
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await asyncio.sleep(1.05)
+        assert await world.draft() == "Hel"
+        await asyncio.sleep(1)
+        assert await world.draft() == "Hello "
+        await asyncio.sleep(1)
+        assert await world.draft() == "Hello you"
+
+
+@in_virtual_time
+async def test_many_replies_share_the_frames_that_a_worker_may_send() -> None:
+    ids = [nth_id(n) for n in range(20)]
+    async with (
+        open_world(*ids) as world,
+        hosting(world.store, draft_ms=1, draft_frames_s_max=100) as one,
+    ):
+        one.performer.usual = Reply(["x"] * 300, pause_s=0.01)
+        for context_id in ids:
+            await world.deliver(say(), context_id=context_id)
+            one.jobs.waiting.put_nowait(context_id)
+        await asyncio.sleep(2)
+        assert 150 <= world.store.steps.count("draft") <= 220
+        await asyncio.sleep(2)
+        for context_id in ids:
+            assert (await world.said(context_id))[-1] == ("assistant", "x" * 300, "complete")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused", "no script"])
+async def test_a_frame_that_fails_ends_neither_the_reply_nor_the_worker(fault: Fault) -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        one.performer.usual = Reply(("Hel", "lo"), pause_s=1, hangs=True)
+        world.store.fail("draft", fault, fault)
+        world.store.fail("reload", "lost")
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await asyncio.sleep(3)
+        assert await world.draft() == "Hello"
+        assert not one.task.done()
+
+
+@in_virtual_time
+async def test_a_draft_that_does_not_fit_restarts_the_reply() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        one.performer.replies.append(Reply(("Hel", "lo"), pause_s=1, hangs=True))
+        world.store.fail("draft", "conflict")
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: len(one.performer.kinds) == 2)
+        await world.until_phase("idle")
+        assert "reply-restarted" in await world.kinds()
+
+
+# Draining
+
+
+@in_virtual_time
+async def test_a_running_turn_is_finished_within_the_grace() -> None:
+    async with open_world() as world, hosting(world.store, drain_s=10, linger_s=60) as one:
+        one.performer.usual = Reply(("Hel", "lo."), pause_s=3)
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("awaiting_llm_response")
+        one.stop.set()
+        await asyncio.wait((one.task,))
+        assert now_s() == pytest.approx(6, abs=0.2)
+        assert (await world.said())[-1] == ("assistant", "Hello.", "complete")
+        assert await world.store.living_workers() == 0
+        assert await world.owner_of() == ""
+        assert one.outcome == []
+
+
+@in_virtual_time
+async def test_a_turn_that_takes_longer_than_the_grace_is_handed_over_and_finished() -> None:
+    async with open_world() as world, hosting(world.store, "w2") as other:
+        async with hosting(world.store, "w1", drain_s=2) as one:
+            one.performer.usual = Reply(("Hel",), hangs=True)
+            await world.deliver(say())
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await world.until_phase("streaming_llm_response")
+            one.stop.set()
+            await asyncio.wait((one.task,))
+            assert now_s() == pytest.approx(2, abs=0.1)
+            assert one.performer.stopped == ["2.0"]
+            await world.until_phase("idle")
+            assert now_s() < 2.5
+        assert len(other.performer.kinds) == 1
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+
+
+@in_virtual_time
+async def test_a_stopping_worker_activates_nothing_more() -> None:
+    ids = (nth_id(1), nth_id(2))
+    async with open_world(*ids) as world, hosting(world.store, drain_s=5) as one:
+        one.performer.usual = Reply((), hangs=True)
+        await world.deliver(say(), context_id=ids[0])
+        one.jobs.waiting.put_nowait(ids[0])
+        await until(lambda: one.performer.kinds)
+        one.stop.set()
+        await settled()
+        await world.deliver(say(), context_id=ids[1])
+        one.jobs.waiting.put_nowait(ids[1])
+        await asyncio.wait((one.task,))
+        assert len(one.performer.kinds) == 1
+        assert await world.owner_of(ids[1]) == ""
+
+
+@in_virtual_time
+async def test_a_context_that_is_still_loaded_when_the_grace_is_over_is_handed_over() -> None:
+    async with open_world() as world, hosting(world.store, drain_s=1) as one:
+        one.performer.usual = Reply((), hangs=True)
+        await world.deliver(say())
+        answer = world.store.hold_answer("activate")
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await answer.reached.wait()
+        one.stop.set()
+        await asyncio.wait((one.task,), timeout=5)
+        assert one.task.done()
+        claimed = await world.store.claim(now_ms=now_ms(), overdue_ms=0)
+        assert claimed == [CONTEXT_ID]
+
+
+@in_virtual_time
+async def test_a_worker_stops_even_if_the_store_does_not_hear_of_it() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        world.store.fail("bury", "lost")
+        one.stop.set()
+        await asyncio.wait((one.task,))
+        assert one.outcome == []
+
+
+# Workers that are dead
+
+
+@in_virtual_time
+async def test_the_turn_of_a_killed_worker_is_finished_by_another_and_answered_once() -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, "w1") as one,
+        hosting(world.store, "w2") as other,
+    ):
+        one.performer.usual = Reply(("Hel", "lo"), pause_s=0.1, hangs=True)
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("streaming_llm_response")
+        one.kill()
+        await world.store.link.call("DEL", keys.session("w1"))
+        died_s = now_s()
+        await until(lambda: other.performer.kinds)
+        assert now_s() - died_s < 1.1
+        await world.until_phase("idle")
+        assert (await world.said()) == [
+            ("user", "Hello", "complete"),
+            ("assistant", "Hi.", "complete"),
+        ]
+
+
+@in_virtual_time
+async def test_a_worker_that_was_buried_stops_and_leaves_its_contexts_to_others() -> None:
+    async with open_world() as world, hosting(world.store, "w1") as one:
+        one.performer.usual = Reply(("Hel",), hangs=True)
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("streaming_llm_response")
+        commits = len(world.store.commits)
+        await world.store.bury_worker("w1")
+        await asyncio.wait((one.task,), timeout=2)
+        (group,) = one.outcome
+        assert group.subgroup(WorkerBuried)
+        assert one.performer.stopped == ["2.0"]
+        assert len(world.store.commits) == commits
+        async with hosting(world.store, "w2") as other:
+            await until(lambda: other.performer.kinds)
+            await world.until_phase("idle")
+
+
+@in_virtual_time
+async def test_a_worker_that_missed_its_own_funeral_cannot_commit() -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, "w1", worker_heartbeat_s=60) as one,
+        hosting(world.store, "w2") as other,
+    ):
+        one.performer.usual = Reply(("Hel", "lo."), pause_s=2)
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("awaiting_llm_response")
+        await world.store.link.call("DEL", keys.session("w1"))
+        await until(lambda: other.performer.kinds)
+        with capture_logs() as logs:
+            await asyncio.sleep(5)
+        assert "context was taken over" in [line["event"] for line in logs]
+        assert [role for role, _, _ in await world.said()] == ["user", "assistant"]
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+        assert len(one.performer.kinds) == 1
+
+
+@in_virtual_time
+async def test_a_tool_that_waits_for_approval_survives_any_number_of_workers() -> None:
+    calls: tuple[RequestedCall, ...] = (wants("c1", effect="once"),)
+    async with open_world() as world:
+        async with hosting(world.store, "w1") as one:
+            one.performer.usual = Reply((), calls=calls)
+            await world.deliver(say())
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await world.until_phase("awaiting_tool_approval")
+        async with hosting(world.store, "w2") as other:
+            await world.store.link.call("DEL", keys.session("w1"))
+            await asyncio.sleep(10)
+            assert other.performer.kinds == []
+            assert (await world.state()).phase is Phase.AWAITING_TOOL_APPROVAL
