@@ -6,7 +6,8 @@ cancelled leaves its place in that order behind; its answer is dropped. When the
 connection breaks, every call that was sent fails with StoreUnavailable (outcome unknown);
 calls not yet sent wait for the next connection until their time is over.
 
-redis-py (8.1) makes and authenticates the connection and packs and parses the protocol.
+redis-py (8.1) makes and authenticates the connection and parses the protocol; hiredis packs
+commands (6 us for a commit, redis-py's own packer 38 us).
 Its own time-outs and retries are off: with a socket time-out it swallows cancellations
 on Python 3.11, and its retries repeat writes behind our back.
 """
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
+from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -48,7 +50,7 @@ RECONNECT_S_MIN, RECONNECT_S_MAX = 0.05, 1.0
 
 @dataclass(slots=True)
 class _Call:
-    packed: list[bytes]
+    packed: bytes
     answer: asyncio.Future[Reply]
     due: float
     """Loop time at which it fails."""
@@ -65,13 +67,9 @@ class Link:
     """Awaited with every fresh connection before any call is sent on it."""
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: AbstractConnection | None = None
-    _packer: AbstractConnection = field(init=False)
     _waiting: deque[_Call] = field(default_factory=deque[_Call])
     _sent: deque[_Call] = field(default_factory=deque[_Call])
     _work: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self._packer = make_connection(self.pool)
 
     @override
     def __repr__(self) -> str:
@@ -93,7 +91,7 @@ class Link:
         if len(self._waiting) + len(self._sent) >= self.calls_max:
             raise StoreUnavailable(f"{self.calls_max} calls are under way already")
         call = _Call(
-            self._packer.pack_command(*command),
+            pack_command(cast("tuple[Argument]", command)),  # its stub says one; any number
             loop.create_future(),
             loop.time() + self.call_s_max,
         )
@@ -149,7 +147,7 @@ class Link:
                 if call.answer.done():
                     continue  # cancelled or expired before it was sent
                 self._sent.append(call)
-                packed += call.packed
+                packed.append(call.packed)
             if packed:
                 await connection.send_packed_command(b"".join(packed), check_health=False)
 

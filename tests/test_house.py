@@ -35,7 +35,7 @@ PURE = {
 }
 RQ_FILES = {"storage/enqueue.py", "workers/dequeue.py"}
 UNIMPORTED = {
-    "hiredis": "redis-py parses with it when it is there",
+    "tzdata": "zoneinfo reads it where the system has no time zones",
 }
 REGISTRY = re.compile(
     r"(?:pypi|npmjs)\.(?:org|com)|pythonhosted\.|https?://[^\s\"']*"

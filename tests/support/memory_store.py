@@ -61,8 +61,10 @@ class Gate:
 class MemoryStore(Store):
     """A store whose calls are recorded and can be interfered with."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, server: FakeServer) -> None:
         super().__init__(*(getattr(store, each.name) for each in fields(Store)))
+        self.server = server
+        """Where other processes' stores can be opened."""
         self.steps: list[StoreStep] = []
         """Calls that were made, in order."""
         self.commits: list[Commit] = []
@@ -184,6 +186,6 @@ async def open_memory_store(
 ) -> AsyncGenerator[MemoryStore, None]:
     """A store on a server in memory, a new one unless one is given."""
     config = StorageConfig.model_validate({"worker_session_ms": SESSION_MS, **settings})
-    pool = fake_pool(server or FakeServer())
-    async with connect("redis://memory", config, pool=pool) as store:
-        yield MemoryStore(store)
+    server = server or FakeServer()
+    async with connect("redis://memory", config, pool=fake_pool(server)) as store:
+        yield MemoryStore(store, server)

@@ -85,6 +85,8 @@ class Scripted:
     usual: Reply = Reply()
     """Once `replies` are used up."""
     tool_hangs: bool = False
+    bug_in: str = ""
+    """The context whose effects all raise."""
     tool_bug: str = ""
     """The call id whose tool raises."""
     retrieval_hangs: bool = False
@@ -101,6 +103,8 @@ class Scripted:
         assert state.pending[effect.effect_id] == effect
         self.performed.append(effect)
         try:
+            if self.bug_in == state.id:
+                raise Bug
             await self._perform(effect, activation)
         except asyncio.CancelledError:
             await asyncio.sleep(self.stops_after_s)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from fsm import Phase, RequestedCall
-from storage import WorkerBuried, keys, worker_mail
+from storage import WAKE, WorkerBuried, keys, worker_mail
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
@@ -97,6 +97,13 @@ async def hosting(
 
 
 @contextlib.asynccontextmanager
+async def hosting_beside(store: MemoryStore, worker_id: str) -> AsyncGenerator[Hosting, None]:
+    """A host in a process of its own, as far as the store can tell."""
+    async with open_memory_store(store.server) as own, hosting(own, worker_id) as other:
+        yield other
+
+
+@contextlib.asynccontextmanager
 async def open_world(*context_ids: str) -> AsyncGenerator[Stage[MemoryStore], None]:
     """A store with contexts at rest; the stage is for delivering and looking only."""
     async with open_memory_store() as store:
@@ -154,7 +161,7 @@ async def test_a_job_for_a_context_of_another_living_worker_ends_as_active_elsew
     async with (
         open_world() as world,
         hosting(world.store, "w1") as one,
-        hosting(world.store, "w2") as other,
+        hosting_beside(world.store, "w2") as other,
     ):
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
@@ -263,7 +270,9 @@ async def test_what_crashes_each_time_is_tried_ever_less_often_until_its_turn_ha
 
 
 @in_virtual_time
-async def test_a_context_that_cannot_be_loaded_does_not_crash_faster_for_being_overdue() -> None:
+async def test_a_context_that_cannot_be_loaded_does_not_crash_faster_for_being_overdue() -> (
+    None
+):
     async with open_world() as world, hosting(world.store) as one:
         mail, *_ = keys.of_context(CONTEXT_ID, "mail")
         await world.deliver(say())
@@ -410,7 +419,7 @@ async def test_a_running_turn_is_finished_within_the_grace() -> None:
 
 @in_virtual_time
 async def test_a_turn_that_takes_longer_than_the_grace_is_handed_over_and_finished() -> None:
-    async with open_world() as world, hosting(world.store, "w2") as other:
+    async with open_world() as world, hosting_beside(world.store, "w2") as other:
         async with hosting(world.store, "w1", drain_s=2) as one:
             one.performer.usual = Reply(("Hel",), hangs=True)
             await world.deliver(say())
@@ -475,7 +484,7 @@ async def test_the_turn_of_a_killed_worker_is_finished_by_another_and_answered_o
     async with (
         open_world() as world,
         hosting(world.store, "w1") as one,
-        hosting(world.store, "w2") as other,
+        hosting_beside(world.store, "w2") as other,
     ):
         one.performer.usual = Reply(("Hel", "lo"), pause_s=0.1, hangs=True)
         await world.deliver(say())
@@ -507,7 +516,7 @@ async def test_a_worker_that_was_buried_stops_and_leaves_its_contexts_to_others(
         assert group.subgroup(WorkerBuried)
         assert one.performer.stopped == ["2.0"]
         assert len(world.store.commits) == commits
-        async with hosting(world.store, "w2") as other:
+        async with hosting_beside(world.store, "w2") as other:
             await until(lambda: other.performer.kinds)
             await world.until_phase("idle")
 
@@ -517,12 +526,13 @@ async def test_a_worker_that_missed_its_own_funeral_cannot_commit() -> None:
     async with (
         open_world() as world,
         hosting(world.store, "w1", worker_heartbeat_s=60) as one,
-        hosting(world.store, "w2") as other,
+        hosting_beside(world.store, "w2") as other,
     ):
         one.performer.usual = Reply(("Hel", "lo."), pause_s=2)
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await world.until_phase("awaiting_llm_response")
+        world.store.subscriber.unsubscribe(WAKE)
         await world.store.link.call("DEL", keys.session("w1"))
         await until(lambda: other.performer.kinds)
         with capture_logs() as logs:
@@ -542,7 +552,7 @@ async def test_a_tool_that_waits_for_approval_survives_any_number_of_workers() -
             await world.deliver(say())
             one.jobs.waiting.put_nowait(CONTEXT_ID)
             await world.until_phase("awaiting_tool_approval")
-        async with hosting(world.store, "w2") as other:
+        async with hosting_beside(world.store, "w2") as other:
             await world.store.link.call("DEL", keys.session("w1"))
             await asyncio.sleep(10)
             assert other.performer.kinds == []
