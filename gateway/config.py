@@ -36,6 +36,12 @@ class GatewayConfig(BaseModel):
         description="How long a gateway goes on listening to a context that nobody watches, in "
         "seconds.",
     )
+    feed_check_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often a gateway asks whether it has missed news of a context that "
+        "somebody watches, in seconds.",
+    )
     mirrors_max: int = Field(
         default=4_096, ge=1, description="Contexts that one gateway keeps in memory."
     )

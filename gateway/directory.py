@@ -15,7 +15,7 @@ from typing_extensions import override
 from gateway.config import GatewayConfig
 from gateway.feed import Feed
 from gateway.mirror import Mirror
-from storage import NoScript, Store
+from storage import ContextMissing, NoScript, Store, StoreUnavailable
 
 
 class Directory:
@@ -126,6 +126,26 @@ class Directory:
             for key, feed in list(self._feeds.items()):
                 if feed.users == 0 and feed.unused_since <= before:
                     self._close_feed(key, feed)
+
+    async def check_feeds(self) -> None:
+        """Ask now and then whether the feeds in use have missed a publication; until cancelled.
+
+        A hole is noticed with the next frame; this is for the frame that is the last.
+        """
+        while True:
+            await asyncio.sleep(self._config.feed_check_s)
+            for (context_id, owner), feed in list(self._feeds.items()):
+                if feed.users == 0 or not feed.fresh:
+                    continue
+                try:
+                    head = await self.head(context_id, owner)
+                except StoreUnavailable:
+                    break
+                except ContextMissing:
+                    feed.read_again()
+                else:
+                    if head > (feed.mirror.version, feed.mirror.view.n):
+                        feed.read_again()
 
     def _close_feed(self, key: tuple[str, str], feed: Feed) -> None:
         del self._feeds[key]

@@ -169,6 +169,10 @@ class Feed:
             if not future.done():
                 future.set_result(None)
 
+    def read_again(self) -> None:
+        """Have the store read: a frame was missed."""
+        self._on_gap()
+
     # Frames
 
     def _on_gap(self) -> None:

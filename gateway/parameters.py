@@ -67,15 +67,13 @@ def check_query(request: web.Request, known: Sequence[Parameter]) -> None:
     Raises:
         Problem: invalid-parameter.
     """
-    seen: set[str] = set()
     names = [parameter.name for parameter in known]
     for name in request.query:
         if name not in names:
             takes = f"it takes {', '.join(names)}" if names else "it takes none"
             raise Problem("invalid-parameter", f"Unknown parameter {name[:64]!r}: {takes}.")
-        if name in seen:
+        if len(request.query.getall(name)) > 1:
             raise Problem("invalid-parameter", f"Send {name} once.")
-        seen.add(name)
 
 
 def read_whole(request: web.Request, name: str) -> int | None:

@@ -54,6 +54,7 @@ async def serve(
         gateway = Gateway(config, store, Directory(store, config, group), now_ms, stop)
         helpers = (
             group.create_task(gateway.directory.sweep(), name="feeds-sweep"),
+            group.create_task(gateway.directory.check_feeds(), name="feeds-check"),
             group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
         )
         runner = web.AppRunner(

@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
-from hiredis import pack_command
+from hiredis import (
+    pack_command,  # pyright: ignore[reportUnknownVariableType] - its stub is partial
+)
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -44,6 +46,9 @@ Reply = object
 
 Argument = bytes | str | int | float
 """What can be sent as a part of a command."""
+
+_pack = cast("Callable[[tuple[Argument, ...]], bytes]", pack_command)
+"""hiredis' stub says that a command has one part."""
 
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.05, 1.0
 
@@ -91,7 +96,7 @@ class Link:
         if len(self._waiting) + len(self._sent) >= self.calls_max:
             raise StoreUnavailable(f"{self.calls_max} calls are under way already")
         call = _Call(
-            pack_command(cast("tuple[Argument]", command)),  # its stub says one; any number
+            _pack(command),
             loop.create_future(),
             loop.time() + self.call_s_max,
         )

@@ -11,6 +11,7 @@ import orjson
 import uvloop
 from aiohttp import web
 from pydantic import JsonValue
+from typing_extensions import override
 
 from tests.support.model_server import ModelServer, Script
 
@@ -18,6 +19,7 @@ from tests.support.model_server import ModelServer, Script
 class RecordingModel(ModelServer):
     """Keeps every request, and knows when the tools have answered."""
 
+    @override
     def application(self) -> web.Application:
         application = super().application()
         application.router.add_get("/requests", self._recorded)
@@ -27,6 +29,7 @@ class RecordingModel(ModelServer):
         bodies = [received.body for received in self.requests]
         return web.Response(body=orjson.dumps(bodies), content_type="application/json")
 
+    @override
     def _script(self, request: web.Request, body: dict[str, JsonValue]) -> Script:
         messages = body["messages"]
         assert isinstance(messages, list)

@@ -48,6 +48,6 @@ async def test_rq_info_shows_queue_workers_and_the_job_of_an_active_context(
     lines = ran.stdout.splitlines()
     queues = [line for line in lines if line.startswith("queue ")]
     workers = [line for line in lines if line.startswith("worker ")]
-    assert [line.split()[1] for line in queues] == ["activations"], ran.stdout
+    assert [line.split()[1] for line in queues] == ["contextd"], ran.stdout
     assert len(workers) == 2, ran.stdout
     assert any("busy" in line for line in workers), ran.stdout

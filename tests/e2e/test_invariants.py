@@ -84,7 +84,11 @@ def test_a_restarted_reply_is_thrown_away() -> None:
 
 
 def context(*ids: str, version: int = 0) -> Json:
-    return {"messages": [{"id": i} for i in ids], "version": version, "cursor": f"1.{version}.0"}
+    return {
+        "messages": [{"id": i} for i in ids],
+        "version": version,
+        "cursor": f"1.{version}.0",
+    }
 
 
 def test_polls_that_go_back_or_change_history_are_refused() -> None:

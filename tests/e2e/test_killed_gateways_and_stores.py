@@ -77,9 +77,7 @@ async def test_p1_p15_the_store_killed_in_mid_reply_comes_back_with_everything_a
         assert set(workers) <= set(service.processes("worker"))
 
 
-async def self_healing(
-    client: HttpClient, context_id: str, content: str, number: int
-) -> int:
+async def self_healing(client: HttpClient, context_id: str, content: str, number: int) -> int:
     """Send with a key, as often as is needed; 0 where the connection broke."""
     try:
         reply = await client.send(context_id, content, key=f"key-{number}")

@@ -56,5 +56,5 @@ async def test_p10_a_reply_goes_on_elsewhere_when_its_worker_is_killed(workers: 
             assert final["draft"] is None
             assert final["pending_tool_calls"] == []
         until(lambda: not alive(doomed), "the end of the killed worker")
-        gone = {"contexts": set[str](), "jobs": {}, "listed": None}
+        gone: Json = {"contexts": set[str](), "jobs": {}, "listed": None}
         until(lambda: left_behind(service, worker_id) == gone, "that nothing is left of it")

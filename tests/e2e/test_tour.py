@@ -23,7 +23,7 @@ needs_curl = pytest.mark.skipif(
 
 def tour_blocks(markdown: str) -> list[str]:
     """The shell blocks that stand right under a mark."""
-    return re.findall(re.escape(MARK) + r"\s*```sh\n(.*?)^```", markdown, re.DOTALL | re.M)
+    return re.findall(rf"(?ms){re.escape(MARK)}\s*```sh\n(.*?)^```", markdown)
 
 
 def test_only_marked_shell_blocks_belong_to_the_tour() -> None:
@@ -78,8 +78,10 @@ async def test_p7_a_stream_cut_in_mid_reply_and_resumed_on_another_gateway_gives
             await whole.until(lambda seen: seen.cursor == final["cursor"])
             await client.until_state(
                 context_id,
-                lambda _: frames_in(tmp_path / "second")[-1:]
-                and frames_in(tmp_path / "second")[-1].id == final["cursor"],
+                lambda _: (
+                    frames_in(tmp_path / "second")[-1:]
+                    and frames_in(tmp_path / "second")[-1].id == final["cursor"]
+                ),
             )
             second.kill()
             second.wait()

@@ -5,7 +5,11 @@ import time
 
 import pytest
 
+from gateway import GatewayConfig
+from gateway.app import OWNER
+from gateway.directory import Directory
 from storage import Link, Store
+from tests.gateway.arrivals import asked_after
 from tests.support.service import Json, serving, text_of
 
 
@@ -72,17 +76,20 @@ async def test_if_none_match_may_come_in_several_headers(store_url: str) -> None
         assert answer.status == 304
 
 
-async def test_a_long_poll_wakes_on_a_change(store_url: str) -> None:
+async def test_a_long_poll_wakes_on_a_change(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serving(store_url, gateways=2) as service:
         here, there = service.clients
         context_id = await here.create()
         etag = (await there.get(state_path(context_id))).headers["ETag"]
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
+            arrived = asked_after(monkeypatch)
             poll = group.create_task(
                 there.get(state_path(context_id), If_None_Match=etag, Prefer="wait=30")
             )
-            await asyncio.sleep(0.1)  # lets the poll arrive; too late would be answered, too
+            await arrived.wait()
             await here.act(context_id, "rename", {"title": "woken"})
         assert (poll.result().status, poll.result().context["title"]) == (200, "woken")
         assert time.monotonic() - began_s < 10
@@ -151,7 +158,7 @@ async def test_events_polled_piece_by_piece_are_those_of_one_poll(store_url: str
 
 
 async def test_a_long_poll_for_events_wakes_on_a_change_and_ends_empty(
-    store_url: str,
+    store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(store_url) as service:
         client = service.client
@@ -160,8 +167,9 @@ async def test_a_long_poll_for_events_wakes_on_a_change_and_ends_empty(
         quiet = await client.get(path, Prefer="wait=1")
         assert (quiet.status, quiet.json["events"]) == (200, [])
         async with asyncio.TaskGroup() as group:
+            arrived = asked_after(monkeypatch)
             poll = group.create_task(client.get(path, Prefer="wait=30"))
-            await asyncio.sleep(0.1)  # lets the poll arrive; too late would be answered, too
+            await arrived.wait()
             await client.act(context_id, "pause")
         assert [f["event"] for f in poll.result().json["events"]] == ["pause-requested"]
 
@@ -237,8 +245,9 @@ async def test_a_hundred_polls_at_once_ask_the_store_once(
 async def test_readers_in_one_turn_of_the_loop_share_one_question(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(store_url, workers=0) as service:
+    async with serving(store_url, workers=0) as service, asyncio.TaskGroup() as group:
         context_id = await service.client.create()
+        directory = Directory(service.stores[0], GatewayConfig(), group)
         asked = 0
         plain_peek = Store.peek
 
@@ -248,10 +257,12 @@ async def test_readers_in_one_turn_of_the_loop_share_one_question(
             return plain_peek(store, context_id, owner)
 
         monkeypatch.setattr(Store, "peek", counted)
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as readers:
             for _ in range(100):
-                group.create_task(service.client.get(state_path(context_id)))
-        assert 1 <= asked < 50
+                readers.create_task(directory.head(context_id, OWNER))
+        assert asked == 1
+        await directory.head(context_id, OWNER)
+        assert asked == 2  # never older than the reader's own last action
 
 
 async def test_streams_and_polls_agree(store_url: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.gateway.arrivals import asked_after
 from tests.support.service import serving
 
 
@@ -123,21 +124,23 @@ async def test_respond_async_is_answered_at_once_with_a_receipt(store_url: str) 
         await service.client.until(context_id, "idle")
 
 
-async def test_waits_end_with_what_there_is_when_the_gateway_stops(store_url: str) -> None:
+async def test_waits_end_with_what_there_is_when_the_gateway_stops(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with serving(store_url, gateways=2) as service:
         leaving, staying = service.clients
         context_id = await leaving.create()
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(leaving.say(context_id, "/hang", Prefer="wait=60"))
-            etag = ""
             state = await staying.until(context_id, "streaming_llm_response")
             etag = f'"{state["cursor"]}"'
+            arrived = asked_after(monkeypatch)
             poll = group.create_task(
                 leaving.get(
                     f"/api/contexts/{context_id}/state", If_None_Match=etag, Prefer="wait=60"
                 )
             )
-            await asyncio.sleep(0.1)  # lets the poll arrive; too late is answered, too
+            await arrived.wait()
             service.stop("gateway 0")
         assert waiting.result().status == 202
         assert poll.result().status == 304

@@ -37,7 +37,9 @@ def created(context_id: str = CONTEXT_ID, *, owner: str = "ada") -> ContextCreat
     return ContextCreated(at_ms=BEGAN_MS, context_id=context_id, owner=owner)
 
 
-async def create(store: Store, event: Event | None = None, *, first: Mail | None = None) -> None:
+async def create(
+    store: Store, event: Event | None = None, *, first: Mail | None = None
+) -> None:
     """A context, without an idempotency key."""
     event = event or created()
     assert isinstance(event, ContextCreated)
@@ -101,7 +103,9 @@ def logged(book: Playbook) -> list[bytes]:
     return [event.model_dump_json().encode() for event in book.log]
 
 
-async def append(store: Store, owned: Owned, n_before: int, text: str, *, version: int) -> bytes:
+async def append(
+    store: Store, owned: Owned, n_before: int, text: str, *, version: int
+) -> bytes:
     """Some more of a reply; what the store says to it."""
     answer = store.append_draft(
         owned.context_id, owned.token, version=version, n_before=n_before, text=text

@@ -239,9 +239,7 @@ async def test_snapshots_grow_by_the_new_messages_and_equal_the_state(store: Sto
     assert (owned.messages_saved, owned.snapshot_version) == (8, book.state.version)
     book.given(say("once more"), STARTED, replied("yes"))
     base = owned.state.version
-    await store.commit(
-        next_commit(book, owned, base=base, snapshot=True, messages_saved=8)
-    )
+    await store.commit(next_commit(book, owned, base=base, snapshot=True, messages_saved=8))
     assert await snapshot_of(store) == book.state
 
 
@@ -253,9 +251,7 @@ async def test_a_snapshot_replaces_messages_behind_those_it_builds_on(store: Sto
     await store.commit(next_commit(book, owned, base=1, snapshot=True))
     base = book.state.version
     book.given(say("More"))
-    await store.commit(
-        next_commit(book, owned, base=base, snapshot=True, messages_saved=1)
-    )
+    await store.commit(next_commit(book, owned, base=base, snapshot=True, messages_saved=1))
     assert await snapshot_of(store) == book.state
 
 

@@ -62,7 +62,9 @@ async def test_a_draft_that_has_grown_is_a_change(store: Store) -> None:
     assert await peek(store) == (3, 2)
     reading = await store.read(CONTEXT_ID, "ada", known=known)
     assert (reading.view, reading.events) == (View(book.state, 2, "Hi"), [])
-    await store.commit(next_commit(book.given(replied("Hi")), owned, base=3, draft=Draft("clear")))
+    await store.commit(
+        next_commit(book.given(replied("Hi")), owned, base=3, draft=Draft("clear"))
+    )
     assert await peek(store) == (4, 0)
 
 

@@ -36,7 +36,7 @@ from tests.support.playbook import (
 WRITTEN_S_MAX: Final = 10.0
 ODD: Final = MessageReceived(
     at_ms=BEGAN_MS,
-    content="NUL \0, line \u2028, ☕, 🜁, \u200f, \\ and \"",
+    content='NUL \0, line \u2028, ☕, 🜁, \u200f, \\ and "',
     metadata={
         "big": 10**30,
         "negative": -(10**30),
@@ -76,7 +76,9 @@ class Kept:
             await settled(lambda: not files._due and not files._changing_files.locked())
             return files.writes
         (snap,) = keys.of_context(CONTEXT_ID, "snap")
-        return int(cast("bytes | None", await self.store.link.call("HGET", snap, "writes")) or 0)
+        return int(
+            cast("bytes | None", await self.store.link.call("HGET", snap, "writes")) or 0
+        )
 
 
 async def settled(condition: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
 from typing_extensions import override
 
@@ -92,9 +92,10 @@ def in_virtual_time(
 
 def _only(error: BaseException) -> BaseException:
     """The one error in nested groups, or the group of several."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return _only(group.exceptions[0]) if len(group.exceptions) == 1 else group
 
 
 def now_s() -> float:

@@ -7,7 +7,7 @@ many connections as it took. `tests/support/invariants.py` judges that.
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -232,12 +232,9 @@ class HttpClient:
         while True:
             gateway = gateways[recording.connections % len(gateways)]
             recording.connections += 1
-            try:
-                await self._watch_once(
-                    context_id, recording, recording.cursor or cursor, gateway
-                )
-            except aiohttp.ClientError:
-                pass
+            at = recording.cursor or cursor
+            with suppress(aiohttp.ClientError):
+                await self._watch_once(context_id, recording, at, gateway)
             await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _watch_once(
@@ -261,12 +258,10 @@ class HttpClient:
 
 def parse_block(block: str, *, at_s: float) -> StreamFrame | None:
     """One server-sent event as our gateways write it; None for comments and `retry`."""
-    fields = dict(
-        (name, value.removeprefix(" "))
-        for line in block.split("\n")
-        if not line.startswith(":")
-        for name, _, value in [line.partition(":")]
-    )
+    fields: dict[str, str] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        fields[name] = value.removeprefix(" ")
     if "data" not in fields:
         return None
     event = fields.get("event", "message")

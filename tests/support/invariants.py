@@ -144,8 +144,9 @@ def streamed_texts(frames: Sequence[StreamFrame]) -> Mapping[str, str]:
                 if draft:
                     texts[draft["message_id"]] = draft["text"]
             case "reply-delta":
-                drafting = frame.data["message_id"]
-                texts[drafting] = texts.get(drafting, "") + frame.data["text"]
+                message_id: str = frame.data["message_id"]
+                texts[message_id] = texts.get(message_id, "") + frame.data["text"]
+                drafting = message_id
             case "reply-restarted" | "reply-failed":
                 if drafting is not None:
                     texts.pop(drafting, None)

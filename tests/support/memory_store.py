@@ -153,7 +153,8 @@ class MemoryStore(Store):
 
     @override
     async def reload_scripts(self) -> None:
-        await self._made("reload", super().reload_scripts)
+        # They are there: "no script" is only said. fakeredis takes none by this way.
+        await self._made("reload", lambda: asyncio.sleep(0))
 
     @override
     def append_draft(

@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 from pydantic import BaseModel
 from typing_extensions import override
+from yarl import URL
 
 from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
@@ -124,7 +125,7 @@ class Client:
         if raw is not None and not any(name == "Content-Type" for name, _ in given):
             given.append(("Content-Type", "application/json"))
         async with asyncio.timeout(90), self.session.request(
-            method, self.url + path, data=raw, headers=given, allow_redirects=False
+            method, URL(self.url + path, encoded=True), data=raw, headers=given, allow_redirects=False
         ) as response:
             answer = Answer(response.status, response.headers, await response.read())
         hold_to_views(method, path.partition("?")[0], answer)
@@ -179,7 +180,7 @@ class Client:
         """Open the context's stream, perhaps from a cursor on."""
         headers = {"Last-Event-ID": after} if after is not None else {}
         path = f"/api/contexts/{context_id}/events{query}"
-        async with self.session.get(self.url + path, headers=headers) as response:
+        async with self.session.get(URL(self.url + path, encoded=True), headers=headers) as response:
             yield Stream(response)
 
 
@@ -278,6 +279,12 @@ async def serving(
     storage: Options | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations."""
+    for config, options in (
+        (GatewayConfig, gateway),
+        (WorkerConfig, worker),
+        (StorageConfig, storage),
+    ):
+        assert set(options or {}) <= set(config.model_fields), options
     storage_config = StorageConfig.model_validate(storage or {})
     given = {"scripted_chunk_ms": 0, "draft_ms": 0, "drain_s": 0.5, **(worker or {})}
     worker_config = WorkerConfig.model_validate(given)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -122,7 +122,9 @@ def kill(process_id: int) -> None:
 class Running:
     """One process in a session of its own, its output kept in a file."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path):
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], log: Path
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
@@ -258,8 +260,7 @@ class Service:
 
     def _is_ready(self) -> bool:
         assert self.up.exit_code is None, f"contextd up ended:\n{self.up.tail()}"
-        ready = readiness(self.port)
-        return ready is not None and ready["workers"].get("count", 0) >= self.workers
+        return self._workers_counted() >= self.workers
 
     def join_gateway(self) -> int:
         """Start a gateway of its own on the store; returns its port once it is ready."""
@@ -276,8 +277,9 @@ class Service:
         return running
 
     def _workers_counted(self) -> int:
+        """How many the gateways know of; -1 while there is no ready gateway."""
         ready = readiness(self.port)
-        return cast("int", ready["workers"].get("count", 0)) if ready else 0
+        return cast("int", ready["workers"].get("count", 0)) if ready else -1
 
     def _join(self, *words: str) -> Running:
         environment = {**self.environment, "CONTEXTD_REDIS_URL": f"unix://{self.socket}"}
@@ -350,7 +352,7 @@ class Service:
         return variable(process_id, "CONTEXTD_WORKER_ID")
 
     @contextlib.contextmanager
-    def store(self) -> Iterator[Redis]:
+    def store(self) -> Generator[Redis]:
         """A plain client of the embedded store, to look."""
         client = Redis(
             unix_socket_path=str(self.socket),
@@ -389,7 +391,7 @@ def readiness(port: int) -> dict[str, dict[str, object]] | None:
 
 
 @contextlib.contextmanager
-def run_module(module: str, *words: str, folder: Path) -> Iterator[tuple[Running, str]]:
+def run_module(module: str, *words: str, folder: Path) -> Generator[tuple[Running, str]]:
     """Run a module as a process for a block; gives its first line of output too."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = folder / f"{module.rpartition('.')[2]}.log"

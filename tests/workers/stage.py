@@ -200,25 +200,27 @@ class Stage(Generic[S]):
         *,
         worker_id: str = "w1",
         performer: Scripted | None = None,
-        **settings: float,
+        settings: Mapping[str, float] | None = None,
     ) -> None:
         self.store = store
         self.worker_id = worker_id
         self.performer = performer or Scripted()
-        self.config = WorkerConfig.model_validate(settings)
+        self.config = WorkerConfig.model_validate(settings or {})
         self.deaf = False
         """Publications are lost."""
         self.drafts: deque[Activation] = deque()
         """Activations with text to send."""
         self._runs: dict[str, Activation] = {}
 
-    async def create(self, context_id: str = CONTEXT_ID, **config: JsonValue) -> None:
+    async def create(
+        self, context_id: str = CONTEXT_ID, config: Mapping[str, JsonValue] | None = None
+    ) -> None:
         """A context at rest, owned by nobody."""
         event = ContextCreated(
             at_ms=now_ms(),
             context_id=context_id,
             owner=OWNER,
-            config=Config.model_validate(config),
+            config=Config.model_validate(config or {}),
         )
         await self.store.create(event, first=None, key="", digest="")
 
@@ -369,8 +371,8 @@ async def open_stage(
 ) -> AsyncGenerator[Stage[MemoryStore], None]:
     """A stage over a store in memory, with one context and its first mail."""
     async with open_memory_store() as store:
-        stage = Stage(store, **settings)
-        await stage.create(**config or {})
+        stage = Stage(store, settings=settings)
+        await stage.create(config=config)
         await stage.deliver_all(*said)
         yield stage
 

@@ -7,7 +7,7 @@ import pytest
 from fsm import CallModel, ContextRenamed, Phase, RetryDue
 from storage import ContextMissing, Fenced, StorageError, VersionConflict, keys
 from tests.support.clock import in_virtual_time, now_s, settled, until
-from tests.support.memory_store import Fault
+from tests.support.memory_store import Fault, MemoryStore
 from tests.support.playbook import (
     CONTEXT_ID,
     DELETE,
@@ -125,7 +125,7 @@ async def test_a_fenced_activation_stops_its_effects_and_commits_nothing_more() 
         assert await stage.waiting_mail() == [2]
 
 
-async def taken_over(stage: Stage) -> None:
+async def taken_over(stage: Stage[MemoryStore]) -> None:
     """Another worker has become the owner; ours is taken for dead."""
     await stage.store.link.call("DEL", keys.session("w1"))
     await stage.store.renew("w2", now_ms=now_ms(), begin=True)
@@ -218,18 +218,17 @@ async def test_mail_that_comes_twice_is_applied_once() -> None:
 
 @in_virtual_time
 async def test_mail_that_is_pushed_while_the_mailbox_is_read_is_kept() -> None:
-    async with open_stage(rename("one")) as stage:
-        async with stage.running() as run:
-            await until(lambda: stage.store.commits)
-            read = stage.store.hold_answer("undelivered")
-            run.activation.check_mail()
-            await read.reached.wait()
-            await stage.deliver(rename("two"))
-            await settled()
-            read.opened.set()
-            await settled()
-            assert await titles(stage) == ["one", "two"]
-            await run.ended()
+    async with open_stage(rename("one")) as stage, stage.running() as run:
+        await until(lambda: stage.store.commits)
+        read = stage.store.hold_answer("undelivered")
+        run.activation.check_mail()
+        await read.reached.wait()
+        await stage.deliver(rename("two"))
+        await settled()
+        read.opened.set()
+        await settled()
+        assert await titles(stage) == ["one", "two"]
+        await run.ended()
 
 
 @in_virtual_time
@@ -274,18 +273,17 @@ async def test_a_full_inbox_drops_nothing_for_good() -> None:
 
 @in_virtual_time
 async def test_the_mailbox_is_read_again_while_the_store_does_not_answer() -> None:
-    async with open_stage(rename("one")) as stage:
-        async with stage.running() as run:
-            await until(lambda: stage.store.commits)
-            stage.deaf = True
-            await stage.deliver(rename("two"))
-            stage.store.fail("undelivered", "lost", "unanswered")
-            run.activation.check_mail()
-            await settled()
-            assert await titles(stage) == ["one"]
-            await asyncio.sleep(0.3)
-            assert await titles(stage) == ["one", "two"]
-            await run.ended()
+    async with open_stage(rename("one")) as stage, stage.running() as run:
+        await until(lambda: stage.store.commits)
+        stage.deaf = True
+        await stage.deliver(rename("two"))
+        stage.store.fail("undelivered", "lost", "unanswered")
+        run.activation.check_mail()
+        await settled()
+        assert await titles(stage) == ["one"]
+        await asyncio.sleep(0.3)
+        assert await titles(stage) == ["one", "two"]
+        await run.ended()
 
 
 @in_virtual_time
@@ -303,7 +301,7 @@ async def test_an_activation_whose_mailbox_was_set_back_ends_and_is_loaded_anew(
                 await run.ended()
 
 
-async def titles(stage: Stage) -> list[str]:
+async def titles(stage: Stage[MemoryStore]) -> list[str]:
     """Every title that the context has had."""
     return [event.title for event in await stage.log() if isinstance(event, ContextRenamed)]
 
@@ -653,9 +651,7 @@ async def test_passivation_of_a_context_that_was_taken_over_is_no_passivation() 
 
 
 @in_virtual_time
-async def test_a_worker_that_stops_passivates_what_rests_at_once_and_the_rest_when_it_does() -> (
-    None
-):
+async def test_a_worker_that_stops_passivates_at_once_what_rests() -> None:
     async with open_stage(rename("one"), linger_s=100) as stage:
         async with stage.running() as run:
             await until(lambda: stage.store.commits)

@@ -43,7 +43,7 @@ async def cancelled_after(loop_turns: int) -> tuple[bool, str]:
         commits = len(stage.store.commits)
         await settled()
         assert len(stage.store.commits) == commits
-        heir = Stage(stage.store, worker_id="w2", linger_s=0.0)
+        heir = Stage(stage.store, worker_id="w2", settings={"linger_s": 0.0})
         heir.performer.usual = TURN[1]
         await heir.pass_through()
         return over, await checked(heir)
@@ -102,7 +102,8 @@ async def test_cancelled_in_a_call_of_the_store_it_makes_no_other(
 @in_virtual_time
 async def test_cancelled_while_a_commit_is_tried_again_it_stops_trying() -> None:
     async with open_stage(rename("one")) as stage:
-        stage.store.fail("commit", *["lost"] * 100)
+        for _ in range(100):
+            stage.store.fail("commit", "lost")
         async with stage.running() as run:
             await asyncio.sleep(1)
             run.task.cancel()

@@ -44,9 +44,7 @@ HALF = Reply(("Hel", "lo ", "you"), pause_s=0.2, hangs=True)
 
 
 @in_virtual_time
-async def test_a_reply_is_asked_for_again_under_the_same_effect_id_and_counts_as_an_attempt() -> (
-    None
-):
+async def test_a_reply_is_asked_for_again_under_its_effect_id_as_the_next_attempt() -> None:
     async with killed_in("streaming_llm_response", HALF) as (dead, heir):
         assert await heir.draft() == "Hello you"
         heir.performer.usual = Reply(("Good ", "day."), pause_s=1)

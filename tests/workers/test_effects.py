@@ -1,0 +1,310 @@
+"""Effects performed for real, with a scripted model, in virtual time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import JsonValue
+from typing_extensions import override
+
+from fsm import (
+    AnyEffect,
+    AwaitRetry,
+    CallModel,
+    ContextState,
+    Event,
+    PrepareRequest,
+    Reference,
+    ReplyEnded,
+    ReplyFailed,
+    ReplyStarted,
+    RequestPrepared,
+    RetryDue,
+    RunTool,
+    StopEffect,
+    ToolFailed,
+    ToolReturned,
+    call_digest,
+)
+from storage import Owned, StoreUnavailable
+from tests.support.clock import in_virtual_time, now_s
+from tests.support.memory_store import MemoryStore, open_memory_store
+from tests.support.playbook import Playbook, replied, say, wants
+from tests.workers.stage import Scripted, now_ms
+from workers import Activation, Effects, WorkerConfig
+from workers.models.request import RequestBuilder
+from workers.models.scripted import ScriptedModel
+from workers.tools.declaration import Tool, ToolCallContext, tool
+from workers.tools.registry import Registry
+from workers.tools.retrieval import Retriever
+
+
+@tool(effect="idempotent", timeout_s=5.0)
+async def echo(text: str, context: ToolCallContext) -> str:
+    """Say it back."""
+    return f"{text} {context.idempotency_key}"
+
+
+@tool(effect="once", dangerous=True, timeout_s=5.0)
+async def sleep(seconds: float) -> str:
+    """Take some time."""
+    await asyncio.sleep(seconds)
+    return "slept"
+
+
+@tool(effect="none", timeout_s=5.0)
+async def broken() -> str:
+    """Fail."""
+    raise LookupError("no such thing")
+
+
+class Ear(Activation):
+    """An activation that only listens."""
+
+    def __init__(self, store: MemoryStore, state: ContextState) -> None:
+        owned = Owned(state.id, 1, state, (), "", 0, 0)
+        super().__init__(
+            owned,
+            worker_id="w1",
+            store=store,
+            performer=Scripted(),
+            config=WorkerConfig(),
+            clock=now_ms,
+            on_draft=lambda _: None,
+        )
+        self.heard: list[Event] = []
+
+    @override
+    def post(self, event: Event) -> None:
+        self.heard.append(event)
+
+
+@dataclass(slots=True)
+class Scene:
+    """A context in which an effect is pending, and what can perform it."""
+
+    book: Playbook
+    ear: Ear
+    effects: Effects
+    config: WorkerConfig = field(default_factory=WorkerConfig)
+
+    async def perform(self, effect: AnyEffect | None = None) -> list[Event]:
+        """Perform the pending effect, or another; the answers."""
+        effect = effect or next(iter(self.book.state.pending.values()))
+        await self.effects.perform(effect, self.book.state, self.ear)
+        return self.ear.heard
+
+
+@contextlib.asynccontextmanager
+async def scene(
+    *events: Event,
+    tools: Sequence[Tool] = (echo, sleep, broken),
+    retrievers: Mapping[str, Retriever] | None = None,
+    **config: JsonValue,
+) -> AsyncGenerator[Scene, None]:
+    settings = WorkerConfig(scripted_chunk_ms=1_000)
+    effects = Effects(
+        model=ScriptedModel(settings),
+        requests=RequestBuilder(cache_bytes_max=0),
+        tools=Registry(tools, settings),
+        retrievers=retrievers or {},
+        clock=now_ms,
+        draw=lambda: 0.25,
+    )
+    async with open_memory_store() as store:
+        book = Playbook(title="", **config).given(*events)
+        yield Scene(book, Ear(store, book.state), effects)
+
+
+# The model
+
+
+@in_virtual_time
+async def test_a_reply_starts_with_its_first_text_and_ends_with_all_of_it() -> None:
+    async with scene(say("/chunks 3 1000")) as here:
+        started, ended = await here.perform()
+        assert isinstance(started, ReplyStarted)
+        assert isinstance(ended, ReplyEnded)
+        assert started.message_id == ended.message_id
+        assert ended.text == "chunk 1 chunk 2 chunk 3 " == here.ear.partial_of("2.0")
+        assert ended.at_ms - started.at_ms == 2_000
+        assert ended.metadata["scripted"] is True
+
+
+@in_virtual_time
+async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
+    async with scene(say("/chunks 4 10\n/fail stream_cut")) as here:
+        *_, failed = await here.perform()
+        assert isinstance(failed, ReplyFailed)
+        assert (failed.code, failed.retryable, failed.partial) == (
+            *("stream_cut", True, "chunk 1 chunk 2 "),
+        )
+        assert failed.jitter == 0.25
+
+
+@in_virtual_time
+async def test_a_call_that_outlasts_its_turn_is_a_turn_timeout_and_not_retried() -> None:
+    async with scene(say("/hang"), limits={"turn_s_max": 20}) as here:
+        *_, failed = await here.perform()
+        assert isinstance(failed, ReplyFailed)
+        assert (failed.code, failed.retryable) == ("turn_timeout", False)
+        effect = here.book.state.pending["2.0"]
+        assert isinstance(effect, CallModel)
+        assert effect.due_ms <= failed.at_ms < effect.due_ms + 100
+        assert failed.partial
+
+
+@in_virtual_time
+async def test_a_call_whose_turn_is_over_already_is_not_made() -> None:
+    async with scene(say("/chunks 3"), limits={"turn_s_max": 1}) as here:
+        await asyncio.sleep(60)
+        (failed,) = await here.perform()
+        assert isinstance(failed, ReplyFailed)
+        assert (failed.code, failed.retryable, failed.partial) == ("turn_timeout", False, "")
+
+
+@in_virtual_time
+async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
+    said = (
+        '/tool echo {"text": "hi"}\n/tool sleep {"seconds": 1}\n/tool nothing {}\n/tool echo {}'
+    )
+    async with scene(say(said)) as here:
+        (ended,) = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        shown = [(call.name, call.effect, call.dangerous) for call in ended.tool_calls]
+        assert shown[:2] == [("echo", "idempotent", False), ("sleep", "once", True)]
+        problems = [call.problem for call in ended.tool_calls]
+        assert problems[:2] == [None, None]
+        assert problems[2] == "There is no tool called 'nothing'."
+        assert problems[3] is not None
+        assert problems[3].startswith("text:")
+
+
+@in_virtual_time
+async def test_a_call_without_tools_offers_none() -> None:
+    async with scene(say("/tool echo {}")) as here:
+        effect = here.book.state.pending["2.0"]
+        assert isinstance(effect, CallModel)
+        *_, ended = await here.perform(effect.model_copy(update={"with_tools": False}))
+        assert isinstance(ended, ReplyEnded)
+        assert ended.tool_calls == ()
+
+
+@in_virtual_time
+async def test_a_cancelled_call_says_nothing_more() -> None:
+    async with scene(say("/chunks 9 1000")) as here:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2.5):
+                await here.perform()
+        assert [type(event) for event in here.ear.heard] == [ReplyStarted]
+        assert here.ear.partial_of("2.0") == "chunk 1 chunk 2 chunk 3 "
+
+
+# Tools
+
+
+def run_tool(name: str, arguments: str, *, digest: str = "", due_ms: int = 0) -> RunTool:
+    return RunTool(
+        effect_id="4.0",
+        attempt=1,
+        call_id="c1",
+        name=name,
+        arguments=arguments,
+        digest=digest or call_digest(name, arguments),
+        effect="none",
+        due_ms=due_ms or now_ms() + 60_000,
+    )
+
+
+@in_virtual_time
+async def test_a_tool_answers_and_knows_its_idempotency_key() -> None:
+    async with scene(say(), replied("", wants("c1"))) as here:
+        (returned,) = await here.perform(run_tool("echo", '{"text": "hi"}'))
+        assert isinstance(returned, ToolReturned)
+        assert returned.content == f"hi {here.book.state.id}:4.0"
+
+
+@in_virtual_time
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("broken", "{}", "raised"),
+        ("nothing", "{}", "unknown_tool"),
+        ("echo", "{}", "bad_arguments"),
+        ("sleep", '{"seconds": 100}', "timeout"),
+    ],
+)
+async def test_a_tool_that_fails_is_an_event(name: str, arguments: str, code: str) -> None:
+    async with scene(say(), replied("", wants("c1"))) as here:
+        (failed,) = await here.perform(run_tool(name, arguments))
+        assert isinstance(failed, ToolFailed)
+        assert (failed.code, failed.effect_id) == (code, "4.0")
+        assert now_s() == pytest.approx(5 if code == "timeout" else 0, abs=0.1)
+
+
+@in_virtual_time
+async def test_other_arguments_than_those_approved_are_not_run() -> None:
+    async with scene(say(), replied("", wants("c1"))) as here:
+        approved = call_digest("sleep", '{"seconds": 1}')
+        effect = run_tool("sleep", '{"seconds": 2}', digest=approved)
+        (failed,) = await here.perform(effect)
+        assert isinstance(failed, ToolFailed)
+        assert failed.code == "digest_mismatch"
+        assert now_s() == 0
+
+
+@in_virtual_time
+async def test_a_tool_gets_no_more_time_than_its_turn_has() -> None:
+    async with scene(say(), replied("", wants("c1"))) as here:
+        effect = run_tool("sleep", '{"seconds": 100}', due_ms=now_ms() + 2_000)
+        (failed,) = await here.perform(effect)
+        assert isinstance(failed, ToolFailed)
+        assert failed.code == "timeout"
+        assert now_s() == pytest.approx(2, abs=0.1)
+
+
+# Retrieval and waiting
+
+NOTE = Reference(source="note a", title="A", text="About a")
+
+
+async def found(owner: str, query: str) -> tuple[Reference, ...]:
+    """A retriever that finds one thing."""
+    assert (owner, query) == ("ada", "Hello")
+    return (NOTE,)
+
+
+async def unavailable(_owner: str, _query: str) -> tuple[Reference, ...]:
+    """A retriever whose store is down."""
+    raise StoreUnavailable("down")
+
+
+@in_virtual_time
+async def test_retrievers_that_are_unknown_or_fail_leave_the_others_references() -> None:
+    retrievers: dict[str, Retriever] = {"notes": found, "web": unavailable}
+    async with scene(
+        say("Hello"), retrievers=retrievers, retrieval=["web", "nobody", "notes"]
+    ) as here:
+        assert isinstance(here.book.state.pending["2.0"], PrepareRequest)
+        (prepared,) = await here.perform()
+        assert prepared == RequestPrepared(at_ms=now_ms(), effect_id="2.0", references=(NOTE,))
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("due_in_s", "waits_s"), [(7, 7), (0, 0), (-7, 0)])
+async def test_a_back_off_waits_until_it_is_due(due_in_s: float, waits_s: float) -> None:
+    async with scene(say()) as here:
+        due_ms = now_ms() + round(due_in_s * 1_000)
+        (due,) = await here.perform(AwaitRetry(effect_id="3.0", due_ms=due_ms))
+        assert isinstance(due, RetryDue)
+        assert due.effect_id == "3.0"
+        assert now_s() == pytest.approx(waits_s, abs=0.01)
+
+
+@in_virtual_time
+async def test_stopping_is_the_activations_own_affair() -> None:
+    async with scene(say()) as here:
+        with pytest.raises(AssertionError):
+            await here.perform(StopEffect(effect_id="2.0"))
