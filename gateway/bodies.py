@@ -182,7 +182,7 @@ def _finite(text: str) -> float:
 
 
 def _bounded(text: str) -> int:
-    if len(text) > 20 or abs(number := int(text)) > INTEGER_MAX:
+    if len(text) > 20 or not -INTEGER_MAX - 1 <= (number := int(text)) <= INTEGER_MAX:
         raise ValueError(f"{text[:32]} is too large a number; send it as a string.")
     return number
 

@@ -30,6 +30,8 @@ class Directory:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._opening: dict[tuple[str, str], asyncio.Event] = {}
         self._heads: dict[tuple[str, str], asyncio.Future[object]] = {}
+        self._epoch = store.epoch
+        """Of the store when the mirrors were read."""
 
     @override
     def __repr__(self) -> str:
@@ -50,10 +52,18 @@ class Directory:
             # Whoever arrives in this turn of the loop shares the question: it has not left.
             loop.call_soon(self._heads.pop, key)
         try:
-            return self._store.peeked(context_id, await asyncio.shield(shared))
+            head = self._store.peeked(context_id, await asyncio.shield(shared))
         except NoScript:
             await self._store.reload_scripts()
             return await self.head(context_id, owner)
+        self._forget_other_epochs()
+        return head
+
+    def _forget_other_epochs(self) -> None:
+        """Mirrors of an epoch that is over may hold what the store has lost."""
+        if self._epoch != self._store.epoch:
+            self._mirrors.clear()
+            self._epoch = self._store.epoch
 
     async def read(self, context_id: str, owner: str) -> Mirror:
         """A context as it is now.
@@ -100,6 +110,7 @@ class Directory:
         key = (context_id, owner)
         feed = self._feeds.get(key)
         if feed is None or self._tasks[key].done():
+            self._forget_other_epochs()
             feed = self._feeds[key] = Feed(self._store, context_id, owner)
             opened = self._opening[key] = asyncio.Event()
             known = self._mirrors.pop(key, None)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from fsm import drafting, ended
 from gateway.mirror import Mirror
-from gateway.stream import Frame, Position, delta_frame, frames_between
+from gateway.stream import Frame, Position, delta_frame, frames_between, reset_frame
 from storage import (
     CommitFrame,
     ContextMissing,
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 FRAMES_WAITING_MAX = 1_024
 """Frames kept while the log is read; more are left to the next reading."""
 RELOAD_PAUSE_S = 0.2
+SET_BACK = "the store has been restored or replaced; what you saw may have been lost"
+"""Why a stream begins again under a new epoch."""
 RESULTS_MAX = 256
 """Results kept for receipts that are still on their way."""
 
@@ -69,6 +71,8 @@ class Feed:
         """Results that came before anybody asked: a commit may overtake the receipt."""
         self._reload = asyncio.Event()
         self._lost: Exception | None = None
+        self._epoch = store.epoch
+        """Of the store when the mirror was read."""
 
     @override
     def __repr__(self) -> str:
@@ -84,7 +88,8 @@ class Feed:
     @property
     def fresh(self) -> bool:
         """Whether the mirror is current as far as anybody in this process can know."""
-        return self._mirror is not None and not self._stale
+        current = self._epoch == self._store.epoch
+        return self._mirror is not None and not self._stale and current
 
     @property
     def deleted(self) -> bool:
@@ -262,19 +267,42 @@ class Feed:
             self._wake()
 
     async def _load(self) -> None:
-        known = self._mirror.view if self._mirror else None
+        if self._mirror is not None:
+            await self._connected()
+        # Of another epoch nothing is known: the store may have lost what we have seen.
+        epoch = self._store.epoch
+        known = self._mirror.view if self._mirror and epoch == self._epoch else None
         for seq in tuple(self._results):
             reading = await self._store.read(self.context_id, self._owner, known=known, seq=seq)
             if reading.result is not None:
                 self._tell_result(seq, reading.result)
         reading = await self._store.read(self.context_id, self._owner, known=known)
+        if self._store.epoch != epoch:
+            raise StoreUnavailable("the store was restarted while we read")
+        self._epoch = epoch
         if reading.view is None:
             return
-        if self._mirror is None or reading.version < self._mirror.version:
-            self._mirror = Mirror(reading.view)
+        if known is None or reading.version < known.state.version:
+            self._begin_again(Mirror(reading.view))
             return
+        assert self._mirror is not None
         before = Position(self._mirror.version, self._mirror.view.n)
         self._mirror.view = reading.view
         if self.viewers:
             epoch = self._store.epoch
             self._show(frames_between(epoch, before, reading.events, reading.view))
+
+    async def _connected(self) -> None:
+        """Wait for the store's connection, and with it for its epoch."""
+        try:
+            async with asyncio.timeout(self._store.config.store_call_s_max):
+                await self._store.link.connected.wait()
+        except TimeoutError:
+            raise StoreUnavailable("no connection to the store") from None
+
+    def _begin_again(self, mirror: Mirror) -> None:
+        """Take a mirror that does not continue what viewers have seen, and tell them."""
+        before, self._mirror = self._mirror, mirror
+        if before is None:
+            return
+        self._show([reset_frame(self._epoch, mirror, SET_BACK)])

@@ -126,7 +126,7 @@ KINDS: Final[dict[str, Kind]] = {
     "cancel": _kind(
         Cancel,
         lambda body, at_ms: CancelRequested(at_ms=at_ms, turn_id=body.turn_id),
-        "Stop the running turn; the partial reply stays, marked `cancelled`",
+        "Stop the running turn; the partial reply stays, marked cancelled",
         "unknown-turn",
     ),
     "retry": _kind(

@@ -31,7 +31,7 @@ class Mirror:
         self._config: object = None
         self._config_json = b""
         self._whole = b""
-        self._whole_at = (-1, -1)
+        self._whole_at = ("", -1, -1)
 
     @property
     def version(self) -> int:
@@ -59,7 +59,7 @@ class Mirror:
 
     def context_json(self, epoch: str, messages_max: int | None = None) -> bytes:
         """The state view of API.md, with the last `messages_max` messages of the branch."""
-        at = (self.version, self.view.n)
+        at = (epoch, self.version, self.view.n)
         if messages_max is None and self._whole_at == at:
             return self._whole
         encoded = self._encode(epoch, messages_max)

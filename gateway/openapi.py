@@ -162,7 +162,7 @@ def _header(header: Header) -> Json:
 def _tag(route: Route) -> str:
     if not route.under_contexts and route.name != "get_action":
         return "operations"
-    return "state out" if route.method == "GET" else "actions in"
+    return "state" if route.method == "GET" else "actions"
 
 
 def _answer(answer: Answer) -> Json:

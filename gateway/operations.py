@@ -147,7 +147,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         problems=("not-found", "invalid-header", *_STORE),
     ),
     "delete_context": Operation(
-        "Delete a context: the action `delete`, by its method",
+        "Delete a context: the action delete, by its method",
         {200: _ACTED, 202: _ACCEPTED},
         (KEY, IF_MATCH, PREFER),
         problems=(

@@ -7,6 +7,7 @@ page's policy lets it load and run nothing else.
 import functools
 import hashlib
 import html
+import re
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +62,8 @@ async def problem_page(request: web.Request) -> web.StreamResponse:
     if known is None:
         raise Problem("not-found", f"There is no such problem: {', '.join(TYPES)}.")
     if "text/html" in request.headers.get("Accept", ""):
-        title, advice = html.escape(known.title), html.escape(known.advice)
+        title = html.escape(known.title)
+        advice = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(known.advice))
         return _page(
             f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
             f"<h1>{title}</h1><p>Problem type <code>/problems/{name}</code>, HTTP status "

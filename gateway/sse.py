@@ -14,10 +14,10 @@ from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.config import GatewayConfig
-from gateway.feed import Feed
+from gateway.feed import SET_BACK, Feed
 from gateway.mirror import Mirror, cursor
 from gateway.problems import Problem
-from gateway.stream import Frame, Position, frames_between
+from gateway.stream import Frame, Position, frames_between, reset_frame
 from storage import ContextMissing, Store, View
 
 _PING_NEVER_S = 1e9
@@ -204,15 +204,10 @@ async def backlog_frames(
 ) -> list[Frame]:
     """What has happened between a cursor and the mirror; one `reset` where that is unknown."""
     view, epoch = mirror.view, store.epoch
-    here = cursor(epoch, mirror.version, view.n)
     asked = parse_cursor(resume)
     reason = _why_not_resumable(asked, epoch, view)
     if asked is None or reason is not None:
-        data = b'{"reason":%s,"context":%s}' % (
-            orjson.dumps(reason),
-            mirror.context_json(epoch),
-        )
-        return [Frame(here, "reset", data)]
+        return [reset_frame(epoch, mirror, reason or "")]
     at = Position(asked[1], asked[2])
     events = await store.events(context_id, after=at.version, until=view.state.version)
     if len(events) != view.state.version - at.version:
@@ -226,7 +221,7 @@ def _why_not_resumable(
     if asked is None:
         return "the cursor cannot be understood"
     if asked[0] != epoch:
-        return "the store has been restored or replaced; what you saw may have been lost"
+        return SET_BACK
     if asked[1:] > (view.state.version, view.n):
         return "the cursor is ahead of the log"
     return None

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from fsm import EVENT_TYPES, Message, drafting, ends_draft
-from gateway.mirror import cursor
+from gateway.mirror import Mirror, cursor
 from storage import View
 
 _ENDS_DRAFT: Final = frozenset(kind for kind, event in EVENT_TYPES.items() if ends_draft(event))
@@ -47,6 +47,12 @@ def delta_frame(epoch: str, version: int, n: int, *, message_id: str, text: str)
     """Some more text of the reply `message_id`, which is `n` characters long with it."""
     data = orjson.dumps({"message_id": message_id, "n": n, "text": text})
     return Frame(cursor(epoch, version, n), "reply-delta", data)
+
+
+def reset_frame(epoch: str, mirror: Mirror, reason: str) -> Frame:
+    """The whole state, where what a viewer has seen cannot be continued."""
+    data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), mirror.context_json(epoch))
+    return Frame(cursor(epoch, mirror.version, mirror.view.n), "reset", data)
 
 
 def _event_frames(

@@ -78,13 +78,14 @@ class Child:
             os.close(go_fd)
         return self._process.returncode is None
 
-    def discard(self) -> None:
-        """End a standby child that was never let go, and forget its pipes."""
-        self.terminate()
+    async def discard(self) -> None:
+        """End a standby child that never served; it holds nothing that needs a drain."""
         os.close(self._ready_fd)
         if self._go_fd is not None:
             os.close(self._go_fd)
             self._go_fd = None
+        self.kill()
+        await self.wait()
 
     @property
     def process_id(self) -> int:

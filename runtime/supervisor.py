@@ -186,9 +186,6 @@ class Supervisor:
             announcing = group.create_task(self._announce_once_ready(), name="announce")
             await self._stop.wait()
             announcing.cancel()
-            await asyncio.wait({announcing})
-            if self._standby is not None:
-                self._standby.child.discard()
             for child in self._children.values():
                 child.terminate()
             if keepers:
@@ -219,15 +216,18 @@ class Supervisor:
                 continue
             self._taken.clear()
             self._standby = _Standby(child, worker_id)
-            async with asyncio.TaskGroup() as group:
-                ended = group.create_task(child.wait(), name="standby end")
-                taken = group.create_task(self._taken.wait(), name="standby taken")
-                await asyncio.wait({ended, taken}, return_when="FIRST_COMPLETED")
-                ended.cancel()
-                taken.cancel()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    ended = group.create_task(child.wait(), name="standby end")
+                    taken = group.create_task(self._taken.wait(), name="standby taken")
+                    await asyncio.wait({ended, taken}, return_when="FIRST_COMPLETED")
+                    ended.cancel()
+                    taken.cancel()
+            finally:
+                if not self._taken.is_set():
+                    self._standby = None
+                    await child.discard()
             if not self._taken.is_set():
-                self._standby.child.discard()
-                self._standby = None
                 await asyncio.sleep(backoff.delay_s(up_s=loop.time() - up_since_s))
 
     async def _begin(self, slot: Slot) -> tuple[Child, str]:
@@ -238,7 +238,7 @@ class Supervisor:
             self._taken.set()
             if standby.child.go():
                 return standby.child, standby.worker_id
-            standby.child.discard()
+            await standby.child.discard()
         start = next(self._starts)
         worker_id = f"worker-{slot.number}-{start}-{secrets.token_hex(6)}"
         environment = {**self._environment(), WORKER_ID: worker_id}
@@ -269,19 +269,27 @@ class Supervisor:
             return None
         self._children[slot] = child
         try:
-            if self._stop.is_set():
-                child.terminate()
+            code = await self._until_end(slot, child)
+        finally:
+            # Cancelled, it must not leave a process behind that nobody waits for.
+            del self._children[slot]
+            child.kill()
+            await child.wait()
+        if slot.role == "worker" and (code != 0 or not self._stop.is_set()):
+            group.create_task(self._free_contexts(worker_id), name=f"bury {worker_id}")
+        return code
+
+    async def _until_end(self, slot: Slot, child: Child) -> int:
+        if self._stop.is_set():
+            child.terminate()
+        try:
             async with asyncio.timeout(self._config.ready_s_max):
                 if await child.ready():
                     self._ready[slot].set()
         except TimeoutError:
             _log.warning("not ready in time, killed", extra=_fields(slot))
             child.kill()
-        code = await child.wait()
-        del self._children[slot]
-        if slot.role == "worker" and (code != 0 or not self._stop.is_set()):
-            group.create_task(self._free_contexts(worker_id), name=f"bury {worker_id}")
-        return code
+        return await child.wait()
 
     async def _stopped_within(self, delay_s: float) -> bool:
         try:

@@ -19,24 +19,27 @@ CHUNKS = 60
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 
 
-async def test_p7_a_client_of_a_killed_gateway_resumes_on_the_other_one() -> None:
-    with Service() as service:
-        port = service.join_gateway()
-        async with HttpClient(f"http://127.0.0.1:{port}", service.url) as client:
-            context_id = await client.create()
-            async with client.watching(context_id, gateways=(0, 1)) as seen:
-                await client.send(context_id, f"/chunks {CHUNKS} 20")
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
-                kill(service.joined[0].process_id)
-                await seen.until(lambda stream: stream.of("reply-ended"))
-            final = await client.rested(context_id, gateway=1)
-        assert seen.connections == 2
-        assert [frame.data["resumed"] for frame in seen.of("hello")] == [False, True]
-        assert seen.of("reset") == []
-        assert seen.of("reply-restarted") == []
-        assert stream_faults(seen.frames) == []
-        assert text_faults(seen.frames, final) == []
-        assert final["messages"][-1]["content"] == WHOLE
+async def test_p7_a_client_of_a_killed_gateway_resumes_on_the_other_one(
+    shared_service: Service,
+) -> None:
+    port = shared_service.join_gateway()
+    doomed = shared_service.joined[-1]
+    async with HttpClient(f"http://127.0.0.1:{port}", shared_service.url) as client:
+        context_id = await client.create()
+        async with client.watching(context_id, gateways=(0, 1)) as seen:
+            await client.send(context_id, f"/chunks {CHUNKS} 20")
+            await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+            kill(doomed.process_id)
+            await seen.until(lambda stream: stream.of("reply-ended"))
+        final = await client.rested(context_id, gateway=1)
+    assert doomed.wait() < 0
+    assert seen.connections == 2
+    assert [frame.data["resumed"] for frame in seen.of("hello")] == [False, True]
+    assert seen.of("reset") == []
+    assert seen.of("reply-restarted") == []
+    assert stream_faults(seen.frames) == []
+    assert text_faults(seen.frames, final) == []
+    assert final["messages"][-1]["content"] == WHOLE
 
 
 async def test_p1_p15_the_store_killed_in_mid_reply_comes_back_with_everything_acked() -> None:

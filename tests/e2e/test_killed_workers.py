@@ -1,6 +1,7 @@
 """P8, P10: a worker that dies in mid-reply is replaced, and viewers see one restart."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -58,3 +59,30 @@ async def test_p10_a_reply_goes_on_elsewhere_when_its_worker_is_killed(workers: 
         until(lambda: not alive(doomed), "the end of the killed worker")
         gone: Json = {"contexts": set[str](), "jobs": {}, "listed": None}
         until(lambda: left_behind(service, worker_id) == gone, "that nothing is left of it")
+
+
+async def test_p4_a_worker_that_was_frozen_for_too_long_can_write_nothing_any_more() -> None:
+    with Service(workers=2, worker_session_ms=1_500) as service:
+        async with HttpClient(service.url) as client:
+            context_id = await client.create()
+            async with client.watching(context_id) as seen:
+                await client.send(context_id, f"/chunks {CHUNKS} 20")
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                frozen = service.owner_of(context_id)
+                os.kill(frozen, signal.SIGSTOP)
+                try:
+                    await seen.until(lambda stream: stream.of("reply-restarted"))
+                finally:
+                    # It goes on in mid-reply, and believes that the context is its own.
+                    os.kill(frozen, signal.SIGCONT)
+                await seen.until(lambda stream: stream.of("reply-ended"))
+                await client.send(context_id, "Anything else?", prefer="wait=20")
+                final = await client.rested(context_id)
+                await seen.until(lambda stream: stream.cursor == final["cursor"])
+        until(lambda: not alive(frozen), "the end of a worker that was taken for dead")
+        assert len(seen.of("reply-restarted")) == 1
+        assert stream_faults(seen.frames) == []
+        assert text_faults(seen.frames, final) == []
+        assert answer_faults(final) == []
+        assert [m["role"] for m in final["messages"]] == ["user", "assistant"] * 2
+        assert final["messages"][1]["content"] == WHOLE

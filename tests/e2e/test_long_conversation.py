@@ -1,13 +1,14 @@
 """Two hundred turns with tools, a model server over real sockets, the SDK as referee."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import stream_faults, text_faults
@@ -46,6 +47,7 @@ def question(turn: int) -> tuple[str, list[str]]:
     return script.in_message(), [f"Answer {turn}."]
 
 
+@pytest.mark.slow  # two hundred turns, one after another
 async def test_200_turns_with_tools_over_two_gateways_and_three_workers(model_url: str) -> None:
     with Service(workers=3, model_base_url=model_url, model="mock", linger_s=0) as service:
         second = f"http://127.0.0.1:{service.join_gateway()}"
@@ -132,14 +134,6 @@ def assert_sdk_parses(requests: list[Json]) -> None:
         assert body["messages"] == longest[: len(body["messages"])]
 
 
-def whole(value: Json) -> Json:
+def whole(value: object) -> Json:
     """What pydantic has parsed; the SDK's types say Iterable, which is checked only now."""
-    match value:
-        case dict():
-            fields: dict[str, Json] = value
-            return {name: whole(field) for name, field in fields.items()}
-        case list() | Iterator():
-            items: Iterable[Json] = value
-            return [whole(item) for item in items]
-        case _:
-            return value
+    return to_jsonable_python(value, fallback=list)

@@ -1,10 +1,15 @@
-"""How a test knows that its request has arrived: the gateway asks the store for it."""
+"""What tests do at the store: see that their request has arrived, and have it misbehave."""
 
 import asyncio
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from storage import Store
+from tests.support.store_server import StoreServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def asked_after(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -18,3 +23,10 @@ def asked_after(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
     monkeypatch.setattr(Store, "peek", peek)
     return asked
+
+
+def tell_store(server: StoreServer, *command: str) -> object:
+    """Have the server do one command."""
+    with server.client() as client:
+        run = cast("Callable[..., object]", client.execute_command)  # pyright: ignore[reportUnknownMemberType] - redis types it in part
+        return run(*command)

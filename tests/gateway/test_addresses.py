@@ -108,15 +108,18 @@ async def test_other_addresses_are_not_found(store_url: str, path: str) -> None:
     "query",
     [
         *("limit=0", "limit=-1", "limit=x", "limit=", "limit=1.5", "limit=1e1", "limit=201"),
-        *("limit=99999999999999999999", "limit=000000001999", "limit=%D9%A3", "limit=1&limit=2"),
+        *(
+            "limit=99999999999999999999",
+            "limit=000000001999",
+            "limit=%D9%A3",
+            "limit=1&limit=2",
+        ),
         *("after=x", "after=", f"after={WELL_FORMED}%00", "after=*", "after=%2B", "after=-"),
         *("states=1", "states=", "states=TRUE", "states=true&states=true"),
         *("unheard-of=1", "limit=5&order=asc", "%00=1", "limit%00=1", "=1", "[]=1"),
     ],
 )
-async def test_a_list_with_a_query_that_is_wrong_is_refused(
-    store_url: str, query: str
-) -> None:
+async def test_a_list_with_a_query_that_is_wrong_is_refused(store_url: str, query: str) -> None:
     async with serving(store_url, workers=0) as service:
         answer = await service.client.get(f"/api/contexts?{query}")
         assert (answer.status, answer.problem) == (400, "invalid-parameter"), answer.body
@@ -130,9 +133,7 @@ async def test_a_list_with_a_query_that_is_wrong_is_refused(
         *("after=9.9.99999999999999999999", "kinds=all", "wait=10"),
     ],
 )
-async def test_a_poll_with_a_query_that_is_wrong_is_refused(
-    store_url: str, query: str
-) -> None:
+async def test_a_poll_with_a_query_that_is_wrong_is_refused(store_url: str, query: str) -> None:
     async with serving(store_url, workers=0) as service:
         context_id = await service.client.create()
         answer = await service.client.get(f"/api/contexts/{context_id}/state?{query}")

@@ -154,9 +154,7 @@ async def test_a_context_that_the_client_has_is_not_sent_again(store_url: str) -
 
 
 @pytest.mark.parametrize("by_method", [True, False])
-async def test_a_deleted_context_is_gone_for_everybody(
-    store_url: str, by_method: bool
-) -> None:
+async def test_a_deleted_context_is_gone_for_everybody(store_url: str, by_method: bool) -> None:
     async with serving(store_url, gateways=2) as service:
         client = service.client
         context_id = await client.create()

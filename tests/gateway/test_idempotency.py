@@ -33,9 +33,7 @@ async def test_a_key_that_comes_with_another_request_is_refused(store_url: str) 
         for answer in (
             await client.say(context_id, "two", Idempotency_Key="k1"),
             await client.act(context_id, "pause", Idempotency_Key="k1"),
-            await client.act(
-                context_id, "pause", Idempotency_Key="k1", Prefer="respond-async"
-            ),
+            await client.act(context_id, "pause", Idempotency_Key="k1", Prefer="respond-async"),
             await client.send(
                 "DELETE", f"/api/contexts/{context_id}", headers={"Idempotency-Key": "k1"}
             ),

@@ -154,7 +154,9 @@ async def test_events_polled_piece_by_piece_are_those_of_one_poll(store_url: str
             "".join(f["data"]["text"] for f in frames if f["event"] == "reply-delta")
             for frames in (pieces, whole)
         ]
-        assert texts[0] == texts[1] == (await client.state(context_id))["messages"][-1]["content"]
+        assert (
+            texts[0] == texts[1] == (await client.state(context_id))["messages"][-1]["content"]
+        )
 
 
 async def test_a_long_poll_for_events_wakes_on_a_change_and_ends_empty(

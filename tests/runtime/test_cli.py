@@ -102,7 +102,8 @@ def up(
     with subprocess.Popen(
         [*COMMAND, command, "--gateways", "0", *arguments],
         cwd=folder,
-        env=environment(**more),
+        # Counted below: which processes there are, not which are about to be.
+        env=environment(CONTEXTD_STANDBY="false", **more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -143,11 +143,19 @@ class Ear:
 
     async def hears(self, count: int, *, gaps: int = 0) -> list[bytes]:
         """What was heard, once it is so much."""
+        await self.until(lambda: len(self.messages) >= count and self.gaps >= gaps)
+        return self.messages
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until what was heard is so."""
         async with asyncio.timeout(HEARD_S_MAX):
-            while len(self.messages) < count or self.gaps < gaps:
+            while not condition():
                 self._changed.clear()
                 await self._changed.wait()
-        return self.messages
+
+    def knows_more(self, *, gaps: int, heard: int) -> bool:
+        """Whether there was a message, or a gap to read up, since these were counted."""
+        return self.gaps > gaps or len(self.messages) > heard
 
     async def frames(self, count: int) -> list[CommitFrame | DraftFrame]:
         """What was heard, as frames, once it is so much."""

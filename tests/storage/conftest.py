@@ -55,7 +55,7 @@ def real_backend(server: StoreServer) -> Backend:
 
 def real_backend_of(server: StoreServer) -> Backend:
     client = server.client()
-    client.flushall()
+    client.flushall()  # pyright: ignore[reportUnknownMemberType] - its kwargs are untyped
     client.close()
     return Backend(server)
 

@@ -38,9 +38,19 @@ class FakeStoreConnection(FakeAsyncRedisConnection):
         return packed
 
     @override
-    async def read_response(self, **kwargs: Packed) -> Packed:
-        """Read a reply, however long it takes."""
-        return await super().read_response(**{**kwargs, "timeout": None})
+    async def read_response(
+        self,
+        disable_decoding: bool = False,
+        timeout: float | None = None,
+        *,
+        disconnect_on_error: bool = True,
+        push_request: bool | None = False,
+        **kwargs: Packed,
+    ) -> Packed:
+        """Read a reply, however long it takes: no event loop can wait for `math.inf`."""
+        return await super().read_response(
+            disable_decoding=disable_decoding, disconnect_on_error=disconnect_on_error
+        )
 
 
 def fake_pool(server: FakeServer, *, run_id: str = "r1") -> ConnectionPool:

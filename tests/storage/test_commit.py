@@ -185,6 +185,19 @@ async def test_a_commit_on_another_version_changes_nothing(store: Store, base: i
     assert await everything(store) == before
 
 
+async def test_a_commit_that_comes_late_once_more_changes_nothing(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    late = next_commit(book.given(say()), owned, base=1, snapshot=True)
+    await store.commit(late)
+    await store.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
+    before = await everything(store)
+    with pytest.raises(VersionConflict):
+        await store.commit(late)
+    assert await everything(store) == before
+
+
 async def test_nothing_is_committed_to_a_context_that_is_not_there(store: Store) -> None:
     book = Playbook()
     await create(store, book.log[0])

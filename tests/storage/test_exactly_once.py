@@ -33,7 +33,6 @@ from tests.support.playbook import BEGAN_MS, CONTEXT_ID
 
 WORKERS: Final = ("w1", "w2")
 
-Deliver = tuple[str, str]
 Move = tuple[str, str]
 MOVES: Final[st.SearchStrategy[Move]] = st.one_of(
     st.tuples(st.just("deliver"), st.sampled_from(["k1", "k2", "k3", "k4", "k5", "k6"])),
@@ -249,14 +248,14 @@ async def play(backend: Backend, moves: list[Move]) -> None:
             await world.was_published_once()
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(moves=st.lists(MOVES, min_size=10, max_size=40))
 def test_effects_are_exactly_once_whoever_lives(moves: list[Move]) -> None:
     asyncio.run(play(Backend(None), moves))
 
 
 @pytest.mark.real_only
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=st.lists(MOVES, min_size=10, max_size=40))
 def test_effects_are_exactly_once_over_a_real_server(
     real_backend: Backend, moves: list[Move]

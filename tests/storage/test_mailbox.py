@@ -24,7 +24,6 @@ from tests.storage.arranging import (
     die,
     kept,
     listening,
-    live,
     next_commit,
     own,
     ready,

@@ -1,9 +1,12 @@
 """How a worker gets a context, and how it is given back, taken over or deleted."""
 
+from typing import cast
+
 import pytest
 
 from fsm import MessageReceived
 from storage import (
+    CommitFrame,
     ContextBusy,
     ContextMissing,
     Delivered,
@@ -34,8 +37,7 @@ from tests.support.playbook import BEGAN_MS, CONTEXT_ID, DELETE, STARTED, Playbo
 
 async def contexts_of(store: Store, worker_id: str) -> set[bytes]:
     found = await store.link.call("SMEMBERS", keys.worker_contexts(worker_id))
-    assert isinstance(found, list)
-    return set(found)
+    return set(cast("list[bytes]", found))
 
 
 # activate
@@ -257,6 +259,7 @@ async def test_nothing_is_left_of_a_deleted_context(store: Store) -> None:
         commit = next_commit(book.given(DELETE), owned, base=3, results={2: APPLIED})
         await store.delete(commit, "w1")
         (frame,) = await ear.frames(1)
+    assert isinstance(frame, CommitFrame)
     assert await kept(store) == before
     assert (frame.events, frame.results, frame.phase) == (
         [book.log[-1].model_dump_json().encode()],

@@ -1,5 +1,8 @@
 """Snapshots, in the store and as files: faster ways to the state that the log says."""
 
+# pyright: reportPrivateUsage=false
+# Some tests wait for what only the inside shows.
+
 import asyncio
 import contextlib
 import os
@@ -83,7 +86,7 @@ class Kept:
 
 async def settled(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WRITTEN_S_MAX):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - threads and files ring no bell
             await asyncio.sleep(0.002)
 
 
@@ -138,8 +141,8 @@ async def test_the_state_that_is_loaded_is_the_one_that_the_log_says(
         owned = await kept.store.activate(CONTEXT_ID, "w1")
     assert owned.state == book.state
     assert owned.state.model_dump_json() == book.state.model_dump_json()
-    due = [v for v in range(2, book.state.version + 1) if v % every == 0]
-    assert owned.snapshot_version == max(due, default=0)
+    saved = [v for v in range(2, book.state.version + 1) if v % every == 0]
+    assert owned.snapshot_version == max(saved, default=0)
 
 
 async def test_clean_contexts_are_not_written(kept: Kept) -> None:
@@ -263,6 +266,11 @@ async def two_generations(
         yield kept, book, files
 
 
+def become_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 Damage = Callable[[Path], object]
 DAMAGES: Final[dict[str, Damage]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -274,7 +282,7 @@ DAMAGES: Final[dict[str, Damage]] = {
     "other format": lambda path: path.write_bytes(
         path.read_bytes().replace(b'"format": 1', b'"format": 2')
     ),
-    "unreadable": lambda path: (path.unlink(), path.mkdir()),
+    "unreadable": become_folder,
 }
 
 
@@ -305,8 +313,7 @@ async def test_the_file_of_another_context_is_not_taken_for_ones_own(
     book = Playbook()
     files.save(book.state, "1")
     stray = files.path("other")
-    stray.parent.mkdir(exist_ok=True)
-    stray.write_bytes(files.path(CONTEXT_ID).read_bytes())
+    misplace(files.path(CONTEXT_ID), stray)
     with capture_logs() as logs:
         assert files.load("other", "1") is None
     assert len(logs) == 1
@@ -373,6 +380,11 @@ async def test_a_file_is_readable_json_and_keeps_the_generation_before(
     assert files.load(CONTEXT_ID, "7") == second.state
 
 
+def misplace(path: Path, stray: Path) -> None:
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(path.read_bytes())
+
+
 @pytest.mark.parametrize("context_id", ["../../etc/x", "/abs", "a\0b", "..", "", "a" * 9_000])
 async def test_no_input_becomes_a_name(files: JsonSnapshots, context_id: str) -> None:
     state = Playbook().state.model_copy(update={"id": context_id})
@@ -395,7 +407,7 @@ async def test_a_folder_that_goes_away_costs_no_data_and_files_come_back(
             await play(kept.store, owned, book, rename("one"))
             await settled(lambda: any(e["event"] == "snapshot not written" for e in logs))
         assert {entry["log_level"] for entry in logs} == {"error"}
-        folder.unlink()
+        show(folder)
         owned = await kept.store.activate(CONTEXT_ID, "w1")
         assert owned.state == book.state
         await play(kept.store, owned, book, rename("two"))
@@ -410,6 +422,10 @@ def hide(folder: Path) -> None:
     """Put a file in its place: nobody can write there, not even root."""
     folder.rename(folder.with_name("away"))
     folder.write_text("in the way")
+
+
+def show(folder: Path) -> None:
+    folder.unlink()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders")

@@ -8,7 +8,14 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -124,9 +131,16 @@ class Client:
             raw = orjson.dumps(body)
         if raw is not None and not any(name == "Content-Type" for name, _ in given):
             given.append(("Content-Type", "application/json"))
-        async with asyncio.timeout(90), self.session.request(
-            method, URL(self.url + path, encoded=True), data=raw, headers=given, allow_redirects=False
-        ) as response:
+        async with (
+            asyncio.timeout(90),
+            self.session.request(
+                method,
+                URL(self.url + path, encoded=True),
+                data=raw,
+                headers=given,
+                allow_redirects=False,
+            ) as response,
+        ):
             answer = Answer(response.status, response.headers, await response.read())
         hold_to_views(method, path.partition("?")[0], answer)
         return answer
@@ -180,7 +194,9 @@ class Client:
         """Open the context's stream, perhaps from a cursor on."""
         headers = {"Last-Event-ID": after} if after is not None else {}
         path = f"/api/contexts/{context_id}/events{query}"
-        async with self.session.get(URL(self.url + path, encoded=True), headers=headers) as response:
+        async with self.session.get(
+            URL(self.url + path, encoded=True), headers=headers
+        ) as response:
             yield Stream(response)
 
 
@@ -268,6 +284,15 @@ class Service:
         self._stops[name].set()
 
 
+async def eventually(
+    holds: Callable[[], Awaitable[bool]], *, within_s: float = WITHIN_S
+) -> None:
+    """Ask until it is so."""
+    async with asyncio.timeout(within_s):
+        while not await holds():  # noqa: ASYNC110 - nobody could set an event: it is elsewhere
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def serving(
     store_url: str,
@@ -279,12 +304,12 @@ async def serving(
     storage: Options | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations."""
-    for config, options in (
+    for configured, options in (
         (GatewayConfig, gateway),
         (WorkerConfig, worker),
         (StorageConfig, storage),
     ):
-        assert set(options or {}) <= set(config.model_fields), options
+        assert set(options or {}) <= set(configured.model_fields), options
     storage_config = StorageConfig.model_validate(storage or {})
     given = {"scripted_chunk_ms": 0, "draft_ms": 0, "drain_s": 0.5, **(worker or {})}
     worker_config = WorkerConfig.model_validate(given)
@@ -307,7 +332,8 @@ async def serving(
         names += [f"worker {n}" for n in range(workers)]
         stops = {name: asyncio.Event() for name in names}
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(lambda: [stop.set() for stop in stops.values()])
+        for stop in stops.values():
+            stack.callback(stop.set)
         async with asyncio.timeout(WITHIN_S):
             for name, store in zip(names, stores, strict=True):
                 kind, _, number = name.partition(" ")
@@ -318,9 +344,7 @@ async def serving(
                     )
                     run = serve_gateway(config, store, stop=stops[name], ready=ready.set)
                 else:
-                    run = serve_worker(
-                        worker_config, store, stop=stops[name], ready=ready.set
-                    )
+                    run = serve_worker(worker_config, store, stop=stops[name], ready=ready.set)
                 group.create_task(run, name=name)
                 await ready.wait()
         clients = [Client(f"http://127.0.0.1:{port}", session) for port in ports]

@@ -267,8 +267,9 @@ async def test_a_full_inbox_drops_nothing_for_good() -> None:
             await stage.deliver_all(*(rename(f"{n}") for n in range(6)))
             await settled()
             commit.opened.set()
-            await run.ended()
-        assert await titles(stage) == ["zero", *"012345"]
+            await settled()
+            assert await titles(stage) == ["zero", *"012345"]
+            assert not run.task.done()
 
 
 @in_virtual_time
@@ -528,14 +529,16 @@ async def test_cancel_before_the_first_text_keeps_nothing_of_a_reply() -> None:
 
 @in_virtual_time
 async def test_cancel_does_not_take_the_text_of_the_reply_before() -> None:
-    async with open_stage(say("one")) as stage:
-        stage.performer.replies.extend((Reply(("first",)), Reply((), hangs=True)))
+    async with open_stage(say("one"), say("two")) as stage:
+        stage.performer.replies.extend((Reply(("first",), hangs=True), Reply((), hangs=True)))
         async with stage.running() as run:
-            await until(lambda: len(stage.performer.kinds) == 1)
-            await stage.until_phase("idle")
+            await stage.until_phase("streaming_llm_response")
+            commit = stage.store.hold("commit")
+            await stage.deliver(cancel())
+            await commit.reached.wait()
             run.activation.add_text("2.0", "an echo of the first")
-            await stage.deliver(say("two"))
-            await stage.until_phase("awaiting_llm_response")
+            commit.opened.set()
+            await until(lambda: len(stage.performer.kinds) == 2)
             await stage.deliver(cancel())
             await run.ended()
         assert [content for _, content, _ in await stage.said()] == ["one", "first", "two"]
@@ -695,6 +698,16 @@ async def test_a_context_that_does_not_come_to_rest_is_snapshotted_now_and_then(
                 await settled()
             assert await stage.snapshot_writes() == 2
             assert [c.state.version for c in stage.store.commits if c.snapshot] == [10, 20]
+
+
+@in_virtual_time
+async def test_a_snapshot_holds_only_the_messages_that_came_since_the_one_before() -> None:
+    async with open_stage() as stage, stage.running():
+        for n in range(3):
+            await stage.deliver(say(f"{n}"))
+            await asyncio.sleep(1)
+        saved = [c.messages_saved for c in stage.store.commits if c.snapshot]
+        assert saved == [0, 2, 4]
 
 
 @in_virtual_time

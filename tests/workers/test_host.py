@@ -465,6 +465,21 @@ async def test_a_stopping_worker_activates_nothing_more() -> None:
 
 
 @in_virtual_time
+async def test_a_stopping_worker_leaves_what_has_crashed_to_others() -> None:
+    ids = (nth_id(1), nth_id(2))
+    async with open_world(*ids) as world, hosting(world.store, drain_s=5) as one:
+        one.performer.usual = Reply((), hangs=True)
+        one.performer.bug_in = ids[1]
+        for context_id in ids:
+            await world.deliver(say(), context_id=context_id)
+            one.jobs.waiting.put_nowait(context_id)
+        await until(lambda: one.jobs.failed)
+        one.stop.set()
+        await asyncio.wait((one.task,))
+        assert world.store.steps.count("activate") == 2
+
+
+@in_virtual_time
 async def test_a_context_that_is_still_loaded_when_the_grace_is_over_is_handed_over() -> None:
     async with open_world() as world, hosting(world.store, drain_s=1) as one:
         one.performer.usual = Reply((), hangs=True)
@@ -531,6 +546,19 @@ async def test_a_worker_that_was_buried_stops_and_leaves_its_contexts_to_others(
         async with hosting_beside(world.store, "w2") as other:
             await until(lambda: other.performer.kinds)
             await world.until_phase("idle")
+
+
+@in_virtual_time
+async def test_a_worker_learns_that_it_was_buried_from_its_next_activation_at_the_latest() -> (
+    None
+):
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
+        await settled()
+        await world.store.bury_worker("w1")
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await asyncio.wait((one.task,), timeout=1)
+        (group,) = one.outcome
+        assert group.subgroup(WorkerBuried)
 
 
 @in_virtual_time
