@@ -8,6 +8,8 @@ import pytest
 from tests.support.http_client import HttpClient, Json
 from tests.support.service_processes import Service
 
+pytestmark = pytest.mark.timeout(120)
+
 ONCE_TOOL = '''
 import os
 from workers.tools import tool
@@ -50,7 +52,7 @@ async def test_p9_an_approval_outlives_kill_9_of_every_process_and_the_tool_runs
     installed_tool: tuple[Path, Path],
 ) -> None:
     packages, stamps = installed_tool
-    with Service(pythonpath=packages) as service:
+    with Service(pythonpath=packages, standby=False) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             asked = await client.send(
@@ -112,7 +114,7 @@ async def test_p9_a_once_tool_that_dies_in_mid_run_is_not_run_again_but_asked_ab
         "import os", "import asyncio, os"
     )
     (packages / "stamp_tool.py").write_text(slow.replace("timeout_s=5", "timeout_s=120"))
-    with Service(pythonpath=packages) as service:
+    with Service(pythonpath=packages, standby=False) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             asked = await client.send(

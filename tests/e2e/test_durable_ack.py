@@ -15,6 +15,8 @@ from tests.support.service_processes import Service
 SENDS = 20
 KILLS = 5
 KILL_AFTER_MS_MAX = 60
+pytestmark = pytest.mark.timeout(240)
+
 ATTEMPTS = {"limits": {"attempts_max": 20}}
 """A turn may be killed more often than a model call is normally made."""
 
@@ -27,7 +29,7 @@ async def test_p1_p2_acked_sends_survive_kill_9_of_all_processes_at_five_random_
     print(f"seed {seed}")  # noqa: T201 - to repeat a failure
     chance = random.Random(seed)
     sent = [Sent(f"send {number:02} of the run", 0.0, None) for number in range(SENDS)]
-    with Service(scripted_chunk_ms=0) as service:
+    with Service(scripted_chunk_ms=0, standby=False) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create(config=ATTEMPTS)
 

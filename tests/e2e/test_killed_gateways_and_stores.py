@@ -3,6 +3,7 @@
 import time
 
 import aiohttp
+import pytest
 
 from tests.support.http_client import HttpClient
 from tests.support.invariants import (
@@ -14,6 +15,8 @@ from tests.support.invariants import (
     text_faults,
 )
 from tests.support.service_processes import Service, kill, until
+
+pytestmark = pytest.mark.timeout(120)
 
 CHUNKS = 60
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))

@@ -10,6 +10,8 @@ from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import answer_faults, stream_faults, text_faults
 from tests.support.service_processes import Service, alive, kill, until
 
+pytestmark = pytest.mark.timeout(120)
+
 TAKEOVER_S_GUARD = 15.0
 """Against a hang only; the promise is 2 s and the printed number is what counts."""
 CHUNKS = 60

@@ -15,6 +15,8 @@ from tests.support.invariants import stream_faults, text_faults
 from tests.support.model_server import Script, ScriptedCall
 from tests.support.service_processes import Service, run_module
 
+pytestmark = pytest.mark.timeout(240)
+
 TURNS = 200
 PARAMETERS: TypeAdapter[CompletionCreateParamsStreaming] = TypeAdapter(
     CompletionCreateParamsStreaming

@@ -1,8 +1,12 @@
 """SIGTERM of the whole service: goodbye to viewers, no orphans, and the turn goes on later."""
 
+import pytest
+
 from tests.support.http_client import HttpClient
 from tests.support.invariants import answer_faults, text_faults
 from tests.support.service_processes import Service, alive, until
+
+pytestmark = pytest.mark.timeout(120)
 
 CHUNKS = 80
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
@@ -11,7 +15,7 @@ WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 async def test_sigterm_in_mid_reply_says_bye_exits_0_and_the_turn_goes_on_after_a_restart() -> (
     None
 ):
-    with Service(workers=2, drain_s=0.3) as service:
+    with Service(workers=2, drain_s=0.3, standby=False) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
@@ -43,7 +47,7 @@ async def test_sigterm_in_mid_reply_says_bye_exits_0_and_the_turn_goes_on_after_
 
 
 async def test_sigterm_lets_a_short_reply_end_first() -> None:
-    with Service() as service:
+    with Service(standby=False) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:

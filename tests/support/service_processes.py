@@ -29,7 +29,7 @@ from runtime import tether
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S_MAX = 45.0
 END_S_MAX = 40.0
-POLL_S = 0.01
+POLL_S = 0.03
 SETTLED_S = 0.4
 """A process that used no CPU for so long is taken to have nothing to do."""
 LOG_TAIL_BYTES = 4_000
