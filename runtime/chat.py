@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import uuid_utils
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
@@ -26,6 +26,8 @@ from runtime.chat_client import ChatClient, ChatFailed, ContextView, ToolCallVie
 from runtime.conversation import Conversation, Screen, clean
 
 T = TypeVar("T")
+
+_ARGUMENTS = TypeAdapter(dict[str, JsonValue])
 _APPROVAL_WAITS = 3
 _HELP = """\
 /stop      stop the running turn        /retry   try a failed turn again
@@ -291,14 +293,13 @@ class _Chat:
             self._terminal.note(str(error))
             talk.show(self._wait(self._client.state(talk.id)))
 
-    def _edited(self) -> str | None:
+    def _edited(self) -> dict[str, JsonValue] | None:
         text = self._terminal.ask("Arguments (JSON): ")
         try:
-            orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            self._terminal.note(f"That is not JSON: {error}.")
+            return _ARGUMENTS.validate_json(text)
+        except ValidationError:
+            self._terminal.note("That is not JSON, or no JSON object.")
             return None
-        return text
 
     def _command(self, talk: Conversation) -> str:
         url = self._options.url

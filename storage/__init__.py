@@ -2,6 +2,7 @@
 
 from storage.config import StorageConfig
 from storage.contract import (
+    MAIL,
     Commit,
     Delivered,
     Draft,
@@ -36,6 +37,7 @@ from storage.store import Store, connect
 from storage.subscriber import Listener
 
 __all__ = [
+    "MAIL",
     "WAKE",
     "ActivationQueue",
     "Commit",

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 
 class StorageConfig(BaseModel):
@@ -51,3 +52,9 @@ class StorageConfig(BaseModel):
     notes_max: int = Field(
         default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
     )
+
+    @model_validator(mode="after")
+    def _keys_outlive_mail(self) -> Self:
+        if self.results_max < self.mailbox_max:
+            raise ValueError("results_max must not be less than mailbox_max")
+        return self

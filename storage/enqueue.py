@@ -22,7 +22,7 @@ from rq.serializers import JSONSerializer
 from rq.utils import now, utcformat
 from typing_extensions import override
 
-from storage import keys
+import storage.keys as keys
 from storage.errors import WorkerBuried
 from storage.link import Link
 from storage.scripts import Scripts

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from storage import (
+    MAIL,
     WAKE,
     ContextBusy,
     ContextMissing,
@@ -30,7 +31,6 @@ from storage import (
     WorkerBuried,
     worker_mail,
 )
-from storage.contract import MAIL
 from workers.activation import Activation, Clock, Performer
 from workers.config import WorkerConfig
 from workers.dequeue import ActivationSource

@@ -285,7 +285,7 @@ async def test_tools_are_shown_asked_about_and_decided_one_by_one() -> None:
     assert body == {
         "tool_call_ids": ["t0", "t2"],
         "deny": [{"id": "t1", "reason": "too late"}],
-        "edits": {"t2": '{"zone":"UTC"}'},
+        "edits": {"t2": {"zone": "UTC"}},
     }
     assert 'clock {"zone":"Z1"}' in out
     assert "That is not JSON" in out
