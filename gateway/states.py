@@ -148,9 +148,10 @@ async def _events_after(
         mirror = await _changed(gateway, context_id, owner, head, prefer.wait_s)
     if mirror is None:
         mirror = await gateway.directory.read_at(context_id, owner, head)
-    frames = await backlog_frames(gateway.store, context_id, mirror, after)
+    # Before the await: the mirror goes on meanwhile, and the cursor must not.
     state = mirror.view.state
-    here = cursor(gateway.store.epoch, mirror.version, mirror.view.n)
+    here = cursor(gateway.store.epoch, state.version, mirror.view.n)
+    frames = await backlog_frames(gateway.store, context_id, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
         b",".join(map(_frame_json, frames)),
         here.encode(),

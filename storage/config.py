@@ -1,9 +1,8 @@
 """Settings of the storage room."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from typing_extensions import Self
 
 
 class StorageConfig(BaseModel):

@@ -74,7 +74,7 @@ async def test_p1_p2_acked_sends_survive_kill_9_of_all_processes_at_five_random_
                 for number in range(SENDS):
                     group.create_task(send(client, number))
             final = await client.rested(context_id)
-    print(f"{unacked} of {SENDS} were not acked before the kill")  # noqa: T201
+    print(f"{unacked} of {SENDS} were not acked before the kill")  # noqa: T201 - context for a failure
     assert all(one.acked_s is not None for one in sent)
     assert history_faults(sent, everything_said(final)) == []
     assert len(everything_said(final)) == SENDS

@@ -72,7 +72,7 @@ async def test_p1_p15_the_store_killed_in_mid_reply_comes_back_with_everything_a
                 until(lambda: service.processes("store") not in ([], [store]), "a new store")
                 final = await client.rested(context_id)
                 await seen.until(lambda stream: stream.cursor == final["cursor"])
-        print(f"answered 503 while the store was away: {unavailable} times")  # noqa: T201
+        print(f"answered 503 while the store was away: {unavailable} times")  # noqa: T201 - a number to report
         assert history_faults(sent, everything_said(final)) == []
         assert answer_faults(final) == []
         replies = [m["content"] for m in final["messages"] if m["role"] == "assistant"]

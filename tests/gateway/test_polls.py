@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -157,6 +158,37 @@ async def test_events_polled_piece_by_piece_are_those_of_one_poll(store_url: str
         assert (
             texts[0] == texts[1] == (await client.state(context_id))["messages"][-1]["content"]
         )
+
+
+async def test_the_cursor_of_a_page_is_where_its_events_end_while_the_reply_goes_on(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        start = (await client.state(context_id))["cursor"]
+        async with client.stream(context_id) as stream:
+            await client.act(context_id, "send_message", {"content": "/chunks 1000 5"})
+            await stream.take("reply-delta")
+            plain_events = Store.events
+
+            async def slow_events(
+                store: Store, context_id: str, *, after: int, until: int
+            ) -> Sequence[bytes]:
+                found = await plain_events(store, context_id, after=after, until=until)
+                for _ in range(3):
+                    await stream.take("reply-delta")
+                return found
+
+            monkeypatch.setattr(Store, "events", slow_events)
+            page = await client.get(f"{state_path(context_id)}?after={start}")
+        shown = "".join(
+            frame["data"]["text"]
+            for frame in page.json["events"]
+            if frame["event"] == "reply-delta"
+        )
+        assert page.json["cursor"] == page.json["events"][-1]["id"]
+        assert page.json["cursor"].endswith(f".{len(shown)}")
 
 
 async def test_a_long_poll_for_events_wakes_on_a_change_and_ends_empty(
