@@ -1,0 +1,1 @@
+"""The dashboard: live numbers for operators. Empty until its pages are built."""

@@ -1,6 +1,8 @@
 """The gateway: actions in, state and streams out, over HTTP."""
 
-from gateway.config import GatewayConfig
-from gateway.serve import serve
+from lazy_loader import attach_stub
 
-__all__ = ["GatewayConfig", "serve"]
+# Names are imported when they are first used: settings need a room's config without the room.
+__getattr__, __dir__, __all__ = attach_stub(  # pyright: ignore[reportUnknownVariableType] - untyped
+    __name__, __file__
+)

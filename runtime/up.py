@@ -1,7 +1,7 @@
 """`contextd up` and `contextd supervise`: everything on one machine, wired and watched.
 
-storage is imported where it is used: the supervisor needs it only when a worker has died,
-and a start need not wait for it.
+What a start need not wait for is imported where it is used: storage (only when a worker has
+died) and the banner.
 """
 
 import asyncio
@@ -14,10 +14,8 @@ import time
 from pathlib import Path
 
 from pydantic import SecretStr
-from rich.console import Console
 
 import runtime
-from runtime.banner import Started, print_banner
 from runtime.embedded import EmbeddedStore, StoreFailed
 from runtime.port import reserve_port
 from runtime.settings import Settings, as_environment
@@ -61,6 +59,10 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
             await connection.bury_worker(worker_id)
 
     async def announce() -> None:
+        from rich.console import Console
+
+        from runtime.banner import Started, print_banner
+
         took_s = time.monotonic() - started_s
         print_banner(
             settings, Started(own_version(), _store(settings, store), took_s), Console()

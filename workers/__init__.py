@@ -1,9 +1,8 @@
 """Workers: the only code that changes a context."""
 
-from workers.activation import Activation, Performer
-from workers.config import WorkerConfig
-from workers.effects import Effects
-from workers.host import Host
-from workers.serve import serve
+from lazy_loader import attach_stub
 
-__all__ = ["Activation", "Effects", "Host", "Performer", "WorkerConfig", "serve"]
+# Names are imported when they are first used: settings need a room's config without the room.
+__getattr__, __dir__, __all__ = attach_stub(  # pyright: ignore[reportUnknownVariableType] - untyped
+    __name__, __file__
+)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fsm import Limits, Phase, PrepareRequest, Reference, ReplyEnded, Usage, derive_id
+from fsm import Phase, PrepareRequest, Reference, ReplyEnded, Usage, derive_id
 from tests.support.playbook import (
     BEGAN_MS,
     CONTEXT_ID,
@@ -215,5 +215,5 @@ def test_time_never_runs_backwards_in_the_state() -> None:
 
 
 def test_a_full_queue_refuses_further_messages() -> None:
-    book = Playbook(limits=Limits(queue_max=2)).given(say("one"), say("two"), say("three"))
+    book = Playbook(limits={"queue_max": 2}).given(say("one"), say("two"), say("three"))
     assert book.refuses(say("four")).code == "queue-full"

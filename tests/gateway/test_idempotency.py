@@ -42,6 +42,17 @@ async def test_a_key_that_comes_with_another_request_is_refused(store_url: str) 
         assert (await client.state(context_id)) == before
 
 
+async def test_a_key_that_comes_with_another_action_of_the_same_body_is_refused(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        await service.client.act(context_id, "pause", {}, Idempotency_Key="k")
+        answer = await service.client.act(context_id, "resume", {}, Idempotency_Key="k")
+        assert (answer.status, answer.problem) == (422, "key-reused")
+        assert (await service.client.state(context_id))["status"] == "paused"
+
+
 async def test_a_refused_action_is_refused_again_on_a_repeat(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client

@@ -109,7 +109,7 @@ async def test_what_is_made_from_the_description_gets_what_it_promises(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", url, "--no-color"),
             *("--checks", checks, "--generation-deterministic", "--max-examples", "8"),
-            *("--phases", "examples,coverage,fuzzing", "--workers", "2"),
+            *("--phases", "examples,coverage,fuzzing", "--workers", "1"),
             *("--max-time", str(SCHEMATHESIS_S_MAX), "--continue-on-failure"),
             *("--exclude-path-regex", "/events$", "--warnings", "off"),
             *("--request-timeout", "10"),

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,26 @@ async def test_lost_publications_lose_no_event(store_url: str, every: int) -> No
         await assert_nothing_lost(client, context_id, frames)
 
 
+async def test_a_hole_between_two_commits_is_noticed_with_the_second(store_url: str) -> None:
+    async with serving(store_url, gateways=2, gateway={"feed_check_s": 60}) as service:
+        watched, other = service.clients
+        context_id = await other.create()
+        async with watched.stream(context_id) as stream:
+            frames = await stream.take("snapshot")
+            heard: list[bytes] = []
+
+            def first(message: bytes) -> bool:
+                heard.append(message)
+                return len(heard) == 1
+
+            lose(service.stores[0].subscriber, first)
+            for title in ("unheard", "heard"):
+                await other.act(context_id, "rename", {"title": title})
+            frames += await stream.take("context-renamed")
+            frames += await stream.take("context-renamed")
+        assert [frame.data["title"] for frame in frames[2:]] == ["unheard", "heard"]
+
+
 async def test_a_stream_whose_last_publication_was_lost_notices_by_itself(
     store_url: str,
 ) -> None:
@@ -84,6 +105,17 @@ async def test_a_stream_whose_last_publication_was_lost_notices_by_itself(
             await other.say(context_id, "nobody tells you")
             frames += await stream.take("reply-ended")
         await assert_nothing_lost(watched, context_id, frames)
+
+
+async def test_a_poll_shows_an_action_whose_publication_was_lost(store_url: str) -> None:
+    async with serving(store_url, gateways=2) as service:
+        watched, other = service.clients
+        context_id = await other.create()
+        async with watched.stream(context_id) as stream:
+            await stream.take("snapshot")
+            lose(service.stores[0].subscriber, lambda _message: True)
+            await other.act(context_id, "rename", {"title": "unheard"})
+            assert (await watched.state(context_id))["title"] == "unheard"
 
 
 async def test_an_action_whose_commit_nobody_told_us_is_answered_all_the_same(
@@ -103,6 +135,10 @@ async def test_an_action_whose_commit_nobody_told_us_is_answered_all_the_same(
 async def test_a_cut_subscription_loses_no_event(
     store_url: str, shared_store: StoreServer
 ) -> None:
+    async def cut() -> bool:
+        """Whether somebody listened and was cut off; after a cut nobody does for a while."""
+        return tell_store(shared_store, "CLIENT", "KILL", "TYPE", "pubsub") != 0
+
     async with serving(store_url) as service:
         client = service.client
         context_id = await client.create()
@@ -111,7 +147,7 @@ async def test_a_cut_subscription_loses_no_event(
             await client.act(context_id, "send_message", {"content": "/chunks 200 5"})
             for _ in range(3):
                 frames += await stream.take("reply-delta")
-                assert tell_store(shared_store, "CLIENT", "KILL", "TYPE", "pubsub")
+                await eventually(cut)
             frames += await stream.take("reply-ended")
         await assert_nothing_lost(client, context_id, frames)
 
@@ -181,38 +217,59 @@ async def test_a_stream_survives_the_restart_of_the_store(own_store: StoreServer
         await assert_nothing_lost(client, context_id, frames)
 
 
-async def test_a_store_that_lost_commits_is_told_by_one_reset_and_a_new_epoch() -> None:
+@pytest.mark.parametrize("went_on", [0, 3])
+async def test_a_store_that_lost_commits_is_told_by_one_reset_and_a_new_epoch(
+    went_on: int,
+) -> None:
+    """It comes back with an old state, or with one that went on another way from there."""
     with StoreServer(appendfsync="everysec") as store:
         storage = {"durability": "standard", "store_call_s_max": CALL_S_MAX}
         async with serving(store.url, storage=storage, worker={"linger_s": 0}) as service:
             client = service.client
             context_id = await client.create()
             await client.act(context_id, "rename", {"title": "kept"})
-            store.stop()
-            saved = store.data / "saved"
-            shutil.copytree(store.data / "appendonlydir", saved)
-            store.start()
+            first = save(store, "first")
+            for n in range(went_on):
+                await eventually_renamed(client, context_id, f"another way {n}")
+            second = save(store, "second")
+            set_back(store, first)
+            await eventually_renamed(client, context_id, "kept")
             async with client.stream(context_id) as stream:
-                before = (await stream.take("snapshot"))[-1]
+                (_, before) = await stream.take("snapshot")
+                assert before.data["title"] == "kept"
                 lost = await eventually_renamed(client, context_id, "lost")
                 await stream.take("context-renamed")
-                store.kill()
-                shutil.rmtree(store.data / "appendonlydir")
-                shutil.copytree(saved, store.data / "appendonlydir")
-                store.start()
+                set_back(store, second)
                 (reset,) = await stream.take("reset")
                 state = await client.state(context_id)
                 assert reset.data["context"] == state
                 assert reset.id == state["cursor"]
-                assert state["title"] == "kept"
-                assert state["version"] == 2
+                assert state["title"] == (f"another way {went_on - 1}" if went_on else "kept")
+                assert state["version"] == 2 + went_on
                 epochs = [c.split(".")[0] for c in (before.id, lost["cursor"], reset.id)]
-                assert int(epochs[0]) <= int(epochs[1]) < int(epochs[2])
+                assert int(epochs[0]) == int(epochs[1]) < int(epochs[2])
                 page = f"/api/contexts/{context_id}/state?after={lost['cursor']}"
                 assert (await client.get(page)).json["events"][0]["event"] == "reset"
                 await eventually_renamed(client, context_id, "again")
                 (renamed,) = await stream.take("context-renamed")
                 assert renamed.data["title"] == "again"
+
+
+def save(store: StoreServer, name: str) -> Path:
+    """Copy what the server has written; it is restarted for that."""
+    store.stop()
+    copy = store.data / name
+    shutil.copytree(store.data / "appendonlydir", copy)
+    store.start()
+    return copy
+
+
+def set_back(store: StoreServer, saved: Path) -> None:
+    """Kill the server and start it on what was saved: the rest is lost."""
+    store.kill()
+    shutil.rmtree(store.data / "appendonlydir")
+    shutil.copytree(saved, store.data / "appendonlydir")
+    store.start()
 
 
 async def eventually_renamed(client: Client, context_id: str, title: str) -> Json:

@@ -1,36 +1,8 @@
 """Language models: the protocol they follow, and the two that do."""
 
-from workers.models.config import ModelConfig
-from workers.models.openai import OpenAIModel
-from workers.models.protocol import (
-    Model,
-    ModelError,
-    ModelErrorCode,
-    ModelRequest,
-    ModelToolCall,
-    ReplyFinished,
-    ReplyItem,
-    TextDelta,
-    WireObject,
-)
-from workers.models.request import RequestBuilder, build_request
-from workers.models.scripted import ScriptedModel
-from workers.models.selection import open_model
+from lazy_loader import attach_stub
 
-__all__ = [
-    "Model",
-    "ModelConfig",
-    "ModelError",
-    "ModelErrorCode",
-    "ModelRequest",
-    "ModelToolCall",
-    "OpenAIModel",
-    "ReplyFinished",
-    "ReplyItem",
-    "RequestBuilder",
-    "ScriptedModel",
-    "TextDelta",
-    "WireObject",
-    "build_request",
-    "open_model",
-]
+# Names are imported when they are first used: settings need a room's config without the room.
+__getattr__, __dir__, __all__ = attach_stub(  # pyright: ignore[reportUnknownVariableType] - untyped
+    __name__, __file__
+)

@@ -1,22 +1,8 @@
 """Tools: functions that a model may ask for, under a policy; and retrievers."""
 
-from workers.tools.builtin import builtin_tools
-from workers.tools.config import ToolConfig
-from workers.tools.declaration import Tool, ToolCallContext, ToolError, ToolErrorCode, tool
-from workers.tools.registry import ENTRY_POINT_GROUP, Registry, installed_tools
-from workers.tools.retrieval import Retriever, notes_retriever
+from lazy_loader import attach_stub
 
-__all__ = [
-    "ENTRY_POINT_GROUP",
-    "Registry",
-    "Retriever",
-    "Tool",
-    "ToolCallContext",
-    "ToolConfig",
-    "ToolError",
-    "ToolErrorCode",
-    "builtin_tools",
-    "installed_tools",
-    "notes_retriever",
-    "tool",
-]
+# Names are imported when they are first used: settings need a room's config without the room.
+__getattr__, __dir__, __all__ = attach_stub(  # pyright: ignore[reportUnknownVariableType] - untyped
+    __name__, __file__
+)

@@ -1,0 +1,4 @@
+from .config import GatewayConfig
+from .serve import serve
+
+__all__ = ["GatewayConfig", "serve"]

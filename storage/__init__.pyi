@@ -1,0 +1,74 @@
+from .config import StorageConfig
+from .contract import (
+    MAIL,
+    Commit,
+    Delivered,
+    Draft,
+    Mail,
+    Owned,
+    Reading,
+    Receipt,
+    Result,
+    Summary,
+    View,
+)
+from .enqueue import ActivationQueue
+from .errors import (
+    ContextBusy,
+    ContextMissing,
+    DurabilityMismatch,
+    Fenced,
+    KeyReused,
+    MailboxFull,
+    NoScript,
+    StorageError,
+    StoreRefusedWrite,
+    StoreUnavailable,
+    VersionConflict,
+    WorkerBuried,
+)
+from .frames import CommitFrame, DraftFrame, decode_frame
+from .keys import WAKE, feed, worker_mail
+from .link import Link
+from .notes import Notes
+from .store import Store, connect
+from .subscriber import Listener
+
+__all__ = [
+    "MAIL",
+    "WAKE",
+    "ActivationQueue",
+    "Commit",
+    "CommitFrame",
+    "ContextBusy",
+    "ContextMissing",
+    "Delivered",
+    "Draft",
+    "DraftFrame",
+    "DurabilityMismatch",
+    "Fenced",
+    "KeyReused",
+    "Link",
+    "Listener",
+    "Mail",
+    "MailboxFull",
+    "NoScript",
+    "Notes",
+    "Owned",
+    "Reading",
+    "Receipt",
+    "Result",
+    "StorageConfig",
+    "StorageError",
+    "Store",
+    "StoreRefusedWrite",
+    "StoreUnavailable",
+    "Summary",
+    "VersionConflict",
+    "View",
+    "WorkerBuried",
+    "connect",
+    "decode_frame",
+    "feed",
+    "worker_mail",
+]
