@@ -305,4 +305,5 @@ class Feed:
         before, self._mirror = self._mirror, mirror
         if before is None:
             return
+        self._recent.clear()  # the numbers of actions begin again, too
         self._show([reset_frame(self._epoch, mirror, SET_BACK)])

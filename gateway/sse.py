@@ -63,6 +63,8 @@ class SseViewer:
 
     def write(self, data: bytes) -> None:
         """Write to the client, or give it up when too much waits already."""
+        if not data:
+            return  # an empty chunk would end the stream
         transport = self._transport
         if transport.is_closing() or transport.get_write_buffer_size() > self._bytes_max:
             self.abort()

@@ -5,6 +5,7 @@ the command line stays quick.
 """
 
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -21,6 +22,9 @@ from runtime.supervisor import Role
 from storage import StorageError, connect
 
 _log = structlog.get_logger(__name__)
+
+COLLECT_AFTER_OBJECTS = 100_000
+"""New container objects after which the youngest generation is collected."""
 
 
 def store_url(settings: Settings) -> str | None:
@@ -85,6 +89,18 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def _spare_collector() -> None:
+    """Have the garbage collector look at fewer objects, less often.
+
+    What is imported by now stays, and states are trees without cycles, so that counting
+    references frees them: the collector's own passes cost a fifth of the turns per second
+    (1,000 against 1,290, `python -m bench --only turns`).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
+
+
 def _ready_once(role: Role) -> Callable[[], None]:
     """What the room calls when it serves: tells the supervisor, the first time."""
     descriptor = os.environ.pop(READY_FD, None)
@@ -95,6 +111,7 @@ def _ready_once(role: Role) -> Callable[[], None]:
         if told:
             return
         told = True
+        _spare_collector()
         _log.info("ready", role=role, process_id=os.getpid())
         if descriptor is not None:
             os.write(int(descriptor), b"ready\n")

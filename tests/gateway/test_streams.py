@@ -107,6 +107,21 @@ async def test_a_stream_ends_with_the_deletion(store_url: str) -> None:
         assert deleted.data["kind"] == "context-deleted"
 
 
+async def test_actions_that_change_nothing_leave_streams_as_they_are(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create(title="same")
+        async with client.stream(context_id) as stream:
+            await stream.take("snapshot")
+            same = await client.act(context_id, "rename", {"title": "same"})
+            assert (same.status, same.json["version"]) == (200, 1)
+            assert (await client.act(context_id, "resume")).status == 409
+            await client.act(context_id, "pause")
+            frame = await stream.next()
+        assert frame is not None
+        assert frame.event == "pause-requested"
+
+
 async def test_a_silent_stream_gets_comments(store_url: str) -> None:
     async with serving(store_url, gateway={"sse_heartbeat_s": 0.2}) as service:
         client = service.client
