@@ -239,9 +239,11 @@ def autosave(rig: Rig, system: System) -> list[Reading]:
         return readings
     contexts, chunks = 20, 50
     with watch:
+        _settle(watch)  # JSON files of the turns before are still being written
+        before = watch.count
         create_bare(system, contexts)
-        time.sleep(_LOOK_S)  # what creation still writes is not the replies'
-        created = watch.count
+        _settle(watch)
+        created = watch.count - before
         own = counters(system)
         replies = rig.run(
             f"autosave-writes-{system.snapshots or 'store'}",
@@ -249,8 +251,9 @@ def autosave(rig: Rig, system: System) -> list[Reading]:
                 target=system.target, contexts=contexts, chunks=chunks, gap_ms=20, start_s=0
             ),
         )
-        time.sleep(_LOOK_S)
-        written = watch.count - 2 * created  # the load creates as many contexts again
+        _settle(watch)
+        # The load creates as many contexts again.
+        written = watch.count - before - 2 * created
     told = {name: value - own.get(name, 0) for name, value in counters(system).items()}
     note = f"{written} writes for {contexts} replies of {chunks} chunks, {created} for creating"
     readings.append(
@@ -262,6 +265,14 @@ def autosave(rig: Rig, system: System) -> list[Reading]:
         )
     )
     return readings
+
+
+def _settle(watch: StoreSaves | FileSaves) -> None:
+    """Wait until nothing has been written for a while."""
+    seen = -1
+    while watch.count != seen:
+        seen = watch.count
+        time.sleep(_LOOK_S)
 
 
 def _saves(system: System) -> StoreSaves | FileSaves | None:
