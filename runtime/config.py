@@ -11,13 +11,6 @@ class RuntimeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    host: str = Field(default="127.0.0.1", description="Address that the gateways listen on.")
-    port: int = Field(
-        default=8000,
-        ge=0,
-        le=65_535,
-        description="Port that the gateways share; 0 takes a free one.",
-    )
     data: Path = Field(
         default=Path("contextd-data"),
         description="Folder of the embedded store and the first-run key; made when missing.",
