@@ -285,7 +285,9 @@ def test_no_two_rooms_have_a_setting_of_the_same_name() -> None:
     configs = (GatewayConfig, RuntimeConfig, StorageConfig, WorkerConfig)
     names = [name for config in configs for name in config.model_fields]
     twice = sorted({name for name in names if names.count(name) > 1})
-    assert not twice, f"{twice}: settings are one flat namespace, so one room's value rules both."
+    assert not twice, (
+        f"{twice}: settings are one flat namespace, so one room's value rules both."
+    )
 
 
 def test_every_settings_field_is_documented_once() -> None:
