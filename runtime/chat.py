@@ -211,18 +211,18 @@ class _Chat:
 
     def _obey(self, talk: Conversation, line: str) -> None:
         try:
-            if not line.startswith("/"):
-                self._wait(_say(talk, line))
-                return
-            word, _, rest = line[1:].partition(" ")
-            if word == "stop":
-                self._wait(talk.act("cancel", {}))
-            elif word == "rename" and rest:
-                self._wait(talk.act("rename", {"title": rest}))
-            elif word in _ACTIONS:
-                self._wait(talk.act(word, {}))
-            else:
+            word, _, rest = line.partition(" ")
+            if word == "/help":
                 self._terminal.note(_HELP)
+            elif word == "/stop":
+                self._wait(talk.act("cancel", {}))
+            elif word == "/rename" and rest:
+                self._wait(talk.act("rename", {"title": rest}))
+            elif word.startswith("/") and word[1:] in _ACTIONS:
+                self._wait(talk.act(word[1:], {}))
+            else:
+                # Slashes that are not ours are the model's: the scripted one knows some.
+                self._wait(_say(talk, line))
         except ChatFailed as error:
             if error.status == 0:
                 raise

@@ -293,16 +293,19 @@ async def test_tools_are_shown_asked_about_and_decided_one_by_one() -> None:
 
 async def test_slash_commands_become_actions_and_the_end_says_how_to_go_on() -> None:
     server = FakeContextd()
-    typed = "/pause\n/resume\n/rename A b\n/stop\n/reset\n/nonsense\n"
+    typed = "/pause\n/resume\n/rename A b\n/stop\n/reset\n/help\n/chunks 3 1\n"
     code, out, _ = await said_once(server, "--resume", stdin=typed)
     assert code == 0
-    assert [(action, body) for action, _, body in server.actions] == [
+    *commands, (said, _, message) = server.actions
+    assert [(action, body) for action, _, body in commands] == [
         ("pause", {}),
         ("resume", {}),
         ("rename", {"title": "A b"}),
         ("cancel", {}),
         ("reset", {}),
     ]
+    # A slash that is not ours is the model's.
+    assert (said, message["content"]) == ("send_message", "/chunks 3 1")
     assert "/help" in out
     assert "--context c1" in out.splitlines()[-1]
 
