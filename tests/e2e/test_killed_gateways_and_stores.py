@@ -70,6 +70,10 @@ async def test_p1_p15_the_store_killed_in_mid_reply_comes_back_with_everything_a
                             break
                     sent.append(Sent(content, began_s, time.monotonic()))
                 until(lambda: service.processes("store") not in ([], [store]), "a new store")
+                # A 202 is a promise: its mail may still wait for the workers to look.
+                await client.until_state(
+                    context_id, lambda seen: not history_faults(sent, everything_said(seen))
+                )
                 final = await client.rested(context_id)
                 await seen.until(lambda stream: stream.cursor == final["cursor"])
         print(f"answered 503 while the store was away: {unavailable} times")  # noqa: T201 - a number to report
