@@ -207,8 +207,3 @@ class Outcome(Value):
     def per_s(self) -> float:
         """Done per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def spoilt(self) -> bool:
-        """Whether any error happened, or anything is missing."""
-        return bool(self.errors) or (self.expected is not None and self.done < self.expected)

@@ -24,6 +24,7 @@ _log = logging.getLogger(__name__)
 _PING_S_MAX = 0.5
 _POLL_S = 0.01
 _LOG_TAIL_LINES = 5
+_PROCESS_ID_WIDTH = 10
 
 
 class StoreFailed(Exception):
@@ -129,8 +130,8 @@ class EmbeddedStore:
             )
         self._process = process
         self.binary = binary
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{process.pid}\n".encode(), 0)
+        # Of one width, so that no reader finds it empty while it is replaced.
+        os.pwrite(lock, f"{process.pid:<{_PROCESS_ID_WIDTH}}\n".encode(), 0)
         while not await _answers(address.socket):
             if process.returncode is not None:
                 raise StoreFailed(

@@ -112,7 +112,6 @@ class Activation:
         self._on_draft = on_draft
         self._inbox: deque[Delivered | Event] = deque(owned.mail)
         self._woken = asyncio.Event()
-        self._room = asyncio.Event()
         self._next_seq = owned.mail[0].seq if owned.mail else 0
         """0: not known; the mailbox is read before the first mail is taken."""
         self._mail_missed = False
