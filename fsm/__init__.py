@@ -50,6 +50,7 @@ from fsm.events import (
     ToolFailed,
     ToolRestarted,
     ToolReturned,
+    WorkAbandoned,
 )
 from fsm.machine import (
     RESTING,
@@ -159,6 +160,7 @@ __all__ = [
     "TurnCall",
     "Usage",
     "Value",
+    "WorkAbandoned",
     "allowed_actions",
     "call_digest",
     "decode_event",

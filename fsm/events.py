@@ -226,6 +226,24 @@ class ToolRestarted(Answer):
     kind: Literal["tool-restarted"] = "tool-restarted"
 
 
+class WorkAbandoned(Event):
+    """What the context was to do has ended each worker that began it; it is given up.
+
+    Nobody asked for it and nothing is answered by it: a new owner finds that too many
+    before it have come to nothing.
+    """
+
+    kind: Literal["work-abandoned"] = "work-abandoned"
+    deaths: int
+    """Activations in a row that have ended before they committed anything."""
+    cause: str
+    """What is known of the last of these ends."""
+    action: str | None = None
+    """Wire name of the action that goes to the dead letters; None: there was none."""
+    partial: str = ""
+    """Text of the reply that was being streamed."""
+
+
 class RetryDue(Answer):
     """The back-off is over."""
 
@@ -266,6 +284,7 @@ AnyEvent = Annotated[
     | ToolReturned
     | ToolFailed
     | ToolRestarted
+    | WorkAbandoned
     | RetryDue,
     Field(discriminator="kind"),
 ]

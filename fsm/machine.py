@@ -36,6 +36,7 @@ from fsm.events import (
     ToolFailed,
     ToolRestarted,
     ToolReturned,
+    WorkAbandoned,
 )
 from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import ContextState, Phase
@@ -44,6 +45,7 @@ from fsm.turns import (
     Inapplicable,
     Step,
     Unchanged,
+    abandon,
     cancel_turn,
     end_backoff,
     enqueue_message,
@@ -201,8 +203,9 @@ _ROUND = (_APPROVAL, *_COLLECTED)
 
 
 def _common(phase: Phase) -> dict[type[Event], Rule]:
-    """What is possible in every phase but `deleted`, and changes no turn."""
+    """What is possible in every phase but `deleted`."""
     return {
+        WorkAbandoned: _rule(abandon, _FAILED),
         ContextConfigured: _rule(configure, phase),
         ContextRenamed: _rule(rename, phase),
         ContextDeleted: _rule(delete, _DELETED),
@@ -246,7 +249,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         ApprovalGiven: _rule(decide, *_ROUND),
         ToolReturned: _rule(collect_result, _APPROVAL),
         ToolFailed: _rule(collect_failure, _APPROVAL),
-        ToolRestarted: _rule(restart_tool, _APPROVAL),
+        ToolRestarted: _rule(restart_tool, _APPROVAL, _FAILED),
         CancelRequested: _rule(cancel_turn, *_OVER),
         PauseRequested: _rule(pause, _PAUSED),
         **_common(_APPROVAL),
@@ -256,7 +259,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         ApprovalGiven: _rule(decide),  # nothing is open: the same again, or refused
         ToolReturned: _rule(collect_result, *_COLLECTED),
         ToolFailed: _rule(collect_failure, *_COLLECTED),
-        ToolRestarted: _rule(restart_tool, *_ROUND),
+        ToolRestarted: _rule(restart_tool, _TOOLS, _APPROVAL, _FAILED),
         CancelRequested: _rule(cancel_turn, *_OVER),
         PauseRequested: _rule(pause, _PAUSED),
         **_common(_TOOLS),
@@ -272,7 +275,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
     },
     _FAILED: {
         MessageReceived: _rule(send_message, *_BEGUN),
-        RetryRequested: _rule(retry, *_BEGUN),
+        RetryRequested: _rule(retry, *_OVER, _APPROVAL, _TOOLS),
         ResetRequested: _rule(reset, *_OVER),
         **_common(_FAILED),
     },

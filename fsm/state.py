@@ -54,8 +54,11 @@ class Limits(Value):
     """Seconds a turn may work; the time it waits for a person does not count."""
     queue_max: Annotated[int, Field(ge=0, le=1_000)] = 100
     """Messages that may wait for the running turn to end."""
-    attempts_max: Annotated[int, Field(ge=1, le=20)] = 3
-    """How often one model call is made before the turn fails."""
+    attempts_max: Annotated[int, Field(ge=1, le=20)] = 4
+    """How often one model call is made before the turn fails: once, and three retries."""
+    tool_starts_max: Annotated[int, Field(ge=1, le=20)] = 3
+    """How often a tool is started whose worker dies each time; then the turn fails. Fewer
+    than `attempts_max`, so that such a tool ends before the turns beside it do."""
     backoff_ms_base: Annotated[int, Field(ge=1, le=60_000)] = 500
     """Wait before the second attempt; doubled for each further one."""
     backoff_ms_max: Annotated[int, Field(ge=1, le=600_000)] = 30_000

@@ -19,6 +19,7 @@ from fsm.events import (
 )
 from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall, Usage
 from fsm.turns import (
+    POISON,
     Inapplicable,
     Step,
     Unchanged,
@@ -27,9 +28,12 @@ from fsm.turns import (
     append,
     append_reply,
     derive_id,
+    fail,
+    halt,
     head,
     issue,
     next_turn,
+    put_back,
     running,
     with_,
     with_turn,
@@ -194,13 +198,20 @@ def collect_failure(state: ContextState, event: ToolFailed) -> Step:
 
 
 def _collect(state: ContextState, effect_id: str, content: str, code: str | None) -> Step:
+    state = _record(state, effect_id, content, code)
+    return Step(state) if state.phase is Phase.PAUSED else advance(state)
+
+
+def _record(
+    state: ContextState, effect_id: str, content: str, code: str | None
+) -> ContextState:
+    """The call is done, and the model will read what came of it."""
     calls = list(running(state).calls)
     index = next(i for i, call in enumerate(calls) if call.effect_id == effect_id)
     calls[index] = calls[index].model_copy(update={"status": CallStatus.DONE})
     state = with_turn(answered(state, effect_id), calls=tuple(calls))
     call = calls[index]
-    state = _append_result(state, call.id, call.name, content, 0, code=code)
-    return Step(state) if state.phase is Phase.PAUSED else advance(state)
+    return _append_result(state, call.id, call.name, content, 0, code=code)
 
 
 def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
@@ -208,19 +219,23 @@ def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
     effect = state.pending[event.effect_id]
     assert isinstance(effect, RunTool)
     if effect.effect != "once":
-        if effect.attempt >= state.config.limits.attempts_max:
-            text = f"The tool was started {effect.attempt} times and never came to an end."
-            return _collect(state, event.effect_id, f"Error (lost): {text}", "lost")
+        if effect.attempt >= state.config.limits.tool_starts_max:
+            return _give_up(state, effect)
         again = effect.model_copy(update={"attempt": effect.attempt + 1})
         return issue(state, again)
     calls = tuple(
-        call.model_copy(update={"status": CallStatus.OUTCOME_UNKNOWN, "approved_digest": None})
-        if call.effect_id == event.effect_id
-        else call
+        put_back(call) if call.effect_id == event.effect_id else call
         for call in running(state).calls
     )
     state = with_turn(answered(state, event.effect_id), calls=calls)
     return Step(state) if state.phase is Phase.PAUSED else advance(state)
+
+
+def _give_up(state: ContextState, effect: RunTool) -> Step:
+    """A tool ends each worker that runs it: the model is told, and the turn fails."""
+    text = f"{effect.name} was started {effect.attempt} times, and each time its worker died."
+    state = _record(state, effect.effect_id, f"Error (lost): {text}", "lost")
+    return Step(state) if state.phase is Phase.PAUSED else fail(halt(state), POISON, text)
 
 
 def _append_result(

@@ -20,6 +20,7 @@ from fsm.events import (
     RequestedCall,
     RequestPrepared,
     RetryDue,
+    WorkAbandoned,
 )
 from fsm.state import (
     Branch,
@@ -31,8 +32,11 @@ from fsm.state import (
     QueuedMessage,
     ToolCall,
     Turn,
+    TurnCall,
 )
 
+POISON = "poison_action"
+"""Failure code of what ends the workers that do it."""
 TITLE_CHARS_MAX = 50
 """Length of the title that is taken from the first message."""
 
@@ -206,7 +210,7 @@ def advance(state: ContextState) -> Step:
         waited_ms = turn.waited_ms + max(0, state.updated_at_ms - turn.waiting_since_ms)
         state = with_turn(state, waiting_since_ms=None, waited_ms=waited_ms)
     if not waits and state.updated_at_ms >= due_ms(state):
-        return fail(stop_all(state), "turn_timeout", "The turn took longer than it may.")
+        return fail(halt(state), "turn_timeout", "The turn took longer than it may.")
     step = _start_approved(state)
     if waits:
         return Step(with_(step.state, phase=Phase.AWAITING_TOOL_APPROVAL), step.effects)
@@ -341,13 +345,48 @@ def fail_reply(state: ContextState, event: ReplyFailed) -> Step:
 
 
 def fail(step: Step, code: str, detail: str, *, retryable: bool = True) -> Step:
-    """The turn has failed; it stays, so that retry can go on with it."""
-    state = step.state
-    failure = Failure(
-        code=code, detail=detail, retryable=retryable, attempts=running(state).attempt
-    )
-    state = with_turn(state, reply_id=None)
+    """The turn, if there is one, has failed; it stays, so that retry can go on with it."""
+    state, attempts = step.state, 1
+    if state.turn is not None:
+        attempts = state.turn.attempt
+        state = with_turn(state, reply_id=None, waiting_since_ms=None)
+    failure = Failure(code=code, detail=detail, retryable=retryable, attempts=attempts)
     return Step(with_(state, phase=Phase.FAILED, failure=failure), step.effects)
+
+
+def abandon(state: ContextState, event: WorkAbandoned) -> Step:
+    """Whatever was under way ends workers: stop all of it, keep what had arrived."""
+    if event.partial and state.turn is not None and state.turn.reply_id is not None:
+        state = append_reply(
+            state, event.partial, status="interrupted", finish_reason="interrupted"
+        )
+    what = event.action or "what the context was doing"
+    detail = f"Given up: {what} has ended {event.deaths} workers in a row. {event.cause}"
+    return fail(halt(state), POISON, detail)
+
+
+def halt(state: ContextState) -> Step:
+    """Stop everything so that `retry` can go on with it: no tool that ran is forgotten.
+
+    It is put back, to be run again; about one declared `once` a person is asked.
+    """
+    stopped = stop_all(state)
+    if state.turn is None:
+        return stopped
+    calls = tuple(
+        call if call.effect_id not in state.pending else put_back(call)
+        for call in state.turn.calls
+    )
+    return Step(with_turn(stopped.state, calls=calls), stopped.effects)
+
+
+def put_back(call: TurnCall) -> TurnCall:
+    """A call whose run has come to nothing."""
+    if call.effect != "once":
+        return call.model_copy(update={"effect_id": None})
+    return call.model_copy(
+        update={"status": CallStatus.OUTCOME_UNKNOWN, "approved_digest": None}
+    )
 
 
 def restart_reply(state: ContextState, event: ReplyRestarted) -> Step:
@@ -396,7 +435,12 @@ def cancel_turn(state: ContextState, event: CancelRequested) -> Step:
 
 
 def retry(state: ContextState, _event: Action) -> Step:
-    """Make the failed model call again, now, with all its attempts and time."""
+    """Make the failed model call again, now, with all its attempts and time.
+
+    Where no turn was running when the context failed, there is none to try again.
+    """
+    if state.turn is None:
+        return next_turn(state)
     stopped = stop_all(state)
     state = with_turn(stopped.state, attempt=1, started_at_ms=state.updated_at_ms, waited_ms=0)
     last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
@@ -404,9 +448,19 @@ def retry(state: ContextState, _event: Action) -> Step:
     if last is not None and last.role == "assistant" and last.status != "complete":
         branches = {**state.branches, state.active_branch: Branch(head=last.parent_id)}
         state = with_(state, branches=branches)
+    if any(_open(call) for call in running(state).calls):
+        step = advance(state)
+        return Step(step.state, stopped.effects + step.effects)
     # A turn whose time was over before the retrievers answered has no references yet.
     step = _prepare(state) if running(state).references is None else call_model(state)
     return Step(step.state, stopped.effects + step.effects)
+
+
+def _open(call: TurnCall) -> bool:
+    """Whether the call waits for a person, or to be run."""
+    if call.status is CallStatus.APPROVED:
+        return call.effect_id is None
+    return call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN}
 
 
 def end_backoff(state: ContextState, event: RetryDue) -> Step:

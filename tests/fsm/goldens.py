@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from fsm import EVENT, Reference, ReplyEnded, Usage
+from fsm import EVENT, Reference, ReplyEnded, Usage, decode_event, replay
 from tests.support.playbook import (
     DELETE,
     DRAFT,
@@ -26,6 +26,7 @@ from tests.support.playbook import (
     RETRY,
     STARTED,
     Playbook,
+    abandoned,
     approve,
     cancel,
     configure,
@@ -156,6 +157,11 @@ def limits() -> Playbook:
     return book.later(seconds=60).given(returned("late"), RETRY, replied("At last."))
 
 
+def abandoned_work() -> Playbook:
+    """A reply whose worker dies each time, given up, and tried again."""
+    return Playbook().given(say(), STARTED, abandoned("Hel"), RETRY, replied())
+
+
 def deleted() -> Playbook:
     """Configured, named, and deleted in the middle of a turn."""
     book = Playbook(title="Draft", parameters={"temperature": 0.5})
@@ -176,6 +182,7 @@ HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "queue": queue,
     "denial": denial,
     "limits": limits,
+    "abandoned-work": abandoned_work,
     "deleted": deleted,
 }
 
@@ -215,9 +222,12 @@ def write_missing(folder: Path = GOLDEN) -> list[Path]:
     """Write what is not there yet; say what was written."""
     texts: dict[str, str] = {}
     for name, history in HISTORIES.items():
-        book = history()
-        texts[f"{name}.jsonl"] = log_lines(book)
-        texts[f"{name}.state.json"] = book.state.model_dump_json(indent=1) + "\n"
+        path = folder / f"{name}.jsonl"
+        log = path.read_text(encoding="utf-8") if path.exists() else log_lines(history())
+        texts[f"{name}.jsonl"] = log
+        if not path.with_suffix(".state.json").exists():
+            state = replay(map(decode_event, log.splitlines()))
+            texts[f"{name}.state.json"] = state.model_dump_json(indent=1) + "\n"
     known = schemas()
     if not known or known[-1].read_text() != event_schema():
         texts[f"event-schema.{len(known) + 1:03}.json"] = event_schema()

@@ -109,7 +109,7 @@ def check_phase(state: ContextState) -> None:
     if phase in {Phase.IDLE, Phase.DELETED}:
         assert turn is None
         assert state.queue == ()
-    elif phase is not Phase.PAUSED:
+    elif phase not in {Phase.PAUSED, Phase.FAILED}:
         assert turn is not None
     streaming = phase is Phase.STREAMING_LLM_RESPONSE
     assert streaming == bool(turn and turn.reply_id)
@@ -130,7 +130,7 @@ def check_turn(state: ContextState, turn: Turn) -> None:
     assert 1 <= turn.attempt <= limits.attempts_max
     assert turn.rounds <= limits.rounds_max
     waits = any(call.status in WAITING for call in turn.calls)
-    if state.phase is not Phase.PAUSED:
+    if state.phase not in {Phase.PAUSED, Phase.FAILED}:
         assert waits == (state.phase is Phase.AWAITING_TOOL_APPROVAL)
     waited_for = {Phase.PAUSED, Phase.AWAITING_TOOL_APPROVAL}
     assert (turn.waiting_since_ms is not None) == (state.phase in waited_for)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fsm import AwaitRetry, Failure, Phase, ReplyFailed
+from fsm import AwaitRetry, Event, Failure, Phase, ReplyFailed, allowed_actions
 from tests.support.playbook import (
     DUE,
     PAUSE,
@@ -11,6 +11,7 @@ from tests.support.playbook import (
     RETRY,
     STARTED,
     Playbook,
+    abandoned,
     approve,
     failed,
     prepared,
@@ -86,14 +87,14 @@ def test_the_longer_of_back_off_and_retry_after_counts(
 
 
 def test_attempts_are_counted_and_the_last_failure_is_for_good() -> None:
-    book = Playbook().given(say(), BUSY, DUE, BUSY)
+    book = Playbook().given(say(), BUSY, DUE, BUSY, DUE, BUSY)
     assert book.state.failure is not None
-    assert book.state.failure.attempts == 2
+    assert book.state.failure.attempts == 3
     book.when(DUE)
-    book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model(attempt=3))
+    book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model(attempt=4))
     book.when(BUSY).then(Phase.FAILED)
     assert book.state.failure == Failure(
-        code="overloaded", detail="The model server is busy.", retryable=True, attempts=3
+        code="overloaded", detail="The model server is busy.", retryable=True, attempts=4
     )
 
 
@@ -147,13 +148,13 @@ def test_retry_leaves_the_failed_partial_behind_and_asks_anew() -> None:
 
 
 def test_retry_gives_the_turn_all_its_attempts_and_time_again() -> None:
-    book = Playbook().given(say(), BUSY, DUE, BUSY, DUE, BUSY).later(seconds=1_000)
+    book = Playbook().given(say(), BUSY, DUE, BUSY, DUE, BUSY, DUE, BUSY).later(seconds=1_000)
     book.when(RETRY)
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model(attempt=1))
     assert book.state.turn is not None
     assert book.state.turn.started_at_ms == book.now_ms
     book.when(BUSY).then(
-        Phase.TRANSIENT_FAILURE, AwaitRetry(effect_id="9.0", due_ms=book.now_ms + 250)
+        Phase.TRANSIENT_FAILURE, AwaitRetry(effect_id="11.0", due_ms=book.now_ms + 250)
     )
 
 
@@ -248,7 +249,8 @@ def test_of_a_reply_that_had_not_begun_nothing_can_be_kept() -> None:
 
 
 def test_a_model_call_that_kills_its_worker_too_often_fails_and_keeps_the_text() -> None:
-    book = Playbook().given(say(), reply_lost(), reply_lost()).when(reply_lost("Hel"))
+    book = Playbook(limits={"attempts_max": 3}).given(say(), reply_lost(), reply_lost())
+    book.when(reply_lost("Hel"))
     book.then(Phase.FAILED)
     assert book.state.failure is not None
     assert book.state.failure.code == "attempts_exhausted"
@@ -258,7 +260,8 @@ def test_a_model_call_that_kills_its_worker_too_often_fails_and_keeps_the_text()
 
 
 def test_lost_replies_and_failed_ones_share_their_attempts() -> None:
-    book = Playbook().given(say(), reply_lost(), BUSY, DUE).when(BUSY).then(Phase.FAILED)
+    book = Playbook(limits={"attempts_max": 3}).given(say(), reply_lost(), BUSY, DUE)
+    book.when(BUSY).then(Phase.FAILED)
     assert book.state.failure is not None
     assert book.state.failure.attempts == 3
 
@@ -267,3 +270,53 @@ def test_retry_after_exhausted_attempts_drops_the_interrupted_text() -> None:
     book = Playbook(limits={"attempts_max": 1}).given(say(), reply_lost("Hel")).when(RETRY)
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
     assert book.said == [("user", "Hello", "complete")]
+
+
+@pytest.mark.parametrize(
+    "book",
+    [
+        Playbook(),
+        Playbook(retrieval=["notes"]).given(say()),
+        Playbook().given(say(), STARTED),
+        Playbook().given(say(), replied("", wants("a"), wants("b")), approve("a")),
+        Playbook().given(say(), BUSY),
+        Playbook().given(say(), failed()),
+        Playbook().given(say(), say("later"), PAUSE),
+    ],
+    ids=["idle", "preparing", "streaming", "tools", "back-off", "failed", "paused"],
+)
+def test_p11_abandoned_work_stops_and_the_context_has_failed_with_its_cause(
+    book: Playbook,
+) -> None:
+    book = Playbook.at(book)
+    performed = tuple(book.state.pending)
+    book.when(abandoned())
+    book.then(Phase.FAILED, *(stop(effect_id) for effect_id in performed))
+    assert book.state.pending == {}
+    assert book.state.failure is not None
+    assert book.state.failure.code == "poison_action"
+    assert book.state.failure.detail == (
+        "Given up: send_message has ended 3 workers in a row. Worker w-3 died."
+    )
+    assert {"retry", "reset", "send_message"} <= {*allowed_actions(book.state)}
+
+
+def test_p11_what_had_arrived_of_an_abandoned_reply_is_kept() -> None:
+    book = (
+        Playbook().given(say(), STARTED).when(abandoned("Hel")).then(Phase.FAILED, stop("2.0"))
+    )
+    assert book.said[-1] == ("assistant", "Hel", "interrupted")
+
+
+def test_p11_retry_after_abandoned_work_goes_on_with_the_turn() -> None:
+    book = Playbook().given(say(), STARTED, abandoned("Hel")).when(RETRY)
+    book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
+    assert book.said == [("user", "Hello", "complete")]
+
+
+@pytest.mark.parametrize("event", [RETRY, RESET])
+def test_p11_a_context_that_failed_without_a_turn_goes_on_with_its_queue(event: Event) -> None:
+    book = Playbook().given(abandoned()).when(event).then(Phase.IDLE)
+    waiting = Playbook().given(PAUSE, say("later"), abandoned()).when(event)
+    waiting.then(Phase.AWAITING_LLM_RESPONSE, waiting.call_model())
+    assert book.state.failure is waiting.state.failure is None

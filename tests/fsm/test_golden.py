@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fsm import AnyEvent, ContextState, Event, decode_event, replay
-from tests.fsm.goldens import GOLDEN, HISTORIES, event_schema, schemas, write_missing
+from tests.fsm.goldens import GOLDEN, HISTORIES, event_schema, log_lines, schemas, write_missing
 from tests.fsm.invariants import check
 
 LOGS = sorted(GOLDEN.glob("*.jsonl"))
@@ -65,10 +65,11 @@ def test_events_look_as_the_newest_schema_says() -> None:
 
 def test_writing_golden_files_never_touches_one_that_is_there(tmp_path: Path) -> None:
     kept = tmp_path / "queue.jsonl"
-    kept.write_text("as it was\n")
+    other = log_lines(HISTORIES["denial"]())
+    kept.write_text(other)
     written = write_missing(tmp_path)
     assert len(written) == 2 * len(HISTORIES) - 1
-    assert kept.read_text() == "as it was\n"
+    assert kept.read_text() == other
     assert write_missing(tmp_path) == []
 
 

@@ -83,7 +83,7 @@ def test_takeovers_one_after_the_other_come_to_an_end() -> None:
     while book.state.pending:
         taken_over(book, "Hel")
         takeovers += 1
-    assert (takeovers, book.state.phase) == (3, Phase.FAILED)
+    assert (takeovers, book.state.phase) == (4, Phase.FAILED)
 
 
 def test_a_draft_is_open_only_while_its_reply_streams() -> None:

@@ -17,6 +17,7 @@ from tests.support.playbook import (
     replied,
     returned,
     say,
+    stop,
     tool_failed,
     tool_lost,
     wants,
@@ -390,7 +391,7 @@ def test_work_before_the_person_came_does_count() -> None:
     book.given(replied("", wants("a"))).when(approve("a"))
     book.then(Phase.FAILED)
     book.when(RETRY)
-    book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
+    book.then(Phase.EXECUTING_TOOLS, run(book, "a"))
 
 
 # Workers that die
@@ -433,12 +434,30 @@ def test_denying_a_call_of_unknown_outcome_lets_the_model_go_on() -> None:
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
 
 
-def test_a_tool_that_kills_its_worker_too_often_is_given_up() -> None:
+def test_p11_a_tool_that_kills_its_worker_three_times_fails_the_turn() -> None:
     book = asking("a").given(approve("a"), tool_lost(), tool_lost()).when(tool_lost())
+    book.then(Phase.FAILED)
+    told = "clock was started 3 times, and each time its worker died."
+    assert book.state.failure is not None
+    assert (book.state.failure.code, book.state.failure.detail) == ("poison_action", told)
+    assert book.said[-1] == ("tool", f"Error (lost): {told}", "failed")
+    assert book.state.pending == {}
+    book.when(RETRY)
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
-    role, text, status = book.said[-1]
-    assert (role, status) == ("tool", "failed")
-    assert text == "Error (lost): The tool was started 3 times and never came to an end."
+
+
+def test_p11_a_tool_that_kills_its_workers_stops_the_tools_beside_it() -> None:
+    book = asking("a", "b").given(approve("a", "b"))
+    first, second = book.state.pending
+    for _ in range(2):
+        book.given(tool_lost(effect_id=first))
+    book.when(tool_lost(effect_id=first)).then(Phase.FAILED, stop(second))
+
+
+def test_a_tool_that_kills_its_workers_while_paused_is_told_to_the_model() -> None:
+    book = asking("a").given(approve("a"), PAUSE, tool_lost(), tool_lost()).when(tool_lost())
+    book.then(Phase.PAUSED)
+    assert book.said[-1][0::2] == ("tool", "failed")
 
 
 def test_an_idempotent_tool_is_run_again_beside_a_person_being_asked() -> None:

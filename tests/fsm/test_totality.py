@@ -36,6 +36,7 @@ from fsm import (
     ToolRestarted,
     ToolReturned,
     Turn,
+    WorkAbandoned,
 )
 from tests.fsm.invariants import check
 from tests.support.playbook import (
@@ -48,6 +49,7 @@ from tests.support.playbook import (
     RETRY,
     STARTED,
     Playbook,
+    abandoned,
     approve,
     cancel,
     configure,
@@ -85,7 +87,9 @@ ILLEGAL: Final[Mapping[Phase, frozenset[type[Event]]]] = {
     Phase.TRANSIENT_FAILURE: frozenset({ApprovalGiven, ResumeRequested}),
     Phase.FAILED: frozenset({ApprovalGiven, CancelRequested, PauseRequested, ResumeRequested}),
     Phase.PAUSED: frozenset({ApprovalGiven, RetryRequested, ResetRequested, PauseRequested}),
-    Phase.DELETED: frozenset(event for event in EVENTS if issubclass(event, Action)),
+    Phase.DELETED: frozenset(
+        {WorkAbandoned, *(event for event in EVENTS if issubclass(event, Action))}
+    ),
 }
 """What the table refuses on purpose. A second creation is refused everywhere."""
 
@@ -128,6 +132,7 @@ def plausible(book: Playbook) -> Iterator[Event]:
     calls = [call.id for call in turn.calls] if turn else []
     yield from (cancel(), cancel("Hel"), DELETE, PAUSE, RESET, RESUME, RETRY, rename("x"))
     yield from (configure(retrieval=["notes"]), configure(retrieval=[]))
+    yield from (abandoned(), abandoned("Hel"))
     if len(book.state.queue) < 1:
         yield say()
     for call_id in calls:
@@ -193,7 +198,8 @@ WAIT_S: Final = 200
 def seen() -> frozenset[tuple[Phase, type[Event], Phase]]:
     """Every step that the exploration has come by; each state is held to the invariants."""
     steps: set[tuple[Phase, type[Event], Phase]] = set()
-    limits = {"attempts_max": 2, "rounds_max": 2, "turn_s_max": WAIT_S}
+    limits = {"attempts_max": 2, "tool_starts_max": 2, "rounds_max": 2}
+    limits["turn_s_max"] = WAIT_S
     queue = deque(
         Playbook(on_takeover=takeover, tool_policy={"mode": mode}, limits={**limits})
         for takeover in ("restart", "keep")

@@ -46,6 +46,7 @@ from fsm import (
     ToolRestarted,
     ToolReturned,
     TurnCall,
+    WorkAbandoned,
     drafting,
     replay,
     transition,
@@ -317,6 +318,13 @@ def returned(content: str = "noon", *, effect_id: str = PENDING) -> ToolReturned
 def tool_failed(code: str = "timeout", *, effect_id: str = PENDING) -> ToolFailed:
     """A tool has not."""
     return ToolFailed(at_ms=NOW, effect_id=effect_id, code=code, detail="It took too long.")
+
+
+def abandoned(partial: str = "", *, action: str | None = "send_message") -> WorkAbandoned:
+    """Whatever was being done has ended too many workers."""
+    return WorkAbandoned(
+        at_ms=NOW, deaths=3, cause="Worker w-3 died.", action=action, partial=partial
+    )
 
 
 def tool_lost(*, effect_id: str = PENDING) -> ToolRestarted:
