@@ -91,6 +91,8 @@ from fsm.tools import (
     call_digest,
 )
 from fsm.turns import (
+    EXHAUSTED,
+    POISON,
     Step,
     derive_id,
 )
@@ -102,6 +104,8 @@ __all__ = [
     "ACTION",
     "EVENT",
     "EVENT_TYPES",
+    "EXHAUSTED",
+    "POISON",
     "RESTING",
     "TRANSITIONS",
     "Action",

@@ -36,7 +36,9 @@ from fsm.state import (
 )
 
 POISON = "poison_action"
-"""Failure code of what ends the workers that do it."""
+"""Failure code of an action or a tool that ends the workers that begin it."""
+EXHAUSTED = "attempts_exhausted"
+"""Failure code of a model call whose workers have all died."""
 TITLE_CHARS_MAX = 50
 """Length of the title that is taken from the first message."""
 
@@ -409,7 +411,7 @@ def restart_reply(state: ContextState, event: ReplyRestarted) -> Step:
                 state, event.partial, status="interrupted", finish_reason="interrupted"
             )
         detail = f"The model was asked {turn.attempt} times and nobody lived to hear it."
-        return fail(Step(state), "attempts_exhausted", detail)
+        return fail(Step(state), EXHAUSTED, detail)
     state = with_turn(state, attempt=turn.attempt + 1, reply_id=None)
     again = effect.model_copy(update={"attempt": turn.attempt + 1})
     return issue(with_(state, phase=Phase.AWAITING_LLM_RESPONSE), again)

@@ -2,6 +2,7 @@ from .config import StorageConfig
 from .contract import (
     MAIL,
     Commit,
+    DeadLetter,
     Delivered,
     Draft,
     Mail,
@@ -29,6 +30,7 @@ from .errors import (
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
 from .keys import WAKE, feed, worker_mail
+from .letters import DeadLetters
 from .link import Link
 from .notes import Notes
 from .store import Store, connect
@@ -42,6 +44,8 @@ __all__ = [
     "CommitFrame",
     "ContextBusy",
     "ContextMissing",
+    "DeadLetter",
+    "DeadLetters",
     "Delivered",
     "Draft",
     "DraftFrame",

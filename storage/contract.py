@@ -88,6 +88,28 @@ class Owned:
     messages_saved: int
     """Messages that the snapshot in the store holds."""
     snapshot_version: int
+    attempts: int = 0
+    """Activations in a row, before this one, that began and committed nothing."""
+    before: str = ""
+    """The worker that had it and died, or was this one; empty if it was given back."""
+
+
+class DeadLetter(BaseModel):
+    """What was given up because it ended each worker that began it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    """`<context id>.<version>`: of the event that says so."""
+    context_id: str
+    owner: str
+    at_ms: int
+    cause: str
+    mail: Mail | None = None
+    """The action; None where it was the running turn."""
+
+
+LETTER: TypeAdapter[DeadLetter] = TypeAdapter(DeadLetter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +143,9 @@ class Commit:
     """Save a snapshot of `state` with it."""
     messages_saved: int = 0
     """Messages that the snapshot holds already."""
+    letter: DeadLetter | None = None
+    progress: bool = True
+    """The work that the activation began with has ended nobody; False: it is still ahead."""
 
 
 @dataclass(frozen=True, slots=True)

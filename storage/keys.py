@@ -5,8 +5,10 @@ keys of workers and of rq's jobs that they meet; those live on one primary.
 
 A context, `ctx:{id}:...`
 
-* `meta` (hash): owner, token, worker, version, n, mail_seq, summary. Written by create,
-  deliver, activate, commit, draft, passivate.
+* `meta` (hash): owner, token, worker, version, n, mail_seq, summary; drafted (version at
+  which the draft began), activation (process and its own number of it), attempts (activations
+  in a row that have committed nothing). create, deliver, activate, attempt, commit, draft,
+  passivate.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -16,12 +18,19 @@ A context, `ctx:{id}:...`
 * `snap` (hash): version, head (the state without its messages), writes. commit.
 * `msgs` (list): messages of the snapshot as JSON. commit.
 
+* `dead` (hash): dead letter id -> the letter as JSON. commit, storage/letters.py.
+
 An owner
 
 * `owner:<owner>:contexts` (zset): ids of the contexts, by id (UUIDv7: by age). create, delete.
 * `owner:<owner>:notes` (hash): note key -> when (ms) and text. storage/notes.py.
 * `create:<length of owner>:<owner>:<key>` (string, lives `creation_key_s`): id and digest of
   the context that an Idempotency-Key has created. create.
+
+Operations
+
+* `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete,
+  storage/letters.py.
 
 Workers
 
@@ -45,6 +54,7 @@ Channels
 """
 
 READY = "ready"
+DEAD = "dead"
 WORKERS = "workers"
 EPOCH = "epoch"
 WAKE = "workers:wake"

@@ -17,6 +17,7 @@ from storage.link import Argument, Link, Reply, read_reply
 
 NAMES: Final = (
     "activate",
+    "attempt",
     "bury",
     "claim",
     "commit",

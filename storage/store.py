@@ -6,26 +6,33 @@ same arguments is safe) and, where it writes, StoreRefusedWrite (nothing has hap
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+import itertools
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 import storage.keys as keys
-from fsm import ContextCreated, ContextState, Message, decode_event, replay
+from fsm import ContextCreated, decode_event, replay
+from storage.codec import (
+    read_owned,
+    read_result,
+    read_snapshot,
+    write_head,
+    write_summary,
+)
 from storage.config import StorageConfig
 from storage.contract import (
     MAIL,
-    RESULT,
     Commit,
     Delivered,
     Mail,
     Owned,
     Reading,
     Receipt,
-    Result,
     Summary,
     View,
 )
@@ -37,6 +44,8 @@ from storage.errors import (
     Fenced,
     KeyReused,
     MailboxFull,
+    StorageError,
+    StoreUnavailable,
     VersionConflict,
     WorkerBuried,
 )
@@ -65,6 +74,9 @@ class Store:
     """Asks for contexts to be activated."""
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
+    _opened: str = field(default_factory=lambda: secrets.token_hex(8))
+    _activations: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    """Number the activations of this process, so that one executed late does no harm."""
 
     # Clients' side
 
@@ -95,7 +107,7 @@ class Store:
             context_id,
             owner,
             event.model_dump_json(),
-            _summary(replay([event])),
+            write_summary(replay([event])),
             "" if first is None else first.model_dump_json(),
             event.at_ms,
             digest if key else "",
@@ -134,7 +146,7 @@ class Store:
             case [b"delivered", int() as seq, int() as active]:
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
             case [b"repeated", int() as seq, int() as active, bytes() as result]:
-                return Receipt(seq, True, bool(active), _result(result))
+                return Receipt(seq, True, bool(active), read_result(result))
             case [b"missing"]:
                 raise ContextMissing(context_id)
             case [b"full"]:
@@ -162,18 +174,18 @@ class Store:
         )
         match _parts(reply):
             case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
-                return Reading(at, now, mail_seq, _result(result), None)
+                return Reading(at, now, mail_seq, read_result(result), None)
             case [b"state", *rest]:
                 at, now, mail_seq, result, draft, snapshot_version, head, messages, raw = cast(
                     "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
                     tuple(rest),
                 )
-                base = _decode_snapshot(head, messages)
+                base = read_snapshot(head, messages)
                 if known and snapshot_version == version:
                     base = known.state
                 state = replay(map(decode_event, raw), base)
                 view = View(state, now, draft.decode())
-                return Reading(at, now, mail_seq, _result(result), view, raw)
+                return Reading(at, now, mail_seq, read_result(result), view, raw)
             case _:
                 raise ContextMissing(context_id)
 
@@ -237,17 +249,37 @@ class Store:
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
         where += [keys.session(worker_id), keys.worker_contexts(worker_id), keys.READY]
         reply = await self.scripts.run(
-            self.link, "activate", where, context_id, worker_id, saved.version if saved else -1
+            self.link,
+            "activate",
+            where,
+            context_id,
+            worker_id,
+            saved.version if saved else -1,
+            self._opened,
+            next(self._activations),
         )
         match _parts(reply):
             case [b"active", *rest]:
-                return _owned(context_id, saved, rest)
+                return read_owned(context_id, saved, rest)
             case [b"busy", _]:
                 raise ContextBusy(context_id)
             case [b"no-session"]:
                 raise WorkerBuried(worker_id)
+            case [b"stale"]:
+                raise StoreUnavailable("an activation was executed late")
             case _:
                 raise ContextMissing(context_id)
+
+    async def count_attempt(self, owned: Owned, attempt: int) -> None:
+        """Remember that what has ended workers before is begun once more.
+
+        Raises:
+            Fenced: A newer activation owns the context.
+        """
+        where = keys.of_context(owned.context_id, "meta")
+        reply = await self.scripts.run(self.link, "attempt", where, owned.token, attempt)
+        if reply == b"fenced":
+            raise Fenced(owned.context_id)
 
     async def commit(self, commit: Commit) -> None:
         """Make accepted events durable and visible, with all that belongs to them.
@@ -278,10 +310,12 @@ class Store:
         where = keys.of_context(
             commit.context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
         )
+        letter = commit.letter
+        (dead,) = keys.of_context(commit.context_id, "dead")
         reply = await self.scripts.run(
             self.link,
             "commit",
-            [*where, keys.READY],
+            [*where, keys.READY, dead, keys.DEAD],
             commit.context_id,
             commit.token,
             commit.base,
@@ -291,13 +325,17 @@ class Store:
             draft.op,
             draft.n,
             draft.text,
-            _summary(state) if commit.events else "",
+            write_summary(state) if commit.events else "",
             keys.feed(commit.context_id),
             header,
             state.version if in_store else 0,
-            _head(state) if in_store else "",
+            write_head(state) if in_store else "",
             saved,
             len(fresh),
+            letter.model_dump_json() if letter else "",
+            letter.id if letter else "",
+            letter.at_ms if letter else 0,
+            int(commit.progress),
             *commit.events,
             *results,
             *fresh,
@@ -314,9 +352,16 @@ class Store:
                 raise ContextMissing(commit.context_id)
 
     def append_draft(
-        self, context_id: str, token: int, *, version: int, n_before: int, text: str
+        self,
+        context_id: str,
+        token: int,
+        *,
+        began: int,
+        version: int,
+        n_before: int,
+        text: str,
     ) -> asyncio.Future[Reply]:
-        """Publish some more of a reply that is arriving.
+        """Publish some more of a reply that is arriving; `began`: its draft's first version.
 
         The answer is b"appended" or b"repeated", or b"fenced" or b"conflict" where the
         draft is not ours any more. After a SCRIPT FLUSH it fails with NoScript.
@@ -326,11 +371,13 @@ class Store:
         where = keys.of_context(context_id, "meta", "draft")
         channel = keys.feed(context_id)
         return self.scripts.send(
-            self.link, "draft", where, token, n_before, n, text, channel, frame
+            self.link, "draft", where, token, n_before, n, text, channel, frame, began
         )
 
-    async def passivate(self, context_id: str, token: int, worker_id: str) -> bool:
-        """Give a context back. False, and it stays ours, if mail waits.
+    async def passivate(
+        self, context_id: str, token: int, worker_id: str, *, version: int
+    ) -> bool:
+        """Give a context back as of `version`. False, and it stays ours, if mail waits.
 
         Raises:
             Fenced: It was not ours any more.
@@ -342,9 +389,12 @@ class Store:
             [*where, keys.worker_contexts(worker_id)],
             context_id,
             token,
+            version,
         )
         if reply == b"fenced":
             raise Fenced(context_id)
+        if reply == b"conflict":
+            raise StorageError(f"passivation of {context_id} at version {version}")
         return reply == b"passive"
 
     async def delete(self, commit: Commit, worker_id: str) -> None:
@@ -358,6 +408,7 @@ class Store:
             context_id, "meta", "log", "mail", "draft", "keys", "results", "snap", "msgs"
         )
         where += [keys.READY, keys.owner_contexts(commit.state.owner)]
+        (dead,) = keys.of_context(context_id, "dead")
         header = commit_header(
             base=commit.base,
             count=len(commit.events),
@@ -370,7 +421,7 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id)],
+            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD],
             context_id,
             commit.token,
             keys.feed(context_id),
@@ -486,54 +537,3 @@ def _read_keys(context_id: str) -> list[str]:
 def _parts(reply: Reply) -> list[object]:
     """An answer of several parts."""
     return cast("list[object]", reply)
-
-
-def _result(raw: bytes) -> Result | None:
-    return RESULT.validate_json(raw) if raw else None
-
-
-def _summary(state: ContextState) -> str:
-    return Summary(
-        title=state.title,
-        status=state.phase.value,
-        version=state.version,
-        created_at_ms=state.created_at_ms,
-        updated_at_ms=state.updated_at_ms,
-    ).model_dump_json()
-
-
-def _head(state: ContextState) -> str:
-    return state.model_copy(update={"messages": ()}).model_dump_json()
-
-
-def _decode_snapshot(head: bytes, messages: Sequence[bytes]) -> ContextState | None:
-    if not head:
-        return None
-    state = ContextState.model_validate_json(head)
-    return state.model_copy(
-        update={"messages": tuple(Message.model_validate_json(raw) for raw in messages)}
-    )
-
-
-def _owned(context_id: str, saved: ContextState | None, reply: Sequence[object]) -> Owned:
-    token, version, known, head, messages, events, mail, draft, _taken = cast(
-        "tuple[int, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int]",
-        tuple(reply),
-    )
-    base = saved if saved is not None and saved.version == known else None
-    base = base or _decode_snapshot(head, messages)
-    state = replay(map(decode_event, events), base)
-    assert state.version == version, (context_id, state.version, version)
-    delivered = [
-        Delivered(cast("int", seq), MAIL.validate_json(cast("bytes", raw)))
-        for seq, raw in zip(mail[::2], mail[1::2], strict=True)
-    ]
-    return Owned(
-        context_id=context_id,
-        token=token,
-        state=state,
-        mail=delivered,
-        draft=draft.decode(),
-        messages_saved=len(messages),
-        snapshot_version=known,
-    )

@@ -8,15 +8,17 @@ commit is under way is committed together by the next one.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import structlog
 from typing_extensions import override
 
 from fsm import (
+    EXHAUSTED,
+    POISON,
     AnyEffect,
     CancelRequested,
     ContextState,
@@ -24,6 +26,8 @@ from fsm import (
     Refusal,
     StaleAnswer,
     StopEffect,
+    WorkAbandoned,
+    allowed_actions,
     drafting,
     ended,
     refusal,
@@ -33,6 +37,7 @@ from fsm import (
 )
 from storage import (
     Commit,
+    DeadLetter,
     Delivered,
     Draft,
     Fenced,
@@ -51,8 +56,7 @@ from workers.draft import DraftBuffer
 
 log = structlog.get_logger(__name__)
 
-COMMIT_PAUSE_S = 0.1
-"""Between two tries of a commit that the store did not take or answer."""
+T = TypeVar("T")
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
@@ -83,6 +87,19 @@ class _Batch:
     effects: list[AnyEffect] = field(default_factory=list[AnyEffect])
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     acknowledged: int = 0
+    letter: DeadLetter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """That the work of this context ends whoever begins it (`workers/poison.py`)."""
+
+    deaths: int
+    """How many have ended so."""
+    cause: str
+    """What is known of the last end."""
+    cleared: Callable[[], None]
+    """Called once something was committed."""
 
 
 class Activation:
@@ -98,6 +115,7 @@ class Activation:
         config: WorkerConfig,
         clock: Clock,
         on_draft: Callable[["Activation"], None],
+        suspicion: Suspicion | None = None,
     ) -> None:
         self.context_id = owned.context_id
         self.token = owned.token
@@ -122,6 +140,9 @@ class Activation:
         """The draft whose frame is on its way."""
         self._broken: Exception | None = None
         self._linger_s = config.linger_s
+        self._suspicion = suspicion
+        self._tried = not owned.mail
+        """The mail that was here at first has ended nobody, or there was none."""
 
     @override
     def __repr__(self) -> str:
@@ -186,6 +207,8 @@ class Activation:
                 activation has committed; of whatever an effect's performer has raised.
         """
         async with asyncio.TaskGroup() as group:
+            if self._suspicion and self._suspicion.deaths >= self._config.kills_max:
+                await self._commit(self._give_up(self._suspicion))
             first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
             self._inbox.extendleft(reversed(first.events))
             self._perform(group, first.effects)
@@ -229,14 +252,29 @@ class Activation:
         return True
 
     async def _passivate(self) -> bool:
+        return await self._insist(
+            lambda: self._store.passivate(
+                self.context_id, self.token, self._worker_id, version=self.state.version
+            )
+        )
+
+    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step in the store as soon as it lets us; repeating one is safe."""
+        pause_s = self._config.commit_pause_s
+        tries = 1
         while True:
             try:
-                return await self._store.passivate(self.context_id, self.token, self._worker_id)
+                return await step()
             except (StoreUnavailable, StoreRefusedWrite) as error:
-                log.warning(
-                    "passivation is tried again", context_id=self.context_id, error=str(error)
-                )
-                await asyncio.sleep(COMMIT_PAUSE_S)
+                if tries == 1:  # thousands of contexts may wait, for long
+                    log.warning(
+                        "context waits for the store",
+                        context_id=self.context_id,
+                        error=str(error),
+                    )
+                tries += 1
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, self._config.commit_pause_s_max)
 
     async def _read_mailbox(self) -> None:
         """Read what waits; what was pushed before is in there, or was handled long ago."""
@@ -246,7 +284,7 @@ class Activation:
             mail = await self._store.undelivered(self.context_id)
         except StoreUnavailable:
             self._mail_missed = True
-            await asyncio.sleep(COMMIT_PAUSE_S)
+            await asyncio.sleep(self._config.commit_pause_s)
             return
         if mail and mail[0].seq < self._next_seq:
             # What was acknowledged is gone, unless the store was set back.
@@ -262,9 +300,9 @@ class Activation:
     def _apply_waiting(self) -> _Batch:
         """Apply what waits, up to `commit_events_max`; ends early at a hole in the mail."""
         batch = _Batch(self.state)
-        while self._inbox and max(len(batch.events), len(batch.results)) < (
-            self._config.commit_events_max
-        ):
+        # What comes after an action that ends workers is not to be blamed for it.
+        most = 1 if self._suspicion else self._config.commit_events_max
+        while self._inbox and max(len(batch.events), len(batch.results)) < most:
             item = self._inbox[0]
             if isinstance(item, Delivered):
                 if item.seq > self._next_seq:
@@ -320,9 +358,58 @@ class Activation:
         step = transition(batch.state, event)
         if step.state is batch.state:
             return
+        if _deadly(step.state) and not _deadly(batch.state):
+            batch.letter = self._letter(step.state)
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
+
+    def _give_up(self, suspicion: Suspicion) -> _Batch:
+        """Bury the oldest action, or without mail the running turn, which ends workers."""
+        batch = _Batch(self.state)
+        delivered = self._inbox[0] if self._inbox else None
+        assert delivered is None or isinstance(delivered, Delivered)
+        mail = delivered.mail if delivered else None
+        abandoned = WorkAbandoned(
+            at_ms=self._clock(),
+            deaths=suspicion.deaths,
+            cause=suspicion.cause,
+            action=mail.event.action if mail else None,
+            partial=self._left_draft,
+        )
+        self._apply(batch, abandoned)
+        batch.letter = self._letter(batch.state, mail)
+        if delivered is not None:
+            self._inbox.popleft()
+            self._next_seq = delivered.seq + 1
+            batch.acknowledged = delivered.seq
+            failure = batch.state.failure
+            batch.results[delivered.seq] = Result(
+                outcome="refused",
+                version=batch.state.version,
+                code="action-abandoned",
+                detail=failure.detail if failure else None,
+                phase=batch.state.phase.value,
+                allowed_actions=allowed_actions(batch.state),
+            )
+        log.error(
+            "work abandoned",
+            context_id=self.context_id,
+            deaths=suspicion.deaths,
+            cause=suspicion.cause,
+            action=abandoned.action,
+        )
+        return batch
+
+    def _letter(self, state: ContextState, mail: Mail | None = None) -> DeadLetter:
+        return DeadLetter(
+            id=f"{self.context_id}.{state.version}",
+            context_id=self.context_id,
+            owner=state.owner,
+            at_ms=self._clock(),
+            cause=state.failure.detail if state.failure else "",
+            mail=mail,
+        )
 
     async def _commit(self, batch: _Batch) -> None:
         state = batch.state
@@ -330,6 +417,7 @@ class Activation:
         snapshot = bool(batch.events) and (
             at_rest or state.version - self._snapshot_version >= self._config.snapshot_events
         )
+        self._tried = self._tried or bool(batch.acknowledged)
         commit = Commit(
             context_id=self.context_id,
             token=self.token,
@@ -342,22 +430,20 @@ class Activation:
             draft=self._draft_after(state),
             snapshot=snapshot,
             messages_saved=self._messages_saved,
+            letter=batch.letter,
+            progress=self._tried,
         )
-        while True:
-            try:
-                if ended(state):
-                    await self._store.delete(commit, self._worker_id)
-                else:
-                    await self._store.commit(commit)
-                break
-            except (StoreUnavailable, StoreRefusedWrite) as error:
-                log.warning(
-                    "commit is tried again", context_id=self.context_id, error=str(error)
-                )
-                await asyncio.sleep(COMMIT_PAUSE_S)
+        if ended(state):
+            await self._insist(lambda: self._store.delete(commit, self._worker_id))
+        else:
+            await self._insist(lambda: self._store.commit(commit))
         self.state = state
+        if self._suspicion is not None and self._tried:
+            self._suspicion.cleared()
+            self._suspicion = None
         if commit.draft.op == "start" and self.draft is not None:
             self.draft.reply_id = drafting(state)
+            self.draft.began = state.version
             if self.draft.waiting:
                 self._on_draft(self)
         if snapshot:
@@ -408,6 +494,7 @@ class Activation:
             answer = self._store.append_draft(
                 self.context_id,
                 self.token,
+                began=draft.began,
                 version=self.state.version,
                 n_before=n_before,
                 text=text,
@@ -446,6 +533,11 @@ class Activation:
     async def _reload_scripts(self) -> None:
         with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
             await self._store.reload_scripts()
+
+
+def _deadly(state: ContextState) -> bool:
+    """Whether the context has failed because its work ends workers."""
+    return state.failure is not None and state.failure.code in {POISON, EXHAUSTED}
 
 
 def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception:

@@ -54,6 +54,27 @@ class WorkerConfig(ModelConfig, ToolConfig):
         description="Mail that waits longer is picked up by whichever worker sees it, in "
         "milliseconds.",
     )
+    kills_max: int = Field(
+        default=3,
+        ge=1,
+        description="How many workers in a row an action may end; then it goes to the dead "
+        "letters, and its context fails.",
+    )
+    crash_pause_s_max: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest wait before a context whose activation has crashed is activated "
+        "again; it grows from one heartbeat, in seconds.",
+    )
+    commit_pause_s: float = Field(
+        default=0.1,
+        gt=0,
+        description="Wait before a commit that the store has not taken is tried again; doubles "
+        "with each further try, in seconds.",
+    )
+    commit_pause_s_max: float = Field(
+        default=1.0, gt=0, description="Longest wait between two tries of a commit, in seconds."
+    )
     drain_s: float = Field(
         default=20.0,
         ge=0,

@@ -14,6 +14,8 @@ class DraftBuffer:
     effect_id: str
     reply_id: str | None = None
     """Set once the commit that begins the draft has been made."""
+    began: int = 0
+    """Version that this commit has led to."""
     n: int = 0
     """Characters that are in the store."""
     _parts: list[str] = field(default_factory=list[str])

@@ -24,6 +24,7 @@ from storage import (
     Delivered,
     Fenced,
     Listener,
+    Owned,
     StorageError,
     Store,
     StoreRefusedWrite,
@@ -31,16 +32,12 @@ from storage import (
     WorkerBuried,
     worker_mail,
 )
-from workers.activation import Activation, Clock, Performer
+from workers import poison
+from workers.activation import Activation, Clock, Performer, Suspicion
 from workers.config import WorkerConfig
 from workers.dequeue import ActivationSource
 
 log = structlog.get_logger(__name__)
-
-CRASH_PAUSE_S_MAX = 60.0
-"""Longest wait before an activation that has crashed is begun again; it grows from one
-heartbeat. Nothing is given up: what crashes each time it is performed runs out of attempts
-and fails its turn, which takes more activations than a fixed number would allow."""
 
 
 @dataclass(slots=True)
@@ -50,6 +47,8 @@ class _Crashes:
     count: int = 0
     due_s: float = 0.0
     """Loop time of the next try."""
+    error: str = ""
+    """What the last one has come to."""
 
 
 class Host:
@@ -81,6 +80,8 @@ class Host:
         """Contexts that are to be activated again."""
         self._drafts: dict[str, Activation] = {}
         self._draft_waits = asyncio.Event()
+        self._alone = asyncio.Lock()
+        """Held by the one context that is suspected of ending workers and being tried."""
         self._look_now = asyncio.Event()
         self._emptied = asyncio.Event()
         self._draining = False
@@ -96,7 +97,8 @@ class Host:
         Raises:
             ExceptionGroup: Of WorkerBuried, if this worker was taken for dead.
         """
-        await self._store.renew(self.worker_id, now_ms=self._clock(), begin=True)
+        if not await self._begin_session(stop):
+            return
         subscriber = self._store.subscriber
         mail = Listener(self._on_mail, self._on_gap)
         await subscriber.subscribe(worker_mail(self.worker_id), mail)
@@ -127,6 +129,23 @@ class Host:
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
         else:
             log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
+
+    async def _begin_session(self, stop: asyncio.Event) -> bool:
+        """Become a worker, as soon as the store takes it; False: `stop` was set before."""
+        told = False
+        while not stop.is_set():
+            try:
+                await self._store.renew(self.worker_id, now_ms=self._clock(), begin=True)
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                if not told:
+                    log.warning("worker waits for the store", error=str(error))
+                told = True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.commit_pause_s_max):
+                        await stop.wait()
+            else:
+                return True
+        return False
 
     async def _drain(self) -> list[asyncio.Task[None]]:
         """Let turns finish; returns the tasks of those that did not in time."""
@@ -262,6 +281,27 @@ class Host:
 
     async def _run(self, context_id: str) -> None:
         owned = await self._store.activate(context_id, self.worker_id)
+        with contextlib.ExitStack() as isolation:
+            suspicion = await self._suspect(owned, isolation)
+            await self._run_owned(owned, suspicion)
+
+    async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
+        """Whether the context's work ends workers; if so, count this try, perhaps alone."""
+        deaths = poison.deaths(owned)
+        if deaths == 0:
+            return None
+        crashes = self._crashes.get(owned.context_id)
+        cause = crashes.error if crashes else ""
+        cause = cause or f"The worker {owned.before or 'that had it'} died."
+        if deaths < self._config.kills_max:
+            if deaths > 1:
+                await self._alone.acquire()
+                isolation.callback(self._alone.release)
+            await self._store.count_attempt(owned, deaths + 1)
+        return Suspicion(deaths, cause, isolation.close)
+
+    async def _run_owned(self, owned: Owned, suspicion: Suspicion | None) -> None:
+        context_id = owned.context_id
         activation = Activation(
             owned,
             worker_id=self.worker_id,
@@ -270,6 +310,7 @@ class Host:
             config=self._config,
             clock=self._clock,
             on_draft=self._on_draft,
+            suspicion=suspicion,
         )
         self._active[context_id] = activation
         for delivered in self._starting.pop(context_id):
@@ -298,8 +339,9 @@ class Host:
             return None
         crashes = self._crashes.setdefault(context_id, _Crashes())
         pause_s = self._config.worker_heartbeat_s * 2.0 ** min(crashes.count, 10)
-        pause_s = min(CRASH_PAUSE_S_MAX, pause_s)
+        pause_s = min(self._config.crash_pause_s_max, pause_s)
         crashes.count += 1
+        crashes.error = _first_cause(crash)
         crashes.due_s = asyncio.get_running_loop().time() + pause_s
         log.error(
             "activation crashed",
@@ -308,7 +350,7 @@ class Host:
             pause_s=pause_s,
             exc_info=crash,
         )
-        return f"{type(crash).__name__}: {crash}"
+        return crashes.error
 
     # Drafts
 
@@ -337,6 +379,13 @@ class Host:
                 self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
             )
             await asyncio.sleep(pause_s)
+
+
+def _first_cause(crash: Exception) -> str:
+    """The first of the exceptions that an activation's groups hold."""
+    while isinstance(crash, ExceptionGroup):
+        crash = cast("ExceptionGroup[Exception]", crash).exceptions[0]
+    return f"{type(crash).__name__}: {crash}"
 
 
 def _was_taken_over(crash: Exception) -> bool:

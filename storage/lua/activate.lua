@@ -7,26 +7,31 @@
 -- KEYS 1 meta  2 log  3 mail  4 snap  5 msgs  6 draft  7 the worker's session
 --      8 the worker's contexts  9 ready
 -- ARGV 1 context id  2 worker id  3 version of a snapshot that the caller has, or -1
+--      4 name of the calling process  5 its own number of this call, which only grows
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
---          {seq, mail, seq, mail...}, draft, 1 if another worker had it}
---      | {"missing"} | {"busy", worker} | {"no-session"}
-local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version")
+--          {seq, mail, seq, mail...}, draft, attempts, worker that had it or ""}
+--      | {"missing"} | {"busy", worker} | {"no-session"} | {"stale"}
+--      attempts: activations before this one that began and have committed nothing since
+--      stale: an older call, executed late; the process has begun a newer activation
+local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version", "activation", "attempts")
 if not meta[1] then
   redis.call("ZREM", KEYS[9], ARGV[1])
   return {"missing"}
 end
+local process, number = string.match(meta[4] or "", "^(%S+) (%d+)$")
+if process == ARGV[4] and tonumber(ARGV[5]) <= tonumber(number) then return {"stale"} end
 if redis.call("EXISTS", KEYS[7]) == 0 then return {"no-session"} end
 local before, version = meta[2], tonumber(meta[3])
-local taken = 0
 if before ~= "" and before ~= ARGV[2] then
   if redis.call("EXISTS", "worker:" .. before .. ":session") == 1 then
     return {"busy", before}
   end
   redis.call("SREM", "worker:" .. before .. ":contexts", ARGV[1])
-  taken = 1
 end
 local token = redis.call("HINCRBY", KEYS[1], "token", 1)
-redis.call("HSET", KEYS[1], "worker", ARGV[2])
+local attempts = tonumber(meta[5] or 0)
+redis.call("HSET", KEYS[1], "worker", ARGV[2], "activation", ARGV[4] .. " " .. ARGV[5],
+  "attempts", math.max(attempts, 1))
 redis.call("SADD", KEYS[8], ARGV[1])
 local known, head, messages = tonumber(ARGV[3]), "", {}
 if known < 0 or known > version then
@@ -48,4 +53,4 @@ for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
 end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
 return {"active", token, version, known, head, messages, events, mail,
-  redis.call("GET", KEYS[6]) or "", taken}
+  redis.call("GET", KEYS[6]) or "", attempts, before}

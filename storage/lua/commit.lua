@@ -4,12 +4,13 @@
 -- Repeating it is safe: only the holder of the token can have moved the version, so a log
 -- that already ends where this commit would end is this commit.
 --
--- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready
+-- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
 --      13 snapshot version or 0  14 head  15 messages already in the snapshot
---      16 number of further messages
+--      16 number of further messages  17 dead letter or ""  18 its id  19 now (ms)
+--      20 1: what may have ended workers before is behind us
 --      then the events, the results (seq, value each), the messages
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version")
@@ -21,7 +22,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at = 16
+local at = 20
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -30,13 +31,18 @@ end
 at = at + count
 if ARGV[7] == "start" then
   redis.call("SET", KEYS[4], ARGV[9])
-  redis.call("HSET", KEYS[1], "n", ARGV[8])
+  redis.call("HSET", KEYS[1], "n", ARGV[8], "drafted", base + count)
 elseif ARGV[7] == "clear" then
   redis.call("DEL", KEYS[4])
   redis.call("HSET", KEYS[1], "n", 0)
 end
 if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10])
+end
+if ARGV[20] == "1" then redis.call("HSET", KEYS[1], "attempts", 0) end
+if ARGV[17] ~= "" then
+  redis.call("HSET", KEYS[9], ARGV[18], ARGV[17])
+  redis.call("ZADD", KEYS[10], ARGV[19], ARGV[18])
 end
 for i = 1, tonumber(ARGV[6]) do
   redis.call("HSET", KEYS[5], ARGV[at + 1], ARGV[at + 2])

@@ -3,9 +3,11 @@
 --
 -- KEYS 1 meta  2 draft
 -- ARGV 1 token  2 n before  3 n after  4 text  5 channel  6 frame
+--      7 version at which the draft began: a late frame is not of the next reply
 -- Returns "appended" | "repeated" | "fenced" | "conflict"
-local meta = redis.call("HMGET", KEYS[1], "token", "n")
+local meta = redis.call("HMGET", KEYS[1], "token", "n", "drafted")
 if meta[1] ~= ARGV[1] then return "fenced" end
+if meta[3] ~= ARGV[7] then return "conflict" end
 if meta[2] ~= ARGV[2] then
   return meta[2] == ARGV[3] and "repeated" or "conflict"
 end

@@ -8,12 +8,14 @@
 -- whoever delivered in between was told that nobody has it.
 --
 -- KEYS 1 meta  2 mail  3 the worker's contexts
--- ARGV 1 context id  2 token
--- Returns "passive" | "mail" | "fenced"
-local meta = redis.call("HMGET", KEYS[1], "token", "worker")
+-- ARGV 1 context id  2 token  3 version that the caller has committed
+-- Returns "passive" | "mail" | "fenced" | "conflict"
+--      conflict: an older call, executed late; the context has gone on since
+local meta = redis.call("HMGET", KEYS[1], "token", "worker", "version")
 if meta[1] ~= ARGV[2] then return "fenced" end
 if meta[2] == "" then return "passive" end
+if meta[3] ~= ARGV[3] then return "conflict" end
 if redis.call("XLEN", KEYS[2]) > 0 then return "mail" end
-redis.call("HSET", KEYS[1], "worker", "")
+redis.call("HSET", KEYS[1], "worker", "", "attempts", 0)
 redis.call("SREM", KEYS[3], ARGV[1])
 return "passive"

@@ -10,6 +10,7 @@ from fsm import ContextCreated, Event, MessageReceived, rests
 from storage import (
     Commit,
     CommitFrame,
+    DeadLetter,
     Draft,
     DraftFrame,
     Listener,
@@ -81,6 +82,8 @@ def next_commit(
     draft: Draft | None = None,
     snapshot: bool = False,
     messages_saved: int = 0,
+    letter: DeadLetter | None = None,
+    progress: bool = True,
 ) -> Commit:
     """What a playbook's events behind version `base` are committed with."""
     return Commit(
@@ -95,6 +98,8 @@ def next_commit(
         draft=draft or Draft("keep"),
         snapshot=snapshot,
         messages_saved=messages_saved,
+        letter=letter,
+        progress=progress,
     )
 
 
@@ -104,11 +109,22 @@ def logged(book: Playbook) -> list[bytes]:
 
 
 async def append(
-    store: Store, owned: Owned, n_before: int, text: str, *, version: int
+    store: Store,
+    owned: Owned,
+    n_before: int,
+    text: str,
+    *,
+    version: int,
+    began: int | None = None,
 ) -> bytes:
-    """Some more of a reply; what the store says to it."""
+    """Some more of a reply, begun at `version` unless told; what the store says to it."""
     answer = store.append_draft(
-        owned.context_id, owned.token, version=version, n_before=n_before, text=text
+        owned.context_id,
+        owned.token,
+        began=version if began is None else began,
+        version=version,
+        n_before=n_before,
+        text=text,
     )
     return cast("bytes", await answer)
 

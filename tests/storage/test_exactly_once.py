@@ -202,10 +202,14 @@ class World:
         token, model = believer.owned.token, self.model
         if token != model.token:
             with pytest.raises(Fenced):
-                await self.store.passivate(CONTEXT_ID, token, worker_id)
+                await self.store.passivate(
+                    CONTEXT_ID, token, worker_id, version=model.state.version
+                )
             del self.believers[worker_id]
             return
-        passive = await self.store.passivate(CONTEXT_ID, token, worker_id)
+        passive = await self.store.passivate(
+            CONTEXT_ID, token, worker_id, version=model.state.version
+        )
         assert passive == (not model.waiting)
         if passive:
             model.owner = None

@@ -18,6 +18,7 @@ def test_every_key_of_a_context_that_a_script_gets_is_on_the_page() -> None:
         "results",
         "snap",
         "msgs",
+        "dead",
     ]
     assert keys.of_context("id", "log", "mail") == ["ctx:{id}:log", "ctx:{id}:mail"]
 
@@ -34,6 +35,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.worker_mail("<id>"),
         keys.WORKERS,
         keys.READY,
+        keys.DEAD,
         keys.EPOCH,
         keys.WAKE,
     ]
@@ -45,6 +47,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
     assert makers == {
         *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
+        "DEAD",
     }
 
 

@@ -17,11 +17,19 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from storage import Link, NoScript, StorageConfig, Store, StoreRefusedWrite, StoreUnavailable
+from storage import (
+    Draft,
+    Link,
+    NoScript,
+    StorageConfig,
+    Store,
+    StoreRefusedWrite,
+    StoreUnavailable,
+)
 from storage.link import make_pool, open_link
 from tests.storage.arranging import append, create, deliver, next_commit, own
 from tests.storage.conftest import Backend
-from tests.support.playbook import CONTEXT_ID, Playbook, say
+from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, say
 from tests.support.store_server import StoreServer
 
 if TYPE_CHECKING:
@@ -284,11 +292,13 @@ async def test_a_script_flush_costs_a_round_trip(store: Store, client: Redis) ->
         sent = [group.create_task(deliver(store, f"{n}")) for n in range(20)]
     assert sorted(task.result() for task in sent) == list(range(1, 21))
     owned = await own(store)
+    book.given(say(), STARTED)
+    await store.commit(next_commit(book, owned, base=1, draft=Draft("start")))
     client.script_flush()
     with pytest.raises(NoScript):
-        await append(store, owned, 0, "a", version=1)
+        await append(store, owned, 0, "a", version=3)
     await store.reload_scripts()
-    assert await append(store, owned, 0, "a", version=1) == b"appended"
+    assert await append(store, owned, 0, "a", version=3) == b"appended"
 
 
 async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
@@ -304,11 +314,18 @@ async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
     with pytest.raises(StoreRefusedWrite):
         await create(store, Playbook().log[0].model_copy(update={"context_id": "other"}))
     await store.commit(
-        next_commit(book.given(say()), owned, base=1, acknowledged=1, snapshot=True)
+        next_commit(
+            book.given(say(), STARTED),
+            owned,
+            base=1,
+            acknowledged=1,
+            draft=Draft("start"),
+            snapshot=True,
+        )
     )
-    assert await append(store, owned, 0, "a", version=2) == b"appended"
-    assert (await store.read(CONTEXT_ID, "ada")).version == 2
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1")
+    assert await append(store, owned, 0, "a", version=3) == b"appended"
+    assert (await store.read(CONTEXT_ID, "ada")).version == 3
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=3)
     owned = await own(store, "w2")
     assert owned.state == book.state
     client.config_set("maxmemory", 0)

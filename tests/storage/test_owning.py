@@ -63,6 +63,7 @@ async def test_an_owner_gets_all_there_is_in_one_step(store: Store) -> None:
         draft="Guten",
         messages_saved=messages,
         snapshot_version=at,
+        before="w1",
     )
     assert await contexts_of(store, "w1") == {CONTEXT_ID.encode()}
 
@@ -114,7 +115,7 @@ async def test_the_token_grows_with_every_activation_also_of_the_same_worker(
     await create(store, book.log[0])
     first = await own(store)
     second = await store.activate(CONTEXT_ID, "w1")
-    await store.passivate(CONTEXT_ID, second.token, "w1")
+    await store.passivate(CONTEXT_ID, second.token, "w1", version=second.state.version)
     third = await own(store, "w2")
     assert [first.token, second.token, third.token] == [1, 2, 3]
     with pytest.raises(Fenced):
@@ -196,7 +197,7 @@ async def test_the_draft_of_an_owner_that_was_is_refused(store: Store) -> None:
 async def test_a_passive_context_belongs_to_nobody(store: Store) -> None:
     await create(store)
     owned = await own(store)
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1")
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
     assert await contexts_of(store, "w1") == set()
     receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
     assert not receipt.active
@@ -207,7 +208,7 @@ async def test_a_context_whose_mail_waits_is_not_given_back(store: Store) -> Non
     await create(store)
     owned = await own(store)
     await deliver(store)
-    assert not await store.passivate(CONTEXT_ID, owned.token, "w1")
+    assert not await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
     receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
     assert receipt.active
     assert await contexts_of(store, "w1") == {CONTEXT_ID.encode()}
@@ -216,9 +217,9 @@ async def test_a_context_whose_mail_waits_is_not_given_back(store: Store) -> Non
 async def test_a_repeated_passivation_is_one_whatever_came_in_between(store: Store) -> None:
     await create(store)
     owned = await own(store)
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1")
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
     await deliver(store)
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1")
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
 
 
 async def test_only_the_newest_owner_gives_a_context_back(store: Store) -> None:
@@ -226,7 +227,7 @@ async def test_only_the_newest_owner_gives_a_context_back(store: Store) -> None:
     owned = await own(store)
     await store.activate(CONTEXT_ID, "w1")
     with pytest.raises(Fenced):
-        await store.passivate(CONTEXT_ID, owned.token, "w1")
+        await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
     receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
     assert receipt.active
 
@@ -288,7 +289,7 @@ async def test_deleting_again_is_harmless_and_everything_else_finds_nothing(
         await store.activate(CONTEXT_ID, "w1")
     assert await append(store, owned, 0, "a", version=1) == b"fenced"
     with pytest.raises(Fenced):
-        await store.passivate(CONTEXT_ID, owned.token, "w1")
+        await store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
 
 
 async def test_only_the_newest_owner_deletes(store: Store) -> None:

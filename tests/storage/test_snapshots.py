@@ -156,7 +156,7 @@ async def test_clean_contexts_are_not_written(kept: Kept) -> None:
     assert await kept.writes() == 1
     for n in range(3):
         owned = await kept.store.activate(CONTEXT_ID, "w1")
-        await kept.store.passivate(CONTEXT_ID, owned.token, "w1")
+        await kept.store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
         assert (await kept.writes(), owned.token) == (1, n + 2)
 
 
@@ -169,7 +169,7 @@ async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:
     await kept.store.commit(next_commit(book, owned, base=2, draft=Draft("start")))
     for n in range(50):
         answer = kept.store.append_draft(
-            CONTEXT_ID, owned.token, version=3, n_before=n, text="a"
+            CONTEXT_ID, owned.token, began=3, version=3, n_before=n, text="a"
         )
         assert await answer == b"appended"
     await play(kept.store, owned, book, replied("a" * 50))

@@ -127,9 +127,13 @@ class MemoryStore(Store):
         await self._made("delete", lambda: step(commit, worker_id))
 
     @override
-    async def passivate(self, context_id: str, token: int, worker_id: str) -> bool:
+    async def passivate(
+        self, context_id: str, token: int, worker_id: str, *, version: int
+    ) -> bool:
         step = super().passivate
-        return await self._made("passivate", lambda: step(context_id, token, worker_id))
+        return await self._made(
+            "passivate", lambda: step(context_id, token, worker_id, version=version)
+        )
 
     @override
     async def undelivered(self, context_id: str) -> list[Delivered]:
@@ -158,7 +162,14 @@ class MemoryStore(Store):
 
     @override
     def append_draft(
-        self, context_id: str, token: int, *, version: int, n_before: int, text: str
+        self,
+        context_id: str,
+        token: int,
+        *,
+        began: int,
+        version: int,
+        n_before: int,
+        text: str,
     ) -> asyncio.Future[Reply]:
         self.steps.append("draft")
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -173,7 +184,12 @@ class MemoryStore(Store):
                 answer.set_result(b"conflict")
             case fault:
                 sent = super().append_draft(
-                    context_id, token, version=version, n_before=n_before, text=text
+                    context_id,
+                    token,
+                    began=began,
+                    version=version,
+                    n_before=n_before,
+                    text=text,
                 )
                 if fault is None:
                     return sent

@@ -96,7 +96,7 @@ async def test_a_commit_that_was_not_confirmed_is_repeated_with_the_same_content
         stage.store.fail("commit", fault, fault)
         async with stage.running() as run:
             await until(lambda: stage.performer.kinds)
-            assert now_s() == pytest.approx(0.2, abs=0.05)
+            assert now_s() == pytest.approx(0.3, abs=0.05)
             stage.store.fail("commit", fault)  # the one that begins the draft
             await run.ended()
         one, two, three, four, five, *_ = stage.store.commits

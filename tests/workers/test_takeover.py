@@ -8,9 +8,10 @@ import pytest
 from pydantic import JsonValue
 
 from fsm import AwaitRetry, CallModel, CallStatus, Phase, ReplyRestarted, RunTool
+from storage import DeadLetter, DeadLetters
 from tests.support.clock import in_virtual_time, now_s
 from tests.support.memory_store import MemoryStore
-from tests.support.playbook import approve, cancel, say, wants
+from tests.support.playbook import CONTEXT_ID, approve, cancel, say, wants
 from tests.workers.stage import Reply, Stage, now_ms, open_stage
 
 LOOPING: JsonValue = {"mode": "auto_loop"}
@@ -191,7 +192,7 @@ async def test_retrievers_are_asked_again() -> None:
 async def test_a_call_that_kills_its_worker_each_time_fails_the_turn() -> None:
     async with open_stage(say()) as stage:
         stage.performer.usual = HALF
-        for number in range(3):
+        for number in range(4):
             stage.worker_id = f"w{number}"
             await kill_in(stage, "streaming_llm_response")
         stage.worker_id = "w9"
@@ -199,8 +200,8 @@ async def test_a_call_that_kills_its_worker_each_time_fails_the_turn() -> None:
         state = await stage.state()
         assert state.phase is Phase.FAILED
         assert state.failure is not None
-        assert (state.failure.code, state.failure.attempts) == ("attempts_exhausted", 3)
-        assert len(stage.performer.performed) == 3
+        assert (state.failure.code, state.failure.attempts) == ("attempts_exhausted", 4)
+        assert len(stage.performer.performed) == 4
         assert await stage.said() == [
             ("user", "Hello", "complete"),
             ("assistant", "Hello you", "interrupted"),
@@ -208,7 +209,7 @@ async def test_a_call_that_kills_its_worker_each_time_fails_the_turn() -> None:
 
 
 @in_virtual_time
-async def test_a_tool_that_kills_its_worker_each_time_is_reported_to_the_model() -> None:
+async def test_p11_a_tool_that_kills_three_workers_leaves_a_dead_letter() -> None:
     async with open_stage(say(), config={"tool_policy": LOOPING}) as stage:
         stage.performer.replies.append(Reply((), calls=(wants("c1"),)))
         stage.performer.tool_hangs = True
@@ -217,10 +218,20 @@ async def test_a_tool_that_kills_its_worker_each_time_is_reported_to_the_model()
             await kill_in(stage, "executing_tools")
         stage.worker_id = "w9"
         await stage.pass_through()
-        assert stage.performer.kinds == ["call-model", *["run-tool"] * 3, "call-model"]
+        assert stage.performer.kinds == ["call-model", *["run-tool"] * 3]
         assert [status for _, _, status in await stage.said()] == [
-            *("complete", "complete", "failed", "complete")
+            *("complete", "complete", "failed")
         ]
+        state = await stage.state()
+        assert state.failure is not None
+        (letter,) = await DeadLetters(stage.store.link).newest(10)
+        assert letter == DeadLetter(
+            id=f"{CONTEXT_ID}.{state.version}",
+            context_id=CONTEXT_ID,
+            owner=state.owner,
+            at_ms=letter.at_ms,
+            cause="clock was started 3 times, and each time its worker died.",
+        )
 
 
 @in_virtual_time

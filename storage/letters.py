@@ -1,0 +1,59 @@
+"""Dead letters: what was given up, with its cause, for somebody to look at."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import storage.keys as keys
+from storage.contract import LETTER, DeadLetter
+from storage.link import Link
+
+
+class DeadLetters:
+    """All dead letters of the store. Commits write them; here they are read and dropped."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def newest(self, limit: int) -> Sequence[DeadLetter]:
+        """The newest `limit` letters.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        ids = cast("list[bytes]", await self._link.call("ZREVRANGE", keys.DEAD, 0, limit - 1))
+        calls = [self._link.call("HGET", _home(raw.decode()), raw) for raw in ids]
+        found = [cast("bytes | None", await call) for call in calls]
+        return [LETTER.validate_json(raw) for raw in found if raw is not None]
+
+    async def count(self) -> int:
+        """How many there are.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        return cast("int", await self._link.call("ZCARD", keys.DEAD))
+
+    async def one(self, letter_id: str) -> DeadLetter | None:
+        """The letter of that id, or None.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        raw = cast("bytes | None", await self._link.call("HGET", _home(letter_id), letter_id))
+        return None if raw is None else LETTER.validate_json(raw)
+
+    async def drop(self, letter_id: str) -> bool:
+        """Forget a letter; False if there was none.
+
+        Raises:
+            StoreUnavailable: The store does not answer; dropping again is safe.
+            StoreRefusedWrite: Nothing has happened.
+        """
+        dropped = self._link.call("HDEL", _home(letter_id), letter_id)
+        await self._link.call("ZREM", keys.DEAD, letter_id)
+        return await dropped == 1
+
+
+def _home(letter_id: str) -> str:
+    (home,) = keys.of_context(letter_id.rpartition(".")[0], "dead")
+    return home

@@ -1,0 +1,195 @@
+"""P11: what ends the workers that begin it is given up, and nothing beside it suffers."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import workers.activation
+from fsm import ContextState, Event, MessageReceived, Step, transition
+from storage import DeadLetters
+from tests.support.clock import in_virtual_time, settled, until
+from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
+from tests.workers.stage import OWNER, Bug, Reply, Scripted, nth_id
+from tests.workers.test_host import hosting, open_world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POISON = "poison"
+BESIDE = [nth_id(number) for number in range(2, 6)]
+
+
+class Deadly:
+    """A transition that ends whoever applies the poison."""
+
+    def __init__(self) -> None:
+        self.ends: Callable[[], None] = lambda: None
+        self.taken: list[str] = []
+
+    def __call__(self, state: ContextState, event: Event) -> Step:
+        if isinstance(event, MessageReceived):
+            self.taken.append(event.content)
+            if event.content == POISON:
+                self.ends()
+                raise Bug("poisoned")
+        return transition(state, event)
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> Deadly:
+    poisoned = Deadly()
+    monkeypatch.setattr(workers.activation, "transition", poisoned)
+    return poisoned
+
+
+@in_virtual_time
+async def test_p11_an_action_that_crashes_its_activation_three_times_is_buried(
+    deadly: Deadly,
+) -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        before = await world.deliver(say("before"))
+        poison = await world.deliver(say(POISON))
+        after = await world.deliver(rename("after"))
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        state = await world.until_phase("failed")
+        assert deadly.taken.count("before") <= 2  # the first try took all of them at once
+        assert state.failure is not None
+        assert state.failure.code == "poison_action"
+        assert "send_message has ended 3 workers in a row" in state.failure.detail
+        assert "poisoned" in state.failure.detail
+        while (await world.state()).title != "after":
+            await settled()
+        results = [await world.result(seq) for seq in (before, poison, after)]
+        assert [result and result.outcome for result in results] == [
+            *("applied", "refused", "applied")
+        ]
+        assert results[1] is not None
+        assert results[1].code == "action-abandoned"
+        (letter,) = await DeadLetters(world.store.link).newest(10)
+        assert (letter.context_id, letter.owner, letter.cause) == (
+            *(CONTEXT_ID, OWNER, state.failure.detail),
+        )
+        assert letter.mail is not None
+        assert isinstance(letter.mail.event, MessageReceived)
+        assert letter.mail.event.content == POISON
+        await world.deliver(RETRY)
+        await world.until_phase("idle")
+        await world.deliver(say("again"))
+        await until(lambda: "again" in deadly.taken)
+        assert (await world.until_phase("idle")).failure is None
+
+
+@in_virtual_time
+async def test_p11_an_action_that_kills_three_workers_is_buried_by_the_fourth(
+    deadly: Deadly,
+) -> None:
+    async with open_world(CONTEXT_ID, *BESIDE) as world:
+        for context_id in BESIDE:
+            await world.deliver(say("beside"), context_id=context_id)
+        await world.deliver(say(POISON))
+        for number in range(3):
+            # In mid-reply when the worker dies, all of them.
+            performer = Scripted(usual=Reply(("Hel", "lo."), pause_s=0.4))
+            worker_id = f"w{number}"
+            async with hosting(world.store, worker_id, performer=performer) as one:
+                deadly.ends = one.kill
+                for context_id in (*BESIDE, CONTEXT_ID):
+                    one.jobs.waiting.put_nowait(context_id)
+                await until(one.task.done)
+            await world.store.bury_worker(worker_id)
+        assert deadly.taken.count(POISON) == 3
+        async with hosting(world.store, "w3") as last:
+            state = await world.until_phase("failed")
+            assert state.failure is not None
+            assert state.failure.detail.endswith("The worker w2 died.")
+            for context_id in BESIDE:
+                beside = await world.until_phase("idle", context_id)
+                assert [m.status for m in beside.messages] == ["complete", "complete"]
+            assert not last.outcome
+        assert deadly.taken.count(POISON) == 3
+        letters = await DeadLetters(world.store.link).newest(10)
+        assert [letter.context_id for letter in letters] == [CONTEXT_ID]
+
+
+@in_virtual_time
+async def test_p11_of_several_suspects_the_next_death_blames_one(deadly: Deadly) -> None:
+    """Innocent mail that waited beside the poison each time is never buried with it."""
+    async with open_world(CONTEXT_ID, *BESIDE) as world:
+        await world.deliver(say(POISON))
+        for number in range(3):
+            async with hosting(world.store, f"w{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                # Loaded in the same moment, and none has committed when the worker dies.
+                for context_id in BESIDE:
+                    if number == 0:
+                        await world.deliver(rename(f"{number}"), context_id=context_id)
+                    one.jobs.waiting.put_nowait(context_id)
+                await until(one.task.done)
+            await world.store.bury_worker(f"w{number}")
+        async with hosting(world.store, "w3"):
+            await world.until_phase("failed")
+            for context_id in BESIDE:
+                assert (await world.until_phase("idle", context_id)).title == "0"
+        (letter,) = await DeadLetters(world.store.link).newest(10)
+        assert letter.context_id == CONTEXT_ID
+
+
+@in_virtual_time
+async def test_p11_deaths_are_counted_in_a_row_only(
+    deadly: Deadly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world() as world:
+        for number in range(5):
+            await world.deliver(say(f"fine {number}"))
+            await world.deliver(say(POISON))
+            async with hosting(world.store, f"a{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until(one.task.done)
+            await world.store.bury_worker(f"a{number}")
+            with monkeypatch.context() as mended:
+                mended.setattr(workers.activation, "transition", transition)
+                async with hosting(world.store, f"b{number}"):
+                    await world.until_phase("idle")
+            await world.store.bury_worker(f"b{number}")
+        assert await DeadLetters(world.store.link).count() == 0
+
+
+@in_virtual_time
+async def test_p11_retrieval_that_kills_its_workers_fails_the_turn() -> None:
+    async with open_world() as world:
+        await world.deliver_all(configure(retrieval=["notes"]), say())
+        for number in range(3):
+            performer = Scripted(retrieval_hangs=True)
+            async with hosting(world.store, f"w{number}", performer=performer) as one:
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                while not performer.kinds:
+                    await settled()
+                one.kill()
+            await world.store.bury_worker(f"w{number}")
+        async with hosting(world.store, "w3") as last:
+            state = await world.until_phase("failed")
+            assert last.performer.kinds == []
+            assert state.failure is not None
+            assert "what the context was doing" in state.failure.detail
+            await world.deliver(RETRY)
+            await world.until_phase("idle")
+            assert last.performer.kinds == ["prepare-request", "call-model"]
+
+
+@in_virtual_time
+async def test_p11_a_store_that_is_away_is_nobodys_fault() -> None:
+    async with open_world() as world:
+        await world.deliver(say())
+        for number in range(6):
+            world.store.fail("activate", "unanswered")
+            async with hosting(world.store, f"w{number}") as one:
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                while world.store.steps.count("activate") <= number:
+                    await settled()
+                one.kill()
+            await world.store.bury_worker(f"w{number}")
+        async with hosting(world.store, "w9"):
+            await world.until_phase("idle")
+        assert await DeadLetters(world.store.link).count() == 0
