@@ -1,8 +1,9 @@
 """A process that the supervisor started: its end, its readiness, its stop.
 
 Readiness is one line on a pipe whose write end only the child holds, so a child that dies
-before it is ready is seen as the end of the pipe. A standby child waits, loaded, for a
-line on a second pipe before it serves; the end of that pipe ends it.
+before it is ready is seen as the end of the pipe; a second line says what it has moved
+elsewhere while it drained. A standby child waits, loaded, for a line on a second pipe
+before it serves; the end of that pipe ends it.
 """
 
 import asyncio
@@ -13,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from runtime.tether import SUPERVISOR_PID
 
 GO_FD = "CONTEXTD_GO_FD"
+LISTEN_FD = "CONTEXTD_LISTEN_FD"
 READY_FD = "CONTEXTD_READY_FD"
 WORKER_ID = "CONTEXTD_WORKER_ID"
+READY = b"ready\n"
 
 
 class Child:
@@ -26,10 +29,16 @@ class Child:
         self._process = process
         self._ready_fd = ready_fd
         self._go_fd = go_fd
+        self._is_ready = False
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], environment: Mapping[str, str], *, standby: bool = False
+        cls,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        standby: bool = False,
+        listen_fd: int | None = None,
     ) -> "Child":
         """Start `command` with `environment` and the variables that tie it to us.
 
@@ -37,22 +46,24 @@ class Child:
             command: Program and arguments.
             environment: All of its variables but ours.
             standby: It shall load what it needs, then wait for `go`.
+            listen_fd: A listening socket of ours that it shall accept connections of.
         """
         ours, theirs = os.pipe()
         inherited = {READY_FD: theirs}
         go_fd: int | None = None
         if standby:
             inherited[GO_FD], go_fd = os.pipe()
+        passed = inherited if listen_fd is None else {**inherited, LISTEN_FD: listen_fd}
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={
                     **environment,
-                    **{name: str(descriptor) for name, descriptor in inherited.items()},
+                    **{name: str(descriptor) for name, descriptor in passed.items()},
                     SUPERVISOR_PID: str(os.getpid()),
                 },
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=tuple(inherited.values()),
+                pass_fds=tuple(passed.values()),
                 start_new_session=True,
             )
         except BaseException:
@@ -80,12 +91,12 @@ class Child:
 
     async def discard(self) -> None:
         """End a standby child that never served; it holds nothing that needs a drain."""
-        os.close(self._ready_fd)
         if self._go_fd is not None:
             os.close(self._go_fd)
             self._go_fd = None
         self.kill()
         await self.wait()
+        self.close()
 
     @property
     def process_id(self) -> int:
@@ -93,16 +104,27 @@ class Child:
         return self._process.pid
 
     async def ready(self) -> bool:
-        """Wait until the child says that it is ready; False if it ended before. Call once."""
+        """Wait until the child says that it is ready; False if it ended before."""
+        if self._is_ready:
+            return True
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         loop.add_reader(self._ready_fd, readable.set)
         try:
             await readable.wait()
-            return os.read(self._ready_fd, 1) != b""
+            self._is_ready = os.read(self._ready_fd, len(READY)) == READY
+            return self._is_ready
         finally:
             loop.remove_reader(self._ready_fd)
-            os.close(self._ready_fd)
+
+    def moved(self) -> int | None:
+        """Once it has ended: how many streams or contexts it has moved; None: untold."""
+        told = os.read(self._ready_fd, 32)
+        return int(told) if told.strip().isdigit() else None
+
+    def close(self) -> None:
+        """Let go of what ties us to it, once it has ended. Call once, at the last."""
+        os.close(self._ready_fd)
 
     async def wait(self) -> int:
         """Wait for the end; the exit code, negative for a signal."""

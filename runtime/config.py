@@ -64,6 +64,12 @@ class RuntimeConfig(BaseModel):
     restart_backoff_s_max: float = Field(
         default=10.0, gt=0, description="Longest wait between restarts of one process."
     )
+    store_backoff_s_max: float = Field(
+        default=2.0,
+        gt=0,
+        description="Longest wait between restarts of the embedded store: nothing works while "
+        "it is away.",
+    )
     restart_reset_s: float = Field(
         default=30.0,
         gt=0,

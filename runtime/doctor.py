@@ -24,7 +24,7 @@ from rich.text import Text
 
 from runtime.banner import base_url
 from runtime.chat_client import Wire
-from runtime.port import PortTaken, reserve_port
+from runtime.port import PortTaken, listen
 from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
@@ -239,7 +239,7 @@ def _kept(settings: Settings, config: Mapping[str, str] | None) -> list[Check]:
 async def _port(settings: Settings) -> Check:
     where = f"{settings.host} port {settings.port}"
     try:
-        reserve_port(settings.host, settings.port).close()
+        listen(settings.host, settings.port, places=0, backlog=0)
     except PortTaken as error:
         if await _is_contextd(base_url(settings)):
             return Check("port", Level.OK, f"{where}: contextd answers there")

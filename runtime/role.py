@@ -9,13 +9,15 @@ import gc
 import importlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from typing import cast
 
 import structlog
 
-from runtime.child import GO_FD, READY_FD
+from runtime.child import GO_FD, LISTEN_FD, READY, READY_FD
+from runtime.notify import notify
 from runtime.settings import Settings
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
@@ -56,28 +58,53 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
         stop.set()
         loop.remove_signal_handler(signal.SIGINT)
 
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    def told_to_stop() -> None:
+        notify("STOPPING=1")
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, told_to_stop)
     loop.add_signal_handler(signal.SIGINT, interrupted)
-    ready = _ready_once(role)
+    supervisor_fd = _descriptor(READY_FD)
+    ready = _ready_once(role, supervisor_fd)
+    moved = 0
     failures = 0
     try:
         async with connect(url, settings) as store:
             if role == "gateway":
                 import gateway
 
-                await gateway.serve(settings, store, stop=stop, ready=ready)
+                moved = await gateway.serve(
+                    settings, store, stop=stop, ready=ready, listener=_inherited_listener()
+                )
             else:
                 import workers
 
-                await workers.serve(settings, store, stop=stop, ready=ready)
+                moved = await workers.serve(settings, store, stop=stop, ready=ready)
     except* StorageError as failed:
         for error in leaves(failed):
             _log.error("store cannot be used", error=type(error).__name__, reason=str(error))
         failures += 1
     if failures:
         return 1
-    _log.info("drained", role=role)
+    _log.info("drained", role=role, moved=moved)
+    if supervisor_fd is not None:
+        os.write(supervisor_fd, b"%d\n" % moved)
     return 0
+
+
+def _inherited_listener() -> socket.socket | None:
+    """The listening socket that the supervisor keeps for this gateway's place."""
+    descriptor = _descriptor(LISTEN_FD)
+    return None if descriptor is None else socket.socket(fileno=descriptor)
+
+
+def _descriptor(variable: str) -> int | None:
+    """A descriptor that we were given, closed in everything that we start."""
+    given = os.environ.pop(variable, None)
+    if given is None:
+        return None
+    os.set_inheritable(int(given), False)
+    return int(given)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -101,9 +128,8 @@ def _spare_collector() -> None:
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
 
 
-def _ready_once(role: Role) -> Callable[[], None]:
+def _ready_once(role: Role, supervisor_fd: int | None) -> Callable[[], None]:
     """What the room calls when it serves: tells the supervisor, the first time."""
-    descriptor = os.environ.pop(READY_FD, None)
     told = False
 
     def ready() -> None:
@@ -113,10 +139,11 @@ def _ready_once(role: Role) -> Callable[[], None]:
         told = True
         _spare_collector()
         _log.info("ready", role=role, process_id=os.getpid())
-        if descriptor is not None:
-            os.write(int(descriptor), b"ready\n")
-            os.close(int(descriptor))
-        elif sys.stderr.isatty():
+        if supervisor_fd is not None:
+            os.write(supervisor_fd, READY)
+            return
+        notify("READY=1")
+        if sys.stderr.isatty():
             sys.stderr.write(f"contextd {role} is ready; Ctrl-C drains and stops it.\n")
 
     return ready

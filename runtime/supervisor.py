@@ -7,14 +7,17 @@
   the next worker that dies, and another one is loaded.
 - The contexts of a dead worker are freed at once (`bury`); each start of a worker has an
   id of its own, so burying the dead never touches the living.
+- A restart replaces one process after the other: the new one serves before the old one
+  drains. One that does not come up ends the restart, and the old one goes on.
 """
 
 import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from runtime.backoff import Backoff
@@ -58,14 +61,41 @@ class Slot:
     role: Role
     number: int
     command: Sequence[str]
+    listen_fd: int | None = None
+    """A listening socket of ours whose connections the process accepts."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Standby:
-    """A worker that has loaded what it needs and waits."""
+class Replaced:
+    """What became of one process in a restart; see `storage.ProcessRestart`."""
+
+    slot: Slot
+    process_id: int | None
+    replaced_by: int | None
+    outcome: Literal["drained", "killed", "not replaced"]
+    moved: int | None
+    took_s: float
+
+
+@dataclass(slots=True, eq=False)
+class _Begun:
+    """A process that was started, and what became of it."""
 
     child: Child
     worker_id: str
+    """That it has if it is a worker."""
+    moved: int | None = None
+    """What it has moved elsewhere while it drained, once it has ended."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has ended."""
+
+    async def end(self) -> None:
+        """Kill it if it lives, and let go of it."""
+        self.child.kill()
+        await self.child.wait()
+        self.moved = self.child.moved()
+        self.child.close()
+        self.over.set()
 
 
 class Supervisor:
@@ -79,8 +109,10 @@ class Supervisor:
         environment: Callable[[], Mapping[str, str]],
         bury: Callable[[str], Awaitable[None]],
         announce: Callable[[], Awaitable[None]],
+        bury_others: Callable[[Collection[str]], Awaitable[None]] | None = None,
         store: WatchedStore | None = None,
         standby: Sequence[str] | None = None,
+        beside: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -91,7 +123,10 @@ class Supervisor:
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
             announce: Called once, when every slot is ready for the first time.
             store: The store to keep running; None where somebody else does.
+            bury_others: Frees the contexts of every worker but these; called once the store
+                is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
+            beside: Runs from the announcement until the stop.
         """
         self._config = config
         self._slots = slots
@@ -102,9 +137,16 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._starts = itertools.count()
         self._standby_command = standby
-        self._standby: _Standby | None = None
+        self._standby: _Begun | None = None
         self._taken = asyncio.Event()
-        self._children: dict[Slot, Child] = {}
+        self._bury_others = bury_others
+        self._beside = beside
+        self._worker_ids: set[str] = set()
+        """Of every worker that we have ever started."""
+        self._children: dict[Slot, _Begun] = {}
+        self._heirs: dict[Slot, _Begun] = {}
+        """Processes that serve already, and take the place of one that drains."""
+        self._restarting = asyncio.Lock()
         self._ready = {slot: asyncio.Event() for slot in slots}
 
     def stop(self) -> None:
@@ -114,8 +156,8 @@ class Supervisor:
     def kill(self) -> None:
         """Kill every child and return from `run` without draining."""
         self._stop.set()
-        for child in self._children.values():
-            child.kill()
+        for begun in (*self._children.values(), *self._heirs.values()):
+            begun.child.kill()
 
     async def run(self) -> None:
         """Keep everything running until `stop` was called and all has ended.
@@ -162,7 +204,8 @@ class Supervisor:
         store = self._store
         if store is None or await starting is not None:
             return
-        backoff = self._backoff()
+        # Everything waits for the store: it is tried more often than a process of ours.
+        backoff = self._backoff(max_s=self._config.store_backoff_s_max)
         loop = asyncio.get_running_loop()
         up_since_s = loop.time()
         while True:
@@ -184,29 +227,39 @@ class Supervisor:
                 for slot in self._slots
             ]
             announcing = group.create_task(self._announce_once_ready(), name="announce")
+            if self._bury_others is not None:
+                work = self._until_buried(partial(self._bury_others, self._worker_ids))
+                group.create_task(work, name="bury others")
             await self._stop.wait()
             announcing.cancel()
-            for child in self._children.values():
-                child.terminate()
+            for begun in self._children.values():
+                begun.child.terminate()
             if keepers:
                 await asyncio.wait(keepers, timeout=self._config.drain_s_max)
-            for slot, child in self._children.items():
+            for slot, begun in self._children.items():
                 _log.warning("did not drain in time, killed", extra=_fields(slot))
-                child.kill()
+                begun.child.kill()
 
     async def _announce_once_ready(self) -> None:
         for ready in self._ready.values():
             await ready.wait()
         await self._announce()
-        if self._standby_command is not None:
-            await self._keep_standby(self._standby_command)
+        async with asyncio.TaskGroup() as group:
+            if self._beside is not None:
+                group.create_task(self._run_beside(self._beside), name="beside")
+            if self._standby_command is not None:
+                group.create_task(self._keep_standby(self._standby_command), name="standby")
+
+    @staticmethod
+    async def _run_beside(beside: Callable[[], Awaitable[None]]) -> None:
+        await beside()
 
     async def _keep_standby(self, command: Sequence[str]) -> None:
         """Have one loaded worker waiting at all times."""
         backoff = self._backoff()
         loop = asyncio.get_running_loop()
         for start in itertools.count():
-            worker_id = f"worker-s-{start}-{secrets.token_hex(6)}"
+            worker_id = self._new_worker_id(f"s-{start}")
             environment = {**self._environment(), WORKER_ID: worker_id}
             up_since_s = loop.time()
             try:
@@ -215,7 +268,7 @@ class Supervisor:
                 await asyncio.sleep(backoff.delay_s(up_s=0))
                 continue
             self._taken.clear()
-            self._standby = _Standby(child, worker_id)
+            self._standby = _Begun(child, worker_id)
             try:
                 async with asyncio.TaskGroup() as group:
                     ended = group.create_task(child.wait(), name="standby end")
@@ -230,19 +283,29 @@ class Supervisor:
             if not self._taken.is_set():
                 await asyncio.sleep(backoff.delay_s(up_s=loop.time() - up_since_s))
 
-    async def _begin(self, slot: Slot) -> tuple[Child, str]:
-        """A process for the slot, the standby if there is one, and its worker id."""
+    def _new_worker_id(self, name: str) -> str:
+        worker_id = f"worker-{name}-{secrets.token_hex(6)}"
+        self._worker_ids.add(worker_id)
+        return worker_id
+
+    async def _begin(self, slot: Slot) -> _Begun:
+        """A process for the slot: its heir, or the standby, or a new one."""
+        if (heir := self._heirs.pop(slot, None)) is not None:
+            return heir
         standby = self._standby
         if slot.role == "worker" and standby is not None:
             self._standby = None
             self._taken.set()
             if standby.child.go():
-                return standby.child, standby.worker_id
+                return standby
             await standby.child.discard()
-        start = next(self._starts)
-        worker_id = f"worker-{slot.number}-{start}-{secrets.token_hex(6)}"
+        return await self._start_new(slot)
+
+    async def _start_new(self, slot: Slot) -> _Begun:
+        worker_id = self._new_worker_id(f"{slot.number}-{next(self._starts)}")
         environment = {**self._environment(), WORKER_ID: worker_id}
-        return await Child.start(slot.command, environment), worker_id
+        child = await Child.start(slot.command, environment, listen_fd=slot.listen_fd)
+        return _Begun(child, worker_id)
 
     async def _keep(self, group: asyncio.TaskGroup, slot: Slot) -> None:
         backoff = self._backoff()
@@ -250,33 +313,117 @@ class Supervisor:
         while True:
             up_since_s = loop.time()
             code = await self._live_once(group, slot)
-            if self._stop.is_set():
+            if self._stop.is_set() and slot not in self._heirs:
                 return
+            if slot in self._heirs:
+                continue
             delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
             _log.warning(
                 "process ended, starting it again",
                 extra={**_fields(slot), "exit_code": code, "delay_s": delay_s},
             )
-            if await self._stopped_within(delay_s):
+            if await self._stopped_within(delay_s) and slot not in self._heirs:
                 return
+
+    async def restart(
+        self,
+        roles: Collection[Role],
+        *,
+        force: bool,
+        told: Callable[[Replaced], Awaitable[None]],
+    ) -> bool:
+        """Replace every process of these roles, one after the other.
+
+        Args:
+            roles: Of the processes that are to be replaced.
+            force: Kill the old ones instead of draining them.
+            told: Awaited after each process.
+
+        Returns:
+            Whether all were replaced. After the first that was not, the rest stays as it is.
+        """
+        async with self._restarting:
+            for slot in self._slots:
+                if slot.role not in roles or self._stop.is_set():
+                    continue
+                replaced = await self._replace(slot, force=force)
+                await told(replaced)
+                if replaced.outcome == "not replaced":
+                    return False
+            if "worker" in roles and self._standby is not None:
+                self._standby.child.kill()  # it has loaded the old code; another one is begun
+            return not self._stop.is_set()
+
+    async def _replace(self, slot: Slot, *, force: bool) -> Replaced:
+        loop = asyncio.get_running_loop()
+        since_s = loop.time()
+        heir = await self._begin_heir(slot)
+        # It may have died meanwhile; then its keeper waits before it begins another one,
+        # which will be the heir.
+        old = self._children.get(slot)
+        old_id = old.child.process_id if old else None
+        if heir is None:
+            took_s = loop.time() - since_s
+            return Replaced(slot, old_id, None, "not replaced", None, took_s)
+        self._heirs[slot] = heir
+        killed = force
+        if old is not None:
+            if force:
+                old.child.kill()
+            else:
+                old.child.terminate()
+            try:
+                async with asyncio.timeout(self._config.drain_s_max):
+                    await old.over.wait()
+            except TimeoutError:
+                _log.warning("did not drain in time, killed", extra=_fields(slot))
+                killed = True
+                old.child.kill()
+                await old.over.wait()
+        return Replaced(
+            slot,
+            process_id=old_id,
+            replaced_by=heir.child.process_id,
+            outcome="killed" if killed else "drained",
+            moved=old.moved if old else None,
+            took_s=loop.time() - since_s,
+        )
+
+    async def _begin_heir(self, slot: Slot) -> _Begun | None:
+        """A new process that serves already beside the old one; None if it does not get there."""
+        try:
+            heir = await self._start_new(slot)
+        except OSError as error:
+            _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
+            return None
+        served = False
+        try:
+            async with asyncio.timeout(self._config.ready_s_max):
+                served = await heir.child.ready()
+        except TimeoutError:
+            _log.warning("not ready in time, killed", extra=_fields(slot))
+        finally:
+            if not served:
+                await heir.end()
+        return heir if served else None
 
     async def _live_once(self, group: asyncio.TaskGroup, slot: Slot) -> int | None:
         """One life of the slot's process; its exit code, None if it could not start."""
         try:
-            child, worker_id = await self._begin(slot)
+            begun = await self._begin(slot)
         except OSError as error:
             _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
             return None
-        self._children[slot] = child
+        self._children[slot] = begun
         try:
-            code = await self._until_end(slot, child)
+            code = await self._until_end(slot, begun.child)
         finally:
             # Cancelled, it must not leave a process behind that nobody waits for.
+            await begun.end()
             del self._children[slot]
-            child.kill()
-            await child.wait()
         if slot.role == "worker" and (code != 0 or not self._stop.is_set()):
-            group.create_task(self._free_contexts(worker_id), name=f"bury {worker_id}")
+            work = self._until_buried(partial(self._bury, begun.worker_id))
+            group.create_task(work, name=f"bury {begun.worker_id}")
         return code
 
     async def _until_end(self, slot: Slot, child: Child) -> int:
@@ -298,12 +445,12 @@ class Supervisor:
         except TimeoutError:
             return False
 
-    async def _free_contexts(self, worker_id: str) -> None:
+    async def _until_buried(self, bury: Callable[[], Awaitable[None]]) -> None:
         try:
             async with asyncio.timeout(self._config.bury_s_max):
                 while True:
                     try:
-                        await self._bury(worker_id)
+                        await bury()
                     except Exception as error:  # noqa: BLE001 - the supervisor outlives all
                         reason = type(error).__name__
                         _log.debug("bury failed", extra={"reason": reason})
@@ -312,12 +459,12 @@ class Supervisor:
                         return
         except TimeoutError:
             # Not lost: the worker's session runs out and a sweeper frees its contexts.
-            _log.warning("could not bury worker", extra={"worker_id": worker_id})
+            _log.warning("could not bury a dead worker, its session has to run out")
 
-    def _backoff(self) -> Backoff:
+    def _backoff(self, *, max_s: float | None = None) -> Backoff:
         return Backoff(
             base_s=self._config.restart_backoff_s_base,
-            max_s=self._config.restart_backoff_s_max,
+            max_s=self._config.restart_backoff_s_max if max_s is None else max_s,
             reset_s=self._config.restart_reset_s,
         )
 

@@ -8,21 +8,26 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import sysconfig
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
 
 import runtime
 from runtime.embedded import EmbeddedStore, StoreFailed
-from runtime.port import reserve_port
+from runtime.notify import NOTIFY_SOCKET, notify
+from runtime.port import listen
 from runtime.settings import Settings, as_environment
 from runtime.supervisor import Role, Slot, Supervisor
 from runtime.version import own_version
 
 _log = logging.getLogger(__name__)
+BACKLOG = 1_024
+"""Connections of one gateway's place that wait to be accepted."""
 _KILLED = 130
 """Exit code of a stop that was not waited for, as of a shell after Ctrl-C."""
 
@@ -37,9 +42,13 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     Raises:
         PortTaken, BadDataFolder, NoStoreBinary, StoreFailed: Nothing was left running.
     """
-    reserved = reserve_port(settings.host, settings.port) if settings.gateways else None
-    if reserved is not None:
-        settings = settings.model_copy(update={"port": reserved.getsockname()[1]})
+    listeners = (
+        listen(settings.host, settings.port, places=settings.gateways, backlog=BACKLOG)
+        if settings.gateways
+        else []
+    )
+    if listeners:
+        settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
     store = EmbeddedStore(settings) if settings.redis_url is None else None
 
     def url() -> str:
@@ -49,7 +58,9 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
     def environment() -> dict[str, str]:
         joined = settings.model_copy(update={"redis_url": SecretStr(url())})
-        return {**os.environ, **_python_path(), **as_environment(joined)}
+        ours = {**os.environ, **_python_path(), **as_environment(joined)}
+        ours.pop(NOTIFY_SOCKET, None)  # systemd hears of the whole from us alone
+        return ours
 
     async def bury(worker_id: str) -> None:
         from storage import connect
@@ -58,11 +69,27 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         async with connect(url(), settings) as connection:
             await connection.bury_worker(worker_id)
 
+    async def bury_others(ours: Collection[str]) -> None:
+        from storage import connect
+
+        if store is None or store.binary is None:
+            return  # somebody else's store, and perhaps his workers
+        async with connect(url(), settings) as connection:
+            for worker_id in await connection.workers():
+                if worker_id not in ours:
+                    await connection.bury_worker(worker_id)
+
+    async def obey_restarts() -> None:
+        from runtime.restarts import obey_restarts
+
+        await obey_restarts(url, settings, supervisor)
+
     async def announce() -> None:
         from rich.console import Console
 
         from runtime.banner import Started, print_banner
 
+        notify("READY=1")
         took_s = time.monotonic() - started_s
         print_banner(
             settings, Started(own_version(), _store(settings, store), took_s), Console()
@@ -72,19 +99,21 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         await _check_store(url(), settings)
     supervisor = Supervisor(
         settings,
-        _slots(settings),
+        _slots(settings, listeners),
         environment=environment,
         bury=bury,
         announce=announce,
+        bury_others=bury_others,
         store=store,
         standby=_command("worker") if settings.standby and settings.workers else None,
+        beside=obey_restarts,
     )
     killed = _obey_signals(supervisor)
     try:
         await supervisor.run()
     finally:
-        if reserved is not None:
-            reserved.close()
+        for listener in listeners:
+            listener.close()
     return _KILLED if killed.is_set() else 0
 
 
@@ -105,16 +134,15 @@ async def _check_store(url: str, settings: Settings) -> None:
         raise StoreFailed(mismatch)
 
 
-def _slots(settings: Settings) -> list[Slot]:
-    counts: tuple[tuple[Role, int], ...] = (
-        ("gateway", settings.gateways),
-        ("worker", settings.workers),
-    )
-    return [
-        Slot(role, number, _command(role))
-        for role, count in counts
-        for number in range(1, count + 1)
+def _slots(settings: Settings, listeners: Sequence[socket.socket]) -> list[Slot]:
+    gateways = [
+        Slot("gateway", number, _command("gateway"), listener.fileno())
+        for number, listener in enumerate(listeners, start=1)
     ]
+    workers = [
+        Slot("worker", number, _command("worker")) for number in range(1, settings.workers + 1)
+    ]
+    return gateways + workers
 
 
 def _command(role: Role) -> tuple[str, ...]:
@@ -155,6 +183,11 @@ def _obey_signals(supervisor: Supervisor) -> asyncio.Event:
         supervisor.stop()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
+
+    def stop() -> None:
+        notify("STOPPING=1")
+        supervisor.stop()
+
     for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, supervisor.stop)
+        loop.add_signal_handler(number, stop)
     return killed

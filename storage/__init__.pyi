@@ -33,6 +33,15 @@ from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
 from .notes import Notes
+from .restarts import (
+    NoSupervisor,
+    ProcessRestart,
+    Restart,
+    RestartRequest,
+    Restarts,
+    RestartScope,
+    SupervisorReport,
+)
 from .store import Store, connect
 from .subscriber import Listener
 
@@ -57,10 +66,16 @@ __all__ = [
     "Mail",
     "MailboxFull",
     "NoScript",
+    "NoSupervisor",
     "Notes",
     "Owned",
+    "ProcessRestart",
     "Reading",
     "Receipt",
+    "Restart",
+    "RestartRequest",
+    "RestartScope",
+    "Restarts",
     "Result",
     "StorageConfig",
     "StorageError",
@@ -68,6 +83,7 @@ __all__ = [
     "StoreRefusedWrite",
     "StoreUnavailable",
     "Summary",
+    "SupervisorReport",
     "VersionConflict",
     "View",
     "WorkerBuried",

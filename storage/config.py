@@ -48,6 +48,17 @@ class StorageConfig(BaseModel):
         ge=500,
         description="How long a worker is taken to live after its last sign, in milliseconds.",
     )
+    restart_silent_s_max: int = Field(
+        default=120,
+        ge=1,
+        description="A restart from which no supervisor has reported for so long is taken to "
+        "be over, in seconds.",
+    )
+    restart_report_s: int = Field(
+        default=86_400,
+        ge=1,
+        description="How long the report of a restart is kept, in seconds.",
+    )
     notes_max: int = Field(
         default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
     )

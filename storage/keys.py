@@ -29,6 +29,9 @@ An owner
 
 Operations
 
+* `restarting` (string, lives `restart_silent_s_max`): id of the restart that runs. storage/restarts.py.
+* `restart:<id>` (hash, lives `restart_report_s`): the request, and what each supervisor has
+  done. storage/restarts.py.
 * `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete,
   storage/letters.py.
 
@@ -49,12 +52,16 @@ Channels
 
 * `ctx:{id}:feed`: commit and draft frames (`storage/frames.py`), from commit, draft and
   delete to the gateways.
-* `worker:<id>:mail`: mail of active contexts, from deliver to the worker.
+* `worker:<id>:mail`: mail of active contexts, from deliver to the worker; empty: look
+  into the mailbox, from activate.
+* `supervisors`: ids of restarts, from gateways to supervisors.
 * `workers:wake`: somebody was buried, look at `ready` now; from bury to the workers.
 """
 
 READY = "ready"
 DEAD = "dead"
+RESTARTING = "restarting"
+SUPERVISORS = "supervisors"
 WORKERS = "workers"
 EPOCH = "epoch"
 WAKE = "workers:wake"
@@ -98,6 +105,11 @@ def worker_contexts(worker_id: str) -> str:
 def worker_mail(worker_id: str) -> str:
     """Channel of the mail for contexts that are active on a worker."""
     return f"worker:{worker_id}:mail"
+
+
+def restart(restart_id: str) -> str:
+    """What is kept of a restart."""
+    return f"restart:{restart_id}"
 
 
 def notes(owner: str) -> str:

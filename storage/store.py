@@ -409,6 +409,10 @@ class Store:
         )
         where += [keys.READY, keys.owner_contexts(commit.state.owner)]
         (dead,) = keys.of_context(context_id, "dead")
+        if self.files is not None:
+            # Before, because nobody would look for them afterwards, and a snapshot that is
+            # missing costs a replay only.
+            await asyncio.to_thread(self.files.delete, context_id)
         header = commit_header(
             base=commit.base,
             count=len(commit.events),
@@ -430,6 +434,7 @@ class Store:
         if reply == b"fenced":
             raise Fenced(context_id)
         if self.files is not None:
+            # What a late writer has made since.
             await asyncio.to_thread(self.files.delete, context_id)
 
     async def undelivered(self, context_id: str) -> list[Delivered]:
@@ -462,6 +467,11 @@ class Store:
     async def living_workers(self) -> int:
         """How many workers there are that nobody has buried."""
         return cast("int", await self.link.call("ZCARD", keys.WORKERS))
+
+    async def workers(self) -> Sequence[str]:
+        """Ids of all workers that nobody has buried, oldest first."""
+        ids = cast("list[bytes]", await self.link.call("ZRANGE", keys.WORKERS, 0, -1))
+        return [worker_id.decode() for worker_id in ids]
 
     async def bury_worker(self, worker_id: str) -> int:
         """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.

@@ -91,14 +91,17 @@ class Host:
     def __repr__(self) -> str:
         return f"<Host {self.worker_id}, {len(self._active)} active>"
 
-    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None]) -> int:
         """Serve until `stop` is set, then drain.
+
+        Returns:
+            How many contexts were handed over with their turns unfinished.
 
         Raises:
             ExceptionGroup: Of WorkerBuried, if this worker was taken for dead.
         """
         if not await self._begin_session(stop):
-            return
+            return 0
         subscriber = self._store.subscriber
         mail = Listener(self._on_mail, self._on_gap)
         await subscriber.subscribe(worker_mail(self.worker_id), mail)
@@ -127,8 +130,9 @@ class Host:
         except (StoreUnavailable, StoreRefusedWrite) as error:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
-        else:
-            log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
+            return 0
+        log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
+        return handed_over
 
     async def _begin_session(self, stop: asyncio.Event) -> bool:
         """Become a worker, as soon as the store takes it; False: `stop` was set before."""
@@ -334,7 +338,10 @@ class Host:
 
     def _crashed(self, context_id: str, crash: Exception) -> str | None:
         if _was_taken_over(crash):
-            self._crashes.pop(context_id, None)
+            # Usually by another worker, which `activate` then says. But a call of our own may
+            # have been executed late: then the store says that it is ours, and nobody runs it.
+            self._crashes[context_id] = _Crashes(due_s=asyncio.get_running_loop().time())
+            self._look_now.set()
             log.warning("context was taken over", context_id=context_id)
             return None
         crashes = self._crashes.setdefault(context_id, _Crashes())

@@ -26,7 +26,7 @@ def now_ms() -> int:
 
 async def serve(
     config: WorkerConfig, store: Store, *, stop: asyncio.Event, ready: Callable[[], None]
-) -> None:
+) -> int:
     """Run one worker until `stop` is set and it has drained.
 
     Args:
@@ -34,6 +34,9 @@ async def serve(
         store: Where the contexts are.
         stop: Set it to have running turns finished and the rest handed over.
         ready: Called once, when the worker takes contexts.
+
+    Returns:
+        How many contexts it has handed over with their turns unfinished.
 
     Raises:
         ExceptionGroup: Of WorkerBuried, if the worker was taken for dead meanwhile.
@@ -64,6 +67,6 @@ async def serve(
                 config=config,
                 clock=now_ms,
             )
-            await host.run(stop, ready)
+            return await host.run(stop, ready)
     finally:
         await model.close()

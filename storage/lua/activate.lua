@@ -24,6 +24,8 @@ if redis.call("EXISTS", KEYS[7]) == 0 then return {"no-session"} end
 local before, version = meta[2], tonumber(meta[3])
 if before ~= "" and before ~= ARGV[2] then
   if redis.call("EXISTS", "worker:" .. before .. ":session") == 1 then
+    -- Whoever asks may have heard of mail that its owner has not: a lost publication.
+    redis.call("PUBLISH", "worker:" .. before .. ":mail", ARGV[1] .. "\n0\n")
     return {"busy", before}
   end
   redis.call("SREM", "worker:" .. before .. ":contexts", ARGV[1])

@@ -1,8 +1,10 @@
+import os
 import socket
+from contextlib import ExitStack, closing
 
 import pytest
 
-from runtime.port import PortTaken, reserve_port
+from runtime.port import PortTaken, listen
 
 
 def a_listener(port: int) -> socket.socket:
@@ -13,21 +15,43 @@ def a_listener(port: int) -> socket.socket:
     return listener
 
 
-def test_gateways_share_the_reserved_port_and_nobody_else_gets_it() -> None:
-    with reserve_port("127.0.0.1", 0) as reserved:
-        port: int = reserved.getsockname()[1]
-        with a_listener(port), a_listener(port), socket.socket() as client:
-            # The reserved socket does not listen, so it takes no connection away.
-            client.connect(("127.0.0.1", port))
+def port_of(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def test_all_places_listen_on_one_port_and_nobody_else_gets_it() -> None:
+    with ExitStack() as closed:
+        listeners = listen("127.0.0.1", 0, places=3, backlog=8)
+        for listener in listeners:
+            closed.enter_context(closing(listener))
+        (port,) = {port_of(listener) for listener in listeners}
         with pytest.raises(PortTaken, match=f"port {port}: address already in use"):
-            reserve_port("127.0.0.1", port)
+            listen("127.0.0.1", port, places=1, backlog=8)
+
+
+def test_p13_a_connection_waits_while_one_process_leaves_and_the_next_one_comes() -> None:
+    (held,) = listen("127.0.0.1", 0, places=1, backlog=8)
+    with held, socket.socket() as client:
+        leaving = socket.socket(fileno=os.dup(held.fileno()))
+        client.connect(("127.0.0.1", port_of(held)))
+        leaving.close()
+        with socket.socket(fileno=os.dup(held.fileno())) as coming:
+            accepted, _ = coming.accept()
+            with accepted:
+                client.sendall(b"still here")
+                assert accepted.recv(32) == b"still here"
+
+
+def test_without_places_it_is_only_looked_whether_the_port_is_free() -> None:
+    assert listen("127.0.0.1", 0, places=0, backlog=0) == []
 
 
 def test_a_port_that_somebody_listens_on_is_taken_although_he_would_share_it() -> None:
     with a_listener(0) as listener, pytest.raises(PortTaken):
-        reserve_port("127.0.0.1", listener.getsockname()[1])
+        listen("127.0.0.1", port_of(listener), places=1, backlog=8)
 
 
 def test_an_address_of_another_machine_is_told() -> None:
     with pytest.raises(PortTaken, match="Choose another"):
-        reserve_port("192.0.2.1", 0)
+        listen("192.0.2.1", 0, places=1, backlog=8)

@@ -36,6 +36,9 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.WORKERS,
         keys.READY,
         keys.DEAD,
+        keys.RESTARTING,
+        keys.restart("<id>"),
+        keys.SUPERVISORS,
         keys.EPOCH,
         keys.WAKE,
     ]
@@ -47,7 +50,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
     assert makers == {
         *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
-        "DEAD",
+        *("DEAD", "RESTARTING", "SUPERVISORS", "restart"),
     }
 
 

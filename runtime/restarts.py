@@ -1,0 +1,103 @@
+"""Carries out the restarts that are asked for through a gateway."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Collection, Mapping
+
+from runtime.supervisor import Replaced, Role, Supervisor
+from storage import (
+    ProcessRestart,
+    RestartRequest,
+    Restarts,
+    RestartScope,
+    StorageConfig,
+    StorageError,
+    SupervisorReport,
+    connect,
+)
+
+_log = logging.getLogger(__name__)
+_CONNECT_AGAIN_S = 0.5
+_ROLES: Mapping[RestartScope, Collection[Role]] = {
+    "all": ("gateway", "worker"),
+    "gateways": ("gateway",),
+    "workers": ("worker",),
+}
+
+
+async def obey_restarts(
+    url: Callable[[], str], config: StorageConfig, supervisor: Supervisor
+) -> None:
+    """Restart what we supervise whenever that is asked for; until cancelled.
+
+    Args:
+        url: Of the store, at the moment.
+        config: How to speak to it.
+        supervisor: Whose processes are restarted.
+    """
+    name = f"s-{secrets.token_hex(4)}"
+    since_ms = _now_ms()
+    done: set[str] = set()
+    while True:
+        try:
+            async with connect(url(), config) as store:
+                restarts = Restarts(store)
+                async for request in restarts.requests():
+                    if request.restart_id in done:
+                        continue
+                    done.add(request.restart_id)
+                    if request.requested_at_ms < since_ms:
+                        # Asked of a supervisor before us: our processes are new.
+                        report = SupervisorReport(supervisor=name, status="complete")
+                        await restarts.report(request.restart_id, report)
+                        continue
+                    await _obey(restarts, request, supervisor, name)
+        except* StorageError as failed:
+            _log.debug("restarts cannot be heard", extra={"reason": str(failed.exceptions[0])})
+        await asyncio.sleep(_CONNECT_AGAIN_S)
+
+
+async def _obey(
+    restarts: Restarts, request: RestartRequest, supervisor: Supervisor, name: str
+) -> None:
+    report = SupervisorReport(supervisor=name, status="running")
+    _log.info("restarting", extra={"scope": request.scope, "force": request.force})
+
+    async def tell(changed: SupervisorReport) -> None:
+        nonlocal report
+        report = changed
+        try:
+            await restarts.report(request.restart_id, report)
+        except StorageError as error:
+            # The restart itself does not need the store.
+            _log.warning("restart not reported", extra={"reason": str(error)})
+
+    async def told(replaced: Replaced) -> None:
+        processes = (*report.processes, _entry(replaced))
+        await tell(report.model_copy(update={"processes": processes}))
+
+    await tell(report)
+    replaced_all = await supervisor.restart(
+        _ROLES[request.scope], force=request.force, told=told
+    )
+    status = "complete" if replaced_all else "failed"
+    await tell(report.model_copy(update={"status": status}))
+    _log.info("restarted", extra={"scope": request.scope, "status": status})
+
+
+def _entry(replaced: Replaced) -> ProcessRestart:
+    return ProcessRestart(
+        role=replaced.slot.role,
+        slot=replaced.slot.number,
+        process_id=replaced.process_id,
+        replaced_by=replaced.replaced_by,
+        outcome=replaced.outcome,
+        moved=replaced.moved,
+        duration_ms=int(replaced.took_s * 1_000),
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,181 @@
+"""Restarts: asked for through a gateway, carried out by the supervisors, reported here.
+
+One restart runs at a time; asking again meanwhile names the one that runs. A request that
+no supervisor hears is withdrawn. What is kept of a restart lives `restart_report_s`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict
+
+import storage.keys as keys
+from storage.errors import StorageError
+from storage.store import Store
+from storage.subscriber import Listener
+
+RestartScope = Literal["all", "gateways", "workers"]
+
+
+class NoSupervisor(StorageError):
+    """Nobody is there to carry a restart out; nothing was begun."""
+
+
+class RestartRequest(BaseModel):
+    """What was asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    restart_id: str
+    scope: RestartScope
+    force: bool
+    """Kill instead of drain."""
+    requested_at_ms: int
+
+
+class ProcessRestart(BaseModel):
+    """What became of one process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["gateway", "worker"]
+    slot: int
+    process_id: int | None
+    """Of the old one; None if there was none at that moment."""
+    replaced_by: int | None
+    """None: the new one did not come up, and the old one goes on."""
+    outcome: Literal["drained", "killed", "not replaced"]
+    moved: int | None
+    """Streams that a gateway has sent away, contexts that a worker has handed over; None if
+    it did not say."""
+    duration_ms: int
+    """From the start of the new one to the end of the old one."""
+
+
+class SupervisorReport(BaseModel):
+    """What one supervisor has done so far."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    supervisor: str
+    status: Literal["running", "complete", "failed"]
+    processes: tuple[ProcessRestart, ...] = ()
+
+
+class Restart(BaseModel):
+    """A restart, as far as it has come."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request: RestartRequest
+    supervisors: tuple[SupervisorReport, ...]
+
+    @property
+    def status(self) -> Literal["requested", "running", "complete", "failed"]:
+        """Of all supervisors together."""
+        states = {report.status for report in self.supervisors}
+        if not states:
+            return "requested"
+        if "running" in states:
+            return "running"
+        return "failed" if "failed" in states else "complete"
+
+
+class Restarts:
+    """Asks for restarts, hears of them, and keeps their reports."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._config = store.config
+
+    async def ask(self, scope: RestartScope, *, force: bool, now_ms: int) -> str:
+        """Ask for a restart.
+
+        Returns:
+            Its id; that of the one that runs already, if one does.
+
+        Raises:
+            NoSupervisor: Nobody would carry it out.
+            StoreUnavailable: It may have been asked for.
+            StoreRefusedWrite: Nothing has happened.
+        """
+        call = self._store.link.call
+        restart_id = f"r-{secrets.token_hex(8)}"
+        within_s = self._config.restart_silent_s_max
+        if await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
+            running = cast("bytes | None", await call("GET", keys.RESTARTING))
+            if running is not None:
+                return running.decode()
+            return await self.ask(scope, force=force, now_ms=now_ms)  # it ended just now
+        request = RestartRequest(
+            restart_id=restart_id, scope=scope, force=force, requested_at_ms=now_ms
+        )
+        await call("HSET", keys.restart(restart_id), "request", request.model_dump_json())
+        await call("EXPIRE", keys.restart(restart_id), self._config.restart_report_s)
+        if await call("PUBLISH", keys.SUPERVISORS, restart_id) == 0:
+            await call("DEL", keys.restart(restart_id))
+            await call("DEL", keys.RESTARTING)
+            raise NoSupervisor
+        return restart_id
+
+    async def requests(self) -> AsyncIterator[RestartRequest]:
+        """The restart that runs, then every further one, as they are asked for.
+
+        Raises:
+            StoreUnavailable: They cannot be heard at the moment.
+        """
+        told = asyncio.Event()
+        listener = Listener(lambda _message: told.set(), told.set)
+        await self._store.subscriber.subscribe(keys.SUPERVISORS, listener)
+        seen: set[str] = set()
+        try:
+            while True:
+                told.clear()
+                running = cast(
+                    "bytes | None", await self._store.link.call("GET", keys.RESTARTING)
+                )
+                if running is not None and running.decode() not in seen:
+                    restart = await self.read(running.decode())
+                    if restart is not None:
+                        seen = {restart.request.restart_id}
+                        yield restart.request
+                        continue
+                await told.wait()
+        finally:
+            self._store.subscriber.unsubscribe(keys.SUPERVISORS)
+
+    async def report(self, restart_id: str, report: SupervisorReport) -> None:
+        """Keep what a supervisor has done; the last one that is done ends the restart.
+
+        Raises:
+            StoreUnavailable, StoreRefusedWrite: It may be missing from the report.
+        """
+        call = self._store.link.call
+        field = f"supervisor:{report.supervisor}"
+        await call("HSET", keys.restart(restart_id), field, report.model_dump_json())
+        restart = await self.read(restart_id)
+        if restart is not None and restart.status in {"complete", "failed"}:
+            await call("DEL", keys.RESTARTING)
+        else:
+            await call("EXPIRE", keys.RESTARTING, self._config.restart_silent_s_max)
+
+    async def read(self, restart_id: str) -> Restart | None:
+        """A restart by its id; None if there is none, or not any more.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        reply = await self._store.link.call("HGETALL", keys.restart(restart_id))
+        parts = cast("Sequence[bytes]", reply)
+        fields = dict(zip(parts[::2], parts[1::2], strict=True))
+        request = fields.pop(b"request", None)
+        if request is None:
+            return None
+        return Restart(
+            request=RestartRequest.model_validate_json(request),
+            supervisors=tuple(
+                SupervisorReport.model_validate_json(fields[name]) for name in sorted(fields)
+            ),
+        )
