@@ -88,6 +88,8 @@ class CancelRequested(Action):
     turn_id: str | None = None
     partial: str = ""
     """The text of the reply that had arrived, filled in by the activation."""
+    message_id: str | None = None
+    """Id of the draft whose text `partial` is."""
 
 
 class RetryRequested(Action):
@@ -194,6 +196,8 @@ class ReplyFailed(Answer):
     retry_after_ms: int | None = None
     """What the provider asked us to wait."""
     partial: str = ""
+    message_id: str | None = None
+    """Id of the draft whose text `partial` is."""
     jitter: float = 0.0
     """Drawn outside, in [0, 1]: where in the back-off's window the next attempt falls."""
 
@@ -203,6 +207,8 @@ class ReplyRestarted(Answer):
 
     kind: Literal["reply-restarted"] = "reply-restarted"
     partial: str = ""
+    message_id: str | None = None
+    """Id of the draft whose text `partial` is."""
 
 
 class ToolReturned(Answer):
@@ -242,6 +248,8 @@ class WorkAbandoned(Event):
     """Wire name of the action that goes to the dead letters; None: there was none."""
     partial: str = ""
     """Text of the reply that was being streamed."""
+    message_id: str | None = None
+    """Id of the draft whose text `partial` is."""
 
 
 class RetryDue(Answer):

@@ -32,7 +32,13 @@ def take_over(state: ContextState, *, at_ms: int, partial: str) -> Takeover:
     for effect_id, effect in state.pending.items():
         match effect:
             case CallModel():
-                events.append(ReplyRestarted(at_ms=at_ms, effect_id=effect_id, partial=partial))
+                lost = ReplyRestarted(
+                    at_ms=at_ms,
+                    effect_id=effect_id,
+                    partial=partial,
+                    message_id=state.turn.reply_id if state.turn else None,
+                )
+                events.append(lost)
             case RunTool():
                 events.append(ToolRestarted(at_ms=at_ms, effect_id=effect_id))
             case PrepareRequest() | AwaitRetry():

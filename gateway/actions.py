@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 from fsm import AnyAction, ContextCreated, ContextDeleted, rests
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import CreateContext, read_body, read_bytes
+from gateway.bodies import CreateContext, read_body, read_bytes, read_raw
 from gateway.feed import Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
@@ -44,9 +44,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         headers["Idempotent-Replayed"] = "true"
     if first is None:
         mirror = await gateway.directory.read(context_id, owner)
-        return action_response(
-            gateway, mirror, status=201, headers=headers, minimal=prefer.minimal
-        )
+        return action_response(mirror, status=201, headers=headers, minimal=prefer.minimal)
     if not repeated:
         await gateway.store.queue.enqueue(context_id)
     receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
@@ -86,7 +84,7 @@ async def _deliver(
     mail = Mail.model_construct(
         event=event, if_version=read_if_version(request, gateway.store.epoch)
     )
-    digest = _digest(name, await request.read())
+    digest = _digest(name, await read_raw(request))
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         await _wake(gateway, context_id, receipt)
@@ -151,7 +149,6 @@ async def _answer(
         status = 202
         headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
     return action_response(
-        gateway,
         mirror,
         status=status,
         action=(receipt.seq, result),

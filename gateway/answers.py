@@ -3,8 +3,7 @@
 import orjson
 from aiohttp import web
 
-from gateway.app import Gateway
-from gateway.mirror import Mirror, cursor
+from gateway.mirror import Mirror
 from storage import Result
 
 
@@ -13,13 +12,12 @@ def action_id(context_id: str, seq: int) -> str:
     return f"{context_id}.{seq}"
 
 
-def etag(gateway: Gateway, mirror: Mirror) -> str:
+def etag(mirror: Mirror) -> str:
     """The ETag of a context: its cursor."""
-    return f'"{cursor(gateway.store.epoch, mirror.version, mirror.view.n)}"'
+    return f'"{mirror.cursor}"'
 
 
 def action_response(
-    gateway: Gateway,
     mirror: Mirror,
     *,
     status: int = 200,
@@ -38,7 +36,7 @@ def action_response(
             "result": result and result.outcome,
             "version": result and result.version,
         }
-    context = b"null" if minimal else mirror.context_json(gateway.store.epoch, messages)
+    context = b"null" if minimal else mirror.context_json(messages)
     body = b'{"context":%s,"status":"%s","version":%d,"action":%s}' % (
         context,
         state.phase.value.encode(),
@@ -46,7 +44,7 @@ def action_response(
         orjson.dumps(shown),
     )
     response = web.Response(status=status, body=body, content_type="application/json")
-    response.headers["ETag"] = etag(gateway, mirror)
+    response.headers["ETag"] = etag(mirror)
     if headers:
         response.headers.update(headers)
     return response

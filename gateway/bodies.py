@@ -5,6 +5,7 @@ would not come back as it went in, no half of a surrogate pair, bounded depth. A
 parsed here is never parsed again.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeVar
@@ -13,7 +14,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from fsm import Config
+from gateway.app import GATEWAY
 from gateway.problems import Problem, invalid
+from storage import RestartScope
 
 INTEGER_MAX: Final = 2**63 - 1
 """Larger ones lose digits on their way through most JSON readers."""
@@ -61,6 +64,14 @@ class CreateContext(Body):
     message: SendMessage | None = None
 
 
+class RestartOrder(Body):
+    """Restart the processes."""
+
+    scope: RestartScope = "all"
+    force: bool = False
+    """Also while turns run, and kill instead of draining."""
+
+
 class Deny(Body):
     """A tool call that is not to be made."""
 
@@ -100,7 +111,7 @@ async def read_body(request: web.Request, model: type[B], *, depth_max: int) -> 
     """Read a request's body as `model`; an empty body counts as `{}`.
 
     Raises:
-        Problem: malformed-json, invalid-body, unsupported-media-type.
+        Problem: malformed-json, invalid-body, unsupported-media-type, request-timeout.
         HTTPRequestEntityTooLarge: More than `body_bytes_max`.
     """
     value = parse_json(await read_bytes(request), depth_max=depth_max)
@@ -114,15 +125,34 @@ async def read_bytes(request: web.Request) -> bytes:
     """The body, uncompressed JSON by its headers.
 
     Raises:
-        Problem: unsupported-media-type.
+        Problem: unsupported-media-type, request-timeout.
         HTTPRequestEntityTooLarge: More than `body_bytes_max`.
     """
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-media-type", "Send the body without Content-Encoding.")
-    raw = await request.read()
+    raw = await read_raw(request)
     if raw and "Content-Type" in request.headers and request.content_type not in MEDIA_TYPES:
         raise Problem("unsupported-media-type", "Send Content-Type: application/json.")
     return raw
+
+
+async def read_raw(request: web.Request) -> bytes:
+    """The body as it comes, within `body_s_max`; too large a one is not read to its end.
+
+    Raises:
+        Problem: request-timeout.
+        HTTPRequestEntityTooLarge: More than `body_bytes_max`.
+    """
+    length = request.content_length
+    if length is not None and length > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, length)
+    body_s_max = request.app[GATEWAY].config.body_s_max
+    try:
+        async with asyncio.timeout(body_s_max):
+            return await request.read()
+    except TimeoutError:
+        detail = f"The body did not arrive within {body_s_max:g} s."
+        raise Problem("request-timeout", detail, {}, {"Connection": "close"}) from None
 
 
 def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:

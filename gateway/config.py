@@ -15,6 +15,33 @@ class GatewayConfig(BaseModel):
         le=65_535,
         description="Port that gateways listen on; several share it. 0 takes a free one.",
     )
+    connections_max: int = Field(
+        default=25_000,
+        ge=1,
+        description="Connections that one gateway serves at once (503 above); fewer, where the "
+        "system lets the process open fewer files.",
+    )
+    head_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a request's head may take to arrive, in seconds (408 after).",
+    )
+    body_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a request's body may take to arrive, in seconds (408 after).",
+    )
+    idle_s_max: float = Field(
+        default=75.0,
+        gt=0,
+        description="How long a connection is kept without a request, in seconds.",
+    )
+    answer_stalled_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a client may take next to nothing of an answer before it is "
+        "disconnected, in seconds; streams have `viewer_stalled_s_max`.",
+    )
     body_bytes_max: int = Field(
         default=65_536, ge=1_024, description="Largest request body (413 above)."
     )
@@ -26,6 +53,12 @@ class GatewayConfig(BaseModel):
         gt=0,
         description="How long an action waits to be applied when the client does not say, in "
         "seconds (202 after).",
+    )
+    stale_after_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="How long a read waits for the store before it is answered with what this "
+        "gateway has seen last, marked stale, in seconds.",
     )
     wait_s_max: int = Field(
         default=60, ge=1, description="Longest `Prefer: wait` that is honoured, in seconds."
@@ -67,6 +100,16 @@ class GatewayConfig(BaseModel):
         ge=0,
         description="What a stream tells its client to wait before it reconnects; up to twice "
         "that, at random.",
+    )
+    restart_confirm: bool = Field(
+        default=False,
+        description="Refuse a restart without `force` while turns are running.",
+    )
+    farewell_s: float = Field(
+        default=0.5,
+        ge=0,
+        description="How long a stopping gateway goes on answering on connections that are "
+        "open, each answer ending its connection, in seconds.",
     )
     list_max: int = Field(default=200, ge=1, description="Contexts on one page of a list.")
     gateway_drain_s: float = Field(

@@ -28,7 +28,6 @@ class Directory:
         self._mirrors: OrderedDict[tuple[str, str], Mirror] = OrderedDict()
         self._feeds: dict[tuple[str, str], Feed] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._opening: dict[tuple[str, str], asyncio.Event] = {}
         self._heads: dict[tuple[str, str], asyncio.Future[object]] = {}
         self._epoch = store.epoch
         """Of the store when the mirrors were read."""
@@ -45,7 +44,7 @@ class Directory:
             StoreUnavailable: The store does not answer.
         """
         key = (context_id, owner)
-        shared = self._heads.get(key)
+        shared, epoch = self._heads.get(key), self._store.epoch
         if shared is None:
             loop = asyncio.get_running_loop()
             shared = self._heads[key] = self._store.peek(context_id, owner)
@@ -56,8 +55,14 @@ class Directory:
         except NoScript:
             await self._store.reload_scripts()
             return await self.head(context_id, owner)
+        self._same_epoch(epoch)
         self._forget_other_epochs()
         return head
+
+    def _same_epoch(self, epoch: str) -> None:
+        """Refuse what was asked in an epoch that is over: it may be true of neither."""
+        if self._store.epoch != epoch:
+            raise StoreUnavailable("the store was restarted while we read")
 
     def _forget_other_epochs(self) -> None:
         """Mirrors of an epoch that is over may hold what the store has lost."""
@@ -78,19 +83,35 @@ class Directory:
         """A context at least as new as `head` says, loading it only if that is new here."""
         key = (context_id, owner)
         version, n = head
+        epoch = self._store.epoch
         feed = self._feeds.get(key)
         if feed is not None and feed.fresh and _is_at(feed.mirror, version, n):
             return feed.mirror
+        self._forget_other_epochs()
         mirror = self._mirrors.get(key)
         if mirror is None or not _is_at(mirror, version, n):
             known = mirror.view if mirror else None
             reading = await self._store.read(context_id, owner, known=known)
+            self._same_epoch(epoch)
             if mirror is None or (reading.view and reading.version < mirror.version):
                 assert reading.view is not None
-                mirror = Mirror(reading.view)
+                mirror = Mirror(reading.view, epoch)
             elif reading.view is not None:
                 mirror.view = reading.view
         self._keep(key, mirror)
+        return mirror
+
+    def last_known(self, context_id: str, owner: str) -> Mirror | None:
+        """A context as this gateway has seen it last, without asking the store.
+
+        None if it has not, or if the store may have lost what was seen.
+        """
+        self._forget_other_epochs()
+        key = (context_id, owner)
+        mirror, feed = self._mirrors.get(key), self._feeds.get(key)
+        heard = feed.last_known if feed is not None else None
+        if mirror is None or (heard is not None and heard.version >= mirror.version):
+            return heard
         return mirror
 
     def _keep(self, key: tuple[str, str], mirror: Mirror) -> None:
@@ -112,21 +133,29 @@ class Directory:
         if feed is None or self._tasks[key].done():
             self._forget_other_epochs()
             feed = self._feeds[key] = Feed(self._store, context_id, owner)
-            opened = self._opening[key] = asyncio.Event()
             known = self._mirrors.pop(key, None)
             self._tasks[key] = self._group.create_task(
-                feed.run(opened, known), name=f"feed {context_id}"
+                feed.run(known), name=f"feed {context_id}"
             )
         feed.users += 1
         try:
-            if (opening := self._opening.get(key)) is not None:
-                await opening.wait()
-                self._opening.pop(key, None)
+            await feed.opened.wait()
             feed.check()
+            if not feed.current:
+                await self._until_current(feed)
             yield feed
         finally:
             feed.users -= 1
             feed.unused_since = asyncio.get_running_loop().time()
+
+    async def _until_current(self, feed: Feed) -> None:
+        """Nobody begins on a mirror of an epoch that is over."""
+        feed.read_again()
+        try:
+            async with asyncio.timeout(self._store.config.store_call_s_max):
+                await feed.wait_until(lambda _mirror: feed.current)
+        except TimeoutError:
+            raise StoreUnavailable("no answer since the store was restarted") from None
 
     async def sweep(self) -> None:
         """Stop listening to contexts that nobody has used for a while; until cancelled."""
@@ -161,7 +190,6 @@ class Directory:
     def _close_feed(self, key: tuple[str, str], feed: Feed) -> None:
         del self._feeds[key]
         self._tasks.pop(key).cancel()
-        self._opening.pop(key, None)
         if feed.fresh and not feed.deleted:
             self._keep(key, feed.mirror)
 

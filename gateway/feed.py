@@ -56,6 +56,8 @@ class Feed:
 
     def __init__(self, store: Store, context_id: str, owner: str) -> None:
         self.context_id = context_id
+        self.opened = asyncio.Event()
+        """Set once the mirror is loaded, or what ended the feed is known."""
         self.users = 0
         """Requests and streams that need it; see `Directory`."""
         self.unused_since = 0.0
@@ -71,8 +73,6 @@ class Feed:
         """Results that came before anybody asked: a commit may overtake the receipt."""
         self._reload = asyncio.Event()
         self._lost: Exception | None = None
-        self._epoch = store.epoch
-        """Of the store when the mirror was read."""
 
     @override
     def __repr__(self) -> str:
@@ -88,19 +88,27 @@ class Feed:
     @property
     def fresh(self) -> bool:
         """Whether the mirror is current as far as anybody in this process can know."""
-        current = self._epoch == self._store.epoch
-        return self._mirror is not None and not self._stale and current
+        return self._mirror is not None and not self._stale and self.current
+
+    @property
+    def current(self) -> bool:
+        """Whether the mirror is of the epoch that the store is in."""
+        return self._mirror is not None and self._mirror.epoch == self._store.epoch
+
+    @property
+    def last_known(self) -> Mirror | None:
+        """The mirror as it was last, perhaps behind; None if it may hold what was lost."""
+        return self._mirror if self.current and not self.deleted else None
 
     @property
     def deleted(self) -> bool:
         """Whether the context is gone; the mirror holds its last state."""
         return self._mirror is not None and ended(self._mirror.view.state)
 
-    async def run(self, opened: asyncio.Event, known: Mirror | None) -> None:
+    async def run(self, known: Mirror | None) -> None:
         """Listen until cancelled.
 
         Args:
-            opened: Set once the mirror is loaded, or `failure` is set.
             known: A mirror to start from, perhaps an old one.
         """
         self._mirror = known
@@ -110,7 +118,7 @@ class Feed:
                 channel, Listener(self._on_message, self._on_gap)
             )
             await self._catch_up()
-            opened.set()
+            self.opened.set()
             while not self.deleted:
                 await self._reload.wait()
                 await asyncio.sleep(0)
@@ -119,7 +127,7 @@ class Feed:
             self._lost = error
         finally:
             self._store.subscriber.unsubscribe(channel)
-            opened.set()
+            self.opened.set()
             self._wake()
             for viewer in tuple(self.viewers):
                 viewer.close()
@@ -217,17 +225,19 @@ class Feed:
     def _take_draft(self, mirror: Mirror, frame: DraftFrame) -> bool:
         view = mirror.view
         message_id = drafting(view.state)
-        if frame.version > mirror.version or frame.n_before > view.n:
+        if frame.version > mirror.version:
             return False
-        if message_id is None or frame.n_before < view.n:
+        if message_id != frame.message_id or frame.n_before < view.n:
             return True  # seen before: of a draft that was read from the store, or is over
+        if frame.n_before > view.n:
+            return False
         mirror.append_draft(frame.text)
         if self.viewers:
             shown = delta_frame(
-                self._store.epoch,
+                mirror.epoch,
                 mirror.version,
                 mirror.view.n,
-                message_id=message_id,
+                message_id=frame.message_id,
                 text=frame.text,
             )
             self._show([shown])
@@ -237,8 +247,7 @@ class Feed:
         before = Position(mirror.version, mirror.view.n)
         mirror.apply(frame.events, frame.draft)
         if self.viewers:
-            epoch = self._store.epoch
-            self._show(frames_between(epoch, before, frame.events, mirror.view))
+            self._show(frames_between(mirror.epoch, before, frame.events, mirror.view))
 
     def _show(self, frames: Sequence[Frame]) -> None:
         for viewer in tuple(self.viewers):
@@ -257,6 +266,8 @@ class Feed:
                     raise
                 await asyncio.sleep(RELOAD_PAUSE_S)
                 continue
+            if self._reload.is_set():
+                continue  # told of a gap meanwhile: what we have read may lack what was lost
             self._stale = False
             waiting, self._waiting_frames = self._waiting_frames, []
             for index, raw in enumerate(waiting):
@@ -271,7 +282,7 @@ class Feed:
             await self._connected()
         # Of another epoch nothing is known: the store may have lost what we have seen.
         epoch = self._store.epoch
-        known = self._mirror.view if self._mirror and epoch == self._epoch else None
+        known = self._mirror.view if self._mirror and self._mirror.epoch == epoch else None
         for seq in tuple(self._results):
             reading = await self._store.read(self.context_id, self._owner, known=known, seq=seq)
             if reading.result is not None:
@@ -279,17 +290,15 @@ class Feed:
         reading = await self._store.read(self.context_id, self._owner, known=known)
         if self._store.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
-        self._epoch = epoch
         if reading.view is None:
             return
         if known is None or reading.version < known.state.version:
-            self._begin_again(Mirror(reading.view))
+            self._begin_again(Mirror(reading.view, epoch))
             return
         assert self._mirror is not None
         before = Position(self._mirror.version, self._mirror.view.n)
         self._mirror.view = reading.view
         if self.viewers:
-            epoch = self._store.epoch
             self._show(frames_between(epoch, before, reading.events, reading.view))
 
     async def _connected(self) -> None:
@@ -306,4 +315,4 @@ class Feed:
         if before is None:
             return
         self._recent.clear()  # the numbers of actions begin again, too
-        self._show([reset_frame(self._epoch, mirror, SET_BACK)])
+        self._show([reset_frame(mirror, SET_BACK)])

@@ -92,6 +92,12 @@ def has_seen(request: web.Request, current: str) -> bool:
     return current in seen or "*" in seen
 
 
+def takes_stale(request: web.Request) -> bool:
+    """Whether an answer from memory will do, marked; `Cache-Control: no-cache` says no."""
+    directives = ",".join(request.headers.getall("Cache-Control", [])).lower().split(",")
+    return not {"no-cache", "no-store"} & {directive.strip() for directive in directives}
+
+
 def _single(request: web.Request, name: str) -> str | None:
     values = request.headers.getall(name, [])
     if len(values) > 1:

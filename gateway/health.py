@@ -4,7 +4,7 @@ import orjson
 from aiohttp import web
 
 from gateway.app import GATEWAY
-from storage import StorageError
+from storage import StorageError, why_no_writes
 
 
 async def healthz(_request: web.Request) -> web.StreamResponse:
@@ -22,6 +22,9 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     }
     workers: dict[str, object] = {"ok": True}
     try:
+        if (reason := await why_no_writes(gateway.store.link)) is not None:
+            store |= {"ok": False, "hint": f"The store takes no writes: {reason}."}
+        store["writes"] = reason is None
         workers["count"] = count = await gateway.store.living_workers()
         if count == 0:
             workers |= {"ok": False, "hint": "Start one with `contextd worker`."}

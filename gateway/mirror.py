@@ -23,20 +23,35 @@ from storage import View
 class Mirror:
     """One context as of a version and a position in its draft."""
 
-    __slots__ = ("_config", "_config_json", "_fragments", "_whole", "_whole_at", "view")
+    __slots__ = (
+        "_config",
+        "_config_json",
+        "_fragments",
+        "_whole",
+        "_whole_at",
+        "epoch",
+        "view",
+    )
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, epoch: str) -> None:
         self.view = view
+        self.epoch = epoch
+        """Of the store when it was read: what it shows is true of that epoch alone."""
         self._fragments: dict[str, bytes] = {}
         self._config: object = None
         self._config_json = b""
         self._whole = b""
-        self._whole_at = ("", -1, -1)
+        self._whole_at = (-1, -1)
 
     @property
     def version(self) -> int:
         """Of the state."""
         return self.view.state.version
+
+    @property
+    def cursor(self) -> str:
+        """Where it is."""
+        return cursor(self.epoch, self.version, self.view.n)
 
     def apply(self, events: Iterable[bytes], begun_draft: str) -> None:
         """Fold a commit's events; `begun_draft` is the text of a draft that it began."""
@@ -57,17 +72,17 @@ class Mirror:
         view = self.view
         self.view = View(view.state, view.n + len(text), view.draft + text)
 
-    def context_json(self, epoch: str, messages_max: int | None = None) -> bytes:
+    def context_json(self, messages_max: int | None = None) -> bytes:
         """The state view of API.md, with the last `messages_max` messages of the branch."""
-        at = (epoch, self.version, self.view.n)
+        at = (self.version, self.view.n)
         if messages_max is None and self._whole_at == at:
             return self._whole
-        encoded = self._encode(epoch, messages_max)
+        encoded = self._encode(messages_max)
         if messages_max is None:
             self._whole, self._whole_at = encoded, at
         return encoded
 
-    def _encode(self, epoch: str, messages_max: int | None) -> bytes:
+    def _encode(self, messages_max: int | None) -> bytes:
         state, view = self.view.state, self.view
         shown = branch_messages(state, messages_max)
         turn, failure = state.turn, state.failure
@@ -85,7 +100,7 @@ class Mirror:
                 "labels": state.labels,
                 "status": state.phase.value,
                 "version": state.version,
-                "cursor": cursor(epoch, state.version, view.n),
+                "cursor": self.cursor,
                 "created_at": rfc3339(state.created_at_ms),
                 "updated_at": rfc3339(state.updated_at_ms),
                 "config": orjson.Fragment(self._config_json),

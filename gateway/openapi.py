@@ -14,7 +14,7 @@ from fsm import EVENT_TYPES, Config
 from gateway.bodies import CreateContext
 from gateway.kinds import KINDS, Kind
 from gateway.operations import OPERATIONS, Answer, Header, Operation
-from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA
+from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA, RESTART_ID_SCHEMA
 from gateway.problems import TYPES
 from gateway.route import Route
 from gateway.views import (
@@ -23,14 +23,18 @@ from gateway.views import (
     ByeData,
     ContextList,
     ContextView,
+    DeadLetterList,
     EventsPage,
     HelloData,
+    LetterRetried,
     Liveness,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
     ReplyDeltaData,
     ResetData,
+    RestartAccepted,
+    RestartReport,
     View,
 )
 
@@ -40,6 +44,7 @@ Json = dict[str, Any]
 _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
+    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -54,6 +59,8 @@ _PATCH: Final = "ConfigPatch"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
+    "letter_id": ACTION_ID_SCHEMA,
+    "restart_id": RESTART_ID_SCHEMA,
     "name": {"type": "string", "enum": list(TYPES)},
 }
 _INTRODUCTION: Final = (

@@ -10,15 +10,19 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from gateway.bodies import CreateContext
+from gateway.bodies import CreateContext, RestartOrder
 from gateway.views import (
     ActionResponse,
     ActionStatus,
     ContextList,
+    DeadLetterList,
     EventsPage,
+    LetterRetried,
     Liveness,
     ProblemTypeView,
     Readiness,
+    RestartAccepted,
+    RestartReport,
 )
 
 Schema = Mapping[str, JsonValue]
@@ -64,6 +68,13 @@ LOCATION: Final = Header("Location", "Where to ask further.", _TEXT)
 LINK: Final = Header("Link", "`rel=next`, where there are more.", _TEXT)
 REPLAYED: Final = Header("Idempotent-Replayed", "`true` on a repeat.", {"const": "true"})
 APPLIED: Final = Header("Preference-Applied", "What was honoured of Prefer.", _TEXT)
+STALE: Final = Header(
+    "Contextd-Stale",
+    "`true` where the store does not answer and this is what the gateway has seen last; it "
+    "may be behind. `Cache-Control: no-cache` asks for a 503 instead.",
+    {"const": "true"},
+)
+FRESH: Final = Header("Cache-Control", "`no-cache`: no state that may be behind.", _TEXT)
 POLL_AFTER: Final = Header(
     "Poll-After-Ms", "When asking again is worth it.", {"type": "integer"}
 )
@@ -99,17 +110,17 @@ _ACCEPTED: Final = Answer(
     (ActionResponse,),
     (ETAG, LOCATION, REPLAYED, APPLIED),
 )
-_READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, LINK))
+_READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, LINK, STALE))
 _POLLED: Final = Answer(
     "The state; with `after`, the events since.",
     (ActionResponse, EventsPage),
-    (ETAG, POLL_AFTER, LINK),
+    (ETAG, POLL_AFTER, LINK, STALE),
 )
-_UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG,))
+_UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)
 _WRITE: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
-    *("invalid-body", "key-reused", *_STORE),
+    *("invalid-body", "key-reused", "request-timeout", *_STORE),
 )
 
 ACT: Final = Operation(
@@ -119,6 +130,7 @@ ACT: Final = Operation(
     problems=(
         *_WRITE,
         *("not-found", "illegal-in-phase", "version-mismatch", "mailbox-full"),
+        "action-abandoned",
     ),
 )
 """What all actions have in common; summary and body are those of the kind."""
@@ -143,7 +155,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_context": Operation(
         "A context, whole",
         {200: _READ, 304: _UNCHANGED},
-        (IF_NONE_MATCH, PREFER_POLL),
+        (IF_NONE_MATCH, PREFER_POLL, FRESH),
         problems=("not-found", "invalid-header", *_STORE),
     ),
     "delete_context": Operation(
@@ -151,7 +163,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {200: _ACTED, 202: _ACCEPTED},
         (KEY, IF_MATCH, PREFER),
         problems=(
-            *("not-found", "invalid-header", "body-too-large", "key-reused"),
+            *("not-found", "invalid-header", "body-too-large", "request-timeout"),
+            "key-reused",
             *("illegal-in-phase", "version-mismatch", "mailbox-full", *_STORE),
         ),
     ),
@@ -159,7 +172,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_state": Operation(
         "Poll a context",
         {200: _POLLED, 304: _UNCHANGED},
-        (IF_NONE_MATCH, PREFER_POLL),
+        (IF_NONE_MATCH, PREFER_POLL, FRESH),
         problems=("not-found", "invalid-header", *_STORE),
         description="A poll after a 2xx to an action shows that action. Most polls are "
         "answered 304 without loading the context.",
@@ -176,6 +189,36 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_action": Operation(
         "What became of an action",
         {200: Answer("Its state.", (ActionStatus,))},
+        problems=("not-found", *_STORE),
+    ),
+    "restart": Operation(
+        "Restart the processes: each new one serves before the old one drains",
+        {200: Answer("Asked for; or the one that runs already.", (RestartAccepted,))},
+        body=RestartOrder,
+        problems=(
+            *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+            *("invalid-body", "request-timeout", "busy", "no-supervisor", *_STORE),
+        ),
+        description="Answered before anything stops. Streams get a `bye` and go on elsewhere.",
+    ),
+    "get_restart": Operation(
+        "How far a restart has come",
+        {200: Answer("The report.", (RestartReport,))},
+        problems=("not-found", *_STORE),
+    ),
+    "list_dead_letters": Operation(
+        "What was given up, newest first",
+        {200: Answer("Dead letters.", (DeadLetterList,))},
+        problems=_STORE,
+    ),
+    "retry_dead_letter": Operation(
+        "Deliver a dead letter's action once more",
+        {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
+        problems=("not-found", "key-reused", "mailbox-full", *_STORE),
+    ),
+    "drop_dead_letter": Operation(
+        "Forget a dead letter",
+        {204: Answer("Forgotten.")},
         problems=("not-found", *_STORE),
     ),
     "health": Operation(

@@ -16,6 +16,7 @@ from gateway.problems import Problem
 
 ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ID: Final = re.compile(ID_PATTERN)
+_RESTART_ID: Final = re.compile("r-[0-9a-f]{16}")
 _ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
 
 
@@ -33,6 +34,10 @@ ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "pattern": f"^{ID
 ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}$",
+}
+RESTART_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": "^r-[0-9a-f]{16}$",
 }
 CURSOR_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
@@ -112,6 +117,30 @@ def read_id(request: web.Request, name: str) -> str | None:
     if raw is not None and _ID.fullmatch(raw) is None:
         raise Problem("invalid-parameter", f"{name} takes the id of a context.")
     return raw
+
+
+def restart_id_of(request: web.Request) -> str:
+    """The id of a restart in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    restart_id = request.match_info["restart_id"]
+    if _RESTART_ID.fullmatch(restart_id) is None:
+        raise Problem("not-found", "There is no such restart, or it was long ago.")
+    return restart_id
+
+
+def letter_id_of(request: web.Request) -> str:
+    """The id of a dead letter in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    letter_id = request.match_info["letter_id"]
+    if _ACTION_ID.fullmatch(letter_id) is None:
+        raise Problem("not-found", "There is no such dead letter.")
+    return letter_id
 
 
 def context_id_of(request: web.Request) -> str:

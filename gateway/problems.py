@@ -34,6 +34,9 @@ class ProblemType:
 
 
 TYPES: Final[Mapping[str, ProblemType]] = {
+    "malformed-request": ProblemType(
+        400, "This is no HTTP request", "Speak HTTP/1.1; the detail says what is wrong."
+    ),
     "malformed-json": ProblemType(
         400,
         "The body is not JSON",
@@ -63,6 +66,29 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "method-not-allowed": ProblemType(
         405, "Method not allowed", "Use one of the methods that the header Allow names."
+    ),
+    "request-timeout": ProblemType(
+        408,
+        "The request did not come to its end",
+        "Send the whole request within the server's `head_s_max` and `body_s_max`; nothing of "
+        "it was taken.",
+    ),
+    "action-abandoned": ProblemType(
+        409,
+        "The action was given up",
+        "It has ended each worker that began it. It is in the dead letters, and the context "
+        "has failed: retry or reset goes on with it.",
+    ),
+    "busy": ProblemType(
+        409,
+        "Turns are running",
+        "`active_contexts` says where. Wait, or send force: true.",
+    ),
+    "no-supervisor": ProblemType(
+        409,
+        "Nobody can restart anything",
+        "Restart the processes where you have started them; `contextd up` and `contextd "
+        "supervise` restart theirs.",
     ),
     "illegal-in-phase": ProblemType(
         409,
@@ -118,6 +144,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Too many undelivered actions",
         "Nothing was taken. Send again after Retry-After; if it stays full, no worker runs.",
     ),
+    "head-too-large": ProblemType(
+        431,
+        "The head of the request is too large",
+        "Send a shorter address and shorter headers: at most 8 KB a line.",
+    ),
     "internal": ProblemType(
         500,
         "Something went wrong",
@@ -132,11 +163,29 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "draining": ProblemType(
         503, "This gateway is stopping", "Connect again; another gateway answers."
     ),
+    "too-many-connections": ProblemType(
+        503,
+        "Too many connections",
+        "Connect again after Retry-After; the server's `connections_max` bounds them.",
+    ),
     "too-many-viewers": ProblemType(
         503, "Too many streams", "Connect again after Retry-After, or poll."
     ),
 }
 """Every problem type, by the last part of its URI."""
+
+EVERYWHERE: Final = frozenset(
+    {"malformed-request", "head-too-large", "too-many-connections", "method-not-allowed"}
+)
+"""Types that any request may meet before its address is looked at."""
+
+
+_REFUSALS: Final[Mapping[str, str]] = {
+    "OOM": "its memory is full",
+    "READONLY": "it is read-only",
+    "MISCONF": "its disk is full or fails",
+    "NOREPLICAS": "it has too few replicas",
+}
 
 
 @dataclass
@@ -191,8 +240,8 @@ def problem_of(error: Exception) -> Problem | None:
         case StoreRefusedWrite():
             return Problem(
                 "store-unavailable",
-                "The store takes no writes at the moment (full, or read-only). Nothing has "
-                "happened; send again later.",
+                f"The store takes no writes at the moment: {_why_refused(str(error))}. Nothing "
+                "has happened; send again later.",
                 {"retry_after_s": 5},
             )
         case web.HTTPRequestEntityTooLarge():
@@ -208,8 +257,16 @@ def problem_of(error: Exception) -> Problem | None:
             return None
 
 
-def render_problem(problem: Problem, request_id: str) -> web.Response:
-    """A problem as a response."""
+def _why_refused(text: str) -> str:
+    """What the store's own words mean; they are for its operator, not for clients."""
+    for code, meaning in _REFUSALS.items():
+        if text.startswith(code):
+            return meaning
+    return "it says no"
+
+
+def problem_body(problem: Problem, request_id: str) -> tuple[int, bytes]:
+    """Status and body of a problem."""
     known = TYPES[problem.type]
     body = {
         "type": f"/problems/{problem.type}",
@@ -219,12 +276,18 @@ def render_problem(problem: Problem, request_id: str) -> web.Response:
         **problem.extra,
         "request_id": request_id,
     }
+    return known.status, orjson.dumps(body)
+
+
+def render_problem(problem: Problem, request_id: str) -> web.Response:
+    """A problem as a response."""
+    status, body = problem_body(problem, request_id)
     headers = dict(problem.headers)
     if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
         headers["Retry-After"] = str(retry_after_s)
     return web.Response(
-        status=known.status,
-        body=orjson.dumps(body),
+        status=status,
+        body=body,
         headers=headers,
         content_type="application/problem+json",
     )

@@ -8,6 +8,13 @@ import orjson
 from aiohttp import web
 
 from gateway.actions import act, action_status, create_context, delete_context
+from gateway.admin import (
+    drop_letter,
+    list_letters,
+    restart,
+    restart_report,
+    retry_letter,
+)
 from gateway.health import healthz, readyz
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
@@ -51,6 +58,10 @@ def _get(
     return Route(name, "GET", path, handler, query, under_contexts, has_head)
 
 
+def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
+    return Route(name, method, f"/admin{path}", handler, query, under_contexts=False)
+
+
 ROUTES: Final = (
     Route("list_contexts", "GET", "", list_contexts, (LIMIT, AFTER_ID, STATES), has_head=True),
     Route("create_context", "POST", "", create_context, (MESSAGES,)),
@@ -62,6 +73,11 @@ ROUTES: Final = (
     ),
     Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
     _get("get_action", "/api/actions/{action_id}", action_status),
+    _admin("restart", "POST", "/restart", restart),
+    _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
+    _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
+    _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
+    _admin("drop_dead_letter", "DELETE", "/dead_letters/{letter_id}", drop_letter),
     _get("health", "/health", healthz),
     _get("healthz", "/healthz", healthz),
     _get("readyz", "/readyz", readyz),

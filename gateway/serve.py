@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.app import GATEWAY, Gateway, answer_errors
 from gateway.config import GatewayConfig
+from gateway.connection import Connections
 from gateway.directory import Directory
 from gateway.routes import add_routes
 from storage import Store
@@ -30,13 +31,28 @@ def make_app(gateway: Gateway) -> web.Application:
         middlewares=[answer_errors], client_max_size=gateway.config.body_bytes_max
     )
     app[GATEWAY] = gateway
+    app.on_response_prepare.append(_end_connections_when_stopping)
     add_routes(app)
     return app
 
 
-async def serve(
-    config: GatewayConfig, store: Store, *, stop: asyncio.Event, ready: Callable[[], None]
+async def _end_connections_when_stopping(
+    request: web.Request, response: web.StreamResponse
 ) -> None:
+    if request.app[GATEWAY].stopping.is_set():
+        response.force_close()
+        # Headers were made before; a client that is not told uses the connection again.
+        response.headers["Connection"] = "close"
+
+
+async def serve(
+    config: GatewayConfig,
+    store: Store,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    listener: socket.socket | None = None,
+) -> int:
     """Serve until `stop` is set, then drain.
 
     Streams get a `bye` and reconnect elsewhere; requests under way are answered.
@@ -46,6 +62,10 @@ async def serve(
         store: Where the contexts are.
         stop: Set it to drain and return.
         ready: Called once, when connections are accepted.
+        listener: A listening socket to accept connections of; None: one of its own.
+
+    Returns:
+        How many streams were sent elsewhere.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -59,23 +79,30 @@ async def serve(
         )
         runner = web.AppRunner(
             make_app(gateway),
-            access_log=None,
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=config.gateway_drain_s,
         )
         await runner.setup()
-        site = web.SockSite(runner, _listen(config), backlog=BACKLOG)
-        await site.start()
+        assert runner.server is not None, "it was set up"
+        connections = Connections(runner.server, config)
+        accepting = await asyncio.get_running_loop().create_server(
+            connections, sock=listener or _listen(config), backlog=BACKLOG
+        )
         ready()
         await stop.wait()
+        accepting.close()
         gateway.end_waits()
-        gateway.viewers.say_bye()
+        moved = gateway.viewers.say_bye()
+        # Clients that keep a connection may be just about to use it: they are answered, and
+        # told with the answer that it ends.
+        await asyncio.sleep(config.farewell_s)
         await runner.cleanup()
         gateway.directory.close()
         for helper in helpers:
             helper.cancel()
-    log.info("gateway drained", port=config.port)
+    log.info("gateway drained", port=config.port, moved=moved)
+    return moved
 
 
 def _listen(config: GatewayConfig) -> socket.socket:

@@ -14,11 +14,12 @@ from aiohttp import HttpVersion11, web
 from aiohttp_sse import EventSourceResponse
 
 from gateway.config import GatewayConfig
+from gateway.connection import Connection
 from gateway.feed import SET_BACK, Feed
-from gateway.mirror import Mirror, cursor
+from gateway.mirror import Mirror
 from gateway.problems import Problem
 from gateway.stream import Frame, Position, frames_between, reset_frame
-from storage import ContextMissing, Store, View
+from storage import ContextMissing, Store, StoreUnavailable, View
 
 _PING_NEVER_S = 1e9
 """aiohttp-sse pings with a task per response; one task pings for all (`Viewers`)."""
@@ -28,11 +29,15 @@ class SseViewer:
     """One open stream."""
 
     __slots__ = (
+        "_backlog_bytes",
         "_bytes_max",
         "_chunked",
         "_held",
+        "_held_bytes",
         "_over",
+        "_taken_bytes",
         "_transport",
+        "_written_bytes",
         "stalled_since",
         "written_at",
     )
@@ -43,33 +48,47 @@ class SseViewer:
         self._transport = transport
         self._chunked = chunked
         self._bytes_max = bytes_max
-        self._held: list[Frame] | None = []
+        self._held: list[bytes] | None = []
+        self._held_bytes = 0
+        self._backlog_bytes = 0
+        """Of what it began with: that a client is behind by as much is no fault of its own."""
+        self._written_bytes = 0
+        self._taken_bytes = 0
         self._over = asyncio.Event()
         self.written_at = now
         self.stalled_since: float | None = None
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Take frames from the feed; they are held back until the backlog is written."""
-        if self._held is not None:
-            self._held.extend(frames)
-        else:
-            self.write(b"".join([frame.sse() for frame in frames]))
+        shown = b"".join([frame.sse() for frame in frames])
+        if self._held is None:
+            self.write(shown)
+            return
+        self._held.append(shown)
+        self._held_bytes += len(shown)
+        if self._held_bytes > self._bytes_max:
+            self.abort()
 
-    def go_live(self) -> None:
-        """The backlog is written: write what was held back, and hold nothing more."""
+    def go_live(self, backlog: bytes) -> None:
+        """Write the backlog and what was held back meanwhile, and hold nothing more."""
         held, self._held = self._held or [], None
-        if held:
-            self.write(b"".join([frame.sse() for frame in held]))
+        self._backlog_bytes = len(backlog)
+        self.write(backlog)
+        self.write(b"".join(held))
 
     def write(self, data: bytes) -> None:
         """Write to the client, or give it up when too much waits already."""
         if not data:
             return  # an empty chunk would end the stream
         transport = self._transport
-        if transport.is_closing() or transport.get_write_buffer_size() > self._bytes_max:
+        unsent = transport.get_write_buffer_size()
+        if unsent == 0 and self._written_bytes:
+            self._backlog_bytes = 0  # it has been taken
+        if transport.is_closing() or unsent > self._bytes_max + self._backlog_bytes:
             self.abort()
             return
         self.written_at = asyncio.get_running_loop().time()
+        self._written_bytes += len(data)
         transport.write(b"%x\r\n%s\r\n" % (len(data), data) if self._chunked else data)
 
     @property
@@ -77,10 +96,15 @@ class SseViewer:
         """Whether the headers and the backlog are written."""
         return self._held is None
 
-    @property
-    def unsent_bytes(self) -> int:
-        """What the client has not taken."""
-        return self._transport.get_write_buffer_size()
+    def is_stalled(self, now: float, *, stalled_s_max: float) -> bool:
+        """Whether it has taken nothing for so long, of what waits for it."""
+        unsent = self._transport.get_write_buffer_size()
+        taken = self._written_bytes - unsent
+        if not unsent or taken > self._taken_bytes or self.stalled_since is None:
+            self._taken_bytes = taken
+            self.stalled_since = now if unsent else None
+            return False
+        return now - self.stalled_since >= stalled_s_max
 
     def abort(self) -> None:
         """Disconnect at once; the client resumes where it was."""
@@ -117,19 +141,20 @@ class Viewers:
             for viewer in tuple(self._open):
                 if not viewer.live:
                     continue
-                if not viewer.unsent_bytes:
-                    viewer.stalled_since = None
-                elif viewer.stalled_since is None:
-                    viewer.stalled_since = now
-                elif now - viewer.stalled_since >= config.viewer_stalled_s_max:
+                if viewer.is_stalled(now, stalled_s_max=config.viewer_stalled_s_max):
                     viewer.abort()
                     continue
                 if now - viewer.written_at >= config.sse_heartbeat_s:
                     viewer.write(b": still here\n\n")
 
-    def say_bye(self) -> None:
-        """Tell every client to reconnect elsewhere, at different times, and end its stream."""
-        for viewer in tuple(self._open):
+    def say_bye(self) -> int:
+        """Tell every client to reconnect elsewhere, at different times, and end its stream.
+
+        Returns:
+            How many there were.
+        """
+        leaving = tuple(self._open)
+        for viewer in leaving:
             if not viewer.live:
                 viewer.close()
                 continue
@@ -137,6 +162,7 @@ class Viewers:
             data = orjson.dumps({"reason": "this gateway is stopping", "retry_ms": retry_ms})
             viewer.write(b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data))
             viewer.close()
+        return len(leaving)
 
     def _retry_ms(self) -> int:
         base_ms = self._config.sse_retry_ms
@@ -149,9 +175,11 @@ class Viewers:
         if len(self._open) >= self._config.viewers_max:
             raise Problem("too-many-viewers", "This gateway has no room.", {"retry_after_s": 2})
         response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
-        transport = request.transport
+        transport, connection = request.transport, request.protocol
         if transport is None:
             raise ConnectionResetError("the client has gone")
+        if isinstance(connection, Connection):
+            connection.leave_to_stream()
         viewer = SseViewer(
             transport,
             chunked=request.version >= HttpVersion11,
@@ -166,8 +194,7 @@ class Viewers:
             await response.prepare(request)
             async with response:
                 await response.write(b"retry: %d\n\n" % self._retry_ms())
-                viewer.write(backlog)
-                viewer.go_live()
+                viewer.go_live(backlog)
                 if feed.deleted:
                     viewer.close()
                 await viewer.wait_over()
@@ -189,10 +216,10 @@ def parse_cursor(text: str) -> tuple[str, int, int] | None:
 
 async def _backlog(store: Store, feed: Feed, resume: str | None) -> bytes:
     """Everything up to where the feed is now; what comes later the viewer holds back."""
-    mirror, epoch = feed.mirror, store.epoch
-    here = cursor(epoch, mirror.version, mirror.view.n)
+    mirror = feed.mirror
+    epoch, here = mirror.epoch, mirror.cursor
     if resume is None:
-        frames = [Frame(here, "snapshot", mirror.context_json(epoch))]
+        frames = [Frame(here, "snapshot", mirror.context_json())]
     else:
         frames = await backlog_frames(store, feed.context_id, mirror, resume)
     resumed = resume is not None and not (frames and frames[0].event == "reset")
@@ -205,13 +232,15 @@ async def backlog_frames(
     store: Store, context_id: str, mirror: Mirror, resume: str
 ) -> list[Frame]:
     """What has happened between a cursor and the mirror; one `reset` where that is unknown."""
-    view, epoch = mirror.view, store.epoch
+    view, epoch = mirror.view, mirror.epoch
     asked = parse_cursor(resume)
     reason = _why_not_resumable(asked, epoch, view)
     if asked is None or reason is not None:
-        return [reset_frame(epoch, mirror, reason or "")]
+        return [reset_frame(mirror, reason or "")]
     at = Position(asked[1], asked[2])
     events = await store.events(context_id, after=at.version, until=view.state.version)
+    if store.epoch != epoch:
+        raise StoreUnavailable("the store was restarted while we read")
     if len(events) != view.state.version - at.version:
         raise ContextMissing(context_id)  # deleted while we looked, and its log with it
     return frames_between(epoch, at, events, view)

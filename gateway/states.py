@@ -9,7 +9,7 @@ from aiohttp import web
 from fsm import rests
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.headers import has_seen, read_prefer
+from gateway.headers import has_seen, read_prefer, takes_stale
 from gateway.mirror import Mirror, cursor, rfc3339
 from gateway.parameters import (
     AFTER_CURSOR,
@@ -26,7 +26,7 @@ from gateway.parameters import (
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
 from gateway.stream import Frame
-from storage import ContextMissing
+from storage import ContextMissing, StoreUnavailable
 
 LIMIT_DEFAULT = 50
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
@@ -91,15 +91,25 @@ async def _state_unless_seen(
 ) -> web.Response:
     read_whole(request, MESSAGES.name)
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
-    head = await gateway.directory.head(context_id, owner)
-    seen = cursor(gateway.store.epoch, *head)
-    if not has_seen(request, seen):
-        mirror = await gateway.directory.read_at(context_id, owner, head)
-        return _state(gateway, request, mirror)
+    known = gateway.directory.last_known(context_id, owner) if takes_stale(request) else None
+    mirror = None
+    try:
+        async with asyncio.timeout(gateway.config.stale_after_s if known else None):
+            head = await gateway.directory.head(context_id, owner)
+            seen = cursor(gateway.store.epoch, *head)
+            if not has_seen(request, seen):
+                mirror = await gateway.directory.read_at(context_id, owner, head)
+    except (TimeoutError, StoreUnavailable):
+        known = gateway.directory.last_known(context_id, owner) if known else None
+        if known is None:
+            raise StoreUnavailable("no answer, and nothing known of this epoch") from None
+        return _stale(request, known)
+    if mirror is not None:
+        return _state(request, mirror)
     if prefer.wait_s:
         changed = await _changed(gateway, context_id, owner, head, prefer.wait_s)
         if changed is not None:
-            return _state(gateway, request, changed)
+            return _state(request, changed)
     return web.Response(status=304, headers={"ETag": f'"{seen}"'})
 
 
@@ -117,9 +127,20 @@ async def _changed(
         return feed.mirror
 
 
-def _state(gateway: Gateway, request: web.Request, mirror: Mirror) -> web.Response:
+def _stale(request: web.Request, mirror: Mirror) -> web.Response:
+    """What was seen last, while the store does not answer; it may be behind, and says so."""
+    seen = mirror.cursor
+    if has_seen(request, seen):
+        response = web.Response(status=304, headers={"ETag": f'"{seen}"'})
+    else:
+        response = _state(request, mirror)
+    response.headers.update({"Contextd-Stale": "true", "Cache-Control": "no-store"})
+    return response
+
+
+def _state(request: web.Request, mirror: Mirror) -> web.Response:
     messages = read_whole(request, MESSAGES.name)
-    response = action_response(gateway, mirror, messages=messages)
+    response = action_response(mirror, messages=messages)
     at_rest = rests(mirror.view.state)
     response.headers["Poll-After-Ms"] = str(
         POLL_AFTER_MS_AT_REST if at_rest else POLL_AFTER_MS_BUSY
@@ -150,7 +171,7 @@ async def _events_after(
         mirror = await gateway.directory.read_at(context_id, owner, head)
     # Before the await: the mirror goes on meanwhile, and the cursor must not.
     state = mirror.view.state
-    here = cursor(gateway.store.epoch, state.version, mirror.view.n)
+    here = mirror.cursor
     frames = await backlog_frames(gateway.store, context_id, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
         b",".join(map(_frame_json, frames)),

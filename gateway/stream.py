@@ -5,13 +5,13 @@ it has not seen of a reply that has ended meanwhile comes as one `reply-delta` b
 `reply-ended` that holds all of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
-from fsm import EVENT_TYPES, Message, drafting, ends_draft
+from fsm import EVENT_TYPES, drafting, ends_draft
 from gateway.mirror import Mirror, cursor
 from storage import View
 
@@ -49,14 +49,14 @@ def delta_frame(epoch: str, version: int, n: int, *, message_id: str, text: str)
     return Frame(cursor(epoch, version, n), "reply-delta", data)
 
 
-def reset_frame(epoch: str, mirror: Mirror, reason: str) -> Frame:
+def reset_frame(mirror: Mirror, reason: str) -> Frame:
     """The whole state, where what a viewer has seen cannot be continued."""
-    data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), mirror.context_json(epoch))
-    return Frame(cursor(epoch, mirror.version, mirror.view.n), "reset", data)
+    data = b'{"reason":%s,"context":%s}' % (orjson.dumps(reason), mirror.context_json())
+    return Frame(mirror.cursor, "reset", data)
 
 
 def _event_frames(
-    epoch: str, at: Position, events: Sequence[bytes], messages: Sequence[Message]
+    epoch: str, at: Position, events: Sequence[bytes]
 ) -> Iterator[tuple[Frame, Position]]:
     """Frames for the events behind a position, each with the position after it.
 
@@ -64,7 +64,6 @@ def _event_frames(
         epoch: Of the store.
         at: How far the viewer is; `n` belongs to the draft there was at that version.
         events: As the log has them, from version `at.version + 1` on.
-        messages: Those there are after the last event.
     """
     version, n = at.version, at.n
     for raw in events:
@@ -74,7 +73,8 @@ def _event_frames(
         if kind == "reply-started":
             n = 0
         elif kind in _ENDS_DRAFT:
-            text, message_id = _ending(event, messages)
+            text: str = event.get("text") or event.get("partial", "")
+            message_id: str | None = event.get("message_id")
             if message_id is not None and len(text) > n:
                 n = len(text)
                 frame = delta_frame(epoch, version, n, message_id=message_id, text=text[seen:])
@@ -85,26 +85,12 @@ def _event_frames(
         yield Frame(cursor(epoch, version, n), kind, raw), Position(version, n)
 
 
-def _ending(event: Mapping[str, str], messages: Sequence[Message]) -> tuple[str, str | None]:
-    """All the text of a reply that an event has ended, and the id of its message.
-
-    What ends a reply early names no message. If its text is kept, that is the newest such
-    one; if it is not, it has no id, and nobody needs the rest of it.
-    """
-    if "message_id" in event:
-        return event["text"], event["message_id"]
-    partial = event.get("partial", "")
-    kept = (m for m in reversed(messages) if m.status != "complete" and m.content == partial)
-    message = next(kept, None) if partial else None
-    return partial, None if message is None else message.id
-
-
 def frames_between(
     epoch: str, at: Position, events: Sequence[bytes], view: View
 ) -> list[Frame]:
     """Everything between a position and a view, `events` being all those in between."""
     frames: list[Frame] = []
-    for frame, after in _event_frames(epoch, at, events, view.state.messages):
+    for frame, after in _event_frames(epoch, at, events):
         frames.append(frame)
         at = after
     message_id = drafting(view.state)

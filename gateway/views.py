@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from fsm import Config, Phase, ToolCall, Usage
+from storage import RestartScope, SupervisorReport
 
 
 class View(BaseModel):
@@ -242,6 +243,8 @@ class StoreReadiness(View):
     ok: bool
     durability: Literal["strict", "standard"]
     epoch: str
+    writes: bool | None = None
+    """Whether it takes writes; None: not known, because it does not answer."""
     hint: str | None = None
 
 
@@ -251,6 +254,53 @@ class WorkersReadiness(View):
     ok: bool
     count: int | None = None
     hint: str | None = None
+
+
+class RestartAccepted(View):
+    """A restart begins, or runs already."""
+
+    status: Literal["restarting"]
+    restart_id: str
+    report_url: str
+
+
+class RestartReport(View):
+    """How far a restart has come."""
+
+    restart_id: str
+    status: Literal["requested", "running", "complete", "failed"]
+    scope: RestartScope
+    force: bool
+    requested_at_ms: int
+    supervisors: tuple[SupervisorReport, ...]
+
+
+class DeadLetterView(View):
+    """What was given up because it ended each worker that began it."""
+
+    id: str
+    context_id: str
+    at_ms: int
+    cause: str
+    action: str | None
+    """None: not an action, but the running turn."""
+    event: dict[str, JsonValue] | None
+    """The action, as it was sent."""
+
+
+class DeadLetterList(View):
+    """The newest dead letters."""
+
+    count: int
+    """Of all."""
+    dead_letters: tuple[DeadLetterView, ...]
+
+
+class LetterRetried(View):
+    """The letter's action is delivered again."""
+
+    id: str
+    action_id: str
 
 
 class Readiness(View):

@@ -62,6 +62,14 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class Scope(StrEnum):
+    """Which processes are restarted."""
+
+    ALL = "all"
+    GATEWAYS = "gateways"
+    WORKERS = "workers"
+
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -230,6 +238,98 @@ def doctor(
 
     checks = _run(examine(settings))
     raise typer.Exit(report(checks, as_json=as_json))
+
+
+@app.command()
+def restart(
+    url: Annotated[
+        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
+    ] = "http://127.0.0.1:8000",
+    scope: Annotated[Scope, typer.Option(help="Which processes.")] = Scope.ALL,
+    force: Annotated[
+        bool, typer.Option("--force", help="Kill instead of draining; also while turns run.")
+    ] = False,
+) -> None:
+    """Restart the processes of a running `up` or `supervise`, one by one.
+
+    Each new process serves before the old one drains: no request is
+    refused, streams go on elsewhere. Ends with 1 if one did not come up.
+
+        contextd restart --scope workers
+    """
+    from runtime.restart_client import run_restart
+
+    raise typer.Exit(run_restart(url, scope.value, force=force))
+
+
+@app.command()
+def verify(
+    config: Config = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="How long; the parts share it.")
+    ] = 3.0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of all that is random; a new one each time.")
+    ] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="By counts, as in CI; --minutes is not used.")
+    ] = False,
+    only: Annotated[
+        str, typer.Option(help="Some of the parts.", metavar="PART,...")
+    ] = "crash-points,histories,kills,chaos",
+    replay: Annotated[
+        str | None,
+        typer.Option(help="Run one finding again, as it names itself.", metavar="WHICH"),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report (Markdown).", metavar="FILE")
+    ] = None,
+    matrix: Annotated[
+        Path | None,
+        typer.Option(help="Write what came of each crash point.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Prove on this machine that contextd survives what it promises to.
+
+    Kills, pauses and cuts a contextd of its own, in simulation and for real,
+    while clients record what they see; then judges their records. Touches
+    nothing else. Ends with 1 if anything was lost, doubled or stuck.
+
+        contextd verify --minutes 3 --report report.md
+    """
+    import os
+
+    in_force = _settings({"config": config})
+    from runtime.store_binary import NoStoreBinary, find_store_binary
+    from runtime.version import own_version
+    from verify.command import VerifyOptions, verify as run_verify
+    from verify.plan import PARTS
+
+    wanted = only.split(",")
+    if unknown := [name for name in wanted if name not in PARTS]:
+        _fail(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", 2)
+    try:
+        binary = find_store_binary(in_force.store_binary)
+    except NoStoreBinary as error:
+        _fail(str(error), 1)
+    options = VerifyOptions(
+        binary.path,
+        minutes=minutes,
+        seed=seed,
+        short=short,
+        only=tuple(part for part in PARTS if part in wanted),
+        replay=replay,
+        report=report,
+        matrix=matrix,
+        processes=os.cpu_count() or 1,
+        version=own_version(),
+        server=f"{binary.product} {binary.version}",
+    )
+    try:
+        code = run_verify(options)
+    except ValueError as error:
+        _fail(str(error), 2)
+    raise typer.Exit(code)
 
 
 @app.command()

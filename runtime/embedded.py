@@ -31,6 +31,10 @@ class StoreFailed(Exception):
     """The embedded store did not come up; the message says why and where to look."""
 
 
+class _StoreKilled(StoreFailed):
+    """A signal has ended it: nothing is wrong with its folder, and it may be tried again."""
+
+
 class EmbeddedStore:
     """The server of one data folder, ours or joined."""
 
@@ -69,6 +73,9 @@ class EmbeddedStore:
                     if lock is not None:
                         try:
                             await self._launch(address, lock)
+                        except _StoreKilled:
+                            _log.warning("the store was killed while it started")
+                            continue
                         finally:
                             os.close(lock)
                         return
@@ -134,7 +141,8 @@ class EmbeddedStore:
         os.pwrite(lock, f"{process.pid:<{_PROCESS_ID_WIDTH}}\n".encode(), 0)
         while not await _answers(address.socket):
             if process.returncode is not None:
-                raise StoreFailed(
+                failure = _StoreKilled if process.returncode < 0 else StoreFailed
+                raise failure(
                     f"The store ({binary.path}) ended with code {process.returncode}. The end "
                     f"of {address.log}:\n{_tail(address.log)}"
                 )

@@ -5,6 +5,7 @@ dropped, passwords in addresses are blanked, and an error about a value is logge
 the value.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -46,7 +47,7 @@ def configure_logs(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_json)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=lambda *_: _BytesLines(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     handler = _Lines(
@@ -69,6 +70,18 @@ def configure_logs(level: str) -> None:
     root.setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+class _BytesLines(structlog.BytesLogger):
+    """Lines of the rooms. Where they cannot be written, the work goes on without them."""
+
+    @override
+    def msg(self, message: bytes) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class _Lines(logging.StreamHandler[Any]):

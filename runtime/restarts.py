@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from runtime.supervisor import Replaced, Role, Supervisor
 from storage import (
@@ -20,7 +19,7 @@ from storage import (
 
 _log = logging.getLogger(__name__)
 _CONNECT_AGAIN_S = 0.5
-_ROLES: Mapping[RestartScope, Collection[Role]] = {
+_ROLES: Mapping[RestartScope, Sequence[Role]] = {
     "all": ("gateway", "worker"),
     "gateways": ("gateway",),
     "workers": ("worker",),
@@ -28,7 +27,7 @@ _ROLES: Mapping[RestartScope, Collection[Role]] = {
 
 
 async def obey_restarts(
-    url: Callable[[], str], config: StorageConfig, supervisor: Supervisor
+    url: Callable[[], str], config: StorageConfig, supervisor: Supervisor, *, began_ms: int
 ) -> None:
     """Restart what we supervise whenever that is asked for; until cancelled.
 
@@ -36,9 +35,10 @@ async def obey_restarts(
         url: Of the store, at the moment.
         config: How to speak to it.
         supervisor: Whose processes are restarted.
+        began_ms: When the first of them was started (Unix time): they are newer than what
+            was asked for before.
     """
     name = f"s-{secrets.token_hex(4)}"
-    since_ms = _now_ms()
     done: set[str] = set()
     while True:
         try:
@@ -48,7 +48,7 @@ async def obey_restarts(
                     if request.restart_id in done:
                         continue
                     done.add(request.restart_id)
-                    if request.requested_at_ms < since_ms:
+                    if request.requested_at_ms < began_ms:
                         # Asked of a supervisor before us: our processes are new.
                         report = SupervisorReport(supervisor=name, status="complete")
                         await restarts.report(request.restart_id, report)
@@ -97,7 +97,3 @@ def _entry(replaced: Replaced) -> ProcessRestart:
         moved=replaced.moved,
         duration_ms=int(replaced.took_s * 1_000),
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -232,11 +232,11 @@ class Supervisor:
                 group.create_task(work, name="bury others")
             await self._stop.wait()
             announcing.cancel()
-            for begun in self._children.values():
+            for begun in (*self._children.values(), *self._heirs.values()):
                 begun.child.terminate()
             if keepers:
                 await asyncio.wait(keepers, timeout=self._config.drain_s_max)
-            for slot, begun in self._children.items():
+            for slot, begun in (*self._children.items(), *self._heirs.items()):
                 _log.warning("did not drain in time, killed", extra=_fields(slot))
                 begun.child.kill()
 
@@ -390,7 +390,7 @@ class Supervisor:
         )
 
     async def _begin_heir(self, slot: Slot) -> _Begun | None:
-        """A new process that serves already beside the old one; None if it does not get there."""
+        """A new process that serves already beside the old one; None if it did not come up."""
         try:
             heir = await self._start_new(slot)
         except OSError as error:

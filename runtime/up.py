@@ -49,6 +49,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     )
     if listeners:
         settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
+    began_ms = time.time_ns() // 1_000_000
     store = EmbeddedStore(settings) if settings.redis_url is None else None
 
     def url() -> str:
@@ -82,7 +83,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     async def obey_restarts() -> None:
         from runtime.restarts import obey_restarts
 
-        await obey_restarts(url, settings, supervisor)
+        await obey_restarts(url, settings, supervisor, began_ms=began_ms)
 
     async def announce() -> None:
         from rich.console import Console

@@ -13,6 +13,7 @@ from .contract import (
     Summary,
     View,
 )
+from .durability import why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     ContextBusy,
@@ -90,5 +91,6 @@ __all__ = [
     "connect",
     "decode_frame",
     "feed",
+    "why_no_writes",
     "worker_mail",
 ]

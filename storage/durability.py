@@ -1,7 +1,17 @@
-"""What the server really keeps, against what `durability` promises."""
+"""What the server really keeps, against what `durability` promises.
 
+A promise that the server's CONFIG does not keep is refused at every connection. A server
+that may have lost commits is given a new epoch, and with it every stream one reset:
+
+- `standard`: each restart, for up to the last seconds may be gone;
+- `strict`: a replica that was promoted, for what its primary answered may not have
+  reached it. A restart keeps its epoch: everything answered is on disk.
+"""
+
+import contextlib
 import time
-from typing import cast
+from collections.abc import Mapping
+from typing import Final, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
@@ -9,8 +19,11 @@ from redis.exceptions import ResponseError
 import storage.keys as keys
 from storage.config import StorageConfig
 from storage.errors import DurabilityMismatch
-from storage.link import read_reply
+from storage.link import Link, Reply, read_reply, refuses_writes
 from storage.scripts import Scripts
+
+NEVER_PROMOTED: Final = "-1"
+"""`second_repl_offset` of a server that was never a replica."""
 
 
 async def check_durability(
@@ -23,6 +36,7 @@ async def check_durability(
 
     Raises:
         DurabilityMismatch: Strict is asked for and the server would lose acked writes.
+        ResponseError: It takes no writes and its epoch cannot be known without one.
     """
     if config.durability == "strict":
         appendonly = await _setting(connection, "appendonly")
@@ -33,29 +47,80 @@ async def check_durability(
                 f"appendonly {appendonly} and appendfsync {appendfsync}. Change the server, or "
                 f"set CONTEXTD_DURABILITY=standard."
             )
-    run_id = await _run_id(connection)
+    run_id = (await _info(connection, "server")).get("run_id", "")
+    replication = await _info(connection, "replication")
+    promoted = replication.get("second_repl_offset", NEVER_PROMOTED) != NEVER_PROMOTED
     sha = scripts.sha("open")
     now_ms = time.time_ns() // 1_000_000
     await connection.send_command(
-        "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_ms
+        "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_ms, int(promoted)
     )
-    return str(await read_reply(connection))
+    try:
+        return str(await read_reply(connection))
+    except ResponseError as error:
+        if not refuses_writes(error):
+            raise
+        # Reads can go on, where the epoch is known to be the one that it was.
+        strict = config.durability == "strict" and not promoted
+        epoch = await _unchanged_epoch(connection, run_id, strict=strict)
+        if epoch is None:
+            raise
+        return epoch
+
+
+async def why_no_writes(link: Link) -> str | None:
+    """Why the server takes no writes at the moment, as far as it tells; None if it does.
+
+    Raises:
+        StoreUnavailable: It does not answer.
+    """
+    info = _parse_info(cast("bytes", await link.call("INFO")))
+    if info.get("role") == "slave":
+        return "it is a read-only replica"
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return "its append-only file cannot be written: disk full or failing"
+    if info.get("rdb_last_bgsave_status", "ok") != "ok" and info.get("aof_enabled") == "0":
+        return "its dump cannot be written: disk full or failing"
+    bytes_max = int(info.get("maxmemory", "0"))
+    if bytes_max and int(info.get("used_memory", "0")) > bytes_max:
+        return "its memory is full (maxmemory)"
+    if "min_slaves_good_slaves" in info:
+        with contextlib.suppress(ResponseError):  # not everybody may ask for settings
+            asked = await link.call("CONFIG", "GET", "min-replicas-to-write")
+            if int(info["min_slaves_good_slaves"]) < int(_first_setting(asked) or 0):
+                return "too few replicas are connected (min-replicas-to-write)"
+    return None
+
+
+async def _unchanged_epoch(
+    connection: AbstractConnection, run_id: str, *, strict: bool
+) -> str | None:
+    """The epoch, if opening the store would not change it; as `open.lua` says."""
+    await connection.send_command("HMGET", keys.EPOCH, "n", "run_id", "durability")
+    n, seen, before = cast("list[bytes | None]", await read_reply(connection))
+    kept = seen == run_id.encode() or (strict and before == b"strict")
+    return n.decode() if n is not None and kept else None
 
 
 async def _setting(connection: AbstractConnection, name: str) -> str | None:
     """A CONFIG value; None where the server does not tell (managed services, ACLs)."""
     await connection.send_command("CONFIG", "GET", name)
     try:
-        reply = cast("list[bytes]", await read_reply(connection))
+        return _first_setting(await read_reply(connection))
     except ResponseError:
         return None
-    return reply[1].decode() if reply else None
 
 
-async def _run_id(connection: AbstractConnection) -> str:
-    await connection.send_command("INFO", "server")
-    info = cast("bytes", await read_reply(connection))
-    for line in info.split(b"\r\n"):
-        if line.startswith(b"run_id:"):
-            return line.removeprefix(b"run_id:").decode()
-    return ""
+def _first_setting(reply: Reply) -> str | None:
+    pairs = cast("list[bytes]", reply)
+    return pairs[1].decode() if pairs else None
+
+
+async def _info(connection: AbstractConnection, section: str) -> Mapping[str, str]:
+    await connection.send_command("INFO", section)
+    return _parse_info(cast("bytes", await read_reply(connection)))
+
+
+def _parse_info(raw: bytes) -> Mapping[str, str]:
+    pairs = (line.partition(":") for line in raw.decode().splitlines())
+    return {name: value for name, colon, value in pairs if colon}

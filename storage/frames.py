@@ -9,7 +9,7 @@ newlines):
     <event as JSON>
     ...
 
-    d <version> <n before> <n after>
+    d <version> <n before> <n after> <id of the reply>
     <text as it is, to the end>
 """
 
@@ -44,6 +44,8 @@ class DraftFrame:
     version: int
     n_before: int
     n: int
+    message_id: str
+    """Of the reply: the one before it may have had as many characters."""
     text: str
 
 
@@ -66,17 +68,20 @@ def commit_header(
     return b"c %d %d %d %d %s\n{%s}\n%s" % (base, count, n, rests, phase.encode(), shown, begun)
 
 
-def draft_frame(*, version: int, n_before: int, n: int, text: str) -> bytes:
+def draft_frame(*, version: int, n_before: int, n: int, message_id: str, text: str) -> bytes:
     """A draft frame."""
-    return b"d %d %d %d\n%s" % (version, n_before, n, text.encode())
+    head = b"d %d %d %d %s" % (version, n_before, n, message_id.encode())
+    return head + b"\n" + text.encode()
 
 
 def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
     """Read a frame."""
     head, _, rest = raw.partition(b"\n")
     if head.startswith(b"d"):
-        _, version, n_before, n = head.split(b" ")
-        return DraftFrame(int(version), int(n_before), int(n), rest.decode())
+        _, version, n_before, n, message_id = head.split(b" ")
+        return DraftFrame(
+            int(version), int(n_before), int(n), message_id.decode(), rest.decode()
+        )
     _, base, count, n, rests, phase = head.split(b" ")
     shown, begun, *events = rest.split(b"\n")
     results = (

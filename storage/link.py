@@ -16,9 +16,9 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 
 import structlog
 from hiredis import (
@@ -49,6 +49,11 @@ Argument = bytes | str | int | float
 
 _pack = cast("Callable[[tuple[Argument, ...]], bytes]", pack_command)
 """hiredis' stub says that a command has one part."""
+
+_OWN_CLASS: Final[Mapping[type[ResponseError], str]] = {
+    OutOfMemoryError: "OOM",
+    ReadOnlyError: "READONLY",
+}
 
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.05, 1.0
 
@@ -196,16 +201,29 @@ class Link:
             call.answer.exception()  # retrieved: no complaint if nobody awaits it any more
 
 
+REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS")
+"""Codes with which the server says that it takes no writes at the moment."""
+
+
+def refuses_writes(error: ResponseError) -> bool:
+    """Whether the server has said that it takes no writes at the moment."""
+    return _said(error).startswith(REFUSALS)
+
+
+def _said(error: ResponseError) -> str:
+    """What the server said; redis-py takes the code off where it has a class for it."""
+    code = next((code for kind, code in _OWN_CLASS.items() if isinstance(error, kind)), "")
+    return str(error) if str(error).startswith(code) else f"{code} {error}"
+
+
 def _translate(error: ResponseError) -> Exception:
-    text = str(error)
-    refused = isinstance(error, (OutOfMemoryError, ReadOnlyError)) or text.startswith(
-        ("MISCONF", "READONLY", "OOM", "NOREPLICAS")
-    )
-    if refused:
+    text = _said(error)
+    if refuses_writes(error):
         return StoreRefusedWrite(text)
     if isinstance(error, NoScriptError):
         return NoScript(text)
-    if text.startswith(("LOADING", "MASTERDOWN", "BUSY")):
+    # UNBLOCKED: the server became a replica while a call waited in it.
+    if text.startswith(("LOADING", "MASTERDOWN", "BUSY", "UNBLOCKED")):
         return StoreUnavailable(text)
     return error
 

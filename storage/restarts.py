@@ -16,6 +16,9 @@ from storage.errors import StorageError
 from storage.store import Store
 from storage.subscriber import Listener
 
+SUPERVISOR_LOOKS, SUPERVISOR_LOOK_S = 10, 0.3
+"""How often, and how far apart, it is looked for somebody to carry a restart out."""
+
 RestartScope = Literal["all", "gateways", "workers"]
 
 
@@ -114,11 +117,13 @@ class Restarts:
         )
         await call("HSET", keys.restart(restart_id), "request", request.model_dump_json())
         await call("EXPIRE", keys.restart(restart_id), self._config.restart_report_s)
-        if await call("PUBLISH", keys.SUPERVISORS, restart_id) == 0:
-            await call("DEL", keys.restart(restart_id))
-            await call("DEL", keys.RESTARTING)
-            raise NoSupervisor
-        return restart_id
+        for _ in range(SUPERVISOR_LOOKS):
+            if await call("PUBLISH", keys.SUPERVISORS, restart_id) != 0:
+                return restart_id
+            await asyncio.sleep(SUPERVISOR_LOOK_S)  # one that has just come up listens soon
+        await call("DEL", keys.restart(restart_id))
+        await call("DEL", keys.RESTARTING)
+        raise NoSupervisor
 
     async def requests(self) -> AsyncIterator[RestartRequest]:
         """The restart that runs, then every further one, as they are asked for.

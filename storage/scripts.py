@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from redis.asyncio.connection import AbstractConnection
 
-from storage.errors import NoScript
+from storage.errors import NoScript, StoreUnavailable
 from storage.link import Argument, Link, Reply, read_reply
 
 NAMES: Final = (
@@ -33,6 +33,10 @@ NAMES: Final = (
     "renew",
     "take",
 )
+
+
+RELOADS_MAX: Final = 3
+"""How often one call loads the scripts again before it is given up."""
 
 
 class Scripts:
@@ -68,11 +72,12 @@ class Scripts:
             StoreUnavailable: The outcome is unknown; running it again is safe.
             StoreRefusedWrite: Nothing has happened.
         """
-        try:
-            return await self.send(link, name, keys, *args)
-        except NoScript:
-            await self.reload(link)
-            return await self.send(link, name, keys, *args)
+        for _ in range(RELOADS_MAX):
+            try:
+                return await self.send(link, name, keys, *args)
+            except NoScript:
+                await self.reload(link)
+        raise StoreUnavailable("the store forgets its scripts")
 
     async def reload(self, link: Link) -> None:
         """Load every script again, after a SCRIPT FLUSH."""

@@ -22,6 +22,8 @@ from fsm import ContextState
 log = structlog.get_logger(__name__)
 
 FORMAT = 1
+NEW = ".new"
+"""Ends the name of a file that is being written, behind the id of its process."""
 
 
 class JsonSnapshots:
@@ -48,6 +50,7 @@ class JsonSnapshots:
     async def run(self) -> None:
         """Write what is due, one file at a time in a thread; on cancellation, all of it."""
         try:
+            await asyncio.to_thread(self.remove_leftovers)
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -82,7 +85,7 @@ class JsonSnapshots:
             "checksum": _checksum(to_json(content)),
             "state": content,
         }
-        new = path.with_suffix(f".{os.getpid()}.new")
+        new = path.with_suffix(f".{os.getpid()}{NEW}")
         try:
             with new.open("wb") as file:
                 file.write(to_json(envelope, indent=2))
@@ -100,6 +103,15 @@ class JsonSnapshots:
         finally:
             os.close(folder)
         self.writes += 1
+
+    def remove_leftovers(self) -> None:
+        """Remove what processes of this machine left that died while they wrote. Blocks."""
+        try:
+            for leftover in self.folder.glob(f"??/*{NEW}"):
+                if not _lives(leftover.name.removesuffix(NEW).rpartition(".")[2]):
+                    leftover.unlink(missing_ok=True)
+        except OSError as error:
+            log.exception("leftovers not removed", error=str(error))
 
     def load(self, context_id: str, epoch: str) -> ContextState | None:
         """The newest readable generation of this epoch, or None. Blocks."""
@@ -151,6 +163,19 @@ def _decode(raw: bytes, context_id: str, epoch: str) -> ContextState:
     if envelope["epoch"] != epoch:
         raise _OtherEpoch(envelope["epoch"])
     return ContextState.model_validate_json(content)
+
+
+def _lives(process_id: str) -> bool:
+    """Whether a process of this machine has that id; what is no id is left alone."""
+    if not process_id.isdecimal():
+        return True
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is somebody else's
+    return True
 
 
 def _checksum(content: bytes) -> str:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -359,6 +359,7 @@ class Store:
         began: int,
         version: int,
         n_before: int,
+        message_id: str,
         text: str,
     ) -> asyncio.Future[Reply]:
         """Publish some more of a reply that is arriving; `began`: its draft's first version.
@@ -367,7 +368,9 @@ class Store:
         draft is not ours any more. After a SCRIPT FLUSH it fails with NoScript.
         """
         n = n_before + len(text)
-        frame = draft_frame(version=version, n_before=n_before, n=n, text=text)
+        frame = draft_frame(
+            version=version, n_before=n_before, n=n, message_id=message_id, text=text
+        )
         where = keys.of_context(context_id, "meta", "draft")
         channel = keys.feed(context_id)
         return self.scripts.send(
@@ -473,6 +476,17 @@ class Store:
         ids = cast("list[bytes]", await self.link.call("ZRANGE", keys.WORKERS, 0, -1))
         return [worker_id.decode() for worker_id in ids]
 
+    async def active_contexts(self) -> Mapping[str, int]:
+        """How many contexts each worker has active."""
+        ids = await self.workers()
+        calls = [self.link.call("SCARD", keys.worker_contexts(one)) for one in ids]
+        return {one: cast("int", await call) for one, call in zip(ids, calls, strict=True)}
+
+    async def contexts_of(self, worker_id: str) -> Sequence[str]:
+        """The contexts that a worker has active, as far as the store knows."""
+        ids = await self.link.call("SMEMBERS", keys.worker_contexts(worker_id))
+        return [context_id.decode() for context_id in cast("list[bytes]", ids)]
+
     async def bury_worker(self, worker_id: str) -> int:
         """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
 
@@ -531,7 +545,7 @@ async def connect(
     store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
-        await link.call("PING")
+        await link.call("ECHO", "")  # a server whose disk is full refuses PING
         saver = group.create_task(files.run(), name="snapshots") if files else None
         try:
             yield store

@@ -12,7 +12,11 @@ from typing import cast
 
 import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import ConnectionError as ConnectionBroken, RedisError
+from redis.exceptions import (
+    ConnectionError as ConnectionBroken,
+    RedisError,
+    ResponseError,
+)
 
 from storage.errors import StoreUnavailable
 from storage.link import (
@@ -21,6 +25,7 @@ from storage.link import (
     establish,
     make_connection,
     read_reply,
+    refuses_writes,
 )
 
 log = structlog.get_logger(__name__)
@@ -113,7 +118,12 @@ class Subscriber:
     async def _read(self, connection: AbstractConnection) -> None:
         clock = asyncio.get_running_loop()
         while True:
-            reply = cast("list[object]", await read_reply(connection))
+            try:
+                reply = cast("list[object]", await read_reply(connection))
+            except ResponseError as error:
+                if not refuses_writes(error):
+                    raise
+                reply = []  # a server whose disk is full refuses PING; it is there, though
             self._heard_at = clock.time()
             match reply:
                 case [b"message", bytes() as channel, bytes() as message]:

@@ -328,9 +328,11 @@ class Activation:
         event: Event = mail.event
         state = batch.state
         if isinstance(event, CancelRequested):
-            effect_id = self.draft.effect_id if self.draft else ""
-            partial = self.partial_of(effect_id) if effect_id in state.pending else ""
-            event = event.model_copy(update={"partial": partial})
+            # Text that has arrived before its draft has begun was shown to nobody.
+            message_id = drafting(state)
+            partial = self.draft.text if self.draft and message_id else ""
+            update = {"partial": partial, "message_id": message_id}
+            event = event.model_copy(update=update)
         try:
             if mail.if_version is not None and mail.if_version != state.version:
                 detail = f"The context is at version {state.version}."
@@ -376,6 +378,7 @@ class Activation:
             cause=suspicion.cause,
             action=mail.event.action if mail else None,
             partial=self._left_draft,
+            message_id=drafting(self.state),
         )
         self._apply(batch, abandoned)
         batch.letter = self._letter(batch.state, mail)
@@ -497,6 +500,7 @@ class Activation:
                 began=draft.began,
                 version=self.state.version,
                 n_before=n_before,
+                message_id=draft.reply_id or "",
                 text=text,
             )
         except StoreUnavailable:

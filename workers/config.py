@@ -48,6 +48,12 @@ class WorkerConfig(ModelConfig, ToolConfig):
     worker_heartbeat_s: float = Field(
         default=1.0, gt=0, description="How often a worker renews its session, in seconds."
     )
+    sweep_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often a worker compares what it runs with what the store says that it "
+        "has, in seconds.",
+    )
     overdue_ms: int = Field(
         default=500,
         ge=1,

@@ -74,11 +74,12 @@ class Effects:
     async def _call_model(
         self, effect: CallModel, state: ContextState, activation: Activation
     ) -> None:
-        effect_id = effect.effect_id
+        effect_id, message_id = effect.effect_id, str(uuid7())
         try:
-            await self._stream_reply(effect, state, activation)
+            await self._stream_reply(effect, state, activation, message_id)
         except ModelError as error:
             over = self.clock() >= effect.due_ms
+            partial = activation.partial_of(effect_id)
             log.warning(
                 "model call failed",
                 context_id=state.id,
@@ -94,15 +95,20 @@ class Effects:
                     detail=error.detail,
                     retryable=error.retryable and not over,
                     retry_after_ms=error.retry_after_ms,
-                    partial=activation.partial_of(effect_id),
+                    partial=partial,
+                    message_id=message_id if partial else None,
                     jitter=self.draw(),
                 )
             )
 
     async def _stream_reply(
-        self, effect: CallModel, state: ContextState, activation: Activation
+        self,
+        effect: CallModel,
+        state: ContextState,
+        activation: Activation,
+        message_id: str,
     ) -> None:
-        effect_id, message_id = effect.effect_id, str(uuid7())
+        effect_id = effect.effect_id
         offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         if request.timeout_s <= 0:

@@ -211,6 +211,7 @@ class Host:
 
     async def _beat(self) -> None:
         """Renew the session, bury the dead, pick up what waits too long."""
+        swept_s = asyncio.get_running_loop().time()
         while True:
             try:
                 dead = await self._store.renew(self.worker_id, now_ms=self._clock())
@@ -218,6 +219,9 @@ class Host:
                     log.warning("worker is dead", worker_id=other)
                     await self._store.bury_worker(other)
                 await self._pick_up_overdue()
+                if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
+                    await self._pick_up_lost()
+                    swept_s = asyncio.get_running_loop().time()
             except (StoreUnavailable, StoreRefusedWrite) as error:
                 log.warning("heartbeat missed", worker_id=self.worker_id, error=str(error))
             with contextlib.suppress(TimeoutError):
@@ -238,6 +242,17 @@ class Host:
         for context_id in overdue:
             if context_id in self._active or context_id not in self._crashes:
                 self._check_mail(context_id)
+
+    async def _pick_up_lost(self) -> None:
+        """Contexts that are ours, as the store says, and that nobody runs.
+
+        The store has been set back to a time when we had them, or has executed an
+        activation of ours after we had given it up.
+        """
+        ours = {*self._active, *self._starting}
+        for context_id in await self._store.contexts_of(self.worker_id):
+            if context_id not in ours:
+                self._start(context_id)
 
     # Activations
 

@@ -3,10 +3,12 @@
 --
 -- KEYS 1 epoch
 -- ARGV 1 run id of the server  2 durability: strict or standard  3 now (ms)
+--      4 1: it was a replica once and may lack what its primary had answered
 -- Returns the epoch
 local before = redis.call("HMGET", KEYS[1], "n", "run_id", "durability")
 local n = tonumber(before[1] or ARGV[3])
-if before[1] and before[2] ~= ARGV[1] and not (before[3] == "strict" and ARGV[2] == "strict") then
+local kept = before[3] == "strict" and ARGV[2] == "strict" and ARGV[4] ~= "1"
+if before[1] and before[2] ~= ARGV[1] and not kept then
   -- Not n + 1: what was lost may include an earlier epoch that was handed out.
   n = math.max(n + 1, tonumber(ARGV[3]))
 end

@@ -44,7 +44,11 @@ def taken_over(book: Playbook, partial: str = "") -> list[Event]:
 def test_a_lost_model_call_becomes_an_event_with_what_had_arrived() -> None:
     book = Playbook().given(say(), STARTED)
     taken = take_over(book.state, at_ms=7, partial="Hel")
-    assert taken.events == (ReplyRestarted(at_ms=7, effect_id="2.0", partial="Hel"),)
+    assert taken.events == (
+        ReplyRestarted(
+            at_ms=7, effect_id="2.0", partial="Hel", message_id=drafting(book.state)
+        ),
+    )
     assert taken.effects == ()
 
 

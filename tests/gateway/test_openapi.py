@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from fsm import EVENT_TYPES
 from gateway.kinds import KINDS
 from gateway.pages import ASSETS, STATIC
-from gateway.problems import TYPES
+from gateway.problems import EVERYWHERE, TYPES
 from gateway.routes import ROUTES
 from tests.support.service import Json, serving
 
@@ -62,7 +62,7 @@ async def test_every_status_names_its_problems_and_every_problem_has_a_status(
         for problem in operation["x-problems"]:
             assert str(TYPES[problem].status) in operation["responses"], (name, problem)
     named = {p for op in operations(document).values() for p in op["x-problems"]}
-    assert named == set(TYPES) - {"method-not-allowed"}
+    assert named == set(TYPES) - EVERYWHERE
     content = document["components"]["responses"]["409"]["content"]
     assert list(content) == ["application/problem+json"]
 
@@ -92,7 +92,9 @@ async def test_headers_are_described_where_they_are_read(store_url: str) -> None
         path = f"POST /api/contexts/{{id}}/actions/{kind}"
         assert named(path) == {"Idempotency-Key", "If-Match", "Prefer"}
     assert named("POST /api/contexts") == {"Idempotency-Key", "Prefer"}
-    assert named("GET /api/contexts/{id}/state") == {"If-None-Match", "Prefer"}
+    assert named("GET /api/contexts/{id}/state") == {
+        *("If-None-Match", "Prefer", "Cache-Control"),
+    }
     assert named("GET /api/contexts/{id}/events") == {"Last-Event-ID"}
 
 

@@ -12,9 +12,18 @@ from storage import Listener
 from storage.subscriber import Subscriber
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving, text_of
+from tests.support.store_faults import REFUSALS
 from tests.support.store_server import StoreServer
 
 CALL_S_MAX = 1.0
+RETURN_S_MAX = 5.0
+"""P15: service resumes so soon after the fault's end."""
+CAUSES = {
+    "memory full": "memory is full",
+    "read-only": "read-only",
+    "too few replicas": "too few replicas",
+    "disk full": "disk is full",
+}
 
 
 @pytest.fixture
@@ -162,7 +171,7 @@ async def answers(service: Service, context_id: str) -> list[tuple[int, str]]:
                 client.act(context_id, "rename", {"title": "x"}, Idempotency_Key="down"),
                 client.act(context_id, "pause", Prefer="respond-async"),
                 client.send("POST", "/api/contexts", {}),
-                client.get(f"/api/contexts/{context_id}/state"),
+                client.get(f"/api/contexts/{context_id}/state", Cache_Control="no-cache"),
                 client.get(f"/api/contexts/{context_id}/events"),
                 client.get("/api/contexts"),
                 client.get(f"/api/actions/{context_id}.1"),
@@ -201,6 +210,62 @@ async def test_a_store_that_does_not_answer_is_told_in_time_and_its_return_notic
         await eventually(renamed, within_s=10)
         assert (await client.get("/readyz")).status == 200
         assert (await client.state(context_id))["title"] == "x"
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_p6_a_state_that_may_be_behind_says_so_and_is_never_given_where_it_is_not_wanted(
+    own_store: StoreServer, killed: bool
+) -> None:
+    storage = {"store_call_s_max": CALL_S_MAX, "store_ping_s": 0.3}
+    gateway = {"stale_after_s": 0.3}
+    async with serving(own_store.url, gateways=2, storage=storage, gateway=gateway) as service:
+        knows, other = service.clients
+        context_id = await knows.create()
+        await knows.say(context_id, "before")
+        state = await knows.get(f"/api/contexts/{context_id}/state")
+        assert "Contextd-Stale" not in state.headers
+        (own_store.kill if killed else own_store.pause)()
+        for path in (f"/api/contexts/{context_id}/state", f"/api/contexts/{context_id}"):
+            began_s = time.monotonic()
+            stale = await knows.get(path)
+            assert time.monotonic() - began_s < CALL_S_MAX
+            assert (stale.status, stale.headers["Contextd-Stale"]) == (200, "true")
+            assert stale.headers["Cache-Control"] == "no-store"
+            assert (stale.json, stale.headers["ETag"]) == (state.json, state.headers["ETag"])
+            same = await knows.get(path, If_None_Match=state.headers["ETag"])
+            assert (same.status, same.headers["Contextd-Stale"]) == (304, "true")
+            fresh = await knows.get(path, Cache_Control="max-age=0, No-Cache")
+            assert (fresh.status, fresh.problem) == (503, "store-unavailable")
+            unknown = await other.get(path)
+            assert (unknown.status, unknown.problem) == (503, "store-unavailable")
+        (own_store.start if killed else own_store.resume)()
+        await eventually_renamed(knows, context_id, "after")
+        answer = await knows.get(f"/api/contexts/{context_id}/state")
+        assert "Contextd-Stale" not in answer.headers
+        assert answer.context["title"] == "after"
+
+
+async def test_what_was_seen_in_an_epoch_that_is_over_is_not_given_as_stale() -> None:
+    with StoreServer(appendfsync="everysec") as store:
+        storage = {"durability": "standard", "store_call_s_max": CALL_S_MAX}
+        gateway = {"stale_after_s": 0.3}
+        async with serving(store.url, workers=0, storage=storage, gateway=gateway) as service:
+            client = service.client
+            first = save(store, "first")
+            lost = await client.create()
+            path = f"/api/contexts/{lost}/state"
+            assert (await client.get(path)).status == 200
+            before = service.stores[0].epoch
+            set_back(store, first)
+
+            async def reconnected() -> bool:
+                return service.stores[0].epoch != before
+
+            await eventually(reconnected)
+            store.pause()
+            answer = await client.get(path)
+            assert (answer.status, answer.problem) == (503, "store-unavailable")
+            store.resume()
 
 
 async def test_a_stream_survives_the_restart_of_the_store(own_store: StoreServer) -> None:
@@ -281,6 +346,42 @@ async def eventually_renamed(client: Client, context_id: str, title: str) -> Jso
 
     await eventually(renamed)
     return await client.state(context_id)
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+async def test_p15_a_store_that_takes_no_writes_is_told_with_its_cause_and_reads_go_on(
+    fault: str,
+) -> None:
+    storage = {"durability": "standard", "store_call_s_max": 2.0}
+    with StoreServer(appendfsync="everysec") as store, store.client() as plain:
+        async with serving(store.url, storage=storage) as service:
+            client = service.client
+            context_id = await client.create()
+
+            async def renamed(status: int) -> bool:
+                answer = await client.act(context_id, "rename", {"title": str(status)})
+                if status == answer.status == 503:
+                    assert CAUSES[fault] in answer.json["detail"]
+                    assert (answer.problem, answer.headers["Retry-After"]) == (
+                        "store-unavailable",
+                        "5",
+                    )
+                return answer.status == status
+
+            with REFUSALS[fault](plain, store.process_id):
+                await eventually(lambda: renamed(503), within_s=RETURN_S_MAX)
+                before = await client.get(f"/api/contexts/{context_id}/state")
+                assert before.status == 200
+                assert "Contextd-Stale" not in before.headers
+                created = await client.send("POST", "/api/contexts", {})
+                assert (created.status, created.problem) == (503, "store-unavailable")
+                assert len((await client.get("/api/contexts")).json["contexts"]) == 1
+                async with client.stream(context_id) as stream:
+                    await stream.take("snapshot")
+                after = await client.get(f"/api/contexts/{context_id}/state")
+                assert after.json == before.json
+            await eventually(lambda: renamed(200), within_s=RETURN_S_MAX)
+            assert (await client.state(context_id))["title"] == "200"
 
 
 async def test_a_store_that_is_full_is_told_and_reads_go_on(own_store: StoreServer) -> None:

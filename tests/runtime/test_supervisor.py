@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
-from runtime.supervisor import Role, Slot, Supervisor
+from runtime.supervisor import Replaced, Role, Slot, Supervisor
 from tests.runtime.support import alive, run, until, until_now
 
 WELL = """
@@ -408,3 +408,124 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
         supervisor.kill()
         supervisor.wait()
     until_now(lambda: not rig.living(), within_s=5)
+
+
+# Restarts
+
+
+MOVED = WELL.replace('os.close(int(os.environ["CONTEXTD_READY_FD"]))\n', "").replace(
+    "    sys.exit(0)",
+    '    os.write(int(os.environ["CONTEXTD_READY_FD"]), b"7\\n")\n    sys.exit(0)',
+)
+
+
+def test_p13_each_new_process_serves_before_the_old_one_drains(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("gateway", MOVED), ("worker", MOVED))
+    told: list[Replaced] = []
+    living_then: list[int] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+        living_then.append(len(rig.living()))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        before = rig.living()
+        assert await supervisor.restart(("gateway", "worker"), force=False, told=tell)
+        assert [(one.slot.role, one.outcome, one.moved) for one in told] == [
+            ("gateway", "drained", 7),
+            ("worker", "drained", 7),
+        ]
+        assert {one.process_id for one in told} == before == rig.drained()
+        await until(lambda: rig.living() == {one.replaced_by for one in told})
+
+    supervised(supervisor, story)
+    assert living_then == [2, 2]
+    assert rig.living() == set()
+
+
+def test_p13_only_the_roles_that_were_named_are_replaced(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL))
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert await supervisor.restart(("worker",), force=True, told=tell)
+        ((role, outcome),) = [(one.slot.role, one.outcome) for one in told]
+        assert (role, outcome) == ("worker", "killed")
+
+    supervised(supervisor, story)
+
+
+def test_p13_a_new_process_that_does_not_come_up_leaves_the_old_one(tmp_path: Path) -> None:
+    config = RuntimeConfig(ready_s_max=0.5)
+    rig = Rig(tmp_path, config)
+    broken = tmp_path / "broken"
+    program = f"import os\nif os.path.exists({str(broken)!r}): os._exit(1)\n{WELL}"
+    supervisor = rig.supervisor(("gateway", program), ("worker", WELL))
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        before = rig.living()
+        broken.touch()
+        assert not await supervisor.restart(("gateway", "worker"), force=False, told=tell)
+        ((role, outcome),) = [(one.slot.role, one.outcome) for one in told]
+        assert (role, outcome) == ("gateway", "not replaced")
+        assert rig.living() == before
+        broken.unlink()
+
+    supervised(supervisor, story)
+
+
+def test_p13_a_stop_in_the_middle_of_a_restart_leaves_nothing_behind(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=1))
+    supervisor = rig.supervisor(("worker", STUBBORN), ("worker", WELL))
+
+    async def tell(_replaced: Replaced) -> None:
+        pass
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        async with asyncio.TaskGroup() as group:
+            restart = group.create_task(supervisor.restart(("worker",), force=False, told=tell))
+            await until(lambda: len(rig.living()) == 3)
+            supervisor.stop()
+            await asyncio.sleep(0)
+            restart.cancel()
+
+    supervised(supervisor, story)
+    assert rig.living() == set()
+
+
+def test_p10_former_workers_are_buried_and_our_own_are_not(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    spared: list[set[str]] = []
+
+    async def bury_others(ours: Collection[str]) -> None:
+        spared.append({*ours})
+
+    slots = [Slot("worker", 1, (sys.executable, "-I", "-S", "-c", WELL, str(tmp_path)))]
+    supervisor = Supervisor(
+        rig.config,
+        slots,
+        environment=dict,
+        bury=rig.bury,
+        announce=rig.announce,
+        bury_others=bury_others,
+    )
+
+    async def story() -> None:
+        await until(lambda: rig.announced and spared)
+
+    supervised(supervisor, story)
+    assert len(spared) == 1
+    assert spared[0] <= set(rig.up().values())

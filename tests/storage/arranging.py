@@ -124,6 +124,7 @@ async def append(
         began=version if began is None else began,
         version=version,
         n_before=n_before,
+        message_id="m",
         text=text,
     )
     return cast("bytes", await answer)

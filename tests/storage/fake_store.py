@@ -32,6 +32,8 @@ class FakeStoreConnection(FakeAsyncRedisConnection):
                 args = ("SCRIPT", "LOAD", known)
             case ("INFO", "server"):
                 args = ("ECHO", f"# Server\r\nrun_id:{self._run_id}\r\n")
+            case ("INFO", "replication"):
+                args = ("ECHO", "# Replication\r\nsecond_repl_offset:-1\r\n")
             case _:
                 pass
         packed: list[bytes] = super().pack_command(*args)

@@ -169,7 +169,7 @@ async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:
     await kept.store.commit(next_commit(book, owned, base=2, draft=Draft("start")))
     for n in range(50):
         answer = kept.store.append_draft(
-            CONTEXT_ID, owned.token, began=3, version=3, n_before=n, text="a"
+            CONTEXT_ID, owned.token, began=3, version=3, n_before=n, message_id="m", text="a"
         )
         assert await answer == b"appended"
     await play(kept.store, owned, book, replied("a" * 50))

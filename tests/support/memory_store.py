@@ -169,6 +169,7 @@ class MemoryStore(Store):
         began: int,
         version: int,
         n_before: int,
+        message_id: str,
         text: str,
     ) -> asyncio.Future[Reply]:
         self.steps.append("draft")
@@ -189,6 +190,7 @@ class MemoryStore(Store):
                     began=began,
                     version=version,
                     n_before=n_before,
+                    message_id=message_id,
                     text=text,
                 )
                 if fault is None:

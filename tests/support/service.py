@@ -30,11 +30,15 @@ from gateway.views import (
     ActionResponse,
     ActionStatus,
     ContextList,
+    DeadLetterList,
     EventsPage,
+    LetterRetried,
     Liveness,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
+    RestartAccepted,
+    RestartReport,
 )
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
@@ -52,6 +56,10 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     (f"GET {_CONTEXTS}/[^/]+/state", (ActionResponse, EventsPage)),
     (f"(?:GET|POST|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
     ("GET /api/actions/[^/]+", (ActionStatus,)),
+    ("POST /admin/restart", (RestartAccepted,)),
+    ("GET /admin/restarts/[^/]+", (RestartReport,)),
+    ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
+    ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
@@ -340,7 +348,12 @@ async def serving(
                 ready = asyncio.Event()
                 if kind == "gateway":
                     config = GatewayConfig.model_validate(
-                        {"gateway_drain_s": 1.0, **(gateway or {}), "port": ports[int(number)]}
+                        {
+                            "gateway_drain_s": 1.0,
+                            "farewell_s": 0,
+                            **(gateway or {}),
+                            "port": ports[int(number)],
+                        }
                     )
                     run = serve_gateway(config, store, stop=stops[name], ready=ready.set)
                 else:

@@ -65,7 +65,7 @@ class Worker:
     store: Store
     performer: Scripted
     stop: asyncio.Event
-    task: asyncio.Task[None]
+    task: asyncio.Task[int]
 
     async def kill(self) -> None:
         """End it as kill -9 would: nothing is drained, nothing is said."""

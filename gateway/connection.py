@@ -1,0 +1,277 @@
+"""One client's connection: how long each part of an exchange may take, and how many there are.
+
+A client that is slow on purpose costs a connection for a bounded time and never a handler:
+
+- the head of a request is there within `head_s_max`, its body within `body_s_max`
+  (`gateway/bodies.py`), and a connection without a request ends after `idle_s_max`;
+- an answer that the client does not take is given up after `answer_stalled_s_max`; streams
+  watch that themselves (`gateway/sse.py`);
+- beyond `connections_max` a client is told to come again, and costs no handler at all.
+
+aiohttp has none of these but the idle time (its default is an hour); its handler calls
+what is overridden here at every event of a connection.
+"""
+
+import asyncio
+import resource
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from typing_extensions import override
+from uuid_utils import uuid7
+
+from gateway.config import GatewayConfig
+from gateway.problems import Problem, problem_body, render_problem
+
+if TYPE_CHECKING:
+    import logging
+
+log = structlog.get_logger(__name__)
+
+LINGER_S: Final = 1.0
+"""How long the rest of a body that nobody wants is read away before the connection ends."""
+ANSWER_BYTES_S_MIN: Final = 1_024
+"""A client that takes less than that on average is stalled."""
+FILES_RESERVED: Final = 64
+"""Open files of the process that are no connections of clients: store, logs, libraries."""
+REFUSALS_MAX: Final = 32
+"""Connections at once that are told why they are not served; more are closed without."""
+REFUSAL_S_MAX: Final = 2.0
+"""How long a connection that is not served has to send something and take the answer."""
+
+_NO_ACCESS_LOG: Final = cast("logging.Logger", None)
+"""aiohttp takes None for this; its annotation does not say so."""
+
+
+def connections_allowed(config: GatewayConfig) -> int:
+    """How many connections fit: `connections_max`, or what the system lets us open.
+
+    Takes what the system allows, where it gives less at first (1,024 is usual).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.connections_max + FILES_RESERVED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return config.connections_max
+    allowed = max(1, soft - FILES_RESERVED)
+    log.warning("fewer connections than configured", allowed=allowed, files_max=soft)
+    return allowed
+
+
+class Connections:
+    """Makes the protocol of each connection that is accepted, and counts them."""
+
+    def __init__(self, server: web.Server, config: GatewayConfig) -> None:
+        self._server = server
+        self._config = config
+        self._allowed = connections_allowed(config)
+        self._loop = asyncio.get_running_loop()
+        self.open = 0
+        """Connections that are served."""
+        self.refusing = 0
+        """Connections that are told that they are not."""
+        self.refused = 0
+        """How often somebody was sent away, since the start."""
+
+    def __call__(self) -> asyncio.Protocol:
+        """The protocol for one more connection."""
+        if self.open >= self._allowed:
+            self.refused += 1
+            return Refusal(self)
+        return Connection(self._server, self._config, self, self._loop)
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's side of a connection, with deadlines."""
+
+    __slots__ = (
+        "_config",
+        "_connections",
+        "_head_begun",
+        "_head_timer",
+        "_stall_timer",
+        "_untaken_bytes",
+    )
+
+    def __init__(
+        self,
+        server: web.Server,
+        config: GatewayConfig,
+        connections: Connections,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=config.idle_s_max,
+            access_log=_NO_ACCESS_LOG,
+            lingering_time=LINGER_S,
+            auto_decompress=False,
+        )
+        self._config = config
+        self._connections = connections
+        self._head_begun = False
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._untaken_bytes: int | None = 0
+        """Where the last look found them; None for a stream, which looks itself."""
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connections.open += 1
+        super().connection_made(transport)
+        self._await_head()
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.open -= 1
+        self._cancel_timers()
+        super().connection_lost(exc)
+
+    # What the client sends
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        seen = self._request_count
+        super().data_received(data)
+        if self._request_count != seen:
+            self._head_begun = False
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._waiter is not None or self._head_timer is not None:
+            # No request is under way: these bytes are a part of a head.
+            self._head_begun = True
+            if self._head_timer is None:
+                self._await_head()
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._config.head_s_max, self._head_overdue)
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if self.transport is None:
+            return
+        if self._head_begun:
+            self.transport.write(
+                bare_answer(
+                    "request-timeout", "The head of the request did not come to its end."
+                )
+            )
+        self.force_close()
+
+    # What the client takes
+
+    def leave_to_stream(self) -> None:
+        """The answer is a stream, which watches by itself whether it is taken."""
+        self._untaken_bytes = None
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._untaken_bytes is not None and self._stall_timer is None:
+            self._look_at_answer_later()
+
+    @override
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def _look_at_answer_later(self) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        self._untaken_bytes = transport.get_write_buffer_size()
+        self._stall_timer = self._loop.call_later(
+            self._config.answer_stalled_s_max, self._look_at_answer
+        )
+
+    def _look_at_answer(self) -> None:
+        self._stall_timer = None
+        transport, before = self.transport, self._untaken_bytes
+        if transport is None or before is None:
+            return
+        taken_bytes = before - transport.get_write_buffer_size()
+        if taken_bytes < ANSWER_BYTES_S_MIN * self._config.answer_stalled_s_max:
+            transport.abort()
+        else:
+            self._look_at_answer_later()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._stall_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._stall_timer = None
+
+    # What is no request
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status != 400:
+            return super().handle_error(request, status, exc, message)
+        if isinstance(exc, LineTooLong):
+            problem = Problem("head-too-large", "A line of the request's head is too long.")
+        else:
+            problem = Problem("malformed-request", "What came is no HTTP request.")
+        response = render_problem(problem, str(uuid7()))
+        response.force_close()
+        return response
+
+
+class Refusal(asyncio.Protocol):
+    """A connection for which there is no room: it is told so once it has asked something."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        if self._connections.refusing >= REFUSALS_MAX:
+            self._transport.abort()
+            return
+        self._connections.refusing += 1
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(REFUSAL_S_MAX, self._transport.abort)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        # An answer before the question would be lost: closing then resets the connection.
+        if self._transport is not None and not self._transport.is_closing():
+            detail = "This gateway serves as many clients as it can."
+            self._transport.write(bare_answer("too-many-connections", detail, retry_after_s=2))
+            self._transport.close()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._connections.refusing -= 1
+
+
+def bare_answer(problem: str, detail: str, *, retry_after_s: int | None = None) -> bytes:
+    """A problem as the bytes of an HTTP answer that ends the connection."""
+    extra = {} if retry_after_s is None else {"retry_after_s": retry_after_s}
+    status, body = problem_body(Problem(problem, detail, extra), str(uuid7()))
+    head = [
+        f"HTTP/1.1 {status} {'Request Timeout' if status == 408 else 'Service Unavailable'}",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+        *(() if retry_after_s is None else (f"Retry-After: {retry_after_s}",)),
+        "Connection: close",
+    ]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,188 @@
+"""A process dies at any step of writing a snapshot: the next one loads a whole generation.
+
+Each step of the file system is made once to die before and once after it. What dies is not
+cleaned up behind: the error is none that anybody handles.
+"""
+
+import io
+import os
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from fsm import ContextState
+from storage.snapshots import JsonSnapshots
+from tests.support.playbook import CONTEXT_ID, Playbook, say
+
+EPOCH = "1"
+STEPS_MIN = 6
+"""Open, write, fsync of the file, two renames, fsync of the folder."""
+
+
+class Died(BaseException):
+    """Nothing of the process runs any more."""
+
+
+Call = Callable[..., Any]
+
+
+class Steps:
+    """Counts the steps that a process takes in the file system, and ends it at one."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, die_before: int, die_after: int) -> None:
+        self.taken: list[str] = []
+        self._die_before, self._die_after = die_before, die_after
+        for owner, name in (
+            (pathlib.Path, "open"),
+            (pathlib.Path, "mkdir"),
+            (pathlib.Path, "replace"),
+            (pathlib.Path, "unlink"),
+            (os, "fsync"),
+            (os, "open"),
+        ):
+            patch.setattr(owner, name, self._counted(getattr(owner, name), name))
+
+    def _counted(self, call: Call, name: str) -> Call:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self.taken.append(name)
+            number = len(self.taken)
+            if number == self._die_before:
+                raise Died
+            done = call(*args, **kwargs)
+            if number == self._die_after:
+                close(done)
+                raise Died
+            return done
+
+        return step
+
+
+def close(opened: object) -> None:
+    """What the kernel does with the files of a process that dies."""
+    if isinstance(opened, io.IOBase):
+        opened.close()
+    elif isinstance(opened, int):
+        os.close(opened)
+
+
+def generations() -> list[ContextState]:
+    """Three states of one context."""
+    book = Playbook()
+    first = book.state
+    second = Playbook.at(book).given(say("one")).state
+    return [first, second, second.model_copy(update={"version": second.version + 1})]
+
+
+def save_and_die(
+    files: JsonSnapshots, state: ContextState, *, die_before: int = 0, die_after: int = 0
+) -> list[str]:
+    """Save, dying on the way; the steps that were begun."""
+    with pytest.MonkeyPatch.context() as patch:
+        steps = Steps(patch, die_before=die_before, die_after=die_after)
+        try:
+            files.save(state, EPOCH)
+        except Died:
+            pass
+        else:
+            assert die_before == die_after == 0
+        return steps.taken
+
+
+def all_steps(folder: pathlib.Path) -> int:
+    files = JsonSnapshots(folder)
+    first, second, third = generations()
+    files.save(first, EPOCH)
+    files.save(second, EPOCH)
+    return len(save_and_die(files, third))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_death_at_any_step_of_a_save_leaves_a_whole_generation(
+    tmp_path: pathlib.Path, before: bool
+) -> None:
+    count = all_steps(tmp_path / "counted")
+    assert count >= STEPS_MIN
+    seen: set[int] = set()
+    first, second, third = generations()
+    for number in range(1, count + 1):
+        files = JsonSnapshots(tmp_path / str(number))
+        files.save(first, EPOCH)
+        files.save(second, EPOCH)
+        if before:
+            save_and_die(files, third, die_before=number)
+        else:
+            save_and_die(files, third, die_after=number)
+        with capture_logs() as logs:
+            loaded = JsonSnapshots(files.folder).load(CONTEXT_ID, EPOCH)
+        assert loaded is not None
+        assert loaded in (second, third), number
+        assert logs == []
+        seen.add(loaded.version)
+        # The next process goes on as if nothing had been.
+        later = JsonSnapshots(files.folder)
+        later.save(third, EPOCH)
+        assert later.load(CONTEXT_ID, EPOCH) == third
+    assert seen == {second.version, third.version}
+
+
+def test_a_death_at_any_step_of_the_first_save_leaves_that_or_nothing(
+    tmp_path: pathlib.Path,
+) -> None:
+    first, *_ = generations()
+    count = len(save_and_die(JsonSnapshots(tmp_path / "counted"), first))
+    for number in range(1, count + 1):
+        files = JsonSnapshots(tmp_path / str(number))
+        save_and_die(files, first, die_after=number)
+        with capture_logs() as logs:
+            assert JsonSnapshots(files.folder).load(CONTEXT_ID, EPOCH) in (None, first)
+        assert logs == []
+
+
+def test_a_generation_that_a_power_cut_left_empty_is_said_aloud_and_the_one_before_used(
+    tmp_path: pathlib.Path,
+) -> None:
+    """What a file system may do to a rename that was not synced."""
+    files = JsonSnapshots(tmp_path)
+    first, second, _ = generations()
+    files.save(first, EPOCH)
+    files.save(second, EPOCH)
+    files.path(CONTEXT_ID).write_bytes(b"")
+    with capture_logs() as logs:
+        assert files.load(CONTEXT_ID, EPOCH) == first
+    assert [entry["log_level"] for entry in logs] == ["error"]
+
+
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
+    tmp_path: pathlib.Path,
+) -> None:
+    files = JsonSnapshots(tmp_path)
+    first, second, _ = generations()
+    files.save(first, EPOCH)
+    taken = [step for step in save_and_die(files, second) if step in {"fsync", "replace"}]
+    assert taken == ["fsync", "replace", "replace", "fsync"]
+
+
+def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not(
+    tmp_path: pathlib.Path,
+) -> None:
+    files = JsonSnapshots(tmp_path)
+    first, *_ = generations()
+    files.save(first, EPOCH)
+    folder = files.path(CONTEXT_ID).parent
+    name = files.path(CONTEXT_ID).stem
+    gone = folder / f"{name}.{process_id_of_nobody()}.new"
+    ours, odd = folder / f"{name}.{os.getpid()}.new", folder / f"{name}.odd.new"
+    for path in (gone, ours, odd):
+        path.write_bytes(b"half")
+    files.remove_leftovers()
+    assert sorted(folder.iterdir()) == sorted({ours, odd, files.path(CONTEXT_ID)})
+
+
+def process_id_of_nobody() -> int:
+    """The id of a process that has been and is no more."""
+    child = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(child, 0)
+    return child

@@ -1,0 +1,70 @@
+"""Random runs by seed: the same in any process, and right.
+
+`contextd verify` runs thousands; this is its short form.
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from verify.simulation import configuration, explore, replay_seed
+
+SEEDS = range(40)
+REPLAY = """
+import sys
+from pathlib import Path
+from verify.simulation import replay_seed
+ran = replay_seed(Path(sys.argv[1]), int(sys.argv[2]))
+print(*ran.history, sep="\\n")
+"""
+
+
+@pytest.mark.timeout(300)
+def test_no_seed_breaks_a_promise(server_path: Path) -> None:
+    seeds = [seed for seed in SEEDS if not configuration(seed).losses]
+    report = explore(server_path, seeds)
+    shown = "\n".join(
+        f"{v.command}: {v.violation.check} {v.violation}" for v in report.violations
+    )
+    assert report.violated == 0, shown
+    assert report.histories == len(seeds)
+    assert report.operations > len(seeds)
+
+
+@pytest.mark.parametrize("seed", [3, 29])
+def test_the_same_seed_gives_the_same_history_in_any_process(
+    seed: int, server_path: Path
+) -> None:
+    histories = [
+        subprocess.run(
+            [sys.executable, "-c", REPLAY, str(server_path), str(seed)],
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": hash_seed,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+    assert histories[0] == histories[1]
+    assert len(histories[0].splitlines()) > 10
+
+
+def test_two_seeds_give_two_histories(server_path: Path) -> None:
+    assert replay_seed(server_path, 1).history != replay_seed(server_path, 2).history
+
+
+def test_configurations_differ_in_everything_that_may_hide_a_bug() -> None:
+    drawn = [configuration(seed) for seed in range(200)]
+    for name in ("contexts", "clients", "viewers", "trouble", "death", "freezes", "restarts"):
+        assert len(Counter(getattr(one, name) for one in drawn)) > 1, name
+    for name in ("workers", "gateways", "standard", "json_snapshots", "linger_s", "inbox_max"):
+        assert len(Counter(getattr(one.settings, name) for one in drawn)) > 1, name

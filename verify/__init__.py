@@ -1,0 +1,1 @@
+"""Proof under fire: what `contextd verify` runs, and what judges the runs."""

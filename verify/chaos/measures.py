@@ -1,0 +1,203 @@
+"""Times as clients see them, with one fault at a time: takeovers and rolling restarts."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from verify.chaos.api import Api, Records
+from verify.chaos.polling import until
+from verify.chaos.service import NotReady, Service
+from verify.chaos.viewers import Viewer
+
+CONTEXTS = 8
+REPLY = "\n/chunks 3000 10"
+"""Half a minute: whoever is killed is killed in the middle of it."""
+SEEN_S_MAX = 20.0
+POLL_S = 0.02
+QUIET_S = 0.5
+"""How long a worker that has just started is left alone, besides being counted."""
+RESTARTED_S_MAX = 90.0
+OVER = frozenset({"complete", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class RestartSeen:
+    """One rolling restart as its clients saw it."""
+
+    took_s: float
+    longest_gap_s: float
+    """Without any request answered."""
+    failed: int
+    """Requests that were refused, cut or answered 5xx."""
+    stream_gaps_s: Sequence[float]
+    """Of each stream: from the end of one connection to the first frame of the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    api: Api
+    context_ids: Sequence[str]
+    viewers: Sequence[Viewer]
+
+
+async def measure_takeovers(service: Service, *, seconds: float) -> tuple[list[float], int]:
+    """Kill workers in the middle of replies, one at a time.
+
+    Returns:
+        For each reply that was cut, seconds from the kill to the first frame of the
+        successor, and how many workers were killed.
+    """
+    due_s = time.monotonic() + seconds
+    taken: list[float] = []
+    kills = 0
+    draw = random.Random(service.settings.seed)
+    async with asyncio.TaskGroup() as group:
+        watched = await _watch(service, "takeover")
+        tasks = [
+            group.create_task(viewer.run(), name=viewer.subscriber)
+            for viewer in watched.viewers
+        ]
+        while time.monotonic() < due_s:
+            await _reply_everywhere(watched, str(kills))
+            workers = service.up.of_role("worker")
+            if len(workers) <= service.settings.workers:
+                await asyncio.sleep(POLL_S)  # the standby is not there yet
+                continue
+            victim = draw.choice(workers)
+            killed_s = time.monotonic()
+            service.up.signal(victim, signal.SIGKILL)
+            kills += 1
+            taken += await _restarted(watched.viewers, killed_s)
+            await service.wait_ready(within_s=service.settings.ready_s_max)
+            await asyncio.sleep(QUIET_S)
+        for task in tasks:
+            task.cancel()
+    await watched.api.close()
+    return taken, kills
+
+
+async def _watch(service: Service, name: str) -> _Watched:
+    draw = random.Random(name)
+    settings = service.settings
+    api = Api(
+        service.url,
+        name,
+        Records(),
+        draw=draw,
+        request_s_max=settings.request_s_max,
+        operation_s_max=settings.operation_s_max,
+    )
+    created = [await api.create(f"{name}.create.{at}", {}) for at in range(CONTEXTS)]
+    context_ids = [context_id for context_id in created if context_id is not None]
+    if len(context_ids) < CONTEXTS:
+        raise NotReady("a service without faults does not make a context")
+    viewers = [
+        Viewer(service.url, f"{name}{at}", context_id, draw, hangs_up=False)
+        for at, context_id in enumerate(context_ids)
+    ]
+    return _Watched(api, context_ids, viewers)
+
+
+async def _reply_everywhere(watched: _Watched, serial: str) -> None:
+    """Have a new reply run in every context, seen by its viewer."""
+    for context_id in watched.context_ids:
+        await watched.api.act(context_id, "cancel", {}, key=f"cancel.{serial}")
+        content = f"{serial}{REPLY}"
+        await watched.api.act(
+            context_id, "send_message", {"content": content}, key=f"send.{serial}"
+        )
+
+    def all_run() -> bool:
+        return all(v.frames and v.frames[-1].event == "reply-delta" for v in watched.viewers)
+
+    if not await until(all_run, within_s=SEEN_S_MAX):
+        raise NotReady("replies do not run in all contexts")
+
+
+async def _restarted(viewers: Sequence[Viewer], killed_s: float) -> list[float]:
+    """How long each cut reply took to go on; those that were not cut go on at once."""
+    begun = [len(viewer.frames) for viewer in viewers]
+    took: dict[str, float] = {}
+    due_s = killed_s + SEEN_S_MAX
+    while time.monotonic() < due_s:
+        going_on = 0
+        for viewer, first in zip(viewers, begun, strict=True):
+            frames = viewer.frames[first:]
+            restarts = [frame for frame in frames if frame.event == "reply-restarted"]
+            if restarts:
+                took[viewer.subscriber] = restarts[0].received_s - killed_s
+            newest_s = frames[-1].received_s if frames else 0.0
+            going_on += bool(restarts) or newest_s > killed_s + QUIET_S
+        if going_on == len(viewers):
+            return list(took.values())
+        await asyncio.sleep(POLL_S)
+    raise NotReady("a reply does not go on after its worker was killed")
+
+
+async def measure_restarts(service: Service, *, until_s: float) -> list[RestartSeen]:
+    """Ask for rolling restarts, one after another; none where the service offers none."""
+    seen: list[RestartSeen] = []
+    while time.monotonic() < until_s:
+        one = await _restart_once(service, len(seen))
+        if one is None:
+            break
+        seen.append(one)
+    return seen
+
+
+async def _restart_once(service: Service, number: int) -> RestartSeen | None:
+    async with asyncio.TaskGroup() as group:
+        watched = await _watch(service, f"restart{number}")
+        api = watched.api
+        streaming = [
+            group.create_task(viewer.run(), name=viewer.subscriber)
+            for viewer in watched.viewers
+        ]
+        began_s = time.monotonic()
+        answer, _ = await api.request("POST", "/admin/restart", {})
+        offered = answer is not None and answer.status == 200
+        answered_s = [time.monotonic()]
+        failed = 0
+        status = "requested"
+        while answer is not None and offered and status not in OVER:
+            reply, _ = await api.request("GET", f"/api/contexts/{watched.context_ids[0]}/state")
+            if reply is None or reply.status >= 500:
+                failed += 1
+            else:
+                answered_s.append(time.monotonic())
+            told, _ = await api.request("GET", answer.body["report_url"])
+            if told is not None and told.status == 200:
+                status = told.body["status"]
+            if status == "failed" or time.monotonic() - began_s > RESTARTED_S_MAX:
+                raise NotReady(
+                    f"a rolling restart is {status} after {RESTARTED_S_MAX:g} s or less"
+                )
+            await asyncio.sleep(POLL_S)
+        for task in streaming:
+            task.cancel()
+    await api.close()
+    if not offered:
+        return None
+    answered_s.append(time.monotonic())
+    gaps = [later - earlier for earlier, later in pairwise(answered_s)]
+    return RestartSeen(
+        time.monotonic() - began_s,
+        max(gaps),
+        failed,
+        [gap for viewer in watched.viewers for gap in _stream_gaps_s(viewer)],
+    )
+
+
+def _stream_gaps_s(viewer: Viewer) -> list[float]:
+    firsts: dict[int, float] = {}
+    for frame in viewer.frames:
+        firsts.setdefault(frame.connection, frame.received_s)
+    return [
+        firsts[number + 1] - closed.closed_s
+        for number, closed in enumerate(viewer.connections[:-1])
+        if closed.closed_s is not None and number + 1 in firsts
+    ]

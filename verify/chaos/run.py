@@ -1,0 +1,179 @@
+"""A run of chaos: rounds on each form of the service, judged by what clients wrote down."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+from verify.chaos.measures import RestartSeen, measure_restarts, measure_takeovers
+from verify.chaos.rounds import Round, run_round
+from verify.chaos.service import NotReady, Service, open_service
+from verify.chaos.settings import ChaosSettings, Form
+from verify.history import check_history
+from verify.records import Outcome, Violation
+from verify.streams import check_streams
+
+KILLS = frozenset({"kill-worker", "kill-gateway", "kill-store", "kill-supervisor"})
+ROUND_REST_S = 12.0
+"""What the rest and the judgement of a round take, about; for the plan only."""
+MEASURED_SHARE = 0.25
+"""Of the time of a form, for takeovers and restarts without other faults."""
+ROUND_S_MIN = 5.0
+
+
+@dataclass(slots=True)
+class ChaosReport:
+    """What a run has done, and what is wrong."""
+
+    seed: int
+    rounds: int = 0
+    took_s: float = 0.0
+    acts: Counter[str] = field(default_factory=Counter[str])
+    wire_faults: Counter[str] = field(default_factory=Counter[str])
+    """What the proxy did to connections and commands."""
+    operations: int = 0
+    acknowledged: int = 0
+    """Actions answered 2xx or 4xx, and reads answered."""
+    unknown: int = 0
+    """Actions without an answer until their time was over."""
+    tries: Counter[str] = field(default_factory=Counter[str])
+    frames: int = 0
+    connections: int = 0
+    """Of streams."""
+    contexts: int = 0
+    rested_in_s: list[float] = field(default_factory=list[float])
+    takeovers_s: list[float] = field(default_factory=list[float])
+    restarts: list[RestartSeen] = field(default_factory=list[RestartSeen])
+    violations: list[Violation] = field(default_factory=list[Violation])
+
+    @property
+    def kills(self) -> int:
+        """Processes that were ended by kill -9."""
+        return sum(count for kind, count in self.acts.items() if kind in KILLS)
+
+    @property
+    def pauses(self) -> int:
+        """Processes that were frozen."""
+        return sum(count for kind, count in self.acts.items() if "pause" in kind)
+
+    def add(self, done: Round) -> None:
+        """Count a round in."""
+        self.rounds += 1
+        self.acts.update(act.kind for act in done.acts)
+        self.operations += len(done.operations) + len(done.reads)
+        unknown = sum(1 for one in done.operations if one.outcome is Outcome.UNKNOWN)
+        self.unknown += unknown
+        self.acknowledged += len(done.operations) + len(done.reads) - unknown
+        self.tries.update(done.tries)
+        self.frames += sum(len(one.frames) for one in done.recordings)
+        self.connections += sum(len(one.connections) for one in done.recordings)
+        self.contexts += len(done.contexts)
+        self.rested_in_s.append(done.rested_in_s)
+        self.violations += judge(done)
+
+
+def judge(done: Round) -> list[Violation]:
+    """Everything that is wrong with a round."""
+    return [
+        *done.violations,
+        *check_history(done.operations, done.reads, done.finals),
+        *check_streams(done.recordings, done.finals),
+    ]
+
+
+async def run_chaos(
+    server_path: Path,
+    folder: Path,
+    settings: ChaosSettings,
+    *,
+    seconds: float,
+    forms: Sequence[Form] = ("proxied", "embedded"),
+    measures: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ChaosReport:
+    """Give each form of the service its share of the time.
+
+    Args:
+        server_path: The store's program.
+        folder: An empty one; it may be thrown away afterwards.
+        settings: Of every round; `form` is set here.
+        seconds: How long about; a round that has begun is brought to its end.
+        forms: Which, in order.
+        measures: Whether takeovers and restarts are measured as well, without other faults.
+        progress: Told after each round how far it is.
+    """
+    report = ChaosReport(settings.seed)
+    began_s = time.monotonic()
+    for number, form in enumerate(forms):
+        due_s = began_s + seconds * (number + 1) / len(forms)
+        place = folder / form
+        place.mkdir()
+        try:
+            async with open_service(
+                replace(settings, form=form), place, server_path
+            ) as service:
+                measured = measures and form == "embedded"
+                share_s = (due_s - time.monotonic()) * (MEASURED_SHARE if measured else 0.0)
+                await _rounds(service, report, due_s - share_s, progress)
+                if measured:
+                    await _measure(service, report, due_s, progress)
+                await _stop(service, report)
+        except* NotReady as failed:
+            report.violations += [_not_ready(form, error) for error in leaves(failed)]
+    report.took_s = time.monotonic() - began_s
+    return report
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(member)
+    else:
+        yield error
+
+
+def _not_ready(form: Form, error: BaseException) -> Violation:
+    text = f"{form}: {str(error).partition(':')[0]}"
+    return Violation("not-ready", "", text, {"error": str(error)})
+
+
+async def _rounds(
+    service: Service, report: ChaosReport, due_s: float, progress: Callable[[str], None]
+) -> None:
+    settings = service.settings
+    while True:
+        left_s = due_s - time.monotonic()
+        if report.rounds and left_s < ROUND_S_MIN + ROUND_REST_S and settings.round_s > left_s:
+            return
+        round_s = max(ROUND_S_MIN, min(settings.round_s, left_s - ROUND_REST_S))
+        service.settings = replace(settings, round_s=round_s)
+        report.add(await run_round(service, report.rounds))
+        if service.proxy is not None:
+            report.wire_faults.update(service.proxy.counts)
+            service.proxy.counts.clear()
+        progress(
+            f"{settings.form} round {report.rounds}: {report.kills} kills, "
+            f"{report.acknowledged} operations acknowledged, "
+            f"{len(report.violations)} violations"
+        )
+
+
+async def _measure(
+    service: Service, report: ChaosReport, due_s: float, progress: Callable[[str], None]
+) -> None:
+    half_s = (due_s - time.monotonic()) / 2
+    taken, killed = await measure_takeovers(service, seconds=half_s)
+    report.takeovers_s += taken
+    report.acts["kill-worker"] += killed
+    progress(f"takeovers: {len(taken)} seen by clients")
+    report.restarts += await measure_restarts(service, until_s=due_s)
+    progress(f"rolling restarts: {len(report.restarts)}")
+
+
+async def _stop(service: Service, report: ChaosReport) -> None:
+    report.violations += [
+        Violation("stop", "", text, {"log": service.up.tail()}) for text in await service.stop()
+    ]

@@ -1,0 +1,1 @@
+"""Crash points by real SIGKILL: forked processes that kill themselves at the n-th."""

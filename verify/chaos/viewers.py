@@ -1,0 +1,101 @@
+"""Subscribers: they follow one context each, are cut off, and resume with their last id."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+import orjson
+
+from verify.records import Connection, Json, StreamFrame, StreamRecording
+
+SILENCE_S_MAX = 3.5
+"""Of a stream that should send a comment each second; after that its gateway is frozen."""
+HANG_UP_S_MIN, HANG_UP_S_MAX = 0.5, 12.0
+"""After so long a viewer hangs up by itself and resumes."""
+PAUSE_S_MAX = 0.2
+
+
+@dataclass(slots=True)
+class Viewer:
+    """One subscriber of one context, over as many connections as it takes."""
+
+    url: str
+    subscriber: str
+    context_id: str
+    draw: random.Random
+    frames: list[StreamFrame] = field(default_factory=list[StreamFrame])
+    connections: list[Connection] = field(default_factory=list[Connection])
+    statuses: list[int] = field(default_factory=list[int])
+    """Of answers other than 200."""
+    hangs_up: bool = True
+    """False once everything is to come to rest."""
+
+    @property
+    def cursor(self) -> str | None:
+        """The last id seen."""
+        return next((frame.id for frame in reversed(self.frames) if frame.id), None)
+
+    def recording(self) -> StreamRecording:
+        """What it was shown."""
+        return StreamRecording(
+            subscriber=self.subscriber,
+            context_id=self.context_id,
+            frames=tuple(self.frames),
+            connections=tuple(self.connections),
+        )
+
+    async def run(self) -> None:
+        """Follow the context until cancelled."""
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=SILENCE_S_MAX, sock_read=SILENCE_S_MAX
+        )
+        while True:
+            try:
+                # A session for each connection: a fresh one may find another gateway.
+                async with aiohttp.ClientSession(timeout=timeout) as session:
+                    await self._follow(session)
+            except (aiohttp.ClientError, TimeoutError, OSError):
+                pass
+            await asyncio.sleep(self.draw.random() * PAUSE_S_MAX)
+
+    async def _follow(self, session: aiohttp.ClientSession) -> None:
+        cursor = self.cursor
+        headers = {"Last-Event-ID": cursor} if cursor is not None else {}
+        opened_s = time.monotonic()
+        hang_up_s = self.draw.uniform(HANG_UP_S_MIN, HANG_UP_S_MAX)
+        url = f"{self.url}/api/contexts/{self.context_id}/events"
+        async with session.get(url, headers=headers) as response:
+            if response.status != 200:
+                self.statuses.append(response.status)
+                return
+            number = len(self.connections)
+            self.connections.append(Connection(opened_s=opened_s, last_event_id=cursor))
+            rest = b""
+            try:
+                async for piece in response.content.iter_any():
+                    *blocks, rest = (rest + piece).split(b"\n\n")
+                    received_s = time.monotonic()
+                    for block in blocks:
+                        frame = parse_block(block, received_s=received_s, connection=number)
+                        if frame is not None:
+                            self.frames.append(frame)
+                    if self.hangs_up and received_s - opened_s > hang_up_s:
+                        return
+            finally:
+                closed = replace(self.connections[number], closed_s=time.monotonic())
+                self.connections[number] = closed
+
+
+def parse_block(block: bytes, *, received_s: float, connection: int) -> StreamFrame | None:
+    """One server-sent event; None for comments and `retry`."""
+    fields: dict[str, str] = {}
+    for line in block.decode().split("\n"):
+        name, _, value = line.partition(":")
+        fields[name] = value.removeprefix(" ")
+    if "data" not in fields:
+        return None
+    data: Json = orjson.loads(fields["data"])
+    event = fields.get("event", "message")
+    return StreamFrame(fields.get("id", ""), event, data, received_s, connection)

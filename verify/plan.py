@@ -1,0 +1,56 @@
+"""How much of each part a verification does: by minutes, or by the counts that CI asks for."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+PartName: TypeAlias = Literal["crash-points", "histories", "kills", "chaos"]
+PARTS: Final[tuple[PartName, ...]] = get_args(PartName)
+
+SHARES: Final[dict[PartName, float]] = {
+    "crash-points": 0.22,
+    "histories": 0.18,
+    "kills": 0.2,
+    "chaos": 0.4,
+}
+"""Of the minutes; chaos needs some for starting and for coming to rest."""
+_MANY: Final = 1_000_000_000
+ROUND_S_MAX: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Each part ends when its count is reached or its time is over."""
+
+    seconds: dict[PartName, float]
+    """Parts that are not in here are left out."""
+    crash_points: int = _MANY
+    histories: int = _MANY
+    kills: int = _MANY
+    round_s: float = ROUND_S_MAX
+    """Of one round of chaos."""
+
+
+def plan_for(*, minutes: float, only: frozenset[PartName]) -> Plan:
+    """Divide minutes over the parts that are wanted."""
+    whole = sum(share for name, share in SHARES.items() if name in only)
+    seconds: dict[PartName, float] = {
+        name: minutes * 60 * share / whole for name, share in SHARES.items() if name in only
+    }
+    return Plan(seconds, round_s=min(ROUND_S_MAX, max(8.0, seconds.get("chaos", 0.0) / 5)))
+
+
+def short_plan(*, only: frozenset[PartName]) -> Plan:
+    """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
+    seconds: dict[PartName, float] = {
+        "crash-points": 270.0,
+        "histories": 210.0,
+        "kills": 120.0,
+        "chaos": 75.0,
+    }
+    return Plan(
+        {name: seconds[name] for name in PARTS if name in only},
+        crash_points=10_000,
+        histories=5_000,
+        kills=600,
+        round_s=12.0,
+    )

@@ -1,0 +1,145 @@
+"""The simulated parts, spread over processes and cut into pieces so that they end in time."""
+
+import multiprocessing
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+from verify.plan import Plan
+from verify.records import Violation
+from verify.report import Finding, PartReport
+from verify.simulation.crashes import CrashReport, replay_crash, run_crash_points
+from verify.simulation.explorer import ExploreReport, explore, replay_seed
+
+PIECE_POINTS: Final = 100
+"""Crash points of one piece: some seconds."""
+POINTS_PLANNED_MAX: Final = 100_000
+PIECE_SEEDS: Final = 50
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+def simulate_crash_points(
+    server_path: Path, plan: Plan, *, processes: int, tell: Callable[[str], None]
+) -> PartReport:
+    """Crash points in virtual time, until their count or their time is reached."""
+    budget = min(plan.crash_points, POINTS_PLANNED_MAX)
+    parts = max(1, budget // PIECE_POINTS)
+    done = CrashReport()
+    tasks = ((server_path, budget, (part, parts)) for part in range(parts))
+    for piece in _in_time(_crash_piece, tasks, processes, plan.seconds["crash-points"]):
+        done.add(piece)
+        tell(f"{done.points:,} crash points, {done.violated} with violations")
+    return PartReport(
+        "Crash points, simulated",
+        counts={
+            "crash points": f"{done.points:,}",
+            "deaths": f"{done.deaths:,}",
+            "scenarios": ", ".join(f"{k} {n:,}" for k, n in done.by_scenario.items()),
+            "virtual time": f"{done.virtual_s / 3_600:.1f} h",
+        },
+        findings=[
+            Finding(
+                found.violation,
+                "contextd verify --replay "
+                + shlex.quote(
+                    f"crash-points/{found.scenario}/{','.join(map(str, found.deaths))}"
+                ),
+            )
+            for found in done.violations
+        ],
+        findings_not_kept=max(0, done.violated - len(done.violations)),
+        matrix=done.markdown(),
+    )
+
+
+def simulate_histories(
+    server_path: Path,
+    plan: Plan,
+    *,
+    first_seed: int,
+    processes: int,
+    tell: Callable[[str], None],
+) -> PartReport:
+    """Explored interleavings in virtual time, until their count or their time is reached."""
+    done = ExploreReport()
+    firsts = range(first_seed, first_seed + plan.histories, PIECE_SEEDS)
+    tasks = (
+        (server_path, first, min(PIECE_SEEDS, first_seed + plan.histories - first))
+        for first in firsts
+    )
+    for piece in _in_time(_history_piece, tasks, processes, plan.seconds["histories"]):
+        done.add(piece)
+        tell(f"{done.histories:,} histories, {done.violated} with violations")
+    return PartReport(
+        "Explored histories, simulated",
+        counts={
+            "histories": f"{done.histories:,}, seeds from {first_seed}",
+            "operations": f"{done.operations:,}",
+            "stream frames": f"{done.frames:,}",
+            "store commands": f"{done.commands:,}",
+            "deaths": f"{done.deaths:,}",
+            "virtual time": f"{done.virtual_s / 3_600:.1f} h",
+        },
+        findings=[
+            Finding(found.violation, f"contextd verify --replay histories/{found.seed}")
+            for found in done.violations
+        ],
+        findings_not_kept=max(0, done.violated - len(done.violations)),
+    )
+
+
+def replay(server_path: Path, what: str) -> list[Violation]:
+    """Run one simulated crash point or history again; what is wrong with it.
+
+    Args:
+        server_path: The store's program.
+        what: `histories/SEED` or `crash-points/SCENARIO/NUMBERS`, as a report says it.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    match what.split("/"):
+        case ["histories", seed]:
+            return list(replay_seed(server_path, int(seed)).violations)
+        case ["crash-points", scenario, numbers]:
+            deaths = [int(number) for number in numbers.split(",") if number]
+            return list(replay_crash(server_path, scenario, deaths)[0].violations)
+        case _:
+            raise ValueError(
+                f"{what!r} is neither histories/SEED nor crash-points/SCENARIO/1,2."
+            )
+
+
+def _crash_piece(task: tuple[Path, int, tuple[int, int]]) -> CrashReport:
+    server_path, budget, part = task
+    return run_crash_points(server_path, budget=budget, part=part)
+
+
+def _history_piece(task: tuple[Path, int, int]) -> ExploreReport:
+    server_path, first, count = task
+    return explore(server_path, range(first, first + count))
+
+
+def _in_time(
+    run: Callable[[A], R], tasks: Iterator[A], processes: int, seconds: float
+) -> Iterator[R]:
+    """Results of the tasks as they come; none is begun once the time is over."""
+    due_s = time.monotonic() + seconds
+    # Spawned, not forked: the child has none of our threads and loops.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        under_way: set[Future[R]] = {
+            pool.submit(run, task) for task in islice(tasks, processes)
+        }
+        while under_way:
+            finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            if time.monotonic() < due_s:
+                under_way |= {pool.submit(run, task) for task in islice(tasks, len(finished))}
+            for one in finished:
+                yield one.result()

@@ -1,0 +1,40 @@
+"""The product's own code in virtual time, over a real store: crash points and interleavings."""
+
+from verify.simulation.crashes import (
+    CrashReport,
+    CrashViolation,
+    Point,
+    crash_points,
+    replay_crash,
+    run_crash_points,
+)
+from verify.simulation.explorer import (
+    Configuration,
+    ExploreReport,
+    SeedViolation,
+    configuration,
+    explore,
+    replay_seed,
+)
+from verify.simulation.run import Ran
+from verify.simulation.scenarios import SCENARIOS, Scenario
+from verify.simulation.server import ServerLost
+
+__all__ = [
+    "SCENARIOS",
+    "Configuration",
+    "CrashReport",
+    "CrashViolation",
+    "ExploreReport",
+    "Point",
+    "Ran",
+    "Scenario",
+    "SeedViolation",
+    "ServerLost",
+    "configuration",
+    "crash_points",
+    "explore",
+    "replay_crash",
+    "replay_seed",
+    "run_crash_points",
+]
