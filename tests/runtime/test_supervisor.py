@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -412,6 +412,8 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
 
 # Restarts
 
+WORKERS: Sequence[Role] = ("worker",)
+ALL: Sequence[Role] = ("gateway", "worker")
 
 MOVED = WELL.replace('os.close(int(os.environ["CONTEXTD_READY_FD"]))\n', "").replace(
     "    sys.exit(0)",
@@ -432,7 +434,7 @@ def test_p13_each_new_process_serves_before_the_old_one_drains(tmp_path: Path) -
     async def story() -> None:
         await until(lambda: rig.announced)
         before = rig.living()
-        assert await supervisor.restart(("gateway", "worker"), force=False, told=tell)
+        assert await supervisor.restart(ALL, force=False, told=tell)
         assert [(one.slot.role, one.outcome, one.moved) for one in told] == [
             ("gateway", "drained", 7),
             ("worker", "drained", 7),
@@ -455,7 +457,7 @@ def test_p13_only_the_roles_that_were_named_are_replaced(tmp_path: Path) -> None
 
     async def story() -> None:
         await until(lambda: rig.announced)
-        assert await supervisor.restart(("worker",), force=True, told=tell)
+        assert await supervisor.restart(WORKERS, force=True, told=tell)
         ((role, outcome),) = [(one.slot.role, one.outcome) for one in told]
         assert (role, outcome) == ("worker", "killed")
 
@@ -477,7 +479,7 @@ def test_p13_a_new_process_that_does_not_come_up_leaves_the_old_one(tmp_path: Pa
         await until(lambda: rig.announced)
         before = rig.living()
         broken.touch()
-        assert not await supervisor.restart(("gateway", "worker"), force=False, told=tell)
+        assert not await supervisor.restart(ALL, force=False, told=tell)
         ((role, outcome),) = [(one.slot.role, one.outcome) for one in told]
         assert (role, outcome) == ("gateway", "not replaced")
         assert rig.living() == before
@@ -496,7 +498,7 @@ def test_p13_a_stop_in_the_middle_of_a_restart_leaves_nothing_behind(tmp_path: P
     async def story() -> None:
         await until(lambda: rig.announced)
         async with asyncio.TaskGroup() as group:
-            restart = group.create_task(supervisor.restart(("worker",), force=False, told=tell))
+            restart = group.create_task(supervisor.restart(WORKERS, force=False, told=tell))
             await until(lambda: len(rig.living()) == 3)
             supervisor.stop()
             await asyncio.sleep(0)

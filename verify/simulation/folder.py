@@ -46,7 +46,7 @@ class FolderPath(_MachinePath):
             raise Killed
 
     @override
-    def open(  # type: ignore[override] - only writing is simulated
+    def open(  # type: ignore[override]  # only writing is simulated
         self, mode: str = "r", *_args: object, **_kwargs: object
     ) -> io.FileIO:
         if mode != "wb":
