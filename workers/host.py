@@ -244,12 +244,12 @@ class Host:
                 self._check_mail(context_id)
 
     async def _pick_up_lost(self) -> None:
-        """Contexts that are ours, as the store says, and that nobody runs.
+        """Contexts that are ours, as the store says, and that nobody runs or is going to run.
 
         The store has been set back to a time when we had them, or has executed an
         activation of ours after we had given it up.
         """
-        ours = {*self._active, *self._starting}
+        ours = {*self._active, *self._starting, *self._crashes}
         for context_id in await self._store.contexts_of(self.worker_id):
             if context_id not in ours:
                 self._start(context_id)
