@@ -11,12 +11,12 @@ from fsm import AnyAction, ContextCreated, ContextDeleted, rests
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import CreateContext, read_body, read_bytes, read_raw
-from gateway.feed import Feed
+from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import Mail, Receipt, Result
+from storage import Mail, Receipt, Result, StoreUnavailable
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -39,6 +39,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     context_id, repeated = await gateway.store.create(
         event, first=first, key=key, digest=_digest("create", raw)
     )
+    epoch = gateway.store.epoch
     headers = {"Location": f"/api/contexts/{context_id}"}
     if repeated:
         headers["Idempotent-Replayed"] = "true"
@@ -51,7 +52,9 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     if prefer.respond_async:
         return _accepted(context_id, receipt)
     async with gateway.directory.follow(context_id, owner) as feed:
-        return await _answer(gateway, feed, receipt, prefer, request, headers, status=201)
+        return await _answer(
+            gateway, feed, epoch, receipt, prefer, request, headers, status=201
+        )
 
 
 async def act(request: web.Request) -> web.StreamResponse:
@@ -91,8 +94,9 @@ async def _deliver(
         return _accepted(context_id, receipt)
     async with gateway.directory.follow(context_id, owner) as feed:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
+        epoch = gateway.store.epoch
         await _wake(gateway, context_id, receipt)
-        return await _answer(gateway, feed, receipt, prefer, request, {})
+        return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
 
 
 async def _wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
@@ -103,6 +107,7 @@ async def _wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
 async def _answer(
     gateway: Gateway,
     feed: Feed,
+    epoch: str,
     receipt: Receipt,
     prefer: Prefer,
     request: web.Request,
@@ -110,19 +115,23 @@ async def _answer(
     *,
     status: int = 200,
 ) -> web.StreamResponse:
-    """Wait as long as the client wants, and answer with the state as it is then."""
+    """Wait as long as the client wants, and answer with the state as it is then.
+
+    Raises:
+        StoreUnavailable: The epoch in which the action was delivered has ended.
+    """
     context_id, owner = feed.context_id, gateway.owner_of(request)
     if receipt.repeated:
         headers["Idempotent-Replayed"] = "true"
     result = receipt.result
-    pushed = feed.result_of(receipt.seq)
+    pushed = feed.result_of(epoch, receipt.seq)
     rested = False
     try:
         async with gateway.waiting(prefer.wait_s):
             if result is None and not pushed.done() and (receipt.repeated or status == 201):
                 # It may have been applied before anybody listened here.
                 reading = await gateway.store.read(
-                    context_id, owner, known=feed.mirror.view, seq=receipt.seq
+                    context_id, owner, known=feed.known, seq=receipt.seq
                 )
                 result = reading.result
             if result is None:
@@ -130,7 +139,9 @@ async def _answer(
             if result.outcome == "refused":
                 raise refused(result)
             applied_at = result.version
-            await feed.wait_until(lambda mirror: mirror.version >= applied_at)
+            await feed.wait_until(
+                lambda mirror: mirror.epoch == epoch and mirror.version >= applied_at
+            )
             if prefer.wait_s is not None:
                 await feed.wait_until(lambda mirror: rests(mirror.view.state))
                 rested = True
@@ -138,11 +149,13 @@ async def _answer(
         if result is None:
             result = await _late_result(gateway, feed, receipt.seq, owner)
     finally:
-        feed.forget_result(receipt.seq, pushed)
-    if result is not None and feed.mirror.version < result.version and not feed.deleted:
+        feed.forget_result(epoch, receipt.seq, pushed)
+    mirror = feed.mirror
+    behind = result is not None and mirror.version < result.version and not feed.deleted
+    if behind or mirror.epoch != epoch:
         mirror = await gateway.directory.read(context_id, owner)
-    else:
-        mirror = feed.mirror
+    if mirror.epoch != epoch:
+        raise StoreUnavailable(RESTARTED)
     if prefer.wait_s is not None:
         headers["Preference-Applied"] = f"wait={int(prefer.wait_s)}"
     if result is None or (prefer.wait_s is not None and not rested):
@@ -163,7 +176,7 @@ async def _late_result(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Re
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):
             reading = await gateway.store.read(
-                feed.context_id, owner, known=feed.mirror.view, seq=seq
+                feed.context_id, owner, known=feed.known, seq=seq
             )
     except TimeoutError:
         return None

@@ -15,7 +15,7 @@ from typing_extensions import override
 from gateway.config import GatewayConfig
 from gateway.feed import Feed
 from gateway.mirror import Mirror
-from storage import ContextMissing, NoScript, Store, StoreUnavailable
+from storage import ContextMissing, NoScript, Store, StoreRefusedWrite, StoreUnavailable
 
 
 class Directory:
@@ -93,6 +93,9 @@ class Directory:
             known = mirror.view if mirror else None
             reading = await self._store.read(context_id, owner, known=known)
             self._same_epoch(epoch)
+            if known is not None and self._mirrors.get(key) is not mirror:
+                # A feed has taken it meanwhile: what we changed in it nobody would be shown.
+                mirror = Mirror(known, epoch)
             if mirror is None or (reading.view and reading.version < mirror.version):
                 assert reading.view is not None
                 mirror = Mirror(reading.view, epoch)
@@ -179,7 +182,7 @@ class Directory:
                     continue
                 try:
                     head = await self.head(context_id, owner)
-                except StoreUnavailable:
+                except (StoreUnavailable, StoreRefusedWrite):
                     break
                 except ContextMissing:
                     feed.read_again()

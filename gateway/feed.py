@@ -24,6 +24,7 @@ from storage import (
     Result,
     Store,
     StoreUnavailable,
+    View,
     decode_frame,
     feed,
 )
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 FRAMES_WAITING_MAX = 1_024
 """Frames kept while the log is read; more are left to the next reading."""
 RELOAD_PAUSE_S = 0.2
+RESTARTED = "the store was restarted meanwhile, and may have lost what was delivered"
 SET_BACK = "the store has been restored or replaced; what you saw may have been lost"
 """Why a stream begins again under a new epoch."""
 RESULTS_MAX = 256
@@ -68,7 +70,8 @@ class Feed:
         self._stale = True
         self._waiting_frames: list[bytes] = []
         self._changed: list[asyncio.Future[None]] = []
-        self._results: dict[int, set[asyncio.Future[Result]]] = {}
+        self._results: dict[tuple[str, int], set[asyncio.Future[Result]]] = {}
+        """By epoch and number: the store counts again from where it was set back to."""
         self._recent: OrderedDict[int, Result] = OrderedDict()
         """Results that came before anybody asked: a commit may overtake the receipt."""
         self._reload = asyncio.Event()
@@ -94,6 +97,11 @@ class Feed:
     def current(self) -> bool:
         """Whether the mirror is of the epoch that the store is in."""
         return self._mirror is not None and self._mirror.epoch == self._store.epoch
+
+    @property
+    def known(self) -> View | None:
+        """What need not be read again; None if the store may have lost it."""
+        return self._mirror.view if self._mirror is not None and self.current else None
 
     @property
     def last_known(self) -> Mirror | None:
@@ -125,8 +133,14 @@ class Feed:
                 await self._catch_up()
         except (ContextMissing, StoreUnavailable) as error:
             self._lost = error
+        except Exception:
+            # Whatever is wrong with this context is not the others' affair.
+            log.exception("feed crashed", context_id=self.context_id)
+            self._lost = StoreUnavailable("the context cannot be shown")
         finally:
             self._store.subscriber.unsubscribe(channel)
+            if self._mirror is None and self._lost is None:
+                self._lost = StoreUnavailable("the gateway stops")
             self.opened.set()
             self._wake()
             for viewer in tuple(self.viewers):
@@ -144,27 +158,38 @@ class Feed:
 
     # Waiting
 
-    def result_of(self, seq: int) -> asyncio.Future[Result]:
-        """What becomes of an action. The future is the caller's own: it may be cancelled."""
+    def result_of(self, epoch: str, seq: int) -> asyncio.Future[Result]:
+        """What becomes of an action that was delivered in an epoch.
+
+        The future is the caller's own: it may be cancelled. It fails with StoreUnavailable
+        if the epoch ends before the result is known.
+        """
         waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if (result := self._recent.get(seq)) is not None:
+        if self.mirror.epoch == epoch and (result := self._recent.get(seq)) is not None:
             waiting.set_result(result)
         else:
-            self._results.setdefault(seq, set()).add(waiting)
+            self._results.setdefault((epoch, seq), set()).add(waiting)
         return waiting
 
-    def forget_result(self, seq: int, waiting: asyncio.Future[Result]) -> None:
+    def forget_result(self, epoch: str, seq: int, waiting: asyncio.Future[Result]) -> None:
         """Give back what `result_of` gave."""
         waiting.cancel()
-        others = self._results.get(seq, set())
+        others = self._results.get((epoch, seq), set())
         others.discard(waiting)
         if not others:
-            self._results.pop(seq, None)
+            self._results.pop((epoch, seq), None)
 
-    def _tell_result(self, seq: int, result: Result) -> None:
-        for waiting in self._results.pop(seq, set()):
+    def _tell_result(self, epoch: str, seq: int, result: Result) -> None:
+        for waiting in self._results.pop((epoch, seq), set()):
             if not waiting.done():
                 waiting.set_result(result)
+
+    def _fail_results(self, epoch: str) -> None:
+        """What was delivered in other epochs may be lost, and its numbers given again."""
+        for asked in [asked for asked in self._results if asked[0] != epoch]:
+            for waiting in self._results.pop(asked):
+                if not waiting.done():
+                    waiting.set_exception(StoreUnavailable(RESTARTED))
 
     async def wait_until(self, reached: Callable[[Mirror], bool]) -> None:
         """Wait for a state; returns at once if it is there. Raises what ended the feed."""
@@ -217,7 +242,7 @@ class Feed:
             return False
         for seq, result in frame.results.items():
             self._recent[seq] = result
-            self._tell_result(seq, result)
+            self._tell_result(mirror.epoch, seq, result)
         while len(self._recent) > RESULTS_MAX:
             self._recent.popitem(last=False)
         return True
@@ -283,13 +308,15 @@ class Feed:
         # Of another epoch nothing is known: the store may have lost what we have seen.
         epoch = self._store.epoch
         known = self._mirror.view if self._mirror and self._mirror.epoch == epoch else None
-        for seq in tuple(self._results):
+        self._fail_results(epoch)
+        for asked in tuple(self._results):
+            _, seq = asked
             reading = await self._store.read(self.context_id, self._owner, known=known, seq=seq)
-            if reading.result is not None:
-                self._tell_result(seq, reading.result)
+            if reading.result is not None and self._store.epoch == epoch:
+                self._tell_result(epoch, seq, reading.result)
         reading = await self._store.read(self.context_id, self._owner, known=known)
         if self._store.epoch != epoch:
-            raise StoreUnavailable("the store was restarted while we read")
+            raise StoreUnavailable(RESTARTED)
         if reading.view is None:
             return
         if known is None or reading.version < known.state.version:

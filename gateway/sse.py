@@ -60,6 +60,8 @@ class SseViewer:
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Take frames from the feed; they are held back until the backlog is written."""
+        if self._over.is_set():
+            return  # it has been told to go on elsewhere
         shown = b"".join([frame.sse() for frame in frames])
         if self._held is None:
             self.write(shown)

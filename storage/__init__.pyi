@@ -18,6 +18,7 @@ from .enqueue import ActivationQueue
 from .errors import (
     ContextBusy,
     ContextMissing,
+    DraftConflict,
     DurabilityMismatch,
     Fenced,
     KeyReused,
@@ -58,6 +59,7 @@ __all__ = [
     "DeadLetters",
     "Delivered",
     "Draft",
+    "DraftConflict",
     "DraftFrame",
     "DurabilityMismatch",
     "Fenced",

@@ -7,7 +7,7 @@ from fsm import ContextState, Message, decode_event, replay
 from storage.contract import MAIL, RESULT, Delivered, Owned, Result, Summary
 
 _Activated: TypeAlias = tuple[
-    int, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes
+    bytes, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes
 ]
 
 
@@ -57,7 +57,7 @@ def read_owned(context_id: str, saved: ContextState | None, reply: Sequence[obje
     ]
     return Owned(
         context_id=context_id,
-        token=token,
+        token=token.decode(),
         state=state,
         mail=delivered,
         draft=draft.decode(),

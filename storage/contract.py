@@ -79,8 +79,9 @@ class Owned:
     """A context that this worker may change, as it was when it became the owner."""
 
     context_id: str
-    token: int
-    """Fencing token: grows with every activation of the same context."""
+    token: str
+    """Fencing token, `<epoch>.<number>`: the number grows with every activation of the same
+    context."""
     state: ContextState
     mail: Sequence[Delivered]
     draft: str
@@ -127,7 +128,7 @@ class Commit:
     """Accepted events, made durable and visible in one step."""
 
     context_id: str
-    token: int
+    token: str
     base: int
     """Version before the first event."""
     events: Sequence[bytes]

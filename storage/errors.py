@@ -6,6 +6,7 @@
     * StoreRefusedWrite: the store answers but takes no writes (full, read-only, failing disk).
     * Fenced: a newer activation owns the context; stop, do not retry.
     * VersionConflict: the log is not where the commit expects it; reload.
+    * DraftConflict: the store's draft is not what was sent of it; reload.
     * ContextMissing: no such context, or another owner's.
     * MailboxFull: too many undelivered actions; try again later.
     * KeyReused: the idempotency key was used for another body.
@@ -39,6 +40,10 @@ class VersionConflict(StorageError):
         super().__init__(f"{context_id}: expected version {expected}, found {found}")
         self.expected = expected
         self.found = found
+
+
+class DraftConflict(StorageError):
+    """The draft in the store is not the one that was sent: the store was set back."""
 
 
 class ContextMissing(StorageError):

@@ -8,7 +8,7 @@ A context, `ctx:{id}:...`
 * `meta` (hash): owner, token, worker, version, n, mail_seq, summary; drafted (version at
   which the draft began), activation (process and its own number of it), attempts (activations
   in a row that have committed nothing). create, deliver, activate, attempt, commit, draft,
-  passivate.
+  passivate, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.

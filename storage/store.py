@@ -44,7 +44,6 @@ from storage.errors import (
     Fenced,
     KeyReused,
     MailboxFull,
-    StorageError,
     StoreUnavailable,
     VersionConflict,
     WorkerBuried,
@@ -162,16 +161,20 @@ class Store:
         Args:
             context_id: Which.
             owner: Who asks.
-            known: What the caller has already; then only what came since is read.
+            known: What the caller has already, of this epoch; then only what came since is
+                read.
             seq: An action whose result is wanted.
 
         Raises:
             ContextMissing: No such context, or not this owner's.
         """
         version, n = (known.state.version, known.n) if known else (-1, 0)
+        epoch = self.epoch
         reply = await self.scripts.run(
             self.link, "read", _read_keys(context_id), owner, version, n, 0, seq
         )
+        if known and self.epoch != epoch:
+            raise StoreUnavailable("the store was restarted while we read")
         match _parts(reply):
             case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
                 return Reading(at, now, mail_seq, read_result(result), None)
@@ -247,7 +250,8 @@ class Store:
         if self.files is not None:
             saved = await asyncio.to_thread(self.files.load, context_id, self.epoch)
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
-        where += [keys.session(worker_id), keys.worker_contexts(worker_id), keys.READY]
+        where += [keys.session(worker_id), keys.worker_contexts(worker_id)]
+        where += [keys.READY, keys.EPOCH]
         reply = await self.scripts.run(
             self.link,
             "activate",
@@ -276,7 +280,7 @@ class Store:
         Raises:
             Fenced: A newer activation owns the context.
         """
-        where = keys.of_context(owned.context_id, "meta")
+        where = [*keys.of_context(owned.context_id, "meta"), keys.EPOCH]
         reply = await self.scripts.run(self.link, "attempt", where, owned.token, attempt)
         if reply == b"fenced":
             raise Fenced(owned.context_id)
@@ -315,7 +319,7 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "commit",
-            [*where, keys.READY, dead, keys.DEAD],
+            [*where, keys.READY, dead, keys.DEAD, keys.EPOCH],
             commit.context_id,
             commit.token,
             commit.base,
@@ -354,7 +358,7 @@ class Store:
     def append_draft(
         self,
         context_id: str,
-        token: int,
+        token: str,
         *,
         began: int,
         version: int,
@@ -371,14 +375,14 @@ class Store:
         frame = draft_frame(
             version=version, n_before=n_before, n=n, message_id=message_id, text=text
         )
-        where = keys.of_context(context_id, "meta", "draft")
+        where = [*keys.of_context(context_id, "meta", "draft"), keys.EPOCH]
         channel = keys.feed(context_id)
         return self.scripts.send(
             self.link, "draft", where, token, n_before, n, text, channel, frame, began
         )
 
     async def passivate(
-        self, context_id: str, token: int, worker_id: str, *, version: int
+        self, context_id: str, token: str, worker_id: str, *, version: int
     ) -> bool:
         """Give a context back as of `version`. False, and it stays ours, if mail waits.
 
@@ -389,15 +393,13 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "passivate",
-            [*where, keys.worker_contexts(worker_id)],
+            [*where, keys.worker_contexts(worker_id), keys.EPOCH],
             context_id,
             token,
             version,
         )
         if reply == b"fenced":
             raise Fenced(context_id)
-        if reply == b"conflict":
-            raise StorageError(f"passivation of {context_id} at version {version}")
         return reply == b"passive"
 
     async def delete(self, commit: Commit, worker_id: str) -> None:
@@ -428,7 +430,7 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD],
+            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH],
             context_id,
             commit.token,
             keys.feed(context_id),

@@ -22,6 +22,7 @@ from storage.errors import StoreUnavailable
 from storage.link import (
     RECONNECT_S_MAX,
     RECONNECT_S_MIN,
+    end_if_cancelled,
     establish,
     make_connection,
     read_reply,
@@ -102,6 +103,7 @@ class Subscriber:
             finally:
                 with contextlib.suppress(RedisError, OSError):
                     await connection.disconnect(nowait=True)
+            end_if_cancelled()
             for confirmed in self._confirmations.values():
                 confirmed.clear()
             await asyncio.sleep(pause_s)

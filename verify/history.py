@@ -192,7 +192,9 @@ class _Context:
             latest: Operation | None = None
             for send in present:
                 settled = send.outcome in _ACKED and send.returned_s is not None
-                if settled and latest is not None and latest.called_s > (send.returned_s or 0):
+                if latest is None or (self._losses.data_lost and send.epoch != latest.epoch):
+                    pass  # what was lost may come again, by a request that was on its way
+                elif settled and latest.called_s > (send.returned_s or 0):
                     text = "What was sent later stands before what was acknowledged earlier."
                     self._add("reordered", text, stands_first=latest, sent_first=send)
                 if latest is None or send.called_s > latest.called_s:

@@ -232,6 +232,8 @@ class _Walk:
             elif not self._losses.data_lost and here.version < before.version:
                 text = "Events are gone though nothing can be lost."
                 self._add("went-back", text, before=before, frame=frame)
+            if self._losses.data_lost:
+                self._parts.clear()  # their replies may be lost, or have gone on otherwise
         elif self._resumed_from is None:
             text = "A stream that resumed nothing began with a reset."
             self._add("reset-without-loss", text, frame=frame)

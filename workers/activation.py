@@ -40,12 +40,12 @@ from storage import (
     DeadLetter,
     Delivered,
     Draft,
+    DraftConflict,
     Fenced,
     Mail,
     NoScript,
     Owned,
     Result,
-    StorageError,
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -550,7 +550,7 @@ def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception
         case None if answer.result() == b"fenced":
             return Fenced(context_id)
         case None:
-            return StorageError(f"draft of {context_id}: {answer.result()!r}")
+            return DraftConflict(context_id)
         case Exception() as error:
             return error
         case never:

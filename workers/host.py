@@ -413,6 +413,6 @@ def _first_cause(crash: Exception) -> str:
 def _was_taken_over(crash: Exception) -> bool:
     """Whether the store has told an activation that the context is not its own any more."""
     if not isinstance(crash, ExceptionGroup):
-        return False
+        return isinstance(crash, Fenced)
     raised = cast("ExceptionGroup[Exception]", crash)
     return raised.subgroup((Fenced, ContextMissing)) is not None

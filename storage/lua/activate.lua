@@ -2,10 +2,11 @@
 -- activate: take ownership of a context and load all of it, in one step.
 --
 -- A living worker keeps its contexts; a dead one's are taken. The token grows with every
--- activation, so that commits of the one before are refused from here on.
+-- activation, so that commits of the one before are refused from here on. It names the epoch,
+-- so that those of what the store has lost are refused as well: it counts again from there.
 --
 -- KEYS 1 meta  2 log  3 mail  4 snap  5 msgs  6 draft  7 the worker's session
---      8 the worker's contexts  9 ready
+--      8 the worker's contexts  9 ready  10 epoch
 -- ARGV 1 context id  2 worker id  3 version of a snapshot that the caller has, or -1
 --      4 name of the calling process  5 its own number of this call, which only grows
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
@@ -54,5 +55,6 @@ for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
   mail[#mail + 1] = entry[2][2]
 end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
+token = (redis.call("HGET", KEYS[10], "n") or "") .. "." .. token
 return {"active", token, version, known, head, messages, events, mail,
   redis.call("GET", KEYS[6]) or "", attempts, before}

@@ -1,12 +1,19 @@
 #!lua flags=allow-oom
 -- bury: a worker is dead (or leaves); its contexts are to be taken over at once.
 --
+-- From here on it is fenced: a commit of its that is still on its way would take a context
+-- out of `ready` again, and nobody would look for it.
+--
 -- KEYS 1 workers  2 ready  3 its session  4 its contexts
 -- ARGV 1 worker id  2 channel on which the others are woken
 -- Returns how many contexts it had
 redis.call("DEL", KEYS[3])
 local contexts = redis.call("SMEMBERS", KEYS[4])
-for _, id in ipairs(contexts) do redis.call("ZADD", KEYS[2], 0, id) end
+for _, id in ipairs(contexts) do
+  local meta = "ctx:{" .. id .. "}:meta"
+  if redis.call("HGET", meta, "worker") == ARGV[1] then redis.call("HINCRBY", meta, "token", 1) end
+  redis.call("ZADD", KEYS[2], 0, id)
+end
 redis.call("DEL", KEYS[4])
 redis.call("ZREM", KEYS[1], ARGV[1])
 if #contexts > 0 then redis.call("PUBLISH", ARGV[2], ARGV[1]) end

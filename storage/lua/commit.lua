@@ -5,6 +5,7 @@
 -- that already ends where this commit would end is this commit.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
+--      11 epoch
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
@@ -15,7 +16,7 @@
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version")
 if not meta[1] then return {"missing"} end
-if meta[1] ~= ARGV[2] then return {"fenced"} end
+if (redis.call("HGET", KEYS[11], "n") or "") .. "." .. meta[1] ~= ARGV[2] then return {"fenced"} end
 local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
 local version = tonumber(meta[2])
 if version ~= base then

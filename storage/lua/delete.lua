@@ -2,12 +2,12 @@
 -- delete: the last commit of a context; nothing of it stays.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 keys  6 results  7 snap  8 msgs  9 ready
---      10 owner's index  11 the worker's contexts  12 dead  13 dead letters
+--      10 owner's index  11 the worker's contexts  12 dead  13 dead letters  14 epoch
 -- ARGV 1 context id  2 token  3 channel  4 frame
 -- Returns "deleted" | "fenced" | "missing"
 local token = redis.call("HGET", KEYS[1], "token")
 if not token then return "missing" end
-if token ~= ARGV[2] then return "fenced" end
+if (redis.call("HGET", KEYS[14], "n") or "") .. "." .. token ~= ARGV[2] then return "fenced" end
 for i = 1, 8 do redis.call("DEL", KEYS[i]) end
 for _, letter in ipairs(redis.call("HKEYS", KEYS[12])) do redis.call("ZREM", KEYS[13], letter) end
 redis.call("DEL", KEYS[12])

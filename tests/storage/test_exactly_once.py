@@ -67,8 +67,12 @@ class Model:
     """By idempotency key."""
     waiting: list[int] = field(default_factory=list[int])
     results: dict[int, Result] = field(default_factory=dict[int, Result])
-    token: int = 0
+    token: str = ""
+    tokens: int = 0
+    """Handed out or skipped."""
     owner: str | None = None
+    """Who had it last; it is listed as his until he is buried."""
+    listed: bool = False
     alive: set[str] = field(default_factory=set[str])
     registered: set[str] = field(default_factory=set[str])
     commits: int = 0
@@ -98,7 +102,7 @@ class World:
                 await die(self.store, who)
                 self.model.alive.discard(who)
             case _:
-                await self.store.bury_worker(who)
+                await self.bury(who)
                 self.model.alive.discard(who)
 
     async def deliver(self, key: str) -> None:
@@ -131,12 +135,23 @@ class World:
                 await self.store.activate(CONTEXT_ID, worker_id)
             return
         owned = await self.store.activate(CONTEXT_ID, worker_id)
-        model.token, model.owner = model.token + 1, worker_id
-        assert (owned.token, owned.state) == (model.token, model.state)
+        model.tokens += 1
+        model.token, model.owner, model.listed = owned.token, worker_id, True
+        assert owned.token.endswith(f".{model.tokens}")
+        assert owned.state == model.state
         assert [item.seq for item in owned.mail] == model.waiting
         self.believers[worker_id] = Believer(
             owned, owned.state, [*owned.mail], owned.messages_saved
         )
+
+    async def bury(self, worker_id: str) -> None:
+        """Whatever the worker has not committed by now is refused."""
+        model = self.model
+        await self.store.bury_worker(worker_id)
+        if model.owner == worker_id and model.listed:
+            model.listed = False
+            model.tokens += 1
+            model.token = ""
 
     async def commit(self, worker_id: str, *, at_once: int) -> None:
         """Apply the next mail that this worker knows of, and commit it."""
@@ -212,7 +227,7 @@ class World:
         )
         assert passive == (not model.waiting)
         if passive:
-            model.owner = None
+            model.owner, model.listed = None, False
             del self.believers[worker_id]
 
     async def agrees(self) -> None:

@@ -157,7 +157,7 @@ async def test_clean_contexts_are_not_written(kept: Kept) -> None:
     for n in range(3):
         owned = await kept.store.activate(CONTEXT_ID, "w1")
         await kept.store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
-        assert (await kept.writes(), owned.token) == (1, n + 2)
+        assert (await kept.writes(), owned.token.endswith(f".{n + 2}")) == (1, True)
 
 
 async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:

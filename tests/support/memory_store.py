@@ -128,7 +128,7 @@ class MemoryStore(Store):
 
     @override
     async def passivate(
-        self, context_id: str, token: int, worker_id: str, *, version: int
+        self, context_id: str, token: str, worker_id: str, *, version: int
     ) -> bool:
         step = super().passivate
         return await self._made(
@@ -164,7 +164,7 @@ class MemoryStore(Store):
     def append_draft(
         self,
         context_id: str,
-        token: int,
+        token: str,
         *,
         began: int,
         version: int,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from fsm import CallModel, ContextRenamed, Phase, RetryDue
-from storage import ContextMissing, Fenced, StorageError, VersionConflict, keys
+from storage import ContextMissing, DraftConflict, Fenced, VersionConflict, keys
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore
 from tests.support.playbook import (
@@ -413,7 +413,7 @@ async def test_a_frame_that_does_not_continue_the_draft_ends_the_activation_at_o
             stage.store.fail("draft", "conflict")
             run.activation.add_text("2.0", "lo")
             await stage.send_drafts()
-            with pytest.RaisesGroup(pytest.RaisesExc(StorageError, match="conflict")):
+            with pytest.RaisesGroup(DraftConflict):
                 await run.ended()
         assert stage.performer.stopped == ["2.0"]
 
@@ -431,7 +431,7 @@ async def test_a_failure_of_the_draft_is_not_forgotten_during_a_commit() -> None
             run.activation.add_text("2.0", "lo")
             await stage.send_drafts()
             commit.opened.set()
-            with pytest.RaisesGroup(StorageError):
+            with pytest.RaisesGroup(DraftConflict):
                 await run.ended()
 
 

@@ -64,7 +64,7 @@ class Ear(Activation):
     """An activation that only listens."""
 
     def __init__(self, store: MemoryStore, state: ContextState) -> None:
-        owned = Owned(state.id, 1, state, (), "", 0, 0)
+        owned = Owned(state.id, "0.1", state, (), "", 0, 0)
         super().__init__(
             owned,
             worker_id="w1",

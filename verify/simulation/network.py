@@ -153,7 +153,9 @@ class Network:
         self.break_all()
 
     def start(self) -> None:
-        """The store is back under another run id."""
+        """The store is back under another run id, unless it is there already."""
+        if self.up:
+            return
         self.up = True
         self.run_id = f"r{int(self.run_id[1:]) + 1}"
 

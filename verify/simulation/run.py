@@ -285,7 +285,7 @@ _ANY: Final = (
 )
 
 
-_BUGS: Final = frozenset({"activation crashed", "request failed"})
+_BUGS: Final = frozenset({"activation crashed", "feed crashed", "request failed"})
 """What is logged where something has happened that nobody foresaw."""
 _logged: Final[list[str]] = []
 """Of the present run."""
@@ -304,7 +304,12 @@ def _collect(
     raise structlog.DropEvent
 
 
-_EXPLAINED: Final = ("VersionConflict", "StoreUnavailable", "StoreRefusedWrite")
+_EXPLAINED: Final = (
+    "VersionConflict",
+    "DraftConflict",
+    "StoreUnavailable",
+    "StoreRefusedWrite",
+)
 """Errors that an activation or a request may end by when the store fails or is set back."""
 
 
