@@ -178,12 +178,14 @@ class _Context:
                 continue
             if send.outcome is Outcome.ACCEPTED and accepted_may_be_refused:
                 continue
-            if send.returned_s is not None and self._excused(send, final, send.returned_s):
+            if self._excused(send, final):
                 continue
             self._add("lost", "It was acknowledged and is not there.", send=send)
 
-    def _excused(self, send: Operation, final: Final, acked_s: float) -> bool:
-        return send.epoch != final.epoch and self._losses.excuse(acked_s)
+    def _excused(self, send: Operation, final: Final) -> bool:
+        """Whether it may be lost: acknowledged before, its answer on its way meanwhile."""
+        moments = [at_s for at_s in (send.called_s, send.returned_s) if at_s is not None]
+        return send.epoch != final.epoch and any(map(self._losses.excuse, moments))
 
     def check_order(self) -> None:
         """Who had returned before another was called stands first; versions say the same."""
