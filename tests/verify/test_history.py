@@ -323,7 +323,7 @@ def test_a_loss_excuses_what_was_acknowledged_shortly_before_it(
     acked_s: float, losses: Losses, refused_for: set[str]
 ) -> None:
     # Given a message that is gone under the epoch that began with the loss
-    sends = [send("a", 0, 1, 2), send("b", acked_s - 1, acked_s, 8)]
+    sends = [send("a", 0, 1, 2), send("b", acked_s - 0.5, acked_s, 8)]
     end = final(("a",), 4, epoch="101")
     seen = [read(("a",), 11.1, 11.5, 3, epoch="101")]
     # When it is judged, then the loss excuses it only if it was recent and can lose data
