@@ -55,6 +55,12 @@ class RuntimeConfig(BaseModel):
         gt=0,
         description="A process that is not ready by then is killed and started again.",
     )
+    loop_stall_s_max: float = Field(
+        default=15.0,
+        gt=0,
+        description="A gateway or worker whose event loop is stuck for so long says where, on "
+        "stderr, and ends.",
+    )
     restart_backoff_s_base: float = Field(
         default=0.25,
         gt=0,

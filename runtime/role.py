@@ -21,6 +21,7 @@ from runtime.notify import notify
 from runtime.settings import Settings
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
+from runtime.watchdog import watched
 from storage import StorageError, connect
 
 _log = structlog.get_logger(__name__)
@@ -69,7 +70,7 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     moved = 0
     failures = 0
     try:
-        async with connect(url, settings) as store:
+        async with watched(settings.loop_stall_s_max), connect(url, settings) as store:
             if role == "gateway":
                 import gateway
 

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.timeout(180)
 
 DEADLY = '''
 import os
+import re
 import workers.activation as activation
 from workers.tools import tool
 
@@ -33,6 +34,14 @@ async def crash(text: str) -> str:
     with open(os.environ["DEATHS"], "a") as deaths:
         deaths.write("tool\\n")
     os._exit(9)
+
+@tool(effect="none", timeout_s=5)
+async def hang(text: str) -> str:
+    """Never let go of the process that runs it."""
+    with open(os.environ["DEATHS"], "a") as deaths:
+        deaths.write("tool\\n")
+    re.match("(a+)+$", "a" * 64 + "b")
+    return ""
 '''
 CHUNKS = 150
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
@@ -46,7 +55,9 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     metadata.mkdir(parents=True)
     (folder / "deadly_tool.py").write_text(DEADLY)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: deadly-tool\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[contextd.tools]\ncrash = deadly_tool:crash\n")
+    (metadata / "entry_points.txt").write_text(
+        "[contextd.tools]\ncrash = deadly_tool:crash\nhang = deadly_tool:hang\n"
+    )
     (tmp_path / "deadly").touch()
     monkeypatch.setenv("DEATHS", str(tmp_path / "deaths"))
     monkeypatch.setenv("DEADLY", str(tmp_path / "deadly"))
@@ -100,14 +111,15 @@ async def test_p11_an_action_that_kills_three_workers_is_buried_and_can_be_retri
             assert await letters_of(client) == []
 
 
+@pytest.mark.parametrize("tool", ["crash", "hang"])
 async def test_p11_a_tool_that_kills_three_workers_fails_its_turn_only(
-    packages: Path, tmp_path: Path
+    tool: str, packages: Path, tmp_path: Path
 ) -> None:
-    with Service(pythonpath=packages, workers=1) as service:
+    with Service(pythonpath=packages, workers=1, loop_stall_s_max=1) as service:
         async with HttpClient(service.url) as client:
             beside, poisoned = await client.create(), await client.create()
             await client.send(beside, f"/chunks {CHUNKS} 60")
-            await client.send(poisoned, '/tool crash {"text": "x"}', prefer="wait=20")
+            await client.send(poisoned, f'/tool {tool} {{"text": "x"}}', prefer="wait=20")
             (call,) = (await client.state(poisoned))["pending_tool_calls"]
             await client.act(poisoned, "approve_tools", {"tool_call_ids": [call["id"]]})
             failed = await client.until_state(

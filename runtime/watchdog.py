@@ -1,0 +1,32 @@
+"""Ends a process whose event loop does not turn any more.
+
+What blocks the loop may hold the interpreter's lock as well, so that no thread of ours would
+run either: the C code of `faulthandler` waits, says on stderr where every thread is, and
+ends the process. A worker's contexts are taken over long before, when its session runs out.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+from collections.abc import AsyncGenerator
+
+_BEATS = 10
+"""In the time that the loop may be stuck."""
+
+
+@contextlib.asynccontextmanager
+async def watched(loop_stall_s_max: float) -> AsyncGenerator[None, None]:
+    """For the length of a block, end the process once its loop is stuck for so long."""
+    async with asyncio.TaskGroup() as group:
+        beats = group.create_task(_beat(loop_stall_s_max), name="watchdog")
+        try:
+            yield
+        finally:
+            beats.cancel()
+            faulthandler.cancel_dump_traceback_later()
+
+
+async def _beat(loop_stall_s_max: float) -> None:
+    while True:
+        faulthandler.dump_traceback_later(loop_stall_s_max, exit=True)
+        await asyncio.sleep(loop_stall_s_max / _BEATS)
