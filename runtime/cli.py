@@ -276,7 +276,7 @@ def verify(
     ] = False,
     only: Annotated[
         str, typer.Option(help="Some of the parts.", metavar="PART,...")
-    ] = "crash-points,histories,kills,chaos",
+    ] = "crash-points,histories,kills,chaos,measures",
     replay: Annotated[
         str | None,
         typer.Option(help="Run one finding again, as it names itself.", metavar="WHICH"),

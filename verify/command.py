@@ -15,6 +15,7 @@ from typing import Any, TextIO, TypeVar
 
 import uvloop
 
+from verify.chaos.measures import Measures, run_measures
 from verify.chaos.run import ChaosReport, run_chaos
 from verify.chaos.settings import ChaosSettings
 from verify.chaos.sigkill.bench import SigkillReport
@@ -91,6 +92,7 @@ def verify(options: VerifyOptions, *, out: TextIO | None = None) -> int:
         ),
         "kills": lambda: _kills(options, plan, seed, progress),
         "chaos": lambda: _chaos(options, plan, seed, progress),
+        "measures": lambda: _measures(options, plan, seed, progress),
     }
     for name in PARTS:
         if name not in plan.seconds:
@@ -172,7 +174,6 @@ def _chaos(options: VerifyOptions, plan: Plan, seed: int, progress: Progress) ->
 
 def report_chaos(done: ChaosReport, replay: str) -> PartReport:
     """A run of chaos, for people."""
-    gaps = [gap for restart in done.restarts for gap in restart.stream_gaps_s]
     return PartReport(
         "Chaos",
         counts={
@@ -187,14 +188,41 @@ def report_chaos(done: ChaosReport, replay: str) -> PartReport:
             "answers": counted(done.tries),
             "streams": f"{done.frames:,} frames over {done.connections:,} connections",
             "at rest after the faults": percentiles(done.rested_in_s),
-            "takeover of a reply": percentiles(done.takeovers_s),
-            "rolling restart": percentiles([one.took_s for one in done.restarts]),
-            "requests failed in restarts": f"{sum(one.failed for one in done.restarts):,}",
-            "longest outage in a restart": percentiles(
-                [one.longest_gap_s for one in done.restarts]
-            ),
-            "stream interruption in restarts": percentiles(gaps),
             "clock jumps": "none: they need root; the simulation has them",
+        },
+        findings=_findings(done.violations, replay),
+    )
+
+
+def _measures(options: VerifyOptions, plan: Plan, seed: int, progress: Progress) -> PartReport:
+    with _folder() as folder:
+        done = _run(
+            run_measures(
+                options.server_path,
+                Path(folder),
+                ChaosSettings(seed=seed),
+                seconds=plan.seconds["measures"],
+                progress=progress.tell,
+            )
+        )
+    return report_measures(done, f"contextd verify --only measures --seed {seed}")
+
+
+def report_measures(done: Measures, replay: str) -> PartReport:
+    """What clients see of one fault at a time, for people."""
+    restarts = done.restarts
+    gaps_s = [gap_s for one in restarts for gap_s in one.stream_gaps_s]
+    return PartReport(
+        "One fault at a time, as clients see it",
+        counts={
+            "workers killed in mid-reply": f"{done.kills:,}",
+            "kill to first frame of the successor": percentiles(done.takeovers_s),
+            "rolling restarts": percentiles([one.took_s for one in restarts]),
+            "requests failed in them": f"{sum(one.failed for one in restarts):,}",
+            "longest time without an answer in each": percentiles(
+                [one.longest_gap_s for one in restarts]
+            ),
+            "interruption of a stream by them": percentiles(gaps_s),
         },
         findings=_findings(done.violations, replay),
     )

@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-PartName: TypeAlias = Literal["crash-points", "histories", "kills", "chaos"]
+PartName: TypeAlias = Literal["crash-points", "histories", "kills", "chaos", "measures"]
 PARTS: Final[tuple[PartName, ...]] = get_args(PartName)
 
 SHARES: Final[dict[PartName, float]] = {
-    "crash-points": 0.22,
-    "histories": 0.18,
+    "crash-points": 0.2,
+    "histories": 0.15,
     "kills": 0.2,
-    "chaos": 0.4,
+    "chaos": 0.35,
+    "measures": 0.1,
 }
-"""Of the minutes; chaos needs some for starting and for coming to rest."""
+"""Of the minutes; chaos and measures need some for starting and for coming to rest."""
 _MANY: Final = 1_000_000_000
 ROUND_S_MAX: Final = 30.0
 
@@ -42,10 +43,11 @@ def plan_for(*, minutes: float, only: frozenset[PartName]) -> Plan:
 def short_plan(*, only: frozenset[PartName]) -> Plan:
     """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
     seconds: dict[PartName, float] = {
-        "crash-points": 270.0,
-        "histories": 210.0,
+        "crash-points": 400.0,
+        "histories": 330.0,
         "kills": 120.0,
-        "chaos": 75.0,
+        "chaos": 60.0,
+        "measures": 20.0,
     }
     return Plan(
         {name: seconds[name] for name in PARTS if name in only},

@@ -4,18 +4,24 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 
 from verify.chaos.api import Api, Records
 from verify.chaos.polling import until
-from verify.chaos.service import NotReady, Service
+from verify.chaos.run import not_ready, stopped
+from verify.chaos.service import NotReady, Service, open_service
+from verify.chaos.settings import ChaosSettings
 from verify.chaos.viewers import Viewer
+from verify.records import Violation
 
 CONTEXTS = 8
 REPLY = "\n/chunks 3000 10"
 """Half a minute: whoever is killed is killed in the middle of it."""
+HANDS_OVER = {"CONTEXTD_DRAIN_S": "0.5"}
+"""A restart does not wait for such a reply: it goes on elsewhere."""
 SEEN_S_MAX = 20.0
 POLL_S = 0.02
 QUIET_S = 0.5
@@ -37,6 +43,17 @@ class RestartSeen:
     """Of each stream: from the end of one connection to the first frame of the next."""
 
 
+@dataclass(slots=True)
+class Measures:
+    """What was seen."""
+
+    kills: int = 0
+    takeovers_s: list[float] = field(default_factory=list[float])
+    """Of each reply that was cut: from the kill to the first frame of the successor."""
+    restarts: list[RestartSeen] = field(default_factory=list[RestartSeen])
+    violations: list[Violation] = field(default_factory=list[Violation])
+
+
 @dataclass(frozen=True, slots=True)
 class _Watched:
     api: Api
@@ -44,16 +61,41 @@ class _Watched:
     viewers: Sequence[Viewer]
 
 
-async def measure_takeovers(service: Service, *, seconds: float) -> tuple[list[float], int]:
-    """Kill workers in the middle of replies, one at a time.
+async def run_measures(
+    server_path: Path,
+    folder: Path,
+    settings: ChaosSettings,
+    *,
+    seconds: float,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Measures:
+    """Spend a third of the time on takeovers and the rest on rolling restarts.
 
-    Returns:
-        For each reply that was cut, seconds from the kill to the first frame of the
-        successor, and how many workers were killed.
+    Args:
+        server_path: The store's program.
+        folder: An empty one; it may be thrown away afterwards.
+        settings: How many gateways and workers; nothing else goes wrong here.
+        seconds: How long about; each is measured once at least.
+        progress: Told after each kill and restart.
     """
-    due_s = time.monotonic() + seconds
-    taken: list[float] = []
-    kills = 0
+    done = Measures()
+    began_s = time.monotonic()
+    try:
+        async with open_service(
+            replace(settings, environment=HANDS_OVER), folder, server_path
+        ) as service:
+            await _measure_takeovers(service, done, began_s + seconds / 3, progress)
+            await _measure_restarts(service, done, began_s + seconds, progress)
+            done.violations += await stopped(service)
+    except* NotReady as failed:
+        done.violations += not_ready("measures", failed)
+    return done
+
+
+async def _measure_takeovers(
+    service: Service, done: Measures, due_s: float, progress: Callable[[str], None]
+) -> None:
+    """Kill workers in the middle of replies, one at a time."""
     draw = random.Random(service.settings.seed)
     async with asyncio.TaskGroup() as group:
         watched = await _watch(service, "takeover")
@@ -61,8 +103,8 @@ async def measure_takeovers(service: Service, *, seconds: float) -> tuple[list[f
             group.create_task(viewer.run(), name=viewer.subscriber)
             for viewer in watched.viewers
         ]
-        while time.monotonic() < due_s:
-            await _reply_everywhere(watched, str(kills))
+        while not done.kills or time.monotonic() < due_s:
+            await _reply_everywhere(watched, str(done.kills))
             workers = service.up.of_role("worker")
             if len(workers) <= service.settings.workers:
                 await asyncio.sleep(POLL_S)  # the standby is not there yet
@@ -70,14 +112,14 @@ async def measure_takeovers(service: Service, *, seconds: float) -> tuple[list[f
             victim = draw.choice(workers)
             killed_s = time.monotonic()
             service.up.signal(victim, signal.SIGKILL)
-            kills += 1
-            taken += await _restarted(watched.viewers, killed_s)
+            done.kills += 1
+            done.takeovers_s += await _restarted(watched.viewers, killed_s)
+            progress(f"{done.kills} workers killed, {len(done.takeovers_s)} replies taken over")
             await service.wait_ready(within_s=service.settings.ready_s_max)
             await asyncio.sleep(QUIET_S)
         for task in tasks:
             task.cancel()
     await watched.api.close()
-    return taken, kills
 
 
 async def _watch(service: Service, name: str) -> _Watched:
@@ -138,18 +180,16 @@ async def _restarted(viewers: Sequence[Viewer], killed_s: float) -> list[float]:
     raise NotReady("a reply does not go on after its worker was killed")
 
 
-async def measure_restarts(service: Service, *, until_s: float) -> list[RestartSeen]:
-    """Ask for rolling restarts, one after another; none where the service offers none."""
-    seen: list[RestartSeen] = []
-    while time.monotonic() < until_s:
-        one = await _restart_once(service, len(seen))
-        if one is None:
-            break
-        seen.append(one)
-    return seen
+async def _measure_restarts(
+    service: Service, done: Measures, due_s: float, progress: Callable[[str], None]
+) -> None:
+    """Ask for rolling restarts of everything, one after another."""
+    while not done.restarts or time.monotonic() < due_s:
+        done.restarts.append(await _restart_once(service, len(done.restarts)))
+        progress(f"{len(done.restarts)} rolling restarts")
 
 
-async def _restart_once(service: Service, number: int) -> RestartSeen | None:
+async def _restart_once(service: Service, number: int) -> RestartSeen:
     async with asyncio.TaskGroup() as group:
         watched = await _watch(service, f"restart{number}")
         api = watched.api
@@ -157,13 +197,15 @@ async def _restart_once(service: Service, number: int) -> RestartSeen | None:
             group.create_task(viewer.run(), name=viewer.subscriber)
             for viewer in watched.viewers
         ]
+        await _reply_everywhere(watched, "reply")
         began_s = time.monotonic()
         answer, _ = await api.request("POST", "/admin/restart", {})
-        offered = answer is not None and answer.status == 200
+        if answer is None or answer.status != 200:
+            raise NotReady(f"no rolling restart is begun: {answer}")
         answered_s = [time.monotonic()]
         failed = 0
         status = "requested"
-        while answer is not None and offered and status not in OVER:
+        while status not in OVER:
             reply, _ = await api.request("GET", f"/api/contexts/{watched.context_ids[0]}/state")
             if reply is None or reply.status >= 500:
                 failed += 1
@@ -180,8 +222,6 @@ async def _restart_once(service: Service, number: int) -> RestartSeen | None:
         for task in streaming:
             task.cancel()
     await api.close()
-    if not offered:
-        return None
     answered_s.append(time.monotonic())
     gaps = [later - earlier for earlier, later in pairwise(answered_s)]
     return RestartSeen(

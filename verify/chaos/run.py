@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from verify.chaos.measures import RestartSeen, measure_restarts, measure_takeovers
 from verify.chaos.rounds import Round, run_round
 from verify.chaos.service import NotReady, Service, open_service
 from verify.chaos.settings import ChaosSettings, Form
@@ -18,8 +17,6 @@ from verify.streams import check_streams
 KILLS = frozenset({"kill-worker", "kill-gateway", "kill-store", "kill-supervisor"})
 ROUND_REST_S = 12.0
 """What the rest and the judgement of a round take, about; for the plan only."""
-MEASURED_SHARE = 0.25
-"""Of the time of a form, for takeovers and restarts without other faults."""
 ROUND_S_MIN = 5.0
 
 
@@ -44,8 +41,6 @@ class ChaosReport:
     """Of streams."""
     contexts: int = 0
     rested_in_s: list[float] = field(default_factory=list[float])
-    takeovers_s: list[float] = field(default_factory=list[float])
-    restarts: list[RestartSeen] = field(default_factory=list[RestartSeen])
     violations: list[Violation] = field(default_factory=list[Violation])
 
     @property
@@ -90,7 +85,6 @@ async def run_chaos(
     *,
     seconds: float,
     forms: Sequence[Form] = ("proxied", "embedded"),
-    measures: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ChaosReport:
     """Give each form of the service its share of the time.
@@ -101,7 +95,6 @@ async def run_chaos(
         settings: Of every round; `form` is set here.
         seconds: How long about; a round that has begun is brought to its end.
         forms: Which, in order.
-        measures: Whether takeovers and restarts are measured as well, without other faults.
         progress: Told after each round how far it is.
     """
     report = ChaosReport(settings.seed)
@@ -114,30 +107,31 @@ async def run_chaos(
             async with open_service(
                 replace(settings, form=form), place, server_path
             ) as service:
-                measured = measures and form == "embedded"
-                share_s = (due_s - time.monotonic()) * (MEASURED_SHARE if measured else 0.0)
-                await _rounds(service, report, due_s - share_s, progress)
-                if measured:
-                    await _measure(service, report, due_s, progress)
-                await _stop(service, report)
+                await _rounds(service, report, due_s, progress)
+                report.violations += await stopped(service)
         except* NotReady as failed:
-            report.violations += [_not_ready(form, error) for error in leaves(failed)]
+            report.violations += not_ready(form, failed)
     report.took_s = time.monotonic() - began_s
     return report
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
+def not_ready(what: str, failed: ExceptionGroup[NotReady]) -> list[Violation]:
+    """A service that was not there in time, as findings."""
+    return [
+        Violation(
+            "not-ready", "", f"{what}: {str(error).partition(':')[0]}", {"error": str(error)}
+        )
+        for error in _leaves(failed)
+    ]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     """The errors in a group of groups."""
     if isinstance(error, BaseExceptionGroup):
         for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from leaves(member)
+            yield from _leaves(member)
     else:
         yield error
-
-
-def _not_ready(form: Form, error: BaseException) -> Violation:
-    text = f"{form}: {str(error).partition(':')[0]}"
-    return Violation("not-ready", "", text, {"error": str(error)})
 
 
 async def _rounds(
@@ -161,19 +155,8 @@ async def _rounds(
         )
 
 
-async def _measure(
-    service: Service, report: ChaosReport, due_s: float, progress: Callable[[str], None]
-) -> None:
-    half_s = (due_s - time.monotonic()) / 2
-    taken, killed = await measure_takeovers(service, seconds=half_s)
-    report.takeovers_s += taken
-    report.acts["kill-worker"] += killed
-    progress(f"takeovers: {len(taken)} seen by clients")
-    report.restarts += await measure_restarts(service, until_s=due_s)
-    progress(f"rolling restarts: {len(report.restarts)}")
-
-
-async def _stop(service: Service, report: ChaosReport) -> None:
-    report.violations += [
+async def stopped(service: Service) -> list[Violation]:
+    """Stop a service; what does not go as it should."""
+    return [
         Violation("stop", "", text, {"log": service.up.tail()}) for text in await service.stop()
     ]

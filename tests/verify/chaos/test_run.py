@@ -56,7 +56,7 @@ async def test_a_short_run_finds_nothing_wrong_and_touches_nobody_else(
     folder: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
     report = await run_chaos(
-        find_store_binary().path, folder, SMALL, seconds=8.0, forms=["proxied"], measures=False
+        find_store_binary().path, folder, SMALL, seconds=8.0, forms=["proxied"]
     )
     assert [str(violation) for violation in report.violations] == []
     assert report.rounds == 1
