@@ -135,11 +135,16 @@ class Directory:
         feed = self._feeds.get(key)
         if feed is None or self._tasks[key].done():
             self._forget_other_epochs()
-            feed = self._feeds[key] = Feed(self._store, context_id, owner)
+            feed = Feed(self._store, context_id, owner)
             known = self._mirrors.pop(key, None)
-            self._tasks[key] = self._group.create_task(
-                feed.run(known), name=f"feed {context_id}"
-            )
+            running = feed.run(known)
+            try:
+                task = self._group.create_task(running, name=f"feed {context_id}")
+            except RuntimeError:  # the group is being ended
+                running.close()
+                raise StoreUnavailable("the gateway stops") from None
+            task.add_done_callback(feed.end)
+            self._feeds[key], self._tasks[key] = feed, task
         feed.users += 1
         try:
             await feed.opened.wait()

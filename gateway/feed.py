@@ -139,12 +139,15 @@ class Feed:
             self._lost = StoreUnavailable("the context cannot be shown")
         finally:
             self._store.subscriber.unsubscribe(channel)
-            if self._mirror is None and self._lost is None:
-                self._lost = StoreUnavailable("the gateway stops")
-            self.opened.set()
-            self._wake()
-            for viewer in tuple(self.viewers):
-                viewer.close()
+
+    def end(self, _task: object) -> None:
+        """Let go of everybody; to be called once `run` is over, even if it never began."""
+        if self._mirror is None and self._lost is None:
+            self._lost = StoreUnavailable("the gateway stops")
+        self.opened.set()
+        self._wake()
+        for viewer in tuple(self.viewers):
+            viewer.close()
 
     def check(self) -> None:
         """Raise what ended the feed, if anything did.

@@ -1,0 +1,85 @@
+"""A feed is of one epoch of the store, and what is wrong with it concerns its context alone."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from gateway.config import GatewayConfig
+from gateway.directory import Directory
+from storage import StorageConfig, Store, StoreUnavailable, connect
+from tests.storage.arranging import APPLIED, create, created, next_commit, own
+from tests.support.playbook import CONTEXT_ID, Playbook, rename
+
+OTHER_ID = CONTEXT_ID[:-1] + ("1" if CONTEXT_ID[-1] != "1" else "2")
+LATER = "9999999999999"
+"""An epoch that the store may come to."""
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncGenerator[Store, None]:
+    config = StorageConfig(durability="standard")
+    async with connect(store_url, config) as store:
+        await create(store)
+        yield store
+
+
+@contextlib.asynccontextmanager
+async def open_directory(store: Store) -> AsyncGenerator[Directory, None]:
+    async with asyncio.TaskGroup() as group:
+        directory = Directory(store, GatewayConfig(), group)
+        try:
+            yield directory
+        finally:
+            directory.close()
+
+
+async def test_a_result_is_told_only_in_the_epoch_of_its_action(store: Store) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        commit = next_commit(book.given(rename("new")), owned, base=1, results={1: APPLIED})
+        await store.commit(commit)
+        assert await feed.result_of(store.epoch, 1) == APPLIED
+        assert feed.result_of(store.epoch, 1).done()
+        # Its number may have been given again where the store was set back.
+        assert not feed.result_of(LATER, 1).done()
+
+
+async def test_whoever_waits_for_a_result_is_told_that_its_epoch_is_over(store: Store) -> None:
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        waiting = feed.result_of(store.epoch, 1)
+        store.epoch = LATER
+        assert feed.known is None
+        feed.read_again()
+        with pytest.raises(StoreUnavailable):
+            await waiting
+        await feed.wait_until(lambda mirror: mirror.epoch == LATER)
+        assert feed.known is not None
+
+
+async def test_a_feed_that_is_stopped_before_it_was_open_is_not_used(store: Store) -> None:
+    async with open_directory(store) as directory:
+
+        async def follow() -> None:
+            with pytest.raises(StoreUnavailable):
+                async with directory.follow(CONTEXT_ID, "ada"):
+                    raise AssertionError("it was never open")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(follow())
+            await asyncio.sleep(0)
+            directory.close()
+
+
+async def test_a_context_that_cannot_be_shown_is_nobody_elses_affair(store: Store) -> None:
+    await create(store, created(OTHER_ID))
+    await store.link.call("XADD", f"ctx:{{{CONTEXT_ID}}}:log", "2-0", "e", "no event")
+    await store.link.call("HSET", f"ctx:{{{CONTEXT_ID}}}:meta", "version", 2)
+    async with open_directory(store) as directory:
+        with pytest.raises(StoreUnavailable):
+            async with directory.follow(CONTEXT_ID, "ada"):
+                raise AssertionError("it cannot be read")
+        async with directory.follow(OTHER_ID, "ada") as feed:
+            assert feed.mirror.version == 1
