@@ -4,8 +4,9 @@ from typing import cast
 
 import pytest
 
-from fsm import MessageReceived
+from fsm import MessageReceived, replay
 from storage import (
+    Commit,
     CommitFrame,
     ContextBusy,
     ContextMissing,
@@ -323,3 +324,44 @@ async def test_mail_is_what_it_was_when_it_was_sent(store: Store) -> None:
     await store.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
     assert (await own(store)).mail == [Delivered(1, mail)]
     assert await store.undelivered(CONTEXT_ID) == [Delivered(1, mail)]
+
+
+# fenced
+
+
+async def is_refused(store: Store, owned: Owned, commit: Commit) -> None:
+    """Whatever this owner still sends changes nothing."""
+    with pytest.raises(Fenced):
+        await store.commit(commit)
+    with pytest.raises(Fenced):
+        await store.count_attempt(owned, 2)
+    with pytest.raises(Fenced):
+        await store.passivate(CONTEXT_ID, owned.token, "w1", version=1)
+    with pytest.raises(Fenced):
+        await store.delete(commit, "w1")
+    assert await append(store, owned, 0, "late", version=1) == b"fenced"
+
+
+async def test_p10_a_commit_of_a_buried_worker_does_not_take_its_context_out_of_ready(
+    store: Store,
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    seq = await deliver(store)
+    owned = await own(store)
+    commit = next_commit(book.given(say()), owned, base=1, acknowledged=seq)
+    await store.bury_worker("w1")
+    await is_refused(store, owned, commit)
+    assert await ready(store) == [CONTEXT_ID]
+    assert (await own(store, "w2")).state == replay(book.log[:1])
+
+
+async def test_p4_an_owner_is_of_one_epoch_even_where_the_store_counts_again(
+    store: Store,
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    # As a store that was set back to this very moment, and opened again.
+    await store.link.call("HSET", keys.EPOCH, "n", int(store.epoch) + 1)
+    await is_refused(store, owned, next_commit(book.given(say()), owned, base=1))
