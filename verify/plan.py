@@ -7,11 +7,11 @@ PartName: TypeAlias = Literal["crash-points", "histories", "kills", "chaos", "me
 PARTS: Final[tuple[PartName, ...]] = get_args(PartName)
 
 SHARES: Final[dict[PartName, float]] = {
-    "crash-points": 0.2,
-    "histories": 0.15,
-    "kills": 0.2,
-    "chaos": 0.35,
-    "measures": 0.1,
+    "crash-points": 0.08,
+    "histories": 0.27,
+    "kills": 0.28,
+    "chaos": 0.22,
+    "measures": 0.15,
 }
 """Of the minutes; chaos and measures need some for starting and for coming to rest."""
 _MANY: Final = 1_000_000_000

@@ -244,7 +244,7 @@ def run_crash_points(
                 for second, point in enumerate(plan.points)
                 if second > first and point.name.partition(" ")[2] not in BEATS
             ]
-        left = min(len(pairs), max(0, budget - len(singles)) // parts)
+        left = min(len(pairs), -(-max(0, budget - len(singles)) // parts))
         for index in range(left):
             die(*pairs[index * len(pairs) // left])
     report.elapsed_s = time.monotonic() - began_s
