@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(120)
 
 TAKEOVER_S_GUARD = 15.0
 """Against a hang only; the promise is 2 s and the printed number is what counts."""
+SESSION_MS = 4_000
 CHUNKS = 60
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 
@@ -61,6 +62,30 @@ async def test_p10_a_reply_goes_on_elsewhere_when_its_worker_is_killed(workers: 
         until(lambda: not alive(doomed), "the end of the killed worker")
         gone: Json = {"contexts": set[str](), "jobs": {}, "listed": None}
         until(lambda: left_behind(service, worker_id) == gone, "that nothing is left of it")
+
+
+async def test_p10_without_a_supervisor_the_session_of_a_killed_worker_runs_out() -> None:
+    with Service(workers=0, standby=False, worker_session_ms=SESSION_MS) as service:
+        workers = [service.join_worker(), service.join_worker()]
+        async with HttpClient(service.url) as client:
+            context_id = await client.create()
+            async with client.watching(context_id) as seen:
+                await client.send(context_id, "/chunks 400 20")
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                with service.store() as store:
+                    owner = str(store.hget(f"ctx:{{{context_id}}}:meta", "worker"))
+                (doomed,) = (one for one in workers if f"-{one.process_id}-" in owner)
+                killed_s = time.monotonic()
+                doomed.kill()
+                await seen.until(lambda stream: stream.of("reply-restarted"))
+                took_s = seen.of("reply-restarted")[0].at_s - killed_s
+            print(  # noqa: T201 - the number that the promise is about
+                f"takeover without a supervisor: {took_s:.2f} s of a session of "
+                f"{SESSION_MS / 1_000:g} s, load {os.getloadavg()[0]:.1f}"
+            )
+            assert took_s < SESSION_MS / 1_000 + TAKEOVER_S_GUARD
+            assert len(seen.of("reply-restarted")) == 1
+            assert stream_faults(seen.frames) == []
 
 
 async def test_p4_a_worker_that_was_frozen_for_too_long_can_write_nothing_any_more() -> None:
