@@ -69,6 +69,8 @@ class AwaitRetry(Effect):
 
     kind: Literal["await-retry"] = "await-retry"
     due_ms: int
+    wait_ms: int
+    """Never longer than this, whatever a clock says that has jumped."""
 
 
 class StopEffect(Effect):

@@ -333,7 +333,8 @@ def fail_reply(state: ContextState, event: ReplyFailed) -> Step:
         return fail(Step(state), event.code, event.detail, retryable=event.retryable)
     window_ms = min(limits.backoff_ms_max, limits.backoff_ms_base << (turn.attempt - 1))
     wait_ms = int(window_ms * (0.5 + event.jitter / 2))
-    at_ms = state.updated_at_ms + max(wait_ms, event.retry_after_ms or 0)
+    wait_ms = max(wait_ms, event.retry_after_ms or 0)
+    at_ms = state.updated_at_ms + wait_ms
     failure = Failure(
         code=event.code,
         detail=event.detail,
@@ -342,7 +343,7 @@ def fail_reply(state: ContextState, event: ReplyFailed) -> Step:
         due_ms=at_ms,
     )
     state = with_turn(state, attempt=turn.attempt + 1, reply_id=None)
-    effect = AwaitRetry(effect_id=f"{state.version}.0", due_ms=at_ms)
+    effect = AwaitRetry(effect_id=f"{state.version}.0", due_ms=at_ms, wait_ms=wait_ms)
     return issue(with_(state, phase=Phase.TRANSIENT_FAILURE, failure=failure), effect)
 
 

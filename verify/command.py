@@ -188,7 +188,6 @@ def report_chaos(done: ChaosReport, replay: str) -> PartReport:
             "answers": counted(done.tries),
             "streams": f"{done.frames:,} frames over {done.connections:,} connections",
             "at rest after the faults": percentiles(done.rested_in_s),
-            "clock jumps": "none: they need root; the simulation has them",
         },
         findings=_findings(done.violations, replay),
     )

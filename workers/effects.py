@@ -66,7 +66,8 @@ class Effects:
             case PrepareRequest():
                 activation.post(await self._prepare(effect, state))
             case AwaitRetry():
-                await asyncio.sleep(max(0, effect.due_ms - self.clock()) / 1_000)
+                left_ms = min(effect.due_ms - self.clock(), effect.wait_ms)
+                await asyncio.sleep(max(0, left_ms) / 1_000)
                 activation.post(RetryDue(at_ms=self.clock(), effect_id=effect.effect_id))
             case StopEffect():
                 raise AssertionError("the activation itself stops effects")

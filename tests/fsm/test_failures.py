@@ -34,7 +34,7 @@ BROKEN = failed(retryable=False, code="bad-request")
 def test_a_transient_failure_waits_and_says_until_when() -> None:
     book = Playbook().given(say()).when(failed(retryable=True, jitter=1.0))
     due_ms = book.now_ms + 500
-    book.then(Phase.TRANSIENT_FAILURE, AwaitRetry(effect_id="3.0", due_ms=due_ms))
+    book.then(Phase.TRANSIENT_FAILURE, AwaitRetry(effect_id="3.0", due_ms=due_ms, wait_ms=500))
     assert book.state.failure == Failure(
         code="overloaded",
         detail="The model server is busy.",
@@ -154,7 +154,8 @@ def test_retry_gives_the_turn_all_its_attempts_and_time_again() -> None:
     assert book.state.turn is not None
     assert book.state.turn.started_at_ms == book.now_ms
     book.when(BUSY).then(
-        Phase.TRANSIENT_FAILURE, AwaitRetry(effect_id="11.0", due_ms=book.now_ms + 250)
+        Phase.TRANSIENT_FAILURE,
+        AwaitRetry(effect_id="11.0", due_ms=book.now_ms + 250, wait_ms=250),
     )
 
 

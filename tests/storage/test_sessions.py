@@ -90,6 +90,15 @@ async def test_a_waiting_context_is_claimed_by_one_and_again_when_it_still_waits
     assert await store.claim(now_ms=BEGAN_MS + 2_000, overdue_ms=1_000) == [CONTEXT_ID]
 
 
+async def test_a_context_whose_clock_was_ahead_is_claimed_as_well(store: Store) -> None:
+    await create(store, first=say_mail())
+    # Delivered by a clock that is a day ahead of the claimer's.
+    earlier_ms = BEGAN_MS - 86_400_000
+    assert await store.claim(now_ms=earlier_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.claim(now_ms=earlier_ms + 999, overdue_ms=1_000) == []
+    assert await store.claim(now_ms=earlier_ms + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
+
+
 async def test_a_claim_is_bounded_and_takes_the_oldest_first(store: Store) -> None:
     for n in range(CLAIMS_MAX + 3):
         await store.link.call("ZADD", keys.READY, n, f"c{n}")

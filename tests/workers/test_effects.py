@@ -293,11 +293,11 @@ async def test_retrievers_that_are_unknown_or_fail_leave_the_others_references()
 
 
 @in_virtual_time
-@pytest.mark.parametrize(("due_in_s", "waits_s"), [(7, 7), (0, 0), (-7, 0)])
+@pytest.mark.parametrize(("due_in_s", "waits_s"), [(7, 7), (0, 0), (-7, 0), (86_400, 60)])
 async def test_a_back_off_waits_until_it_is_due(due_in_s: float, waits_s: float) -> None:
     async with scene(say()) as here:
         due_ms = now_ms() + round(due_in_s * 1_000)
-        (due,) = await here.perform(AwaitRetry(effect_id="3.0", due_ms=due_ms))
+        (due,) = await here.perform(AwaitRetry(effect_id="3.0", due_ms=due_ms, wait_ms=60_000))
         assert isinstance(due, RetryDue)
         assert due.effect_id == "3.0"
         assert now_s() == pytest.approx(waits_s, abs=0.01)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
+from verify.chaos import clock
 from verify.chaos.polling import until
 from verify.chaos.processes import state_letter
 from verify.chaos.service import Service
@@ -105,6 +106,7 @@ class Nemesis:
             "pause-gateway": lambda: self._pause("gateway"),
             "pause-supervisor": lambda: self._pause("supervisor"),
             "pause-store": lambda: self._pause("store"),
+            "clock-jump": self._clock_jump,
             "kill-supervisor": self._kill_supervisor,
             "kill-store": self._kill_store,
             "client-pause": self._client_pause,
@@ -187,6 +189,12 @@ class Nemesis:
         self._paused.add(process_id)
         self._begin(self._thaw_after(process_id, for_s), f"thaw {process_id}")
         return self._note(f"pause-{role}", for_s, process_id)
+
+    async def _clock_jump(self) -> bool:
+        by_s = self._drawn_s(self.service.settings.clock_jump_s_max)
+        by_s *= self.random.choice((-1, 0, 1))  # 0: it is set right again
+        clock.jump(self.service.clocks, self.random.randrange(clock.SLOTS), by_s)
+        return self._note("clock-jump", by_s)
 
     async def _thaw_after(self, process_id: int, for_s: float) -> None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from verify.chaos import witness
+from verify.chaos import clock, witness
 from verify.chaos.polling import until
 from verify.chaos.processes import Running, contextd, python_environment
 from verify.chaos.proxy import Proxy, open_proxy
@@ -50,6 +50,7 @@ class Service:
         self.own_store = own_store
         self.proxy = proxy
         self.traces = folder / "traces"
+        self.clocks = folder / "clocks"
         self._up: Running | None = None
         self._earlier: list[Running] = []
 
@@ -81,6 +82,7 @@ class Service:
             **SERVICE_ENVIRONMENT,
             **settings.environment,
             witness.TRACES: str(self.traces),
+            clock.CLOCKS: str(self.clocks),
         }
         if self.proxy is None:
             words = ["up", "--data", str(self.folder / "data")]
@@ -170,6 +172,7 @@ async def open_service(
 ) -> AsyncGenerator[Service, None]:
     """A ready service for the length of a block; whatever happens, nothing is left of it."""
     witness.install(folder / "packages")
+    clock.install(folder / "packages", folder / "clocks")
     async with contextlib.AsyncExitStack() as stack:
         own_store = proxy = None
         if settings.form == "proxied":

@@ -24,6 +24,7 @@ ACT_KINDS: Final[Mapping[str, float]] = MappingProxyType(
         "client-kill": 8.0,
         "drain-worker": 4.0,
         "drain-gateway": 1.5,
+        "clock-jump": 4.0,
         "proxy-delay": 6.0,
         "proxy-black-hole": 3.0,
         "proxy-reset": 8.0,
@@ -61,6 +62,8 @@ class ChaosSettings:
     pause_s_min: float = 0.1
     pause_s_max: float = 12.0
     store_pause_s_max: float = 5.0
+    clock_jump_s_max: float = 86_400.0
+    """Forwards or backwards."""
     fault_s_max: float = 2.0
     """Of one fault of the proxy."""
     request_s_max: float = 4.0
