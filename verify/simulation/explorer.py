@@ -333,7 +333,7 @@ class SeedViolation:
     @property
     def command(self) -> str:
         """What replays it."""
-        return f"contextd verify --seed {self.seed}"
+        return f"contextd verify --replay histories/{self.seed}"
 
 
 @dataclass(slots=True)
