@@ -26,7 +26,8 @@ from rq.utils import import_attribute
 from rq.worker import Worker
 
 from storage import ActivationQueue, Link, StoreRefusedWrite, WorkerBuried, keys
-from storage.link import make_pool, open_link
+from storage.address import make_pool
+from storage.link import open_link
 from storage.scripts import Scripts
 from tests.support.store_server import StoreServer
 from workers.dequeue import (
