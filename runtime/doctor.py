@@ -201,8 +201,7 @@ def _config(client: _Client) -> dict[str, str] | None:
     found: dict[str, str] = {}
     try:
         for name in ("appendonly", "appendfsync", "maxmemory-policy"):
-            pairs: Mapping[bytes, bytes] = client.config_get(name)
-            found.update((key.decode(), value.decode()) for key, value in pairs.items())
+            found.update(client.config_get(name))
     except ResponseError:
         return None
     return found

@@ -521,7 +521,11 @@ class Store:
     async def prepare(self, connection: AbstractConnection) -> None:
         """Prepare a fresh connection: scripts, durability, epoch."""
         await self.scripts.load(connection)
+        before = self.epoch
         self.epoch = await check_durability(connection, self.scripts, self.config)
+        if before not in {"", self.epoch}:
+            # A primary that was cut off from its replicas may still hold subscriptions.
+            self.subscriber.reconnect()
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from tests.support.invariants import (
     stream_faults,
 )
 from tests.support.replicated_store import replicated_store, sentinels
-from tests.support.service_processes import Service
+from tests.support.service_processes import Service, run_command
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.real_only]
 
@@ -112,17 +112,7 @@ async def test_p1_p15_a_failover_to_a_replica_loses_nothing_acked() -> None:
                     store.primary.kill()
                     killed_s = time.monotonic()
                     await clients.until_each_acked(5, since_s=killed_s + 0.2)
-                finals = [
-                    await client.until_state(
-                        one,
-                        lambda context, one=one: (
-                            keeps(clients.sent[one], context)
-                            and context["status"] == "idle"
-                            and not context["queue"]
-                        ),
-                    )
-                    for one in ids
-                ]
+                finals = [await final_of(client, one, clients.sent[one]) for one in ids]
                 await seen.until(lambda stream: stream.cursor == finals[0]["cursor"])
             acks = clients.acks()
             back_s = next(at_s for at_s in acks if at_s > killed_s + 0.2) - killed_s
@@ -140,3 +130,5 @@ async def test_p1_p15_a_failover_to_a_replica_loses_nothing_acked() -> None:
             assert reset.id.split(".")[0] == finals[0]["cursor"].split(".")[0]
             ready = await client.request("GET", "/readyz")
             assert ready.body["store"]["replicas_min"] == 1
+            found = run_command("doctor", service=service)
+            assert "1 connected; an answer waits for 1" in found.stdout, found
