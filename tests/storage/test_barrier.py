@@ -42,6 +42,8 @@ class ToldConnection:
         self.answers: asyncio.Queue[object] = asyncio.Queue()
         self.wrote = asyncio.Event()
         self.closed = asyncio.Event()
+        self.late: tuple[object, ...] = ()
+        """What comes while it is being closed, as for a read under way."""
 
     async def connect(self) -> None:
         pass
@@ -63,6 +65,7 @@ class ToldConnection:
 
     async def disconnect(self, *, nowait: bool) -> None:
         self.closed.set()
+        self.tell(*self.late)
         self.answers.put_nowait(ConnectionBroken("closed"))
 
     def tell(self, *answers: object) -> None:
@@ -175,14 +178,17 @@ async def test_too_few_replicas_fail_the_whole_batch_and_the_connection() -> Non
     async with told(replicas_min=2) as one:
         calls = [one.link.call("SET", "a", "1"), one.link.call("NONSENSE")]
         await one.sent()
-        behind = one.link.call("GET", "a")
+        behind = [one.link.call("GET", name) for name in "abc"]
         await one.sent()
-        one.connection.tell(b"OK", ResponseError("unknown command"), 0, 1, b"1", 0, 2)
+        one.connection.tell(
+            b"OK", ResponseError("unknown command"), 0, 1, b"1", b"2", b"3", 0, 2
+        )
         for call in calls:
             with pytest.raises(StoreUnavailable, match="1 of 2 replicas have it"):
                 await call
-        with pytest.raises(StoreUnavailable, match="broke"):
-            await behind
+        for call in behind:
+            with pytest.raises(StoreUnavailable, match="broke"):
+                await call
         # The next one begins anew: what was under way has no place in its order.
         again = one.link.call("GET", "a")
         await one.reconnected()
@@ -222,10 +228,10 @@ async def test_a_barrier_that_is_never_answered_costs_the_time_of_a_call() -> No
     async with told(call_s_max=0.2) as one:
         call = one.link.call("SET", "a", "1")
         await one.sent()
+        one.connection.late = (1,)
         one.connection.tell(b"OK", 0)
         with pytest.raises(StoreUnavailable, match="in time"):
             await call
-        one.connections[0].tell(1)
         again = one.link.call("GET", "a")
         await one.reconnected()
         await one.sent()

@@ -42,6 +42,10 @@ class ReplicatedStore:
 
     def in_sync(self) -> bool:
         """Whether every replica has, and has acknowledged, what the primary has."""
+        for replica in self.replicas:
+            with contextlib.closing(replica.client()) as client:
+                if client.info("replication")["master_link_status"] != "up":
+                    return False
         with contextlib.closing(self.primary.client()) as client:
             client.publish("any", "")
             return bool(client.wait(len(self.replicas), 100) == len(self.replicas))
