@@ -109,8 +109,8 @@ class Told:
 
 
 @contextlib.asynccontextmanager
-async def told(**given: float) -> AsyncGenerator[Told, None]:
-    one = Told(**given)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType] - an int is a float
+async def told(*, replicas_min: int = 1, call_s_max: float = 5.0) -> AsyncGenerator[Told, None]:
+    one = Told(replicas_min=replicas_min, call_s_max=call_s_max)
     async with open_link(one.link):
         await one.link.connected.wait()
         yield one

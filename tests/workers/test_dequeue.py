@@ -507,7 +507,8 @@ async def test_a_look_at_the_queue_waits_for_no_replica(
     queue = ActivationQueue(link, scripts)
     async with open_link(link), open_source(queue, "w1") as source:
         store.lpush(queue.KEY, "job")
-        looked = source._peeks.call("BLMOVE", queue.KEY, queue.KEY, "RIGHT", "RIGHT", 1)
+        peeks = source._peeks  # pyright: ignore[reportPrivateUsage] - a whole take would do more
+        looked = peeks.call("BLMOVE", queue.KEY, queue.KEY, "RIGHT", "RIGHT", 1)
         assert await looked == b"job"
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
             await link.call("PING")
