@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.timeout(120), pytest.mark.real_only]
 CONTEXTS = 4
 PAUSE_S = 0.01
 ACKED_BEFORE = 60
-BACK_S_MAX = 10.0
-"""From the kill to the first ack: the Sentinels take some 2 s of it."""
+BACK_S_MAX = 20.0
+"""From the kill to the next acks: 3 s where nothing else runs; a second failover takes 10."""
 
 
 class Repeaters:
