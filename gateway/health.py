@@ -18,6 +18,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     store: dict[str, object] = {
         "ok": True,
         "durability": gateway.store.config.durability,
+        "replicas_min": gateway.store.config.store_replicas_min,
         "epoch": gateway.store.epoch,
     }
     workers: dict[str, object] = {"ok": True}

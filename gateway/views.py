@@ -242,6 +242,8 @@ class StoreReadiness(View):
 
     ok: bool
     durability: Literal["strict", "standard"]
+    replicas_min: int
+    """How many replicas have what is answered."""
     epoch: str
     writes: bool | None = None
     """Whether it takes writes; None: not known, because it does not answer."""

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from storage import parse_sentinels
 
 
 class RuntimeConfig(BaseModel):
@@ -24,7 +26,8 @@ class RuntimeConfig(BaseModel):
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis or Valkey to use (`redis://`, `rediss://`, `unix://`); without it "
+        description="Redis or Valkey to use (`redis://`, `rediss://`, `unix://`, or "
+        "`redis+sentinel://host:26379,host:26379/service`); without it "
         "`contextd up` runs a store of its own in the data folder.",
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = Field(
@@ -92,3 +95,10 @@ class RuntimeConfig(BaseModel):
         description="How long freeing the contexts of a dead worker may take; after that "
         "its session has to run out.",
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _names_sentinels(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parse_sentinels(url.get_secret_value())
+        return url

@@ -15,10 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 from pydantic import ValidationError
-from redis.asyncio import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 from rich.console import Console
 from rich.text import Text
 
@@ -29,10 +26,10 @@ from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
+from storage import make_client
 
 _Client = Any
 """redis-py's annotations are partly missing, partly wrong; what comes out is checked here."""
-_redis: _Client = Redis
 _ANSWER_S_MAX = 5.0
 _FREE_BYTES_MIN = 1_000_000_000
 _PYTHON_MIN = (3, 11)
@@ -169,36 +166,67 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
         else f"{settings.data}/store.sock"
     )
     try:
-        client = _redis.from_url(
-            url, socket_timeout=None, retry=Retry(NoBackoff(), 0), decode_responses=True
-        )
+        client = make_client(url, call_s_max=_ANSWER_S_MAX)
     except ValueError as error:
-        advice = "It looks like redis://host:6379/0, rediss://... or unix:///path."
+        advice = (
+            "It looks like redis://host:6379/0, rediss://..., unix:///path or "
+            "redis+sentinel://host:26379,host:26379/service."
+        )
         return [Check("store", Level.FAIL, f"{where} is no address: {error}", advice)]
     try:
-        async with asyncio.timeout(_ANSWER_S_MAX):
-            server: Mapping[str, object] = await client.info("server")
-            config = await _config(client)
-    except (RedisError, OSError, TimeoutError) as error:
+        server, replication, config = await asyncio.to_thread(_look, client)
+    except (RedisError, OSError) as error:
         advice = (
             "Start it, or correct the address; `contextd up` without one runs a store itself."
         )
         reason = str(error) or type(error).__name__
         return [Check("store", Level.FAIL, f"{where} does not answer: {reason}", advice)]
     finally:
-        await client.aclose()
-    return [_version(server, where), *_kept(settings, config)]
+        client.close()
+    return [
+        _version(server, where),
+        *_kept(settings, config),
+        *_replicated(settings, replication),
+    ]
 
 
-async def _config(client: _Client) -> dict[str, str] | None:
+def _look(
+    client: _Client,
+) -> tuple[Mapping[str, object], Mapping[str, object], dict[str, str] | None]:
+    return client.info("server"), client.info("replication"), _config(client)
+
+
+def _config(client: _Client) -> dict[str, str] | None:
     """The server's CONFIG, None where it may not be read (managed services, ACLs)."""
     found: dict[str, str] = {}
     try:
         for name in ("appendonly", "appendfsync", "maxmemory-policy"):
-            found.update(await client.config_get(name))
+            found.update(client.config_get(name))
     except ResponseError:
         return None
     return found
+
+
+def _replicated(settings: Settings, replication: Mapping[str, object]) -> list[Check]:
+    """Whether answers can wait for replicas, where they have to."""
+    wanted = settings.store_replicas_min
+    if wanted == 0:
+        return []
+    there = int(str(replication.get("connected_slaves", 0)))
+    finding = f"{there} connected; an answer waits for {wanted}"
+    if there < wanted:
+        advice = (
+            "Connect more replicas to the primary, or lower CONTEXTD_STORE_REPLICAS_MIN: "
+            "until then every call to the store fails."
+        )
+        return [Check("replicas", Level.FAIL, finding, advice)]
+    if there > wanted:
+        advice = (
+            f"CONTEXTD_STORE_REPLICAS_MIN={there} also covers a failover to a replica that "
+            "was behind the others."
+        )
+        return [Check("replicas", Level.WARN, finding, advice)]
+    return [Check("replicas", Level.OK, finding)]
 
 
 def _version(server: Mapping[str, object], where: str) -> Check:

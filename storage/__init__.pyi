@@ -1,3 +1,4 @@
+from .address import make_client
 from .config import StorageConfig
 from .contract import (
     MAIL,
@@ -44,6 +45,7 @@ from .restarts import (
     RestartScope,
     SupervisorReport,
 )
+from .sentinels import parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
 
@@ -93,6 +95,8 @@ __all__ = [
     "connect",
     "decode_frame",
     "feed",
+    "make_client",
+    "parse_sentinels",
     "why_no_writes",
     "worker_mail",
 ]

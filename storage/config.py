@@ -30,6 +30,17 @@ class StorageConfig(BaseModel):
     store_ping_s: float = Field(
         default=2.0, gt=0, description="How often a silent subscription is pinged, in seconds."
     )
+    store_replicas_min: int = Field(
+        default=0,
+        ge=0,
+        description="How many replicas must have what is answered; 0: the primary alone. As "
+        "many as there are replicas, and a failover loses nothing that was answered.",
+    )
+    store_replicas_s_max: float = Field(
+        default=1.0,
+        gt=0,
+        description="How long they may take, in seconds; after that the call has failed.",
+    )
     mailbox_max: int = Field(
         default=256, ge=1, description="Undelivered actions of one context (429 above)."
     )
@@ -67,4 +78,10 @@ class StorageConfig(BaseModel):
     def _keys_outlive_mail(self) -> Self:
         if self.results_max < self.mailbox_max:
             raise ValueError("results_max must not be less than mailbox_max")
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_answer_within_a_call(self) -> Self:
+        if self.store_replicas_min and self.store_replicas_s_max >= self.store_call_s_max:
+            raise ValueError("store_replicas_s_max must be less than store_call_s_max")
         return self

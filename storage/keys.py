@@ -57,6 +57,8 @@ Channels
   into the mailbox, from activate.
 * `supervisors`: ids of restarts, from gateways to supervisors.
 * `workers:wake`: somebody was buried, look at `ready` now; from bury to the workers.
+* `replicated`: nobody listens; what is published is behind everything that replicas have to
+  have (`storage/barrier.py`).
 """
 
 READY = "ready"
@@ -66,6 +68,7 @@ SUPERVISORS = "supervisors"
 WORKERS = "workers"
 EPOCH = "epoch"
 WAKE = "workers:wake"
+REPLICATED = "replicated"
 
 
 def meta(context_id: str) -> str:

@@ -6,6 +6,10 @@ cancelled leaves its place in that order behind; its answer is dropped. When the
 connection breaks, every call that was sent fails with StoreUnavailable (outcome unknown);
 calls not yet sent wait for the next connection until their time is over.
 
+With a `barrier` the answers of each batch are held until replicas have what they tell; where
+too few have it in time, the whole batch fails (outcome unknown) and the connection with it,
+so that the next one asks anew who the primary is.
+
 redis-py (8.1) makes and authenticates the connection and parses the protocol; hiredis packs
 commands (6 us for a commit, redis-py's own packer 38 us).
 Its own time-outs and retries are off: with a socket time-out it swallows cancellations
@@ -25,8 +29,6 @@ from hiredis import (
     pack_command,  # pyright: ignore[reportUnknownVariableType] - its stub is partial
 )
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     ConnectionError as ConnectionBroken,
     NoScriptError,
@@ -37,6 +39,7 @@ from redis.exceptions import (
 )
 from typing_extensions import override
 
+from storage.barrier import TAIL_REPLIES, Barrier
 from storage.errors import NoScript, StoreRefusedWrite, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -75,6 +78,8 @@ class Link:
     calls_max: int
     on_connect: Callable[[AbstractConnection], Awaitable[None]] | None = None
     """Awaited with every fresh connection before any call is sent on it."""
+    barrier: Barrier | None = None
+    """None: answers are given as they come."""
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     _connection: AbstractConnection | None = None
     _waiting: deque[_Call] = field(default_factory=deque[_Call])
@@ -133,7 +138,10 @@ class Link:
                 self.connected.set()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._write(connection), name="link-write")
-                    await self._read(connection)
+                    if self.barrier is None:
+                        await self._read(connection)
+                    else:
+                        await self._read_batches(connection, self.barrier)
             except* (RedisError, OSError, TimeoutError, StoreUnavailable) as broken:
                 log.warning("store connection lost", error=repr(broken.exceptions[0]))
             finally:
@@ -141,6 +149,8 @@ class Link:
                 self._connection = None
                 await _close(connection)
                 self._fail(self._sent, "the connection to the store broke")
+                if self.barrier is not None:
+                    self.barrier.forget()
             end_if_cancelled()
             await asyncio.sleep(pause_s)
             pause_s = min(RECONNECT_S_MAX, pause_s * 2)
@@ -160,6 +170,8 @@ class Link:
                 self._sent.append(call)
                 packed.append(call.packed)
             if packed:
+                if self.barrier is not None:
+                    packed.append(self.barrier.close(len(packed)))
                 await connection.send_packed_command(b"".join(packed), check_health=False)
 
     async def _read(self, connection: AbstractConnection) -> None:
@@ -171,13 +183,29 @@ class Link:
                 reply = _translate(error)
             if self._connection is not connection:
                 raise ConnectionBroken("given up")  # its calls have failed already
-            answer = sent.popleft().answer
-            if answer.done():
-                continue
-            if isinstance(reply, Exception):
-                answer.set_exception(reply)
-            else:
-                answer.set_result(reply)
+            _settle(sent.popleft(), reply)
+
+    async def _read_batches(self, connection: AbstractConnection, barrier: Barrier) -> None:
+        """As `_read`; a batch's calls count as sent until its barrier has answered."""
+        while True:
+            replies = [await self._next_reply(connection)]
+            while len(replies) < barrier.calls + TAIL_REPLIES:
+                replies.append(await self._next_reply(connection))
+            batch = deque(self._sent.popleft() for _ in range(barrier.calls))
+            if (why := barrier.open(*replies[-TAIL_REPLIES:])) is not None:
+                self._fail(batch, why)
+                raise ConnectionBroken(why)
+            for call, reply in zip(batch, replies, strict=False):
+                _settle(call, reply)
+
+    async def _next_reply(self, connection: AbstractConnection) -> Reply | Exception:
+        try:
+            reply = await read_reply(connection)
+        except ResponseError as error:
+            reply = _translate(error)
+        if self._connection is not connection:
+            raise ConnectionBroken("given up")  # its calls have failed already
+        return reply
 
     async def _expire(self) -> None:
         """Fail calls whose time is over; a silent connection is dropped."""
@@ -200,6 +228,15 @@ class Link:
         if not call.answer.done():
             call.answer.set_exception(StoreUnavailable(why))
             call.answer.exception()  # retrieved: no complaint if nobody awaits it any more
+
+
+def _settle(call: _Call, reply: Reply | Exception) -> None:
+    if call.answer.done():
+        return
+    if isinstance(reply, Exception):
+        call.answer.set_exception(reply)
+    else:
+        call.answer.set_result(reply)
 
 
 REFUSALS: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS")
@@ -261,18 +298,6 @@ async def read_reply(connection: AbstractConnection) -> Reply:
 async def _close(connection: AbstractConnection) -> None:
     with contextlib.suppress(RedisError, OSError):
         await connection.disconnect(nowait=True)
-
-
-def make_pool(url: str) -> ConnectionPool:
-    """A redis-py pool for `redis://`, `rediss://` or `unix://`, its own time-outs off."""
-    return ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - its kwargs
-        url,
-        socket_timeout=None,
-        socket_connect_timeout=None,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        health_check_interval=0,
-    )
 
 
 @contextlib.asynccontextmanager

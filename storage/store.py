@@ -17,6 +17,8 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 import storage.keys as keys
 from fsm import ContextCreated, decode_event, replay
+from storage.address import make_pool
+from storage.barrier import Barrier
 from storage.codec import (
     read_owned,
     read_result,
@@ -49,7 +51,7 @@ from storage.errors import (
     WorkerBuried,
 )
 from storage.frames import commit_header, draft_frame
-from storage.link import Link, Reply, make_pool, open_link
+from storage.link import Link, Reply, open_link
 from storage.scripts import Scripts
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
@@ -519,7 +521,11 @@ class Store:
     async def prepare(self, connection: AbstractConnection) -> None:
         """Prepare a fresh connection: scripts, durability, epoch."""
         await self.scripts.load(connection)
+        before = self.epoch
         self.epoch = await check_durability(connection, self.scripts, self.config)
+        if before not in {"", self.epoch}:
+            # A primary that was cut off from its replicas may still hold subscriptions.
+            self.subscriber.reconnect()
 
 
 @contextlib.asynccontextmanager
@@ -529,7 +535,8 @@ async def connect(
     """A store for the length of a block.
 
     Args:
-        url: `unix://path`, `redis://host:port/db` or `rediss://...`.
+        url: `unix://path`, `redis://host:port/db`, `rediss://...`, or
+            `redis+sentinel://host:port,host:port/service`.
         config: Bounds and durability.
         pool: Connections made otherwise (tests).
 
@@ -543,6 +550,8 @@ async def connect(
         files = JsonSnapshots(Path(config.snapshots.removeprefix("json:")))
     scripts = Scripts()
     link = Link(pool, config.store_call_s_max, config.store_calls_max)
+    if config.store_replicas_min:
+        link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
     store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
     link.on_connect = store.prepare

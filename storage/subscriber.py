@@ -56,6 +56,11 @@ class Subscriber:
         default_factory=asyncio.Queue[tuple[str, ...]]
     )
     _heard_at: float = 0.0
+    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def reconnect(self) -> None:
+        """Listen over a new connection: the store may be another server by now."""
+        self._moved.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
         """Listen to a channel; returns once every later publication is heard.
@@ -89,6 +94,7 @@ class Subscriber:
         pause_s = RECONNECT_S_MIN
         while True:
             connection = make_connection(self.pool)
+            self._moved.clear()
             try:
                 async with asyncio.timeout(self.confirm_s_max):
                     await establish(connection)
@@ -97,6 +103,7 @@ class Subscriber:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._write(connection), name="subscriber-write")
                     group.create_task(self._ping(connection), name="subscriber-ping")
+                    group.create_task(self._give_up(), name="subscriber-give-up")
                     await self._read(connection)
             except* (RedisError, OSError, TimeoutError) as broken:
                 log.warning("store subscription lost", error=repr(broken.exceptions[0]))
@@ -140,6 +147,10 @@ class Subscriber:
                         listener.on_gap()
                 case _:
                     pass
+
+    async def _give_up(self) -> None:
+        await self._moved.wait()
+        raise ConnectionBroken("the store may be another server by now")
 
     async def _ping(self, connection: AbstractConnection) -> None:
         """Notice a connection that is silently gone."""

@@ -19,15 +19,13 @@ from typing import Final, Self
 import orjson
 import structlog
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 from rq.worker import BaseWorker, WorkerStatus
 from typing_extensions import override
 
-from storage import ActivationQueue, Link, StoreRefusedWrite, StoreUnavailable
+from storage import ActivationQueue, Link, StoreRefusedWrite, StoreUnavailable, make_client
 
 log = structlog.get_logger(__name__)
 
@@ -100,13 +98,7 @@ class ContextWorker(BaseWorker):
         cls, url: str, worker_id: str, *, heartbeat_s: float, call_s_max: float
     ) -> Self:
         """Make a worker with a connection of its own; not registered yet."""
-        # redis-py leaves its keyword arguments untyped.
-        connection = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-            url,
-            socket_timeout=call_s_max,
-            socket_connect_timeout=call_s_max,
-            retry=Retry(NoBackoff(), 0),
-        )
+        connection = make_client(url, call_s_max=call_s_max)
         return cls(
             [ActivationQueue.NAME],
             worker_id,
@@ -204,7 +196,8 @@ class ActivationSource:
         self._queue = queue
         self._worker_id = worker_id
         self._peek_s = peek_s
-        # A peek that was cancelled stays on the connection until it is answered.
+        # A peek that was cancelled stays on the connection until it is answered. Without a
+        # barrier: what a peek moves onto its own place is no news to the replicas.
         self._peeks = Link(queue.link.pool, peek_s + PEEK_GRACE_S, calls_max=16)
         self._takes = 0
         self._executions: dict[str, str] = {}

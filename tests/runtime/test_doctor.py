@@ -1,5 +1,5 @@
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from runtime.doctor import Check, Level, examine, report
 from runtime.embedded import EmbeddedStore
 from runtime.settings import load_settings
 from tests.runtime.support import has_store_binary, run, store_command
+from tests.support.replicated_store import ReplicatedStore, replicated_store
 
 real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
 
@@ -78,6 +79,33 @@ def test_a_store_that_would_lose_something_fails_with_the_cure(
             await store.stop()
 
     run(story())
+
+
+@pytest.mark.real_only
+@real_store
+@pytest.mark.parametrize(
+    ("wanted", "level", "advice"),
+    [(2, Level.FAIL, "lower CONTEXTD_STORE_REPLICAS_MIN"), (1, Level.OK, ""), (0, None, "")],
+)
+def test_too_few_replicas_fail_with_the_cure(
+    a_pair: ReplicatedStore, wanted: int, level: Level | None, advice: str
+) -> None:
+    found = run(findings(redis_url=a_pair.primary.url, store_replicas_min=wanted))
+    if level is None:
+        assert "replicas" not in found
+        return
+    check = found["replicas"]
+    assert (check.level, check.finding) == (
+        level,
+        f"1 connected; an answer waits for {wanted}",
+    )
+    assert advice in check.advice
+
+
+@pytest.fixture(scope="module")
+def a_pair() -> Iterator[ReplicatedStore]:
+    with replicated_store(replicas=1) as pair:
+        yield pair
 
 
 def test_a_store_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:

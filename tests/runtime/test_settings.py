@@ -142,3 +142,25 @@ ROOT = Path(__file__).parent.parent.parent
 def test_the_pages_about_settings_are_up_to_date(page: str, made: object, command: str) -> None:
     assert callable(made)
     assert (ROOT / "docs" / page).read_text() == made(), f"run: {command}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis+sentinel://:sesame@one:26379",
+        "redis+sentinel://:sesame@one,/main",
+        "redis+sentinel://:sesame@one:port/main",
+        "redis+sentinel://:sesame@one/main/0",
+        "redis+sentinel://:sesame@one/main?db=1",
+    ],
+)
+def test_an_address_that_should_name_sentinels_is_refused_with_an_example(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("CONTEXTD_REDIS_URL", url)
+    with pytest.raises(BadSettings) as caught:
+        load_settings()
+    (problem,) = caught.value.problems
+    assert problem.startswith("CONTEXTD_REDIS_URL: ")
+    assert "redis+sentinel://host:26379,host:26379/service" in problem
+    assert "sesame" not in problem

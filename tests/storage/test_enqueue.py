@@ -20,8 +20,9 @@ from rq.utils import now
 from rq.worker import Worker
 
 from storage import ActivationQueue, Link, WorkerBuried, keys
+from storage.address import make_pool
 from storage.enqueue import FORGETS_MAX, TakenJob
-from storage.link import make_pool, open_link
+from storage.link import open_link
 from storage.scripts import Scripts
 from tests.support.store_server import StoreServer
 

@@ -26,7 +26,8 @@ from storage import (
     StoreRefusedWrite,
     StoreUnavailable,
 )
-from storage.link import make_pool, open_link
+from storage.address import make_pool
+from storage.link import open_link
 from tests.storage.arranging import append, create, deliver, next_commit, own
 from tests.storage.conftest import Backend
 from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, say

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from storage import Listener, Store, StoreUnavailable
-from storage.link import make_pool
+from storage.address import make_pool
 from storage.subscriber import Subscriber, open_subscriber
 from tests.storage.arranging import HEARD_S_MAX, Ear, listening
 from tests.storage.conftest import Backend

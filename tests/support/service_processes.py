@@ -35,6 +35,11 @@ SETTLED_S = 0.4
 LOG_TAIL_BYTES = 4_000
 
 
+def tethered(*command: str) -> list[str]:
+    """A command that ends when we do, whatever happens to us."""
+    return [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command]
+
+
 def free_port() -> int:
     """A port that nobody listens on at the moment."""
     with socket.socket() as probe:
@@ -395,8 +400,7 @@ def run_module(module: str, *words: str, folder: Path) -> Generator[tuple[Runnin
     """Run a module as a process for a block; gives its first line of output too."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = folder / f"{module.rpartition('.')[2]}.log"
-    command = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
-    running = Running([*command, sys.executable, "-m", module, *words], environment, log)
+    running = Running(tethered(sys.executable, "-m", module, *words), environment, log)
     try:
         until(lambda: b"\n" in log.read_bytes(), f"{module} speaks")
         yield running, log.read_text().partition("\n")[0]

@@ -25,8 +25,17 @@ from rq.serializers import DefaultSerializer, JSONSerializer
 from rq.utils import import_attribute
 from rq.worker import Worker
 
-from storage import ActivationQueue, Link, StoreRefusedWrite, WorkerBuried, keys
-from storage.link import make_pool, open_link
+from storage import (
+    ActivationQueue,
+    Link,
+    StoreRefusedWrite,
+    StoreUnavailable,
+    WorkerBuried,
+    keys,
+)
+from storage.address import make_pool
+from storage.barrier import Barrier
+from storage.link import open_link
 from storage.scripts import Scripts
 from tests.support.store_server import StoreServer
 from workers.dequeue import (
@@ -487,3 +496,19 @@ async def test_heartbeats_that_fail_do_not_end_the_worker(
         server.start()
         first = last_heartbeat(store)
         await until(lambda: last_heartbeat(store) != first)
+
+
+async def test_a_look_at_the_queue_waits_for_no_replica(
+    server: StoreServer, store: Redis
+) -> None:
+    scripts = Scripts()
+    barrier = Barrier(1, 0.1)
+    link = Link(make_pool(server.url), 5.0, 100, on_connect=scripts.load, barrier=barrier)
+    queue = ActivationQueue(link, scripts)
+    async with open_link(link), open_source(queue, "w1") as source:
+        store.lpush(queue.KEY, "job")
+        peeks = source._peeks  # pyright: ignore[reportPrivateUsage] - a whole take would do more
+        looked = peeks.call("BLMOVE", queue.KEY, queue.KEY, "RIGHT", "RIGHT", 1)
+        assert await looked == b"job"
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            await link.call("PING")
