@@ -41,6 +41,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.SUPERVISORS,
         keys.EPOCH,
         keys.WAKE,
+        keys.REPLICATED,
     ]
     assert [key for key in made if f"`{key}`" not in PAGE] == []
 
@@ -50,7 +51,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
     assert makers == {
         *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
-        *("DEAD", "RESTARTING", "SUPERVISORS", "restart"),
+        *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
     }
 
 
