@@ -43,11 +43,11 @@ def plan_for(*, minutes: float, only: frozenset[PartName]) -> Plan:
 def short_plan(*, only: frozenset[PartName]) -> Plan:
     """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
     seconds: dict[PartName, float] = {
-        "crash-points": 340.0,
-        "histories": 260.0,
-        "kills": 120.0,
-        "chaos": 60.0,
-        "measures": 20.0,
+        "crash-points": 270.0,
+        "histories": 210.0,
+        "kills": 90.0,
+        "chaos": 45.0,
+        "measures": 15.0,
     }
     return Plan(
         {name: seconds[name] for name in PARTS if name in only},
