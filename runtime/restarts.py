@@ -15,6 +15,7 @@ from storage import (
     StorageError,
     SupervisorReport,
     connect,
+    end_if_cancelled,
 )
 
 _log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ async def obey_restarts(
                     await _obey(restarts, request, supervisor, name)
         except* StorageError as failed:
             _log.debug("restarts cannot be heard", extra={"reason": str(failed.exceptions[0])})
+        end_if_cancelled()
         await asyncio.sleep(_CONNECT_AGAIN_S)
 
 

@@ -26,6 +26,7 @@ from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
 from runtime.store_address import BadDataFolder
 from runtime.store_binary import NoStoreBinary
+from storage import end_if_cancelled
 
 _log = logging.getLogger(__name__)
 _BURY_AGAIN_S = 0.25
@@ -454,6 +455,7 @@ class Supervisor:
                     except Exception as error:  # noqa: BLE001 - the supervisor outlives all
                         reason = type(error).__name__
                         _log.debug("bury failed", extra={"reason": reason})
+                        end_if_cancelled()
                         await asyncio.sleep(_BURY_AGAIN_S)
                     else:
                         return

@@ -1,4 +1,5 @@
 from .address import make_client
+from .cancellation import end_if_cancelled
 from .config import StorageConfig
 from .contract import (
     MAIL,
@@ -94,6 +95,7 @@ __all__ = [
     "WorkerBuried",
     "connect",
     "decode_frame",
+    "end_if_cancelled",
     "feed",
     "make_client",
     "parse_sentinels",

@@ -40,6 +40,7 @@ from redis.exceptions import (
 from typing_extensions import override
 
 from storage.barrier import TAIL_REPLIES, Barrier
+from storage.cancellation import end_if_cancelled
 from storage.errors import NoScript, StoreRefusedWrite, StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -264,17 +265,6 @@ def _translate(error: ResponseError) -> Exception:
     if text.startswith(("LOADING", "MASTERDOWN", "BUSY", "UNBLOCKED")):
         return StoreUnavailable(text)
     return error
-
-
-def end_if_cancelled() -> None:
-    """End the running task if it was cancelled and has not noticed.
-
-    A task group loses the cancellation that comes together with an error of one of its
-    tasks (Python 3.11 and 3.12; found by the explorer: a worker that never ended).
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def make_connection(pool: ConnectionPool) -> AbstractConnection:

@@ -18,11 +18,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from storage.cancellation import end_if_cancelled
 from storage.errors import StoreUnavailable
 from storage.link import (
     RECONNECT_S_MAX,
     RECONNECT_S_MIN,
-    end_if_cancelled,
     establish,
     make_connection,
     read_reply,
