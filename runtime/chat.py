@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 failed, 3 (`--once` only) a tool call waits for approval.
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -106,6 +107,8 @@ class Pipe:
 
 def run_chat(options: ChatOptions) -> int:
     """Chat until the person leaves; the exit code."""
+    # Whoever has started us may have it ignored, as shells do for what runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with asyncio.Runner() as runner:
             client = runner.run(_client(options))
