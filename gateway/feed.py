@@ -235,6 +235,9 @@ class Feed:
         """Fold one frame; False if it does not continue what is here."""
         frame = decode_frame(raw)
         mirror = self.mirror
+        if frame.epoch != mirror.epoch:
+            # Older: the store has lost it. Newer: so it has what is here.
+            return int(frame.epoch) < int(mirror.epoch)
         if isinstance(frame, DraftFrame):
             return self._take_draft(mirror, frame)
         if frame.base > mirror.version:

@@ -3,14 +3,17 @@
 Two kinds of frame, told apart by their first byte, one field a line (JSON has no raw
 newlines):
 
-    c <version before> <number of events> <draft n> <1 if the context rests> <phase>
+    c <epoch> <version before> <number of events> <draft n> <1 if the context rests> <phase>
     {"<seq>": <result>, ...}
     <text of the draft that this commit begins, as a JSON string, or nothing>
     <event as JSON>
     ...
 
-    d <version> <n before> <n after> <id of the reply>
+    d <epoch> <version> <n before> <n after> <id of the reply>
     <text as it is, to the end>
+
+The epoch is that of the token under which it was committed: a frame that the store has lost
+may still be on its way when the store counts versions again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +28,7 @@ from storage.contract import RESULT, Result
 class CommitFrame:
     """A commit that has just become durable."""
 
+    epoch: str
     base: int
     """Version before the first event."""
     events: Sequence[bytes]
@@ -41,6 +45,7 @@ class CommitFrame:
 class DraftFrame:
     """Some more of the reply that is arriving."""
 
+    epoch: str
     version: int
     n_before: int
     n: int
@@ -51,6 +56,7 @@ class DraftFrame:
 
 def commit_header(
     *,
+    epoch: str,
     base: int,
     count: int,
     n: int,
@@ -65,12 +71,16 @@ def commit_header(
         for seq, result in results.items()
     )
     begun = orjson.dumps(draft) if draft else b""
-    return b"c %d %d %d %d %s\n{%s}\n%s" % (base, count, n, rests, phase.encode(), shown, begun)
+    numbers = (epoch.encode(), base, count, n, rests, phase.encode(), shown, begun)
+    return b"c %s %d %d %d %d %s\n{%s}\n%s" % numbers
 
 
-def draft_frame(*, version: int, n_before: int, n: int, message_id: str, text: str) -> bytes:
+def draft_frame(
+    *, epoch: str, version: int, n_before: int, n: int, message_id: str, text: str
+) -> bytes:
     """A draft frame."""
-    head = b"d %d %d %d %s" % (version, n_before, n, message_id.encode())
+    numbers = (epoch.encode(), version, n_before, n, message_id.encode())
+    head = b"d %s %d %d %d %s" % numbers
     return head + b"\n" + text.encode()
 
 
@@ -78,11 +88,16 @@ def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
     """Read a frame."""
     head, _, rest = raw.partition(b"\n")
     if head.startswith(b"d"):
-        _, version, n_before, n, message_id = head.split(b" ")
+        _, epoch, version, n_before, n, message_id = head.split(b" ")
         return DraftFrame(
-            int(version), int(n_before), int(n), message_id.decode(), rest.decode()
+            epoch=epoch.decode(),
+            version=int(version),
+            n_before=int(n_before),
+            n=int(n),
+            message_id=message_id.decode(),
+            text=rest.decode(),
         )
-    _, base, count, n, rests, phase = head.split(b" ")
+    _, epoch, base, count, n, rests, phase = head.split(b" ")
     shown, begun, *events = rest.split(b"\n")
     results = (
         {
@@ -94,4 +109,13 @@ def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
     )
     assert len(events) == int(count)
     draft = orjson.loads(begun) if begun else ""
-    return CommitFrame(int(base), events, int(n), draft, rests == b"1", phase.decode(), results)
+    return CommitFrame(
+        epoch=epoch.decode(),
+        base=int(base),
+        events=events,
+        n=int(n),
+        draft=draft,
+        rests=rests == b"1",
+        phase=phase.decode(),
+        results=results,
+    )

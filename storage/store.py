@@ -297,6 +297,7 @@ class Store:
         """
         state, draft, epoch = commit.state, commit.draft, self.epoch
         header = commit_header(
+            epoch=epoch_of(commit.token),
             base=commit.base,
             count=len(commit.events),
             n=draft.n,
@@ -375,7 +376,12 @@ class Store:
         """
         n = n_before + len(text)
         frame = draft_frame(
-            version=version, n_before=n_before, n=n, message_id=message_id, text=text
+            epoch=epoch_of(token),
+            version=version,
+            n_before=n_before,
+            n=n,
+            message_id=message_id,
+            text=text,
         )
         where = [*keys.of_context(context_id, "meta", "draft"), keys.EPOCH]
         channel = keys.feed(context_id)
@@ -421,6 +427,7 @@ class Store:
             # missing costs a replay only.
             await asyncio.to_thread(self.files.delete, context_id)
         header = commit_header(
+            epoch=epoch_of(commit.token),
             base=commit.base,
             count=len(commit.events),
             n=0,
@@ -563,6 +570,11 @@ async def connect(
         finally:
             if saver is not None:
                 saver.cancel()
+
+
+def epoch_of(token: str) -> str:
+    """The epoch that a fencing token names."""
+    return token.partition(".")[0]
 
 
 def _read_keys(context_id: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Final as Constant, NamedTuple
 
 from verify.epochs import EpochSeen, check_epochs
 from verify.findings import Findings
-from verify.keys import merge_keys
+from verify.keys import doubt_refusals, merge_keys
 from verify.models import MAY_CHANGE_NOTHING
 from verify.records import (
     NO_LOSSES,
@@ -116,7 +116,7 @@ class _Context:
         self._id = context_id
         self._losses = losses
         self._found = found
-        self._operations = merge_keys(records.operations, found)
+        self._operations = merge_keys(doubt_refusals(records.operations), found)
         self._final = records.final
         self._reads = sorted(
             (read for read in records.reads if read.found),

@@ -23,6 +23,29 @@ _CERTAINTY: Constant = (
 _NEVER: Constant = float("inf")
 
 
+def doubt_refusals(operations: Iterable[Operation]) -> list[Operation]:
+    """One context's operations, with a 404 that a deletion may explain as of unknown outcome.
+
+    What was applied and then deleted with its context is answered so, too: there is nothing
+    left that could tell.
+    """
+    operations = list(operations)
+    deleted_s = min(
+        (
+            one.called_s
+            for one in operations
+            if one.kind == "delete" and one.outcome is not Outcome.REFUSED
+        ),
+        default=_NEVER,
+    )
+    return [
+        replace(one, outcome=Outcome.UNKNOWN)
+        if one.code == "not-found" and (one.returned_s or _NEVER) > deleted_s
+        else one
+        for one in operations
+    ]
+
+
 def merge_keys(operations: Iterable[Operation], found: Findings) -> tuple[Operation, ...]:
     """One context's operations, those of one key and one body being one."""
     merged: list[Operation] = []

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final as Constant, Protocol, TypeVar
 
 from verify.findings import Findings
+from verify.keys import doubt_refusals
 from verify.models import ContextModel, Record
 from verify.records import Final, Operation, Outcome, Read, Violation
 
@@ -108,9 +109,12 @@ def check_linearizability(
         Undecided: A history overlaps too much.
     """
     found = Findings()
-    histories: dict[str, list[Record]] = defaultdict(list)
+    by_context: dict[str, list[Operation]] = defaultdict(list)
     for operation in operations:
-        histories[operation.context_id].append(operation)
+        by_context[operation.context_id].append(operation)
+    histories: dict[str, list[Record]] = defaultdict(list)
+    for context_id, acted in by_context.items():
+        histories[context_id] += doubt_refusals(acted)
     for read in reads:
         if not read.stale:
             histories[read.context_id].append(read)

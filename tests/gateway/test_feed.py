@@ -9,7 +9,7 @@ import pytest
 from gateway.config import GatewayConfig
 from gateway.directory import Directory
 from storage import StorageConfig, Store, StoreUnavailable, connect
-from tests.storage.arranging import APPLIED, create, created, next_commit, own
+from tests.storage.arranging import APPLIED, create, created, listening, next_commit, own
 from tests.support.playbook import CONTEXT_ID, Playbook, rename
 
 OTHER_ID = CONTEXT_ID[:-1] + ("1" if CONTEXT_ID[-1] != "1" else "2")
@@ -57,6 +57,18 @@ async def test_whoever_waits_for_a_result_is_told_that_its_epoch_is_over(store: 
             await waiting
         await feed.wait_until(lambda mirror: mirror.epoch == LATER)
         assert feed.known is not None
+
+
+async def test_a_frame_of_an_epoch_that_is_over_is_not_shown(store: Store) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        feed.mirror.epoch = store.epoch = LATER  # the store was set back to version 1
+        commit = next_commit(book.given(rename("lost")), owned, base=1, results={1: APPLIED})
+        await store.commit(commit)  # its frame fits, by its number
+        async with listening(store, "later"):  # so what was published before has been heard
+            pass
+        assert feed.mirror.version == 1
 
 
 async def test_a_feed_that_is_stopped_before_it_was_open_is_not_used(store: Store) -> None:

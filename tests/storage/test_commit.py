@@ -80,6 +80,7 @@ async def test_a_commit_is_one_step_that_everybody_sees(store: Store) -> None:
     reading = await store.read(CONTEXT_ID, "ada", seq=2)
     assert (reading.version, reading.n, reading.result) == (3, 3, REFUSED)
     assert frame == CommitFrame(
+        epoch=store.epoch,
         base=1,
         events=logged(book)[1:],
         n=3,

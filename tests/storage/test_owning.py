@@ -161,7 +161,8 @@ async def test_a_draft_grows_and_its_frames_are_published(store: Store) -> None:
         assert await append(store, owned, 1, "a\nb", version=3) == b"appended"
         assert await append(store, owned, 4, "☕", version=3) == b"appended"
         _, *frames = await ear.hears(3)
-    assert frames == [b"d 3 1 4 m\na\nb", b"d 3 4 5 m\n\xe2\x98\x95"]
+    epoch = store.epoch.encode()
+    assert frames == [b"d %s 3 1 4 m\na\nb" % epoch, b"d %s 3 4 5 m\n\xe2\x98\x95" % epoch]
     assert (await store.activate(CONTEXT_ID, "w1")).draft == "éa\nb☕"
 
 
@@ -180,7 +181,8 @@ async def test_a_repeated_draft_is_added_once_and_one_that_does_not_fit_never(
         ]
         frames = await ear.hears(2)
     assert answers == [b"appended", b"repeated", b"repeated", b"conflict", b"appended"]
-    assert frames == [b"d 3 1 3 m\nbc", b"d 3 3 4 m\nd"]
+    epoch = store.epoch.encode()
+    assert frames == [b"d %s 3 1 3 m\nbc" % epoch, b"d %s 3 3 4 m\nd" % epoch]
     assert (await store.activate(CONTEXT_ID, "w1")).draft == "abcd"
 
 

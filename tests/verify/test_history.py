@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from tests.verify.histories import CONTEXT, History, act, final, read, send, serial_history
 from verify.history import check_history
+from verify.linearizability import check_linearizability
 from verify.records import NO_LOSSES, Final, Losses, Operation, Outcome, Read
 
 RNG = st.randoms(use_true_random=False)
@@ -89,6 +90,21 @@ WRONG: dict[str, tuple[str, list[Operation], list[Read], Final | None]] = {
         [send("a", 0, 1, outcome=Outcome.REFUSED, code="queue-full")],
         [],
         final(("a",), 6),
+    ),
+    "it was not found and is there, and nobody deleted anything": (
+        "refused-but-applied",
+        [send("a", 0, 1, outcome=Outcome.REFUSED, code="not-found")],
+        [read(("a",), 0, 1, 2)],
+        final(("a",), 6),
+    ),
+    "it was not found before anybody deleted the context, and was there": (
+        "refused-but-applied",
+        [
+            send("a", 0, 1, outcome=Outcome.REFUSED, code="not-found"),
+            act("delete", 3, 4, 3),
+        ],
+        [read(("a",), 1, 2, 2)],
+        final((), 0, found=False),
     ),
     "a later one stands before an earlier one": (
         "reordered",
@@ -297,6 +313,14 @@ def test_an_accepted_message_may_be_missing_only_where_queues_were_full() -> Non
     sends = [send("a", 0, 1)]
     assert checks(sends, [], final((), 3)) == {"lost"}
     assert checks(sends, [], final((), 3), accepted_may_be_refused=True) == set()
+
+
+def test_what_is_not_found_may_have_been_applied_before_it_was_deleted() -> None:
+    refused = send("a", 0, 4, outcome=Outcome.REFUSED, code="not-found")
+    deletion = act("delete", 2, 3, 3)
+    reads, finals = [read(("a",), 1, 2, 2)], [final((), 0, found=False)]
+    assert check_history([refused, deletion], reads, finals) == ()
+    assert check_linearizability([refused, deletion], reads, finals) == ()
 
 
 def test_a_deleted_context_takes_its_messages_with_it() -> None:
