@@ -5,9 +5,31 @@ from typing import cast
 
 from pydantic import JsonValue, ValidationError
 
-from fsm.events import ContextConfigured, ContextCreated, ContextDeleted, ContextRenamed
-from fsm.state import Config, ContextState, Phase
-from fsm.turns import Inapplicable, Step, Unchanged, stop_all, with_
+from fsm.effects import MakeTitle, StopEffect
+from fsm.events import (
+    Action,
+    ContextConfigured,
+    ContextCreated,
+    ContextDeleted,
+    ContextPinned,
+    ContextRenamed,
+    MessagesRecorded,
+    TitleMade,
+)
+from fsm.state import Config, ContextState, Message, Phase
+from fsm.turns import (
+    Inapplicable,
+    Step,
+    Unchanged,
+    answered,
+    append,
+    check_count,
+    derive_id,
+    head,
+    issue,
+    title_of,
+    with_,
+)
 
 
 def open_context(event: ContextCreated) -> ContextState:
@@ -15,6 +37,7 @@ def open_context(event: ContextCreated) -> ContextState:
     return ContextState(
         id=event.context_id,
         owner=event.owner,
+        origins=event.origins,
         title=event.title,
         labels=event.labels,
         version=1,
@@ -59,10 +82,60 @@ def rename(state: ContextState, event: ContextRenamed) -> Step:
     return Step(with_(state, title=event.title))
 
 
+def request_title(state: ContextState, _event: Action) -> Step:
+    """Ask for a title, unless that is being done."""
+    if any(isinstance(effect, MakeTitle) for effect in state.pending.values()):
+        raise Unchanged
+    return issue(state, MakeTitle(effect_id=f"{state.version}.0"))
+
+
+def take_title(state: ContextState, event: TitleMade) -> Step:
+    """The title is there."""
+    return Step(with_(answered(state, event.effect_id), title=event.title))
+
+
+def pin(state: ContextState, event: Action) -> Step:
+    """Keep the context from retention, or do so no longer."""
+    pinned = isinstance(event, ContextPinned)
+    if state.pinned == pinned:
+        raise Unchanged
+    return Step(with_(state, pinned=pinned))
+
+
+def record(state: ContextState, event: MessagesRecorded) -> Step:
+    """Append what was said elsewhere, as it was; no turn begins."""
+    if not event.messages:
+        raise Unchanged
+    check_count(event.messages)
+    title = state.title
+    for index, said in enumerate(event.messages):
+        message = Message(
+            id=derive_id(state, index),
+            seq=len(state.messages) + 1,
+            parent_id=head(state),
+            role=said.role,
+            content=said.content,
+            parts=said.parts,
+            tool_calls=said.tool_calls,
+            tool_call_id=said.tool_call_id,
+            created_at_ms=said.created_at_ms or state.updated_at_ms,
+            status=said.status,
+            finish_reason=said.finish_reason,
+            client_message_id=said.client_message_id,
+            model=said.model,
+            usage=said.usage,
+            metadata=said.metadata,
+        )
+        state = append(state, message)
+        if not title and said.role == "user":
+            title = title_of(said.content)
+    return Step(with_(state, title=title))
+
+
 def delete(state: ContextState, _event: ContextDeleted) -> Step:
     """Stop everything; the last transition there is."""
-    stopped = stop_all(state)
-    return Step(
-        with_(stopped.state, phase=Phase.DELETED, turn=None, queue=(), failure=None),
-        stopped.effects,
+    stops = tuple(StopEffect(effect_id=key) for key in state.pending)
+    gone = with_(
+        state, phase=Phase.DELETED, turn=None, queue=(), scheduled=(), failure=None, pending={}
     )
+    return Step(gone, stops)

@@ -38,6 +38,8 @@ class PrepareRequest(Effect):
     kind: Literal["prepare-request"] = "prepare-request"
     retrievers: tuple[str, ...]
     query: str
+    summarise_through: str | None = None
+    """Id of the last message that is to be covered by a summary; None: none is needed."""
 
 
 class CallModel(Effect):
@@ -73,6 +75,12 @@ class AwaitRetry(Effect):
     """Never longer than this, whatever a clock says that has jumped."""
 
 
+class MakeTitle(Effect):
+    """Ask the model for a title. Answered by TitleMade, always; concerns no turn."""
+
+    kind: Literal["make-title"] = "make-title"
+
+
 class StopEffect(Effect):
     """Stop performing the effect named `effect_id`. Never answered."""
 
@@ -80,5 +88,6 @@ class StopEffect(Effect):
 
 
 AnyEffect = Annotated[
-    PrepareRequest | CallModel | RunTool | AwaitRetry | StopEffect, Field(discriminator="kind")
+    PrepareRequest | CallModel | RunTool | AwaitRetry | MakeTitle | StopEffect,
+    Field(discriminator="kind"),
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from fsm import AnyAction, ContextState
+from fsm import AnyAction, Conflict, ContextState
 
 
 class Mail(BaseModel):
@@ -35,6 +35,8 @@ class Result(BaseModel):
     detail: str | None = None
     phase: str | None = None
     allowed_actions: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    """Of a merge that was refused."""
 
 
 RESULT: TypeAdapter[Result] = TypeAdapter(Result)
@@ -145,6 +147,8 @@ class Commit:
     messages_saved: int = 0
     """Messages that the snapshot holds already."""
     letter: DeadLetter | None = None
+    wake_ms: int | None = -1
+    """When the context is to be activated by itself; None: never; -1: as before."""
     progress: bool = True
     """The work that the activation began with has ended nobody; False: it is still ahead."""
 

@@ -43,6 +43,8 @@ Workers
 * `worker:<id>:contexts` (set): what the worker has active. activate, passivate, bury, delete.
 * `ready` (zset): contexts with undelivered mail, or whose worker died; score: since when
   (ms). create, deliver and bury add; activate, commit and delete remove; claim postpones.
+* `due` (zset): contexts that want to be activated at a time, by themselves; score: when
+  (ms). create and commit set it, delete removes, claim postpones.
 * `rq:*`: rq's own queue, jobs, registries, workers. storage/enqueue.py, workers/dequeue.py.
 
 The store
@@ -62,6 +64,7 @@ Channels
 """
 
 READY = "ready"
+DUE = "due"
 DEAD = "dead"
 RESTARTING = "restarting"
 SUPERVISORS = "supervisors"

@@ -322,7 +322,7 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "commit",
-            [*where, keys.READY, dead, keys.DEAD, keys.EPOCH],
+            [*where, keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE],
             commit.context_id,
             commit.token,
             commit.base,
@@ -343,6 +343,7 @@ class Store:
             letter.id if letter else "",
             letter.at_ms if letter else 0,
             int(commit.progress),
+            "" if commit.wake_ms is None else commit.wake_ms,
             *commit.events,
             *results,
             *fresh,
@@ -439,7 +440,7 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH],
+            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE],
             context_id,
             commit.token,
             keys.feed(context_id),
@@ -515,9 +516,12 @@ class Store:
         return cast("int", reply)
 
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
-        """Contexts whose mail, or whose dead worker, has waited for `overdue_ms`."""
+        """Contexts whose mail, or dead worker, has waited for `overdue_ms`, or whose time is up.
+
+        Raises nothing for a context that is gone: whoever activates it finds that.
+        """
         reply = await self.scripts.run(
-            self.link, "claim", [keys.READY], now_ms, overdue_ms, CLAIMS_MAX
+            self.link, "claim", [keys.READY, keys.DUE], now_ms, overdue_ms, CLAIMS_MAX
         )
         return [context_id.decode() for context_id in cast("list[bytes]", reply)]
 

@@ -20,12 +20,12 @@ from fsm import (
     EXHAUSTED,
     POISON,
     AnyEffect,
-    CancelRequested,
     ContextState,
     Event,
     Refusal,
     StaleAnswer,
     StopEffect,
+    TimePassed,
     WorkAbandoned,
     allowed_actions,
     drafting,
@@ -34,6 +34,8 @@ from fsm import (
     rests,
     take_over,
     transition,
+    wakes_at_ms,
+    witnessed,
 )
 from storage import (
     Commit,
@@ -60,6 +62,9 @@ T = TypeVar("T")
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
+
+CLOCK_S_MAX = 60.0
+"""Longest wait for a time, before the clock is looked at again."""
 
 Reason = Literal["idle", "deleted"]
 """Why an activation ended by itself."""
@@ -227,6 +232,8 @@ class Activation:
                 raise self._broken
             if self._mail_missed:
                 await self._read_mailbox()
+            if self._is_due():
+                self._inbox.append(TimePassed(at_ms=self._clock()))
             batch = self._apply_waiting()
             if batch.events or batch.acknowledged:
                 await self._commit(batch)
@@ -241,15 +248,28 @@ class Activation:
             return True
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
-        if not rests(self.state) or self._performing:
-            await self._woken.wait()
-            return True
+        resting = rests(self.state) and not self._performing
+        linger_s = self._linger_s if resting else None
+        due_s = self._due_s()
+        bounds_s = [bound for bound in (linger_s, due_s) if bound is not None]
         try:
-            async with asyncio.timeout(self._linger_s):
+            async with asyncio.timeout(min(bounds_s, default=None)):
                 await self._woken.wait()
         except TimeoutError:
-            return False
+            return linger_s is None or (due_s is not None and due_s < linger_s)
         return True
+
+    def _due_s(self) -> float | None:
+        """How long until the machine wants to be told that time has passed."""
+        at_ms = wakes_at_ms(self.state)
+        if at_ms is None:
+            return None
+        # A clock may jump meanwhile: it is looked at again now and then.
+        return min(max(0, at_ms - self._clock()) / 1_000, CLOCK_S_MAX)
+
+    def _is_due(self) -> bool:
+        at_ms = wakes_at_ms(self.state)
+        return at_ms is not None and at_ms <= self._clock()
 
     async def _passivate(self) -> bool:
         return await self._insist(
@@ -327,12 +347,7 @@ class Activation:
     def _apply_mail(self, batch: _Batch, mail: Mail) -> Result:
         event: Event = mail.event
         state = batch.state
-        if isinstance(event, CancelRequested):
-            # Text that has arrived before its draft has begun was shown to nobody.
-            message_id = drafting(state)
-            partial = self.draft.text if self.draft and message_id else ""
-            update = {"partial": partial, "message_id": message_id}
-            event = event.model_copy(update=update)
+        event = witnessed(state, event, self.draft.text if self.draft else "")
         try:
             if mail.if_version is not None and mail.if_version != state.version:
                 detail = f"The context is at version {state.version}."
@@ -353,6 +368,7 @@ class Activation:
                 detail=refused.detail,
                 phase=refused.phase,
                 allowed_actions=refused.allowed_actions,
+                conflicts=refused.conflicts,
             )
         return Result(outcome="applied", version=batch.state.version)
 
@@ -434,6 +450,7 @@ class Activation:
             snapshot=snapshot,
             messages_saved=self._messages_saved,
             letter=batch.letter,
+            wake_ms=wakes_at_ms(state) if wakes_at_ms(state) != wakes_at_ms(self.state) else -1,
             progress=self._tried,
         )
         if ended(state):

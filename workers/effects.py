@@ -17,6 +17,7 @@ from fsm import (
     AwaitRetry,
     CallModel,
     ContextState,
+    MakeTitle,
     PrepareRequest,
     Reference,
     ReplyEnded,
@@ -27,14 +28,24 @@ from fsm import (
     RetryDue,
     RunTool,
     StopEffect,
+    Summary,
+    TitleMade,
     ToolFailed,
     ToolReturned,
     call_digest,
+    title_of,
 )
 from storage import StorageError
 from workers.activation import Activation, Clock
-from workers.models.protocol import Model, ModelError, ModelToolCall, ReplyFinished, TextDelta
-from workers.models.request import RequestBuilder
+from workers.models.protocol import (
+    Model,
+    ModelError,
+    ModelRequest,
+    ModelToolCall,
+    ReplyFinished,
+    TextDelta,
+)
+from workers.models.request import RequestBuilder, summary_request, title_request
 from workers.tools.declaration import ToolCallContext, ToolError
 from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
@@ -69,6 +80,8 @@ class Effects:
                 left_ms = min(effect.due_ms - self.clock(), effect.wait_ms)
                 await asyncio.sleep(max(0, left_ms) / 1_000)
                 activation.post(RetryDue(at_ms=self.clock(), effect_id=effect.effect_id))
+            case MakeTitle():
+                activation.post(await self._make_title(effect, state))
             case StopEffect():
                 raise AssertionError("the activation itself stops effects")
 
@@ -151,6 +164,8 @@ class Effects:
             arguments=call.arguments,
             effect=declared.effect,
             dangerous=declared.dangerous,
+            untrusted=declared.untrusted,
+            question=declared.question,
         )
 
     async def _run_tool(
@@ -191,6 +206,43 @@ class Effects:
             except StorageError as error:
                 # A request without references is better than no reply.
                 log.warning("retriever failed", context_id=state.id, error=str(error))
+        summary = None
+        if effect.summarise_through is not None:
+            summary = await self._summarise(effect, effect.summarise_through, state)
         return RequestPrepared(
-            at_ms=self.clock(), effect_id=effect.effect_id, references=tuple(found)
+            at_ms=self.clock(),
+            effect_id=effect.effect_id,
+            references=tuple(found),
+            summary=summary,
         )
+
+    async def _summarise(
+        self, effect: PrepareRequest, through_id: str, state: ContextState
+    ) -> Summary | None:
+        """What stands for the beginning of the conversation; None where it cannot be made."""
+        request = summary_request(state, through_id, effect_id=effect.effect_id)
+        try:
+            return Summary(through_id=through_id, text=await self._asked(request))
+        except ModelError as error:
+            # A request that is too long may still be answered.
+            log.warning("summary failed", context_id=state.id, code=error.code)
+            return None
+
+    async def _make_title(self, effect: MakeTitle, state: ContextState) -> TitleMade:
+        """A title by the model; without one, how the conversation begins."""
+        first = next((m.content for m in state.messages if m.role == "user"), "")
+        title = title_of(first) or state.title
+        try:
+            made = title_of(await self._asked(title_request(state, effect_id=effect.effect_id)))
+            title = made.strip("\"' ") or title
+        except ModelError as error:
+            log.warning("title failed", context_id=state.id, code=error.code)
+        return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
+
+    async def _asked(self, request: ModelRequest) -> str:
+        """The whole text of an answer that nobody watches arriving."""
+        async with contextlib.aclosing(self.model.stream(request)) as items:
+            async for item in items:
+                if not isinstance(item, TextDelta):
+                    return item.text
+        raise AssertionError("a stream ends with ReplyFinished")

@@ -5,13 +5,14 @@
 -- that already ends where this commit would end is this commit.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
---      11 epoch
+--      11 epoch  12 due
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
 --      13 snapshot version or 0  14 head  15 messages already in the snapshot
 --      16 number of further messages  17 dead letter or ""  18 its id  19 now (ms)
 --      20 1: what may have ended workers before is behind us
+--      21 when to activate it (ms), "" never, -1 as before
 --      then the events, the results (seq, value each), the messages
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version")
@@ -23,7 +24,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at = 20
+local at = 21
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -39,6 +40,11 @@ elseif ARGV[7] == "clear" then
 end
 if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10])
+end
+if ARGV[21] == "" then
+  redis.call("ZREM", KEYS[12], ARGV[1])
+elseif ARGV[21] ~= "-1" then
+  redis.call("ZADD", KEYS[12], ARGV[21], ARGV[1])
 end
 if ARGV[20] == "1" then redis.call("HSET", KEYS[1], "attempts", 0) end
 if ARGV[17] ~= "" then

@@ -67,6 +67,8 @@ class ModelRequest:
     """What is left of the turn's time."""
     attempt: int = 1
     """Counted from 1."""
+    purpose: Literal["reply", "summary", "title"] = "reply"
+    """What for; a model server is not told."""
 
     @property
     def messages(self) -> tuple[WireObject, ...]:

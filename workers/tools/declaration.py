@@ -74,6 +74,10 @@ class Tool:
     dangerous: bool
     """Waits for a person whatever the policy says."""
     timeout_s: float
+    untrusted: bool = False
+    """What it returns comes from strangers; afterwards, what has effects is asked about."""
+    question: bool = False
+    """It is not run: the person answers."""
 
     def parsed(self, arguments_json: str) -> dict[str, object]:
         """Check the arguments and return them as the function takes them.
@@ -99,6 +103,8 @@ def tool(
     *,
     effect: ToolEffect,
     dangerous: bool = False,
+    untrusted: bool = False,
+    question: bool = False,
     timeout_s: float = 30.0,
     name: str | None = None,
 ) -> Callable[[ToolFunction], Tool]:
@@ -112,6 +118,10 @@ def tool(
         effect: What running it twice would do: `none`, `idempotent` (nothing, under the
             same key), or `once` (harm).
         dangerous: A person must approve each call, whatever the policy.
+        untrusted: What it returns comes from strangers (the web, mail): after it, calls that
+            have effects wait for a person, whatever the policy.
+        question: The function is never run; the call is put to the person, whose answer is
+            its result.
         timeout_s: Longest run. An async function is then cancelled; one that is not runs
             in a thread, which cannot be stopped and is left to itself.
         name: What the model calls it; the function's own name by default.
@@ -123,6 +133,8 @@ def tool(
             name=name or function.__name__,
             effect=effect,
             dangerous=dangerous,
+            untrusted=untrusted,
+            question=question,
             timeout_s=timeout_s,
         )
 
@@ -130,7 +142,14 @@ def tool(
 
 
 def _declared(
-    function: ToolFunction, *, name: str, effect: ToolEffect, dangerous: bool, timeout_s: float
+    function: ToolFunction,
+    *,
+    name: str,
+    effect: ToolEffect,
+    dangerous: bool,
+    untrusted: bool,
+    question: bool,
+    timeout_s: float,
 ) -> Tool:
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a tool: 1 to 64 of a-z A-Z 0-9 _ -")
@@ -160,6 +179,8 @@ def _declared(
         is_async=inspect.iscoroutinefunction(function),
         effect=effect,
         dangerous=dangerous,
+        untrusted=untrusted,
+        question=question,
         timeout_s=timeout_s,
     )
 
