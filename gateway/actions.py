@@ -7,7 +7,14 @@ import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
-from fsm import AnyAction, ContextCreated, ContextDeleted, rests
+from fsm import (
+    AnswerGiven,
+    AnyAction,
+    ApprovalGiven,
+    ContextCreated,
+    ContextDeleted,
+    rests,
+)
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import CreateContext, read_body, read_bytes, read_raw
@@ -66,6 +73,8 @@ async def act(request: web.Request) -> web.StreamResponse:
     if kind is None:
         raise Problem("not-found", f"There is no action {name[:64]!r}: {', '.join(KINDS)}.")
     event = await kind.read(request, gateway.config.json_depth_max, gateway.clock())
+    if isinstance(event, ApprovalGiven | AnswerGiven):
+        event = event.model_copy(update={"by": gateway.owner_of(request)})
     return await _deliver(request, gateway, name, event)
 
 

@@ -8,12 +8,20 @@ parsed here is never parsed again.
 import asyncio
 import json
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
-from fsm import Config
+from fsm import Config, SendPolicy, ToolCall
 from gateway.app import GATEWAY
 from gateway.problems import Problem, invalid
 from storage import RestartScope
@@ -25,6 +33,8 @@ MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+jso
 Text = Annotated[str, Field(min_length=1, max_length=60_000)]
 ShortText = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
+BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", max_length=100)]
+"""1 to 100 characters, no slash, no line break, no space at either end."""
 
 
 class Body(BaseModel):
@@ -43,6 +53,41 @@ class TextPart(Body):
     text: str | None = None
 
 
+class Attachment(Body):
+    """Something that comes with a message."""
+
+    type: Literal["text", "file_reference"]
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    text: Annotated[str, Field(max_length=60_000)] | None = None
+    """What is in it (`text`)."""
+    url: Annotated[str, Field(max_length=2_000)] | None = None
+    """Where it is (`file_reference`)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.text is None) != (self.type == "file_reference"):
+            raise ValueError("text belongs to attachments of type text, and to no others")
+        if self.url is not None and self.type != "file_reference":
+            raise ValueError("url belongs to attachments of type file_reference")
+        return self
+
+
+class Recorded(Body):
+    """A message that came about elsewhere."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Annotated[str, Field(max_length=60_000)]
+    tool_calls: Annotated[list[ToolCall], Field(max_length=200)] = []
+    tool_call_id: Id | None = None
+    created_at: AwareDatetime | None = None
+    """Now, if it is not given."""
+    status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
+    finish_reason: ShortText | None = None
+    client_message_id: Id | None = None
+    model: ShortText | None = None
+    metadata: dict[str, JsonValue] = {}
+
+
 class SendMessage(Body):
     """Say something; starts a turn, or waits for the running one to end."""
 
@@ -50,9 +95,93 @@ class SendMessage(Body):
         Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)],
         Field(description="Text, or typed parts."),
     ]
+    attachments: Annotated[list[Attachment], Field(max_length=64)] = []
     client_message_id: Id | None = None
-    policy: Literal["enqueue"] = "enqueue"
+    policy: SendPolicy | None = None
+    """What to do while a turn runs; as the context is configured, if it is not given."""
+    not_before: AwareDatetime | None = None
+    """It counts as sent then; until then it waits in the queue."""
     metadata: dict[str, JsonValue] = {}
+
+
+class EditMessage(Body):
+    """Say something else in a message's place; the old one is kept beside it."""
+
+    message_id: Id
+    content: Annotated[
+        Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)],
+        Field(description="Text, or typed parts."),
+    ]
+    client_message_id: Id | None = None
+    metadata: dict[str, JsonValue] = {}
+
+
+class Regenerate(Body):
+    """Ask for another alternative of a reply."""
+
+    message_id: Id | None = None
+    """The reply, or a message of the user to be answered anew; the last reply, if none."""
+
+
+class UpdateQueue(Body):
+    """Change what waits: edited first, then removed, then moved."""
+
+    remove: Annotated[list[Id], Field(max_length=1_000)] = []
+    edit: Annotated[dict[Id, Text], Field(max_length=1_000)] = {}
+    """New text by message id."""
+    move: Annotated[
+        dict[Id, Annotated[int, Field(ge=0, le=1_000)]], Field(max_length=1_000)
+    ] = {}
+    """New place by message id; 0 is next."""
+
+
+class CreateBranch(Body):
+    """Give a line through the tree a name."""
+
+    name: BranchName
+    from_message_id: Id | None = None
+    """Its last message; that of the active branch, if none."""
+    system_prompt: Annotated[str, Field(max_length=60_000)] | None = None
+    """Instead of the configured one."""
+
+
+class SwitchBranch(Body):
+    """Go on elsewhere: on another branch, or through another message."""
+
+    name: BranchName | None = None
+    message_id: Id | None = None
+
+
+class MergeBranch(Body):
+    """Bring to the active branch what another has of its own."""
+
+    source: BranchName
+    strategy: Literal["append", "cherry_pick", "rebase"] = "append"
+    message_ids: Annotated[list[Id], Field(max_length=1_000)] = []
+    """Those to pick."""
+    accept_conflicts: bool = False
+    """Keep what both sides have; else conflicts are told, and nothing is merged."""
+
+
+class Fork(Body):
+    """Make a new context of this one as it was."""
+
+    at_version: Annotated[int, Field(ge=1)] | None = None
+    """The present one, if it is not given."""
+    title: ShortText | None = None
+
+
+class AnswerQuestion(Body):
+    """Answer what the model asked."""
+
+    question_id: Id
+    content: Text
+
+
+class RecordMessages(Body):
+    """Add messages that came about elsewhere; no turn begins."""
+
+    messages: Annotated[list[Recorded], Field(min_length=1, max_length=1_000)]
 
 
 class CreateContext(Body):

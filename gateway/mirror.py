@@ -13,6 +13,7 @@ from fsm import (
     CallStatus,
     ContextState,
     Message,
+    branch_messages,
     decode_event,
     drafting,
     transition,
@@ -98,6 +99,8 @@ class Mirror:
                 "owner": state.owner,
                 "title": state.title,
                 "labels": state.labels,
+                "pinned": state.pinned,
+                "origins": [origin.model_dump() for origin in state.origins],
                 "status": state.phase.value,
                 "version": state.version,
                 "cursor": self.cursor,
@@ -106,8 +109,10 @@ class Mirror:
                 "config": orjson.Fragment(self._config_json),
                 "active_branch": state.active_branch,
                 "branches": {
-                    name: {"head": branch.head} for name, branch in state.branches.items()
+                    name: {"head": branch.head, "system_prompt": branch.system_prompt}
+                    for name, branch in state.branches.items()
                 },
+                "alternatives": _alternatives(state, shown),
                 "messages": orjson.Fragment(
                     b"[%s]" % b",".join([self._fragment(message) for message in shown])
                 ),
@@ -124,8 +129,9 @@ class Mirror:
                         "content": waiting.content,
                         "policy": waiting.policy,
                         "client_message_id": waiting.client_message_id,
+                        "not_before": waiting.not_before_ms and rfc3339(waiting.not_before_ms),
                     }
-                    for waiting in state.queue
+                    for waiting in (*state.queue, *state.scheduled)
                 ],
                 "pending_tool_calls": [
                     {
@@ -133,11 +139,21 @@ class Mirror:
                         "name": call.name,
                         "arguments": call.arguments,
                         "digest": call.digest,
-                        "expires_at": None,
+                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
                         "approval_status": call.status.value,
                     }
                     for call in (turn.calls if turn else ())
                     if call.status in _OPEN
+                ],
+                "pending_questions": [
+                    {
+                        "id": call.id,
+                        "name": call.name,
+                        "arguments": call.arguments,
+                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
+                    }
+                    for call in (turn.calls if turn else ())
+                    if call.status is CallStatus.ASKED
                 ],
                 "turn_id": turn and turn.id,
                 "error": failure
@@ -169,18 +185,14 @@ def message_json(message: Message) -> bytes:
     return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
 
 
-def branch_messages(state: ContextState, last: int | None = None) -> Sequence[Message]:
-    """The messages of the active branch, oldest first; only the `last` so many if given."""
-    wanted = state.branches[state.active_branch].head
-    path: list[Message] = []
-    for message in reversed(state.messages):
-        if last is not None and len(path) >= last:
-            break
-        if message.id == wanted:
-            path.append(message)
-            wanted = message.parent_id
-    path.reverse()
-    return path
+def _alternatives(state: ContextState, shown: Sequence[Message]) -> dict[str, list[str]]:
+    """The siblings of each message shown that has some: other versions of it."""
+    if len(state.messages) == len(shown):
+        return {}  # nothing lies beside the line
+    siblings: dict[str | None, list[str]] = {}
+    for message in state.messages:
+        siblings.setdefault(message.parent_id, []).append(message.id)
+    return {m.id: beside for m in shown if len(beside := siblings[m.parent_id]) > 1}
 
 
 def cursor(epoch: str, version: int, n: int) -> str:

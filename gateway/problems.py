@@ -95,6 +95,32 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Not possible now",
         "`phase` says where the context is, `allowed_actions` what it takes there.",
     ),
+    "turn-running": ProblemType(
+        409,
+        "A turn is running",
+        "The message was sent with policy `reject`. Wait for the turn's end, or send it with "
+        "another policy.",
+    ),
+    "not-waiting": ProblemType(
+        409,
+        "That message does not wait",
+        "Its turn has begun, or it was removed. Read `queue` of the state.",
+    ),
+    "unknown-question": ProblemType(
+        409,
+        "That question is not open",
+        "It was answered, or its time is over. Read `pending_questions` of the state.",
+    ),
+    "branch-exists": ProblemType(
+        409,
+        "There is a branch of that name already, or there are too many",
+        "Choose another name; `limits.branches_max` of the configuration bounds their number.",
+    ),
+    "merge-conflict": ProblemType(
+        409,
+        "Both branches have something of their own in the same place",
+        "`conflicts` says what. Nothing was merged; accept_conflicts: true keeps both.",
+    ),
     "unknown-turn": ProblemType(
         409,
         "That turn is not running",
@@ -122,6 +148,17 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         422,
         "No such tool call",
         "Name ids from `pending_tool_calls` of the state; nothing was decided.",
+    ),
+    "unknown-message": ProblemType(
+        422,
+        "No such message",
+        "Name the id of a message of this context, of the kind that the detail says.",
+    ),
+    "unknown-branch": ProblemType(
+        422, "No such branch", "Name one of `branches` of the state."
+    ),
+    "too-many-messages": ProblemType(
+        422, "Too many messages at once", "Send them in several actions."
     ),
     "invalid-config": ProblemType(
         422,
@@ -206,6 +243,8 @@ def refused(result: Result) -> Problem:
         "allowed_actions": list[JsonValue](result.allowed_actions),
         "version": result.version,
     }
+    if result.conflicts:
+        extra["conflicts"] = [one.model_dump() for one in result.conflicts]
     if result.code == "queue-full":
         extra["retry_after_s"] = 1
     return Problem(result.code or "internal", result.detail or "", extra)

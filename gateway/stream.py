@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from fsm import EVENT_TYPES, drafting, ends_draft
+from fsm import EVENT_TYPES, cuts_in, drafting, ends_draft
 from gateway.mirror import Mirror, cursor
 from storage import View
 
@@ -70,9 +70,12 @@ def _event_frames(
         event = orjson.loads(raw)
         kind: str = event["kind"]
         seen = n
+        ends = kind in _ENDS_DRAFT or (
+            kind == "message-received" and cuts_in(event.get("policy"))
+        )
         if kind == "reply-started":
             n = 0
-        elif kind in _ENDS_DRAFT:
+        elif ends:
             text: str = event.get("text") or event.get("partial", "")
             message_id: str | None = event.get("message_id")
             if message_id is not None and len(text) > n:
@@ -80,7 +83,7 @@ def _event_frames(
                 frame = delta_frame(epoch, version, n, message_id=message_id, text=text[seen:])
                 yield frame, Position(version, n)
         version += 1
-        if kind in _ENDS_DRAFT:
+        if ends:
             n = 0
         yield Frame(cursor(epoch, version, n), kind, raw), Position(version, n)
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from fsm import Config, Phase, ToolCall, Usage
+from fsm import Config, Conflict, Origin, Phase, SendPolicy, ToolCall, Usage
 from storage import RestartScope, SupervisorReport
 
 
@@ -37,6 +37,10 @@ class MessageView(View):
     model: str | None
     usage: Usage | None
     metadata: Mapping[str, JsonValue]
+    replaces: str | None
+    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    copy_of: str | None
+    """Of a message that a merge has brought: the one it was made from."""
 
 
 class DraftView(View):
@@ -49,12 +53,14 @@ class DraftView(View):
 
 
 class QueueEntryView(View):
-    """A message that waits for the running turn to end."""
+    """A message that waits for the running turn to end, or for its time."""
 
     id: str
     content: str
-    policy: Literal["enqueue"]
+    policy: SendPolicy
     client_message_id: str | None
+    not_before: str | None
+    """Until when it waits; null: for its turn."""
 
 
 class PendingToolCallView(View):
@@ -66,6 +72,16 @@ class PendingToolCallView(View):
     digest: str
     expires_at: str | None
     approval_status: Literal["pending", "outcome_unknown", "approved"]
+
+
+class QuestionView(View):
+    """What the model asks the person."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text; of the built-in tool: `question` and `options`."""
+    expires_at: str | None
 
 
 class ErrorView(View):
@@ -82,6 +98,8 @@ class BranchView(View):
     """A named line through the message tree."""
 
     head: str | None
+    system_prompt: str | None
+    """Null: the configured one."""
 
 
 class ContextView(View):
@@ -91,6 +109,9 @@ class ContextView(View):
     owner: str
     title: str
     labels: Mapping[str, str]
+    pinned: bool
+    origins: tuple[Origin, ...]
+    """Where it was forked or imported from; the last is the nearest."""
     status: Phase
     version: int
     cursor: str
@@ -99,10 +120,13 @@ class ContextView(View):
     config: Config
     active_branch: str
     branches: Mapping[str, BranchView]
+    alternatives: Mapping[str, tuple[str, ...]]
+    """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...]
     draft: DraftView | None
     queue: tuple[QueueEntryView, ...]
     pending_tool_calls: tuple[PendingToolCallView, ...]
+    pending_questions: tuple[QuestionView, ...]
     turn_id: str | None
     error: ErrorView | None
     usage: Usage
@@ -220,6 +244,8 @@ class ProblemDocument(View):
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None
     retry_after_s: int | None = None
+    conflicts: tuple[Conflict, ...] = ()
+    """Of a merge that was refused."""
 
 
 class ProblemTypeView(View):

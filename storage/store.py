@@ -516,10 +516,7 @@ class Store:
         return cast("int", reply)
 
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
-        """Contexts whose mail, or dead worker, has waited for `overdue_ms`, or whose time is up.
-
-        Raises nothing for a context that is gone: whoever activates it finds that.
-        """
+        """Contexts whose mail or dead worker has waited for `overdue_ms`, or that are due."""
         reply = await self.scripts.run(
             self.link, "claim", [keys.READY, keys.DUE], now_ms, overdue_ms, CLAIMS_MAX
         )

@@ -19,11 +19,11 @@ from workers.models.wire import wire_message, wire_not_run, wire_system_message
 ASIDE_S_MAX: Final = 60.0
 """Longest wait for a summary or a title, in seconds."""
 _ORDERS: Final = {
-    "summary": "Summarise the conversation below for yourself: you will go on with it and see only your "
-    "summary. Keep names, numbers, decisions, open questions and what the user wants. At most "
-    "400 words.",
-    "title": "Give the conversation below a title of at most six words, in its language. Answer "
-    "with the title alone.",
+    "summary": "Summarise the conversation below for yourself: you will go on with it and see "
+    "only your summary. Keep names, numbers, decisions, open questions and what the user "
+    "wants. At most 400 words.",
+    "title": "Give the conversation below a title of at most six words, in its language. "
+    "Answer with the title alone.",
 }
 _TITLE_MESSAGES_MAX: Final = 6
 _TITLE_CHARS_MAX: Final = 2_000
@@ -80,7 +80,7 @@ class RequestBuilder:
         prompt = state.config.system_prompt if own_prompt is None else own_prompt
         summary = summary_of(state)
         if prompt or references or summary:
-            system = wire_system_message(prompt, references, summary and summary.text)
+            system = wire_system_message(prompt, references, summary.text if summary else None)
             pieces += (orjson.dumps(system), b",")
         known = self._conversations.get(state.id)
         after = summary.through_id if summary else None

@@ -45,6 +45,7 @@ def registry(notes: KeptNotes | None = None) -> Registry:
 def test_none_of_the_built_in_tools_is_dangerous_or_runs_only_once() -> None:
     tools = registry()
     assert {name: tools.describe(name).effect for name in tools.names} == {
+        "ask_person": "none",
         "calculator": "none",
         "clock": "none",
         "notes": "idempotent",
