@@ -73,6 +73,10 @@ from fsm.history import (
     summary_of,
     tokens_of,
 )
+from fsm.lineage import (
+    BrokenLog,
+    copy_log,
+)
 from fsm.machine import (
     RESTING,
     TRANSITIONS,
@@ -151,6 +155,7 @@ __all__ = [
     "BranchCreated",
     "BranchMerged",
     "BranchSwitched",
+    "BrokenLog",
     "CallModel",
     "CallStatus",
     "CancelRequested",
@@ -218,6 +223,7 @@ __all__ = [
     "allowed_actions",
     "branch_messages",
     "call_digest",
+    "copy_log",
     "cuts_in",
     "decode_event",
     "derive_id",

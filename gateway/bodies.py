@@ -284,6 +284,16 @@ async def read_raw(request: web.Request) -> bytes:
         raise Problem("request-timeout", detail, {}, {"Connection": "close"}) from None
 
 
+async def read_large(request: web.Request, bytes_max: int) -> bytes:
+    """A body of JSON that may be larger than others.
+
+    Raises:
+        Problem: unsupported-media-type, request-timeout.
+        HTTPRequestEntityTooLarge: More than `bytes_max`.
+    """
+    return await read_bytes(request.clone(client_max_size=bytes_max))
+
+
 def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
     """Read a JSON object strictly.
 

@@ -45,6 +45,9 @@ class GatewayConfig(BaseModel):
     body_bytes_max: int = Field(
         default=65_536, ge=1_024, description="Largest request body (413 above)."
     )
+    import_bytes_max: int = Field(
+        default=16_777_216, ge=1_024, description="Largest export that is imported (413 above)."
+    )
     json_depth_max: int = Field(
         default=64, ge=4, description="Deepest nesting of a JSON body (400 above)."
     )

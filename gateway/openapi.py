@@ -11,16 +11,22 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import CreateContext
+from gateway.bodies import CreateContext, Fork
 from gateway.kinds import KINDS, Kind
 from gateway.operations import OPERATIONS, Answer, Header, Operation
-from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA, RESTART_ID_SCHEMA
+from gateway.parameters import (
+    ACTION_ID_SCHEMA,
+    ID_SCHEMA,
+    MESSAGE_ID_SCHEMA,
+    RESTART_ID_SCHEMA,
+)
 from gateway.problems import TYPES
 from gateway.route import Route
 from gateway.views import (
     ActionResponse,
     ActionStatus,
     ByeData,
+    ContextExport,
     ContextList,
     ContextView,
     DeadLetterList,
@@ -28,6 +34,9 @@ from gateway.views import (
     HelloData,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
@@ -35,6 +44,7 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    TurnList,
     View,
 )
 
@@ -45,6 +55,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
+    *(ContextExport, LogPage, MessageList, MessageView, TurnList),
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -60,6 +71,7 @@ _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
     "letter_id": ACTION_ID_SCHEMA,
+    "message_id": MESSAGE_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
     "name": {"type": "string", "enum": list(TYPES)},
 }
@@ -214,6 +226,7 @@ def _ref(name: str) -> Json:
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
     shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
+    shown[Fork] = "validation"
     shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")

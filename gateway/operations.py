@@ -10,19 +10,24 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from gateway.bodies import CreateContext, RestartOrder
+from gateway.bodies import CreateContext, Fork, RestartOrder
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ContextExport,
     ContextList,
     DeadLetterList,
     EventsPage,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    TurnList,
 )
 
 Schema = Mapping[str, JsonValue]
@@ -167,6 +172,50 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "key-reused",
             *("illegal-in-phase", "version-mismatch", "mailbox-full", *_STORE),
         ),
+    ),
+    "import_context": Operation(
+        "Make a context of an export",
+        {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
+        (KEY, PREFER),
+        body=ContextExport,
+        problems=(*_WRITE, "not-found"),
+        description="The whole log is replayed before anything is kept: what the machine would "
+        "not have accepted is 422, with the event's number. The copy has another id and owner, "
+        "the same messages under the same ids, and comes to rest: nothing is done twice.",
+    ),
+    "fork": Operation(
+        "Make a new context of this one, as it is or as it was at a version",
+        {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
+        (KEY, PREFER),
+        body=Fork,
+        problems=(*_WRITE, "not-found"),
+        description="The new context has all of the log up to there. What was running then is "
+        "cancelled in it, and what waited is left out.",
+    ),
+    "list_messages": Operation(
+        "Messages of a branch, by their numbers",
+        {200: Answer("A page.", (MessageList,), (LINK,))},
+        problems=("not-found", *_STORE),
+    ),
+    "get_message": Operation(
+        "One message, on whichever branch it lies",
+        {200: Answer("The message.", (MessageView,))},
+        problems=("not-found", *_STORE),
+    ),
+    "list_turns": Operation(
+        "A row for each turn of the active branch",
+        {200: Answer("A page.", (TurnList,), (LINK,))},
+        problems=("not-found", *_STORE),
+    ),
+    "get_log": Operation(
+        "Committed events by version",
+        {200: Answer("A page.", (LogPage,), (LINK,))},
+        problems=("not-found", *_STORE),
+    ),
+    "export_context": Operation(
+        "The whole log as one document, always the same bytes",
+        {200: Answer("The document.", (ContextExport,))},
+        problems=("not-found", *_STORE),
     ),
     "act": ACT,
     "get_state": Operation(

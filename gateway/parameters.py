@@ -17,6 +17,7 @@ from gateway.problems import Problem
 ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ID: Final = re.compile(ID_PATTERN)
 _RESTART_ID: Final = re.compile("r-[0-9a-f]{16}")
+MESSAGE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "maxLength": 255}
 _ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
 
 
@@ -53,6 +54,17 @@ LIMIT: Final = Parameter(
     "Entries a page, up to the server's `list_max` (200).",
 )
 AFTER_ID: Final = Parameter("after", ID_SCHEMA, "Begin behind this context (see Link).")
+BRANCH: Final = Parameter(
+    "branch", {"type": "string"}, "Name of a branch; the active one, if it is not given."
+)
+AFTER_SEQ: Final = Parameter("after_seq", WHOLE, "Only what stands behind this number.")
+BEFORE_SEQ: Final = Parameter(
+    "before_seq", WHOLE, "Only what stands before this number: the page that ends there."
+)
+AFTER_VERSION: Final = Parameter("after", WHOLE, "Only events behind this version.")
+AT_VERSION: Final = Parameter(
+    "at_version", {"type": "integer", "minimum": 1}, "The state as it was at this version."
+)
 STATES: Final = Parameter(
     "states", {"enum": ["true", "false"], "type": "string"}, "Show the cursor of each, too."
 )

@@ -16,11 +16,17 @@ from gateway.admin import (
     retry_letter,
 )
 from gateway.health import healthz, readyz
+from gateway.history import get_log, get_message, list_messages, list_turns
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
+    AFTER_SEQ,
+    AFTER_VERSION,
+    AT_VERSION,
+    BEFORE_SEQ,
+    BRANCH,
     LIMIT,
     MESSAGES,
     RESUME,
@@ -30,6 +36,7 @@ from gateway.parameters import (
 )
 from gateway.route import Handler, Route
 from gateway.states import get_context, get_state, list_contexts, stream_events
+from gateway.transfer import export_context, fork, import_context
 
 
 async def openapi_json(request: web.Request) -> web.StreamResponse:
@@ -58,6 +65,10 @@ def _get(
     return Route(name, "GET", path, handler, query, under_contexts, has_head)
 
 
+def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
+    return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
+
+
 def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, method, f"/admin{path}", handler, query, under_contexts=False)
 
@@ -67,10 +78,15 @@ ROUTES: Final = (
     Route("create_context", "POST", "", create_context, (MESSAGES,)),
     Route("get_context", "GET", "/{id}", get_context, (MESSAGES,), has_head=True),
     Route("delete_context", "DELETE", "/{id}", delete_context, (MESSAGES,)),
+    Route("import_context", "POST", "/import", import_context),
+    Route("fork", "POST", "/{id}/actions/fork", fork),
     Route("act", "POST", "/{id}/actions/{action}", act, (MESSAGES,)),
-    Route(
-        "get_state", "GET", "/{id}/state", get_state, (AFTER_CURSOR, MESSAGES), has_head=True
-    ),
+    _read("get_state", "/state", get_state, AFTER_CURSOR, AT_VERSION, MESSAGES),
+    _read("list_messages", "/messages", list_messages, BRANCH, AFTER_SEQ, BEFORE_SEQ, LIMIT),
+    _read("get_message", "/messages/{message_id}", get_message),
+    _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
+    _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
+    _read("export_context", "/export", export_context),
     Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _admin("restart", "POST", "/restart", restart),

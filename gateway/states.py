@@ -10,11 +10,12 @@ from fsm import rests
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
+from gateway.history import read_limit, state_at
 from gateway.mirror import Mirror, cursor, rfc3339
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
-    LIMIT,
+    AT_VERSION,
     MESSAGES,
     RESUME,
     STATES,
@@ -28,19 +29,14 @@ from gateway.sse import backlog_frames, parse_cursor
 from gateway.stream import Frame
 from storage import ContextMissing, StoreUnavailable
 
-LIMIT_DEFAULT = 50
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
 
 async def list_contexts(request: web.Request) -> web.StreamResponse:
     """The owner's contexts, newest first."""
     gateway = request.app[GATEWAY]
-    limit, after = read_whole(request, LIMIT.name), read_id(request, AFTER_ID.name)
+    limit, after = read_limit(request, gateway.config.list_max), read_id(request, AFTER_ID.name)
     with_states = read_flag(request, STATES.name)
-    if limit is None:
-        limit = LIMIT_DEFAULT
-    if not 1 <= limit <= gateway.config.list_max:
-        raise Problem("invalid-parameter", f"limit takes 1 to {gateway.config.list_max}.")
     owner = gateway.owner_of(request)
     found = await gateway.store.contexts(owner, limit=limit + 1, after=after)
     shown: list[dict[str, object]] = []
@@ -81,6 +77,12 @@ async def get_state(request: web.Request) -> web.StreamResponse:
     """Poll: the state, or 304 if the client has it; with `Prefer: wait`, once it changes."""
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
+    at_version = read_whole(request, AT_VERSION.name)
+    if at_version is not None:
+        if AFTER_CURSOR.name in request.query:
+            raise Problem("invalid-parameter", "at_version and after do not go together.")
+        messages = read_whole(request, MESSAGES.name)
+        return await state_at(request, gateway, at_version, messages)
     if AFTER_CURSOR.name in request.query:
         return await _events_after(request, gateway, context_id, owner)
     return await _state_unless_seen(gateway, request, context_id, owner)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from fsm import Config, Conflict, Origin, Phase, SendPolicy, ToolCall, Usage
+from fsm import AnyEvent, Config, Conflict, Origin, Phase, SendPolicy, ToolCall, Usage
 from storage import RestartScope, SupervisorReport
 
 
@@ -130,6 +130,58 @@ class ContextView(View):
     turn_id: str | None
     error: ErrorView | None
     usage: Usage
+
+
+class MessageList(View):
+    """A page of messages of one branch; the header Link leads on."""
+
+    branch: str
+    messages: tuple[MessageView, ...]
+
+
+class TurnView(View):
+    """What was asked, and what came of it."""
+
+    seq: int
+    """Of its first message."""
+    id: str
+    user_text: str
+    assistant_text: str
+    """All that the assistant has said in it."""
+    tool_calls: int
+    status: Literal["complete", "cancelled", "interrupted", "failed"] | None
+    """Of the last reply; null: there is none yet."""
+    created_at: str
+
+
+class TurnList(View):
+    """A page of turns of the active branch; the header Link leads on."""
+
+    turns: tuple[TurnView, ...]
+
+
+class LogEntry(View):
+    """A committed event, and the version that it led to."""
+
+    version: int
+    event: AnyEvent
+
+
+class LogPage(View):
+    """A part of a log; the header Link leads on."""
+
+    version: int
+    """Of the context."""
+    events: tuple[LogEntry, ...]
+
+
+class ContextExport(View):
+    """A whole log; what `import` takes."""
+
+    format: Literal["contextd-export/1"]
+    context_id: str
+    version: int
+    events: tuple[AnyEvent, ...]
 
 
 class ActionView(View):

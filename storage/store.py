@@ -16,7 +16,7 @@ from typing import cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 import storage.keys as keys
-from fsm import ContextCreated, decode_event, replay
+from fsm import ContextCreated, ContextState, decode_event, replay, wakes_at_ms
 from storage.address import make_pool
 from storage.barrier import Barrier
 from storage.codec import (
@@ -82,7 +82,14 @@ class Store:
     # Clients' side
 
     async def create(
-        self, event: ContextCreated, *, first: Mail | None, key: str, digest: str
+        self,
+        event: ContextCreated,
+        *,
+        first: Mail | None,
+        key: str,
+        digest: str,
+        further: Sequence[bytes] = (),
+        state: ContextState | None = None,
     ) -> tuple[str, bool]:
         """Make a context, perhaps with its first action in the mailbox.
 
@@ -91,6 +98,8 @@ class Store:
             first: An action to be delivered with it.
             key: The owner's Idempotency-Key, or "".
             digest: Of the request, no spaces; the same key must come with the same digest.
+            further: JSON of the events after the first, where a log is copied.
+            state: What all these events lead to, if there are some.
 
         Returns:
             The id, and whether an earlier request with the same key had made it.
@@ -101,18 +110,22 @@ class Store:
         context_id, owner = event.context_id, event.owner
         meta, log, mail = keys.of_context(context_id, "meta", "log", "mail")
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
+        state = state or replay([event])
+        wake_ms = wakes_at_ms(state)
         match await self.scripts.run(
             self.link,
             "create",
-            [*where, keys.READY],
+            [*where, keys.READY, keys.DUE],
             context_id,
             owner,
             event.model_dump_json(),
-            write_summary(replay([event])),
+            write_summary(state),
             "" if first is None else first.model_dump_json(),
             event.at_ms,
             digest if key else "",
             self.config.creation_key_s,
+            "" if wake_ms is None else wake_ms,
+            *further,
         ):
             case [b"created"]:
                 return context_id, False

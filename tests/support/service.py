@@ -29,16 +29,21 @@ from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ContextExport,
     ContextList,
     DeadLetterList,
     EventsPage,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    TurnList,
 )
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
@@ -53,7 +58,12 @@ FRAME_BYTES_MAX = 16_777_216
 _CONTEXTS = "/(?:api|v1)/contexts"
 _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     (f"GET {_CONTEXTS}", (ContextList,)),
-    (f"GET {_CONTEXTS}/[^/]+/state", (ActionResponse, EventsPage)),
+    (f"GET {_CONTEXTS}/[^/]+/state([?].*)?", (ActionResponse, EventsPage)),
+    (f"GET {_CONTEXTS}/[^/]+/messages([?].*)?", (MessageList,)),
+    (f"GET {_CONTEXTS}/[^/]+/messages/.*", (MessageView,)),
+    (f"GET {_CONTEXTS}/[^/]+/turns([?].*)?", (TurnList,)),
+    (f"GET {_CONTEXTS}/[^/]+/log([?].*)?", (LogPage,)),
+    (f"GET {_CONTEXTS}/[^/]+/export", (ContextExport,)),
     (f"(?:GET|POST|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /admin/restart", (RestartAccepted,)),
