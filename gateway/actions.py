@@ -23,7 +23,7 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import Mail, Receipt, Result, StoreUnavailable
+from storage import Mail, Reading, Receipt, StoreUnavailable
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -134,6 +134,7 @@ async def _answer(
         headers["Idempotent-Replayed"] = "true"
     result = receipt.result
     pushed = feed.result_of(epoch, receipt.seq)
+    seen_at = 0
     rested = False
     try:
         async with gateway.waiting(prefer.wait_s):
@@ -156,11 +157,17 @@ async def _answer(
                 rested = True
     except TimeoutError:
         if result is None:
-            result = await _late_result(gateway, feed, receipt.seq, owner)
+            late = await _late_reading(gateway, feed, receipt.seq, owner)
+            if late is None:
+                headers["Contextd-Stale"] = "true"
+            else:
+                result, seen_at = late.result, late.version
     finally:
         feed.forget_result(epoch, receipt.seq, pushed)
     mirror = feed.mirror
-    behind = result is not None and mirror.version < result.version and not feed.deleted
+    if result is not None:
+        seen_at = result.version
+    behind = mirror.version < seen_at and not feed.deleted
     if behind or mirror.epoch != epoch:
         mirror = await gateway.directory.read(context_id, owner)
     if mirror.epoch != epoch:
@@ -180,8 +187,11 @@ async def _answer(
     )
 
 
-async def _late_result(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Result | None:
-    """What the store knows of an action whose commit nobody told us: that may be lost."""
+async def _late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
+    """What the store knows of an action whose commit nobody told us: that may be lost.
+
+    None: it does not answer, and what the feed shows may be behind.
+    """
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):
             reading = await gateway.store.read(
@@ -191,7 +201,7 @@ async def _late_result(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Re
         return None
     if reading.result is not None and reading.result.outcome == "refused":
         raise refused(reading.result)
-    return reading.result
+    return reading
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:

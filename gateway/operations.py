@@ -113,7 +113,7 @@ _ACTED: Final = Answer("Applied.", (ActionResponse,), (ETAG, REPLAYED, APPLIED))
 _ACCEPTED: Final = Answer(
     "Accepted; not applied yet, or the turn does not rest yet.",
     (ActionResponse,),
-    (ETAG, LOCATION, REPLAYED, APPLIED),
+    (ETAG, LOCATION, REPLAYED, APPLIED, STALE),
 )
 _READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, LINK, STALE))
 _POLLED: Final = Answer(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import Listener
+from storage import Listener, Reading, Store
 from storage.subscriber import Subscriber
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving, text_of
@@ -406,3 +406,21 @@ async def test_readiness_names_what_is_missing(store_url: str) -> None:
         assert ready.json["store"]["durability"] == "strict"
         assert ready.json["workers"]["count"] == 0
         assert "contextd worker" in ready.json["workers"]["hint"]
+
+
+async def test_p6_a_202_whose_state_may_be_behind_says_so(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url, workers=0, gateway={"applied_s_max": 0.1}) as service:
+        context_id = await service.client.create()
+        known = await service.client.act(context_id, "rename", {"title": "a"})
+        assert known.status == 202
+        assert "Contextd-Stale" not in known.headers
+
+        async def silent(*_: object, **__: object) -> Reading:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sets it")
+
+        monkeypatch.setattr(Store, "read", silent)
+        unknown = await service.client.act(context_id, "rename", {"title": "b"})
+        assert (unknown.status, unknown.headers["Contextd-Stale"]) == (202, "true")

@@ -265,7 +265,7 @@ def _settled(operation: Operation, answer: Answer, returned_s: float) -> tuple[O
             code=None,
             action_id=action["id"],
             version=action["version"],
-            seen_version=body["version"],
+            seen_version=None if answer.headers.get("Contextd-Stale") else body["version"],
             epoch=Cursor.parse(etag).epoch if etag else None,
         ),
         context,

@@ -261,7 +261,7 @@ def _settled(
             outcome=Outcome.APPLIED if action["result"] == "applied" else Outcome.ACCEPTED,
             action_id=action["id"],
             version=action["version"],
-            seen_version=said["version"],
+            seen_version=None if answer.headers.get(STALE) == "true" else said["version"],
             epoch=context and Cursor.parse(context["cursor"]).epoch,
         )
     code = said["type"].rpartition("/")[2]

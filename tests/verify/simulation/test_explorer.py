@@ -21,6 +21,7 @@ KEPT = {
     1795273094: "a reader that moved the mirror of a feed: a gap in a stream",
     1795280049: "a commit of a buried worker: its context was never looked for again",
     1795285953: "an action that was applied, and then deleted with its context: a 404",
+    1795295047: "a state that was behind, in a 202, and did not say so",
     1795286847: "a frame of what the store had lost, shown as what came after",
     1795302923: "an owner that was fenced while it was under suspicion",
 }
