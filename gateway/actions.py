@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
+from pydantic import JsonValue
 from uuid_utils import uuid7
 
 from fsm import (
@@ -17,7 +19,7 @@ from fsm import (
 )
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import CreateContext, read_body, read_bytes, read_raw
+from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
@@ -44,7 +46,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         config=body.config,
     )
     context_id, repeated = await gateway.store.create(
-        event, first=first, key=key, digest=_digest("create", raw)
+        event, first=first, key=key, digest=digest_of("create", raw)
     )
     epoch = gateway.store.epoch
     headers = {"Location": f"/api/contexts/{context_id}"}
@@ -69,13 +71,24 @@ async def act(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id_of(request)
     name = request.match_info["action"]
+    body = parse_json(await read_bytes(request), depth_max=gateway.config.json_depth_max)
+    event = made_action(name, body, by=gateway.owner_of(request), at_ms=gateway.clock())
+    return await _deliver(request, gateway, name, event)
+
+
+def made_action(name: str, body: Mapping[str, JsonValue], *, by: str, at_ms: int) -> AnyAction:
+    """The event of an action by its name and body.
+
+    Raises:
+        Problem: not-found, if there is no such action; what its body is refused with.
+    """
     kind = KINDS.get(name)
     if kind is None:
         raise Problem("not-found", f"There is no action {name[:64]!r}: {', '.join(KINDS)}.")
-    event = await kind.read(request, gateway.config.json_depth_max, gateway.clock())
+    event = kind.make(body, at_ms)
     if isinstance(event, ApprovalGiven | AnswerGiven):
-        event = event.model_copy(update={"by": gateway.owner_of(request)})
-    return await _deliver(request, gateway, name, event)
+        event = event.model_copy(update={"by": by})
+    return event
 
 
 async def delete_context(request: web.Request) -> web.StreamResponse:
@@ -96,19 +109,20 @@ async def _deliver(
     mail = Mail.model_construct(
         event=event, if_version=read_if_version(request, gateway.store.epoch)
     )
-    digest = _digest(name, await read_raw(request))
+    digest = digest_of(name, await read_raw(request))
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        await _wake(gateway, context_id, receipt)
+        await wake(gateway, context_id, receipt)
         return _accepted(context_id, receipt)
     async with gateway.directory.follow(context_id, owner) as feed:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         epoch = gateway.store.epoch
-        await _wake(gateway, context_id, receipt)
+        await wake(gateway, context_id, receipt)
         return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
 
 
-async def _wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+    """Have the context activated, unless somebody has it or there is nothing to do."""
     if not receipt.active and receipt.result is None:
         await gateway.store.queue.enqueue(context_id)
 
@@ -157,7 +171,7 @@ async def _answer(
                 rested = True
     except TimeoutError:
         if result is None:
-            late = await _late_reading(gateway, feed, receipt.seq, owner)
+            late = await late_reading(gateway, feed, receipt.seq, owner)
             if late is None:
                 headers["Contextd-Stale"] = "true"
             else:
@@ -187,7 +201,7 @@ async def _answer(
     )
 
 
-async def _late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
+async def late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
     """What the store knows of an action whose commit nobody told us: that may be lost.
 
     None: it does not answer, and what the feed shows may be behind.
@@ -244,5 +258,6 @@ async def action_status(request: web.Request) -> web.StreamResponse:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
-def _digest(action: str, raw: bytes) -> str:
+def digest_of(action: str, raw: bytes) -> str:
+    """What tells whether two requests under one Idempotency-Key are the same."""
     return hashlib.blake2b(action.encode() + b"\n" + raw, digest_size=16).hexdigest()

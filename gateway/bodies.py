@@ -184,6 +184,17 @@ class RecordMessages(Body):
     messages: Annotated[list[Recorded], Field(min_length=1, max_length=1_000)]
 
 
+class SocketAction(Body):
+    """An action that comes on a WebSocket."""
+
+    action: Annotated[str, Field(min_length=1, max_length=64)]
+    body: dict[str, JsonValue] = {}
+    idempotency_key: Annotated[str, Field(pattern="^[ -~]{1,255}$")] | None = None
+    if_version: Annotated[int, Field(ge=0)] | None = None
+    ref: Id | None = None
+    """Comes back with the result."""
+
+
 class CreateContext(Body):
     """Make a context, perhaps with its first message in the same step."""
 
@@ -243,7 +254,15 @@ async def read_body(request: web.Request, model: type[B], *, depth_max: int) -> 
         Problem: malformed-json, invalid-body, unsupported-media-type, request-timeout.
         HTTPRequestEntityTooLarge: More than `body_bytes_max`.
     """
-    value = parse_json(await read_bytes(request), depth_max=depth_max)
+    return validate(model, parse_json(await read_bytes(request), depth_max=depth_max))
+
+
+def validate(model: type[B], value: Mapping[str, JsonValue]) -> B:
+    """A parsed body as `model`.
+
+    Raises:
+        Problem: invalid-body.
+    """
     try:
         return model.model_validate(value, strict=False)
     except ValidationError as error:

@@ -84,6 +84,9 @@ class GatewayConfig(BaseModel):
     viewers_max: int = Field(
         default=20_000, ge=1, description="Streams that one gateway serves at once (503 above)."
     )
+    stream_contexts_max: int = Field(
+        default=32, ge=1, description="Contexts that one stream shows at most."
+    )
     sse_heartbeat_s: float = Field(
         default=15.0, gt=0, description="How often a silent stream gets a comment, in seconds."
     )

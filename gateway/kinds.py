@@ -1,12 +1,11 @@
 """Every action that a context takes: its body, and the event that the body becomes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import orjson
-from aiohttp import web
 from pydantic import BaseModel, JsonValue
 
 from fsm import (
@@ -53,9 +52,7 @@ from gateway.bodies import (
     SwitchBranch,
     TextPart,
     UpdateQueue,
-    parse_json,
-    read_body,
-    read_bytes,
+    validate,
 )
 from gateway.problems import Problem
 
@@ -66,8 +63,8 @@ class Kind:
 
     body: type[BaseModel]
     """What its request holds, for OpenAPI; `Config` stands for a merge patch of it."""
-    read: Callable[[web.Request, int, int], Awaitable[AnyAction]]
-    """The event of a request, with json_depth_max and the time (ms)."""
+    make: Callable[[Mapping[str, JsonValue], int], AnyAction]
+    """The event of a parsed body and the time (ms); raises Problem."""
     summary: str
     refusals: tuple[str, ...] = ()
     """Problem types that the machine may refuse it with, besides illegal-in-phase."""
@@ -79,8 +76,8 @@ def _kind(
     summary: str,
     *refusals: str,
 ) -> Kind:
-    async def read(request: web.Request, depth_max: int, at_ms: int) -> AnyAction:
-        return make(await read_body(request, body, depth_max=depth_max), at_ms)
+    def read(value: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
+        return make(validate(body, value), at_ms)
 
     return Kind(body, read, summary, refusals)
 
@@ -202,8 +199,7 @@ def _approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
     )
 
 
-async def _configured(request: web.Request, depth_max: int, at_ms: int) -> AnyAction:
-    patch = parse_json(await read_bytes(request), depth_max=depth_max)
+def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
     return ContextConfigured(at_ms=at_ms, patch=patch)
 
 

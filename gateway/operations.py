@@ -235,6 +235,26 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "what has happened since, or one `reset` where that cannot be told. `id` is a cursor: "
         "a stream resumed with it, on any gateway, gives the same text as one never cut.",
     ),
+    "stream_many": Operation(
+        "Stream several contexts on one connection",
+        {200: Answer("The stream.", (), (), "text/event-stream")},
+        (LAST_EVENT_ID,),
+        problems=("not-found", "draining", "too-many-viewers", *_STORE),
+        description="As the stream of one context; `data` is `{context_id, cursor, data}`, and "
+        "`id` holds the cursors of all contexts in the order asked for, so that one "
+        "Last-Event-ID resumes each. Ends when the last of them is deleted.",
+    ),
+    "open_socket": Operation(
+        "The stream of a context as a WebSocket, with actions on it",
+        {101: Answer("Frames `{id, event, data}`, as JSON text.")},
+        (LAST_EVENT_ID,),
+        problems=("not-found", "draining", "too-many-viewers", "upgrade-required", *_STORE),
+        description="Send `{action, body, idempotency_key?, if_version?, ref?}`; each is "
+        "answered by an `action-result` with its `ref` and `idempotency_key`: `status`, and "
+        "`action` or `problem`. Actions of one socket are delivered in their order. Closed "
+        "with 1012 when the gateway stops (go on elsewhere), 1013 for a client that does not "
+        "read.",
+    ),
     "get_action": Operation(
         "What became of an action",
         {200: Answer("Its state.", (ActionStatus,))},

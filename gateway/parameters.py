@@ -40,9 +40,10 @@ RESTART_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": "^r-[0-9a-f]{16}$",
 }
+CURSOR_PATTERN: Final = "[0-9]{1,15}[.][0-9]{1,15}[.][0-9]{1,15}"
 CURSOR_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
-    "pattern": "^[0-9]{1,15}[.][0-9]{1,15}[.][0-9]{1,15}$",
+    "pattern": f"^{CURSOR_PATTERN}$",
 }
 
 MESSAGES: Final = Parameter(
@@ -75,6 +76,21 @@ RESUME: Final = Parameter(
     "after",
     {"type": "string"},
     "Cursor to go on from, for clients that cannot send Last-Event-ID.",
+)
+
+
+KINDS_SHOWN: Final = Parameter(
+    "kinds",
+    {"type": "string"},
+    "Only events of these kinds, separated by commas (and `snapshot` and `reset`).",
+)
+DELTAS: Final = Parameter(
+    "deltas", {"enum": ["on", "off"], "type": "string"}, "`off`: no text while it arrives."
+)
+CONTEXTS: Final = Parameter(
+    "contexts",
+    {"type": "string"},
+    "Ids, separated by commas; each perhaps with the cursor to go on from, `<id>:<cursor>`.",
 )
 
 

@@ -170,6 +170,9 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The Idempotency-Key was used for another request",
         "Use a new key for a new request; repeat a request with the very same body.",
     ),
+    "upgrade-required": ProblemType(
+        426, "This address is a WebSocket", "Open it with a WebSocket client, or use /events."
+    ),
     "queue-full": ProblemType(
         429,
         "Too many messages wait",

@@ -27,6 +27,9 @@ from gateway.parameters import (
     AT_VERSION,
     BEFORE_SEQ,
     BRANCH,
+    CONTEXTS,
+    DELTAS,
+    KINDS_SHOWN,
     LIMIT,
     MESSAGES,
     RESUME,
@@ -35,7 +38,9 @@ from gateway.parameters import (
     check_query,
 )
 from gateway.route import Handler, Route
-from gateway.states import get_context, get_state, list_contexts, stream_events
+from gateway.sockets import open_socket
+from gateway.states import get_context, get_state, list_contexts
+from gateway.streams import stream_events, stream_many
 from gateway.transfer import export_context, fork, import_context
 
 
@@ -87,7 +92,15 @@ ROUTES: Final = (
     _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
     _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
     _read("export_context", "/export", export_context),
-    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
+    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME, KINDS_SHOWN, DELTAS)),
+    Route("open_socket", "GET", "/{id}/ws", open_socket, (RESUME, KINDS_SHOWN, DELTAS)),
+    _get(
+        "stream_many",
+        "/api/events",
+        stream_many,
+        *(CONTEXTS, KINDS_SHOWN, DELTAS),
+        has_head=False,
+    ),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),

@@ -1,7 +1,6 @@
-"""State out: lists, single contexts, polls and streams."""
+"""State out: lists, single contexts and polls."""
 
 import asyncio
-import contextlib
 
 import orjson
 from aiohttp import web
@@ -17,7 +16,6 @@ from gateway.parameters import (
     AFTER_ID,
     AT_VERSION,
     MESSAGES,
-    RESUME,
     STATES,
     context_id_of,
     read_flag,
@@ -26,7 +24,6 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
-from gateway.stream import Frame
 from storage import ContextMissing, StoreUnavailable
 
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
@@ -176,7 +173,7 @@ async def _events_after(
     here = mirror.cursor
     frames = await backlog_frames(gateway.store, context_id, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
-        b",".join(map(_frame_json, frames)),
+        b",".join([frame.json() for frame in frames]),
         here.encode(),
         state.phase.value.encode(),
         state.version,
@@ -184,29 +181,3 @@ async def _events_after(
     return web.Response(
         body=body, headers={"ETag": f'"{here}"'}, content_type="application/json"
     )
-
-
-def _frame_json(frame: Frame) -> bytes:
-    return b'{"id":"%s","event":"%s","data":%s}' % (
-        frame.id.encode(),
-        frame.event.encode(),
-        frame.data,
-    )
-
-
-async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events of a context, from `Last-Event-ID` or `after` on."""
-    gateway = request.app[GATEWAY]
-    context_id, owner = context_id_of(request), gateway.owner_of(request)
-    if gateway.stopping.is_set():
-        raise Problem(
-            "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
-        )
-    head = await gateway.directory.head(context_id, owner)
-    resume = request.headers.get("Last-Event-ID") or request.query.get(RESUME.name)
-    async with gateway.directory.follow(context_id, owner) as feed:
-        # What the client has seen elsewhere may still be on its way to us.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(gateway.config.applied_s_max):
-                await feed.wait_until(lambda mirror: _head_of(mirror) >= head)
-        return await gateway.viewers.serve(request, feed, resume)

@@ -42,6 +42,35 @@ class Frame:
             self.data,
         )
 
+    def json(self) -> bytes:
+        """As one JSON object: pages of events, WebSocket messages."""
+        return b'{"id":"%s","event":"%s","data":%s}' % (
+            self.id.encode(),
+            self.event.encode(),
+            self.data,
+        )
+
+
+ALWAYS_SHOWN: Final = frozenset({"snapshot", "reset"})
+"""What no viewer can go on without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a viewer has asked to be shown; the cursors go on all the same."""
+
+    kinds: frozenset[str] | None = None
+    """None: every kind."""
+    deltas: bool = True
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether a frame is to be shown."""
+        if frame.event in ALWAYS_SHOWN:
+            return True
+        if frame.event == "reply-delta" and not self.deltas:
+            return False
+        return self.kinds is None or frame.event in self.kinds
+
 
 def delta_frame(epoch: str, version: int, n: int, *, message_id: str, text: str) -> Frame:
     """Some more text of the reply `message_id`, which is `n` characters long with it."""

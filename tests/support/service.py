@@ -15,6 +15,7 @@ from collections.abc import (
     Callable,
     Generator,
     Mapping,
+    Sequence,
 )
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -210,8 +211,16 @@ class Client:
         self, context_id: str, *, after: str | None = None, query: str = ""
     ) -> AsyncGenerator["Stream", None]:
         """Open the context's stream, perhaps from a cursor on."""
-        headers = {"Last-Event-ID": after} if after is not None else {}
         path = f"/api/contexts/{context_id}/events{query}"
+        async with self.stream_at(path, after=after) as stream:
+            yield stream
+
+    @contextlib.asynccontextmanager
+    async def stream_at(
+        self, path: str, *, after: str | None = None
+    ) -> AsyncGenerator["Stream", None]:
+        """Open a stream by its address, perhaps from an event's id on."""
+        headers = {"Last-Event-ID": after} if after is not None else {}
         async with self.session.get(
             URL(self.url + path, encoded=True), headers=headers
         ) as response:
@@ -258,6 +267,18 @@ class Stream:
             while not taken or taken[-1].event not in events:
                 frame = await self.next(within_s)
                 assert frame is not None, (events, [frame.event for frame in taken])
+                taken.append(frame)
+        return taken
+
+    async def until(
+        self, enough: Callable[[Sequence[SseFrame]], bool], within_s: float = WITHIN_S
+    ) -> list[SseFrame]:
+        """Every event up to the one that makes it enough."""
+        taken: list[SseFrame] = []
+        async with asyncio.timeout(within_s):
+            while not enough(taken):
+                frame = await self.next(within_s)
+                assert frame is not None, [frame.event for frame in taken]
                 taken.append(frame)
         return taken
 
