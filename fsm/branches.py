@@ -4,6 +4,7 @@ The tree only grows. An edit or another reply is a sibling of what it stands for
 brings copies. What no branch leads through any more is still there, and can be returned to.
 """
 
+import itertools
 from collections.abc import Sequence
 
 from fsm.events import (
@@ -19,9 +20,8 @@ from fsm.turns import (
     Inapplicable,
     Step,
     Unchanged,
-    append,
+    append_copies,
     begin_turn,
-    check_count,
     derive_id,
     head,
     move_head,
@@ -152,8 +152,8 @@ def merge_branch(state: ContextState, event: BranchMerged) -> Step:
         raise Inapplicable("merge-conflict", detail, conflicts)
     if event.strategy == "rebase":
         state = move_head(state, state.branches[event.source].head)
-        return Step(_append_copies(state, _not_yet(ours, theirs)))
-    return Step(_append_copies(state, fresh))
+        return Step(append_copies(state, _not_yet(ours, theirs), itertools.count()))
+    return Step(append_copies(state, fresh, itertools.count()))
 
 
 def _apart(state: ContextState, source: str) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -211,19 +211,3 @@ def _conflicts(
     if mine != other:
         found.append(Conflict(kind="system_prompt", ours=mine, theirs=other))
     return found
-
-
-def _append_copies(state: ContextState, messages: Sequence[Message]) -> ContextState:
-    check_count(messages)
-    for index, message in enumerate(messages):
-        copy = message.model_copy(
-            update={
-                "id": derive_id(state, index),
-                "seq": len(state.messages) + 1,
-                "parent_id": head(state),
-                "replaces": None,
-                "copy_of": message.copy_of or message.id,
-            }
-        )
-        state = append(state, copy)
-    return state

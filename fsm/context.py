@@ -1,6 +1,7 @@
 """The rules that concern the context as a whole, whatever its turn is doing."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from pydantic import JsonValue, ValidationError
@@ -14,8 +15,10 @@ from fsm.events import (
     ContextPinned,
     ContextRenamed,
     MessagesRecorded,
+    RecordedMessage,
     TitleMade,
 )
+from fsm.history import branch_messages
 from fsm.state import Config, ContextState, Message, Phase
 from fsm.turns import (
     Inapplicable,
@@ -23,10 +26,12 @@ from fsm.turns import (
     Unchanged,
     answered,
     append,
+    append_copies,
     check_count,
     derive_id,
     head,
     issue,
+    move_head,
     title_of,
     with_,
 )
@@ -107,29 +112,49 @@ def record(state: ContextState, event: MessagesRecorded) -> Step:
     if not event.messages:
         raise Unchanged
     check_count(event.messages)
+    ids = itertools.count()
+    for said in event.messages:
+        state = _record(state, said, ids)
     title = state.title
-    for index, said in enumerate(event.messages):
-        message = Message(
-            id=derive_id(state, index),
-            seq=len(state.messages) + 1,
-            parent_id=head(state),
-            role=said.role,
-            content=said.content,
-            parts=said.parts,
-            tool_calls=said.tool_calls,
-            tool_call_id=said.tool_call_id,
-            created_at_ms=said.created_at_ms or state.updated_at_ms,
-            status=said.status,
-            finish_reason=said.finish_reason,
-            client_message_id=said.client_message_id,
-            model=said.model,
-            usage=said.usage,
-            metadata=said.metadata,
-        )
-        state = append(state, message)
-        if not title and said.role == "user":
-            title = title_of(said.content)
+    if not title:
+        first = next((m.content for m in branch_messages(state) if m.role == "user"), "")
+        title = title_of(first)
     return Step(with_(state, title=title))
+
+
+def _record(
+    state: ContextState, said: RecordedMessage, ids: "itertools.count[int]"
+) -> ContextState:
+    """One message; in another's place, what followed that one follows it, too, as copies."""
+    line = branch_messages(state)
+    followers: Sequence[Message] = ()
+    if said.replaces is not None:
+        at = next((i for i, m in enumerate(line) if m.id == said.replaces), None)
+        if at is None or line[at].role != said.role:
+            detail = f"The branch has no {said.role} message {said.replaces}."
+            raise Inapplicable("unknown-message", detail)
+        followers = line[at + 1 :]
+        check_count(followers)
+        state = move_head(state, line[at].parent_id)
+    message = Message(
+        id=derive_id(state, next(ids)),
+        seq=len(state.messages) + 1,
+        parent_id=head(state),
+        role=said.role,
+        content=said.content,
+        parts=said.parts,
+        tool_calls=said.tool_calls,
+        tool_call_id=said.tool_call_id,
+        created_at_ms=said.created_at_ms or state.updated_at_ms,
+        status=said.status,
+        finish_reason=said.finish_reason,
+        client_message_id=said.client_message_id,
+        model=said.model,
+        usage=said.usage,
+        metadata=said.metadata,
+        replaces=said.replaces,
+    )
+    return append_copies(append(state, message), followers, ids)
 
 
 def delete(state: ContextState, _event: ContextDeleted) -> Step:

@@ -157,6 +157,8 @@ class RecordedMessage(BaseModel):
     model: str | None = None
     usage: Usage | None = None
     metadata: Mapping[str, JsonValue] = {}
+    replaces: str | None = None
+    """Id of the message on the active branch in whose place it stands."""
 
 
 class MessagesRecorded(Action):

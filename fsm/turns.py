@@ -107,6 +107,8 @@ def derive_id(state: ContextState, index: int = 0) -> str:
         if state.version <= origin.version:
             made_in = origin.context_id
             break
+    if index > MESSAGES_MAX:
+        raise Inapplicable("too-many-messages", f"At most {MESSAGES_MAX} messages at once.")
     tail = int(made_in[-12:], 16) ^ state.version
     at = f"{state.updated_at_ms & 0xFFFFFFFFFFFF:012x}"
     return f"{at[:8]}-{at[8:]}-7{index & 0xFFF:03x}-{made_in[19:23]}-{tail:012x}"
@@ -148,6 +150,25 @@ def move_head(state: ContextState, message_id: str | None) -> ContextState:
     """Let the active branch end with another message of the tree."""
     moved = state.branches[state.active_branch].model_copy(update={"head": message_id})
     return with_(state, branches={**state.branches, state.active_branch: moved})
+
+
+def append_copies(
+    state: ContextState, messages: Sequence[Message], ids: "itertools.count[int]"
+) -> ContextState:
+    """Grow the active branch by copies of messages that lie elsewhere in the tree."""
+    check_count(messages)
+    for message in messages:
+        copy = message.model_copy(
+            update={
+                "id": derive_id(state, next(ids)),
+                "seq": len(state.messages) + 1,
+                "parent_id": head(state),
+                "replaces": None,
+                "copy_of": message.copy_of or message.id,
+            }
+        )
+        state = append(state, copy)
+    return state
 
 
 def head(state: ContextState) -> str | None:

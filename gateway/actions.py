@@ -73,7 +73,7 @@ async def act(request: web.Request) -> web.StreamResponse:
     name = request.match_info["action"]
     body = parse_json(await read_bytes(request), depth_max=gateway.config.json_depth_max)
     event = made_action(name, body, by=gateway.owner_of(request), at_ms=gateway.clock())
-    return await _deliver(request, gateway, name, event)
+    return await deliver_action(request, name, event)
 
 
 def made_action(name: str, body: Mapping[str, JsonValue], *, by: str, at_ms: int) -> AnyAction:
@@ -93,17 +93,30 @@ def made_action(name: str, body: Mapping[str, JsonValue], *, by: str, at_ms: int
 
 async def delete_context(request: web.Request) -> web.StreamResponse:
     """The delete action, by its HTTP method."""
-    gateway = request.app[GATEWAY]
-    event = ContextDeleted(at_ms=gateway.clock())
-    return await _deliver(request, gateway, "delete", event)
+    event = ContextDeleted(at_ms=request.app[GATEWAY].clock())
+    return await deliver_action(request, "delete", event)
 
 
-async def _deliver(
-    request: web.Request, gateway: Gateway, name: str, event: AnyAction
+async def deliver_action(
+    request: web.Request, name: str, event: AnyAction, *, part: int = 0
 ) -> web.StreamResponse:
+    """Deliver an action and answer with what became of it.
+
+    Args:
+        request: Whose headers say how.
+        name: Of the action.
+        event: What it is.
+        part: Which one, where a request becomes several actions: each has its own key.
+
+    Raises:
+        Problem: It was refused; and whatever the headers are refused with.
+    """
+    gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     read_whole(request, MESSAGES.name)
     key = read_key(request)
+    if key and part > 1:
+        key = f"{key}/{part}"
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     # Constructed, not validated: the event was, a moment ago.
     mail = Mail.model_construct(

@@ -37,6 +37,8 @@ class Gateway:
     def __post_init__(self) -> None:
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
+        self.warned: set[str] = set()
+        """Deprecated endpoints whose use was logged."""
 
     def owner_of(self, _request: web.Request) -> str:
         """Who asks."""

@@ -86,6 +86,8 @@ class Recorded(Body):
     client_message_id: Id | None = None
     model: ShortText | None = None
     metadata: dict[str, JsonValue] = {}
+    replaces: Id | None = None
+    """Id of the message on the active branch in whose place it stands."""
 
 
 class SendMessage(Body):
@@ -193,6 +195,23 @@ class SocketAction(Body):
     if_version: Annotated[int, Field(ge=0)] | None = None
     ref: Id | None = None
     """Comes back with the result."""
+
+
+class PutContext(Body):
+    """A context as an old client keeps it."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    config: dict[str, JsonValue] | None = None
+    messages: Annotated[list[Recorded], Field(max_length=1_000)] | None = None
+    """All of them; those that are there must be the same."""
+
+
+class PatchMessage(Body):
+    """Another text in a message's place."""
+
+    content: Annotated[str, Field(max_length=60_000)]
+    status: Literal["complete", "cancelled", "interrupted", "failed"] | None = None
+    metadata: dict[str, JsonValue] = {}
 
 
 class CreateContext(Body):

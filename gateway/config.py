@@ -1,5 +1,7 @@
 """Settings of the gateway room."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -44,6 +46,11 @@ class GatewayConfig(BaseModel):
     )
     body_bytes_max: int = Field(
         default=65_536, ge=1_024, description="Largest request body (413 above)."
+    )
+    legacy_crud: Literal["on", "warn", "off"] = Field(
+        default="warn",
+        description="The old endpoints that write contexts (PUT, POST messages, PATCH): `warn` "
+        "logs the first use of each, `off` answers 410.",
     )
     import_bytes_max: int = Field(
         default=16_777_216, ge=1_024, description="Largest export that is imported (413 above)."

@@ -184,6 +184,7 @@ def recorded(body: RecordMessages, at_ms: int) -> MessagesRecorded:
                 client_message_id=said.client_message_id,
                 model=said.model,
                 metadata=said.metadata,
+                replaces=said.replaces,
             )
             for said in body.messages
         ),
@@ -270,6 +271,7 @@ KINDS: Final[dict[str, Kind]] = {
         recorded,
         "Add messages that came about elsewhere; no turn begins",
         "too-many-messages",
+        "unknown-message",
     ),
     "approve_tools": _kind(
         ApproveTools,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import CreateContext, Fork
+from gateway.bodies import CreateContext, Fork, PatchMessage, PutContext, Recorded
 from gateway.kinds import KINDS, Kind
 from gateway.operations import OPERATIONS, Answer, Header, Operation
 from gateway.parameters import (
@@ -160,6 +160,8 @@ def _operation(
         "responses": responses,
         "x-problems": {name: f"/problems/{name}" for name in sorted(problems)},
     }
+    if route.is_deprecated:
+        shown["deprecated"] = True
     if operation.description:
         shown["description"] = operation.description
     if parameters:
@@ -226,7 +228,7 @@ def _ref(name: str) -> Json:
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
     shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
-    shown[Fork] = "validation"
+    shown |= dict.fromkeys((Fork, PatchMessage, PutContext, Recorded), "validation")
     shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")

@@ -10,7 +10,15 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from gateway.bodies import CreateContext, Fork, RestartOrder
+from gateway.bodies import (
+    ApproveTools,
+    CreateContext,
+    Fork,
+    PatchMessage,
+    PutContext,
+    Recorded,
+    RestartOrder,
+)
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -140,6 +148,26 @@ ACT: Final = Operation(
 )
 """What all actions have in common; summary and body are those of the kind."""
 
+DEPRECATION: Final = Header("Deprecation", "Since when (RFC 9745).", _TEXT)
+SUNSET: Final = Header("Sunset", "Until when (RFC 8594).", _TEXT)
+
+
+def _legacy(summary: str, body: type[BaseModel], *problems: str) -> Operation:
+    """An operation of the old way."""
+    headers = (ETAG, REPLAYED, APPLIED, DEPRECATION, SUNSET, LINK)
+    return Operation(
+        summary,
+        {
+            200: Answer("Applied.", (ActionResponse,), headers),
+            202: Answer("Accepted; not applied yet.", (ActionResponse,), (*headers, LOCATION)),
+        },
+        (KEY, IF_MATCH, PREFER),
+        body=body,
+        problems=(*ACT.problems, "legacy-gone", "too-many-messages", *problems),
+        description="Deprecated: /docs/migration.md leads to its successor.",
+    )
+
+
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "list_contexts": Operation(
         "Your contexts, newest first",
@@ -201,6 +229,12 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "One message, on whichever branch it lies",
         {200: Answer("The message.", (MessageView,))},
         problems=("not-found", *_STORE),
+    ),
+    "put_context": _legacy("Write a context", PutContext, "not-append-only", "invalid-config"),
+    "post_message": _legacy("Add a message; no turn begins", Recorded, "unknown-message"),
+    "patch_message": _legacy("Write another text in a message's place", PatchMessage),
+    "post_approval": _legacy(
+        "Decide on tool calls", ApproveTools, "no-pending-approvals", "unknown-tool-call"
     ),
     "list_turns": Operation(
         "A row for each turn of the active branch",

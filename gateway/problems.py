@@ -116,6 +116,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "There is a branch of that name already, or there are too many",
         "Choose another name; `limits.branches_max` of the configuration bounds their number.",
     ),
+    "not-append-only": ProblemType(
+        409,
+        "Messages that are there cannot be changed or removed so",
+        "Send all messages that the context has, and new ones behind them; or use the actions "
+        "edit_message, regenerate and switch_branch.",
+    ),
     "merge-conflict": ProblemType(
         409,
         "Both branches have something of their own in the same place",
@@ -125,6 +131,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         409,
         "That turn is not running",
         "The turn that you wanted stopped has ended. Read the state before you stop another.",
+    ),
+    "legacy-gone": ProblemType(
+        410,
+        "This old endpoint is switched off",
+        "The detail names its successor; /docs/migration.md leads there step by step.",
     ),
     "version-mismatch": ProblemType(
         412,

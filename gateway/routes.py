@@ -17,6 +17,13 @@ from gateway.admin import (
 )
 from gateway.health import healthz, readyz
 from gateway.history import get_log, get_message, list_messages, list_turns
+from gateway.legacy import (
+    approve_tools,
+    legacy,
+    patch_message,
+    post_message,
+    put_context,
+)
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
@@ -89,6 +96,21 @@ ROUTES: Final = (
     _read("get_state", "/state", get_state, AFTER_CURSOR, AT_VERSION, MESSAGES),
     _read("list_messages", "/messages", list_messages, BRANCH, AFTER_SEQ, BEFORE_SEQ, LIMIT),
     _read("get_message", "/messages/{message_id}", get_message),
+    *(
+        Route(name, method, f"/{{id}}{path}", legacy(handler, successor), is_deprecated=True)
+        for name, method, path, handler, successor in (
+            ("put_context", "PUT", "", put_context, "the actions rename, configure, ..."),
+            ("post_message", "POST", "/messages", post_message, "the action send_message"),
+            (
+                *("patch_message", "PATCH", "/messages/{message_id}", patch_message),
+                "the action edit_message",
+            ),
+            (
+                *("post_approval", "POST", "/tools/approve", approve_tools),
+                "the action approve_tools",
+            ),
+        )
+    ),
     _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
     _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
     _read("export_context", "/export", export_context),

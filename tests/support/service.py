@@ -65,7 +65,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     (f"GET {_CONTEXTS}/[^/]+/turns([?].*)?", (TurnList,)),
     (f"GET {_CONTEXTS}/[^/]+/log([?].*)?", (LogPage,)),
     (f"GET {_CONTEXTS}/[^/]+/export", (ContextExport,)),
-    (f"(?:GET|POST|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
+    (f"(?:GET|POST|PUT|PATCH|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
