@@ -37,6 +37,7 @@ from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
 from .notes import Notes
+from .recorder import Recorder, RecordRefused, open_recorder
 from .restarts import (
     NoSupervisor,
     ProcessRestart,
@@ -78,6 +79,8 @@ __all__ = [
     "ProcessRestart",
     "Reading",
     "Receipt",
+    "RecordRefused",
+    "Recorder",
     "Restart",
     "RestartRequest",
     "RestartScope",
@@ -98,6 +101,7 @@ __all__ = [
     "end_if_cancelled",
     "feed",
     "make_client",
+    "open_recorder",
     "parse_sentinels",
     "why_no_writes",
     "worker_mail",

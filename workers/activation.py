@@ -256,7 +256,7 @@ class Activation:
             async with asyncio.timeout(min(bounds_s, default=None)):
                 await self._woken.wait()
         except TimeoutError:
-            return linger_s is None or (due_s is not None and due_s < linger_s)
+            return linger_s is None or (due_s is not None and due_s <= linger_s)
         return True
 
     def _due_s(self) -> float | None:

@@ -24,6 +24,7 @@ from fsm import (
     RetryDue,
     RunTool,
     StopEffect,
+    TitleMade,
     ToolFailed,
     ToolReturned,
     call_digest,
@@ -31,9 +32,10 @@ from fsm import (
 from storage import Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s
 from tests.support.memory_store import MemoryStore, open_memory_store
-from tests.support.playbook import Playbook, replied, say, wants
+from tests.support.playbook import TITLE, Playbook, replied, say, wants
 from tests.workers.stage import Scripted, now_ms
 from workers import Activation, Effects, WorkerConfig
+from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
 from workers.tools.declaration import Tool, ToolCallContext, tool
@@ -308,3 +310,54 @@ async def test_stopping_is_the_activations_own_affair() -> None:
     async with scene(say()) as here:
         with pytest.raises(AssertionError):
             await here.perform(StopEffect(effect_id="2.0"))
+
+
+@in_virtual_time
+async def test_a_title_is_made_of_how_the_conversation_begins_by_the_scripted_model() -> None:
+    said = say("One two three four five six seven eight")
+    async with scene(said, replied(), TITLE) as here:
+        (made,) = await here.perform()
+        assert isinstance(made, TitleMade)
+        assert made.title == "One two three four five six"
+
+
+@in_virtual_time
+async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begins() -> None:
+    async with scene(say("Hello there"), replied(), TITLE) as here:
+        object.__setattr__(here.effects, "model", Refusing())
+        (made,) = await here.perform()
+        assert isinstance(made, TitleMade)
+        assert made.title == "Hello there"
+
+
+@in_virtual_time
+async def test_a_history_over_its_budget_is_summarised_by_the_model() -> None:
+    long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
+    async with scene(*long, limits={"history_tokens_max": 500}) as here:
+        (prepared,) = await here.perform()
+        assert isinstance(prepared, RequestPrepared)
+        assert prepared.summary is not None
+        assert prepared.summary.through_id == here.book.branch[1].id
+        assert prepared.summary.text.startswith("user: aaa")
+
+
+@in_virtual_time
+async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make() -> None:
+    long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
+    async with scene(*long, limits={"history_tokens_max": 500}) as here:
+        object.__setattr__(here.effects, "model", Refusing())
+        (prepared,) = await here.perform()
+        assert isinstance(prepared, RequestPrepared)
+        assert prepared.summary is None
+
+
+class Refusing(ScriptedModel):
+    """Answers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(WorkerConfig())
+
+    @override
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
+        raise ModelError("overloaded", "Busy.", True)
+        yield TextDelta("never")
