@@ -1,6 +1,9 @@
 """Programs that bring their own model loop record into the same mailbox as everybody."""
 
 import asyncio
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,3 +108,14 @@ async def test_a_store_that_is_away_for_a_moment_loses_and_doubles_nothing() -> 
             async with serving(server.url) as service:
                 assert await recorder.cleanup()
                 assert len((await service.client.state(context_id))["messages"]) == 1
+
+
+async def test_the_example_of_the_page_records_what_it_says(store_url: str) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "recording.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("unix:///path/to/contextd-data/store.sock", store_url), names)
+    async with serving(store_url) as service:
+        context_id = await names["keep"]()
+        statuses = [m["status"] for m in (await service.client.state(context_id))["messages"]]
+    assert statuses == ["complete", "complete", "failed"]
