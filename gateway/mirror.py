@@ -25,9 +25,12 @@ class Mirror:
     """One context as of a version and a position in its draft."""
 
     __slots__ = (
+        "_children",
         "_config",
         "_config_json",
+        "_counted",
         "_fragments",
+        "_has_siblings",
         "_whole",
         "_whole_at",
         "epoch",
@@ -39,6 +42,9 @@ class Mirror:
         self.epoch = epoch
         """Of the store when it was read: what it shows is true of that epoch alone."""
         self._fragments: dict[str, bytes] = {}
+        self._children: dict[str | None, list[str]] = {}
+        self._counted = 0
+        self._has_siblings = False
         self._config: object = None
         self._config_json = b""
         self._whole = b""
@@ -112,7 +118,7 @@ class Mirror:
                     name: {"head": branch.head, "system_prompt": branch.system_prompt}
                     for name, branch in state.branches.items()
                 },
-                "alternatives": _alternatives(state, shown),
+                "alternatives": self._alternatives(state, shown),
                 "messages": orjson.Fragment(
                     b"[%s]" % b",".join([self._fragment(message) for message in shown])
                 ),
@@ -168,6 +174,21 @@ class Mirror:
             }
         )
 
+    def _alternatives(
+        self, state: ContextState, shown: Sequence[Message]
+    ) -> dict[str, list[str]]:
+        """The siblings of each message shown that has some: other versions of it."""
+        # The tree only grows: what was counted before stays as it is.
+        for message in state.messages[self._counted :]:
+            beside = self._children.setdefault(message.parent_id, [])
+            beside.append(message.id)
+            self._has_siblings = self._has_siblings or len(beside) > 1
+        self._counted = len(state.messages)
+        if not self._has_siblings:
+            return {}
+        children = self._children
+        return {m.id: beside for m in shown if len(beside := children[m.parent_id]) > 1}
+
     def _fragment(self, message: Message) -> bytes:
         encoded = self._fragments.get(message.id)
         if encoded is None:
@@ -183,16 +204,6 @@ def message_json(message: Message) -> bytes:
     """A message on the wire: as in the state, its time in RFC 3339."""
     encoded = message.model_dump_json(exclude={"created_at_ms"}).encode()
     return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
-
-
-def _alternatives(state: ContextState, shown: Sequence[Message]) -> dict[str, list[str]]:
-    """The siblings of each message shown that has some: other versions of it."""
-    if len(state.messages) == len(shown):
-        return {}  # nothing lies beside the line
-    siblings: dict[str | None, list[str]] = {}
-    for message in state.messages:
-        siblings.setdefault(message.parent_id, []).append(message.id)
-    return {m.id: beside for m in shown if len(beside := siblings[m.parent_id]) > 1}
 
 
 def cursor(epoch: str, version: int, n: int) -> str:
