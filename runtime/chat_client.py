@@ -15,7 +15,7 @@ import aiohttp
 import uuid_utils
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from runtime.sse import Frame, FrameParser
+from contextd_client.sse import Frame, FrameParser
 
 T = TypeVar("T")
 FRAME_BYTES_MAX = 16_777_216

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from pydantic import JsonValue, TypeAdapter
 
+from contextd_client.sse import Frame
 from runtime.chat_client import ChatClient, ContextView, MessageView, Wire
-from runtime.sse import Frame
 
 RESTING = frozenset(
     {"idle", "awaiting_tool_approval", "awaiting_answer", "failed", "paused", "deleted"}

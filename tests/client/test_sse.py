@@ -3,7 +3,8 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from runtime.sse import Frame, FrameParser, FrameTooLarge
+from contextd_client.problems import FrameTooLarge
+from contextd_client.sse import Frame, FrameParser
 
 STREAM = (
     ': hello\n\nretry: 250\nid: e.1.0\nevent: reply-delta\ndata: {"text":\n'
