@@ -26,6 +26,12 @@ def test_however_the_bytes_are_cut_the_frames_are_the_same(cuts: list[int]) -> N
     assert parser.retry_ms == 250
 
 
+def test_a_carriage_return_is_half_a_line_end_until_more_is_known() -> None:
+    parser = FrameParser(frame_bytes_max=1000)
+    assert parser.feed(b"data: x\r\r") == []
+    assert parser.feed(b"d") == [Frame("message", "x", "")]
+
+
 def test_a_frame_that_never_ends_is_refused() -> None:
     parser = FrameParser(frame_bytes_max=100)
     with pytest.raises(FrameTooLarge):

@@ -57,9 +57,11 @@ RENAMED = frame("context-renamed", {"at_ms": 1, "title": "T"}, id="1.2.0")
 DELETED = frame("context-deleted", {"at_ms": 1}, id="1.3.0")
 
 
-async def watch(events: AsyncGenerator[Event, None], *, turns: int = 1) -> list[Event]:
-    """Every event up to the end of so many replies."""
-    seen: list[Event] = []
+async def watch(
+    events: AsyncGenerator[Event, None], *, turns: int = 1, seen: list[Event] | None = None
+) -> list[Event]:
+    """Every event up to the end of so many replies; `seen` takes them as they come."""
+    seen = [] if seen is None else seen
     async with aclosing(events), asyncio.timeout(WITHIN_S):
         async for event in events:
             seen.append(event)
@@ -112,6 +114,35 @@ async def test_replies_that_are_cut_anywhere_are_shown_byte_for_byte_as_uncut(
         replies = [m.content.encode() for m in (await context.state()).messages[1::2]]
         assert texts(cuts.result())[1:] == replies
         assert texts(cuts.result())[0] == b"".join(replies)
+
+
+async def test_a_stream_whose_gateway_stops_goes_on_at_another_in_mid_reply(
+    store_url: str,
+) -> None:
+    async with (
+        serving(store_url, gateways=2, gateway={"sse_retry_ms": 0}) as service,
+        open_proxy(service.clients[0].url) as proxy,
+        impatient(service.clients[1].url) as steady,
+        impatient(proxy.url) as client,
+    ):
+        context = await steady.create()
+        start = (await context.state()).cursor
+        seen: list[Event] = []
+
+        async def has_text() -> bool:
+            return any(isinstance(event, ReplyDelta) for event in seen)
+
+        async with asyncio.TaskGroup() as group:
+            uncut = group.create_task(watch(context.stream(after=start)))
+            moving = client.context(context.id).stream(after=start)
+            group.create_task(watch(moving, seen=seen))
+            await context.send_message("/chunks 100 10")
+            await eventually(has_text)
+            proxy.upstream = int(service.clients[1].url.rpartition(":")[2])
+            service.stop("gateway 0")
+        assert sum(isinstance(event, Bye) for event in seen) == 1
+        assert texts(seen) == texts(uncut.result())
+        assert committed(seen) == committed(uncut.result())
 
 
 async def test_a_stream_that_is_cut_before_its_snapshot_begins_again_with_it(
@@ -286,6 +317,15 @@ async def test_waiting_until_a_context_rests_goes_on_over_cuts(store_url: str) -
             rested = await context.wait_until_at_rest()
         assert proxy.made == 3
         assert rested.messages[-1].content.endswith("chunk 60 ")
+
+
+async def test_a_turn_that_waits_to_be_tried_again_does_not_rest(store_url: str) -> None:
+    async with serving(store_url) as service, impatient(service.client.url) as client:
+        context = await client.create()
+        await context.send_message("/fail overloaded 1")
+        async with asyncio.timeout(WITHIN_S):
+            rested = await context.wait_until_at_rest()
+        assert (rested.status, rested.messages[-1].role) == ("idle", "assistant")
 
 
 async def test_who_waits_for_a_context_that_is_deleted_is_told(store_url: str) -> None:
