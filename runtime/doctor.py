@@ -14,13 +14,12 @@ from typing import Any
 
 import aiohttp
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError, ResponseError
 from rich.console import Console
 from rich.text import Text
 
 from runtime.banner import base_url
-from runtime.chat_client import Wire
 from runtime.port import PortTaken, listen
 from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
@@ -53,11 +52,11 @@ class Check:
     advice: str = ""
 
 
-class _Model(Wire):
+class _Model(BaseModel):
     id: str
 
 
-class _Models(Wire):
+class _Models(BaseModel):
     data: tuple[_Model, ...]
 
 

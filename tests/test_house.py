@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("fsm", "storage", "workers", "gateway", "dashboard", "verify", "runtime")
+ROOMS = (
+    *("fsm", "storage", "workers", "gateway", "dashboard", "verify"),
+    *("contextd_client", "runtime"),
+)
 PURE = {
     "collections",
     "dataclasses",
