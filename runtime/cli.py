@@ -240,6 +240,51 @@ def doctor(
     raise typer.Exit(report(checks, as_json=as_json))
 
 
+@app.command("import")
+def import_history(
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON of a browser, or a SQLite database.")
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
+    ] = "http://127.0.0.1:8000",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check, and say what is there.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Delete what --report says was imported.")
+    ] = False,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out conversations with problems.")
+    ] = False,
+    report: Annotated[
+        Path, typer.Option(help="What was imported: to go on, and to undo.", metavar="FILE")
+    ] = Path("contextd-import.json"),
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the API key.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Import conversations that a browser or a database has kept.
+
+    Takes JSON (a list of conversations with `messages`, or a dump of
+    localStorage) and SQLite (a table of messages with a role, a text and the
+    id of their conversation). Each becomes a context, whole or not at all.
+
+        contextd import history.json --dry-run
+        contextd import chats.sqlite --report chats.json
+        contextd import --undo --report chats.json
+    """
+    from runtime.importing import ImportOptions, check_history, run_import, undo_import
+
+    key = key_file.read_text().strip() if key_file else None
+    options = ImportOptions(url, key, report, skip_broken)
+    if undo:
+        raise typer.Exit(undo_import(options))
+    if file is None:
+        _fail("Name the file to import, or --undo.", 2)
+    raise typer.Exit(check_history(file) if dry_run else run_import(file, options))
+
+
 @app.command()
 def restart(
     url: Annotated[
