@@ -82,7 +82,13 @@ class Store:
     # Clients' side
 
     async def create(
-        self, event: ContextCreated, *, first: Mail | None, key: str, digest: str
+        self,
+        event: ContextCreated,
+        *,
+        first: Mail | None,
+        key: str,
+        digest: str,
+        name: str = "",
     ) -> tuple[str, bool]:
         """Make a context, perhaps with its first action in the mailbox.
 
@@ -91,9 +97,10 @@ class Store:
             first: An action to be delivered with it.
             key: The owner's Idempotency-Key, or "".
             digest: Of the request, no spaces; the same key must come with the same digest.
+            name: The owner's name for it; one context of that name there is at most.
 
         Returns:
-            The id, and whether an earlier request with the same key had made it.
+            The id, and whether an earlier request with the same key, or name, had made it.
 
         Raises:
             KeyReused: The key came with another digest.
@@ -104,7 +111,7 @@ class Store:
         match await self.scripts.run(
             self.link,
             "create",
-            [*where, keys.READY],
+            [*where, keys.READY, keys.owner_names(owner)],
             context_id,
             owner,
             event.model_dump_json(),
@@ -113,6 +120,7 @@ class Store:
             event.at_ms,
             digest if key else "",
             self.config.creation_key_s,
+            name,
         ):
             case [b"created"]:
                 return context_id, False
@@ -237,6 +245,17 @@ class Store:
             if summary is not None:
                 shown.append((context_id, Summary.model_validate_json(summary)))
         return shown
+
+    async def named(self, owner: str, name: str) -> str:
+        """Id of the owner's context of that name.
+
+        Raises:
+            ContextMissing: There is none.
+        """
+        found = await self.link.call("HGET", keys.owner_names(owner), name)
+        if found is None:
+            raise ContextMissing(name)
+        return cast("bytes", found).decode()
 
     # Workers' side
 
@@ -440,7 +459,10 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE],
+            [
+                *(*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH),
+                *(keys.DUE, keys.owner_names(commit.state.owner)),
+            ],
             context_id,
             commit.token,
             keys.feed(context_id),
