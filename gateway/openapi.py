@@ -11,16 +11,25 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import CreateContext
+from gateway.bodies import AddNote, Ask, AskTitle, CreateContext
+from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
 from gateway.operations import OPERATIONS, Answer, Header, Operation
-from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA, RESTART_ID_SCHEMA
+from gateway.parameters import (
+    ACTION_ID_SCHEMA,
+    ID_SCHEMA,
+    NOTE_ID_SCHEMA,
+    RESTART_ID_SCHEMA,
+    SESSION_ID_SCHEMA,
+)
 from gateway.problems import TYPES
 from gateway.route import Route
 from gateway.views import (
     ActionResponse,
     ActionStatus,
     ByeData,
+    ChatAnswer,
+    ChatChunk,
     ContextList,
     ContextView,
     DeadLetterList,
@@ -28,6 +37,8 @@ from gateway.views import (
     HelloData,
     LetterRetried,
     Liveness,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
@@ -35,6 +46,7 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    TitleView,
     View,
 )
 
@@ -45,6 +57,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
+    *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -61,6 +74,9 @@ _PATH_SCHEMAS: Final = {
     "action_id": ACTION_ID_SCHEMA,
     "letter_id": ACTION_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
+    "session_id": SESSION_ID_SCHEMA,
+    "note_id": NOTE_ID_SCHEMA,
+    "mode": {"type": "string", "enum": list(MODES)},
     "name": {"type": "string", "enum": list(TYPES)},
 }
 _INTRODUCTION: Final = (
@@ -167,6 +183,8 @@ def _header(header: Header) -> Json:
 
 
 def _tag(route: Route) -> str:
+    if route.path.startswith(("/api/chat/", "/api/notes")):
+        return "chat"
     if not route.under_contexts and route.name != "get_action":
         return "operations"
     return "state" if route.method == "GET" else "actions"
@@ -180,7 +198,7 @@ def _answer(answer: Answer) -> Json:
             for header in answer.headers
         }
     if answer.content_type == "text/event-stream":
-        shown["content"] = {answer.content_type: {"schema": _ref("EventStream")}}
+        shown["content"] = {answer.content_type: {"schema": _ref(answer.stream)}}
     elif answer.models:
         refs = [_ref(model.__name__) for model in answer.models]
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
@@ -214,6 +232,7 @@ def _ref(name: str) -> Json:
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
     shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
+    shown |= {Ask: "validation", AskTitle: "validation", AddNote: "validation"}
     shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
@@ -226,6 +245,7 @@ def _schemas() -> dict[str, JsonSchemaValue]:
             del schema["additionalProperties"]  # later versions may say more
     schemas[_PATCH] = _merge_patch(schemas["Config"])
     schemas["EventStream"] = _event_stream()
+    schemas["ChatStream"] = _chat_stream()
     return dict(sorted(schemas.items()))
 
 
@@ -265,6 +285,23 @@ def _event_stream() -> JsonSchemaValue:
         "description": "Server-sent events. `event` names the kind; `data` is JSON:\n\n"
         f"{listed}\n\nComments are sent when nothing happens. Ignore kinds you do not know.",
         "x-events": kinds,
+    }
+
+
+def _chat_stream() -> JsonSchemaValue:
+    """One event of the stream: its fields."""
+    kinds = {"chunk": ChatChunk, "done": ChatAnswer, "error": ProblemDocument}
+    return {
+        "type": "object",
+        "description": "Server-sent events without ids: any number of `chunk`, then `done` "
+        "with the whole answer, or `error`; `data` is JSON. Comments are sent when nothing "
+        "happens.",
+        "properties": {
+            "event": {"type": "string", "enum": list(kinds)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+        "required": ["event", "data"],
+        "x-events": {name: _ref(model.__name__) for name, model in kinds.items()},
     }
 
 

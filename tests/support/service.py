@@ -29,16 +29,20 @@ from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ChatAnswer,
     ContextList,
     DeadLetterList,
     EventsPage,
     LetterRetried,
     Liveness,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    TitleView,
 )
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
@@ -60,6 +64,10 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
+    ("POST /api/chat/title", (TitleView,)),
+    ("POST /api/chat/[a-z]+", (ChatAnswer,)),
+    ("GET /api/notes", (NoteList,)),
+    ("POST /api/notes", (NoteView,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
