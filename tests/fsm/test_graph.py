@@ -1,5 +1,7 @@
 """The tree as a graph: what a message hangs together with."""
 
+from typing import Literal
+
 from fsm import Graph, Node, Origin, graph_around
 from fsm.graph import NODES_MAX, STEPS
 from tests.support.playbook import (
@@ -21,6 +23,11 @@ def edges(graph: Graph) -> set[tuple[str, str, str]]:
     return {(names[edge.source], edge.kind, names[edge.target]) for edge in graph.edges}
 
 
+def monologue(count: int) -> list[tuple[Literal["user"], str]]:
+    """Messages named by their number."""
+    return [("user", str(number)) for number in range(count)]
+
+
 def messages(graph: Graph) -> list[str]:
     """Names of the messages, in order."""
     return [node.name for node in graph.nodes if node.kind == "message"]
@@ -37,7 +44,7 @@ def test_a_message_stands_between_what_it_follows_and_what_follows_it() -> None:
 
 
 def test_the_neighbourhood_ends_after_some_steps() -> None:
-    book = Playbook().given(record(*[("user", str(number)) for number in range(20)]))
+    book = Playbook().given(record(*monologue(20)))
     graph = graph_around(book.state, [book.branch[10].id])
     assert messages(graph) == [str(n) for n in range(10 - STEPS, 11 + STEPS)]
     assert [node.kind for node in graph.nodes if node.kind != "message"] == ["context"]
@@ -70,7 +77,7 @@ def test_a_context_names_the_one_that_it_was_made_from() -> None:
 
 def test_every_edge_is_between_nodes_that_are_there_and_ids_are_of_one_node() -> None:
     count = NODES_MAX + 50
-    book = Playbook().given(record(*[("user", f"message {n}") for n in range(count)]))
+    book = Playbook().given(record(*monologue(count)))
     graph = graph_around(book.state, [message.id for message in book.branch])
     ids = [node.id for node in graph.nodes]
     assert len(ids) == len(set(ids))

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import orjson
+from pydantic import JsonValue
 
-from tests.support.service import Json, serving
+from tests.support.service import serving
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "chat-modes.md"
 EXAMPLE = re.compile(
@@ -14,14 +15,18 @@ EXAMPLE = re.compile(
 ANYTHING = "..."
 
 
-def fits(told: Json, shown: Json) -> bool:
+def fits(told: JsonValue, shown: JsonValue) -> bool:
     """Whether an answer is as shown: `...` stands for any rest of a text, and fields that are
     not shown may be there.
     """
     if isinstance(shown, dict):
-        return all(name in told and fits(told[name], shown[name]) for name in shown)
+        return isinstance(told, dict) and all(
+            name in told and fits(told[name], shown[name]) for name in shown
+        )
     if isinstance(shown, list):
-        return len(told) == len(shown) and all(map(fits, told, shown))
+        if not isinstance(told, list) or len(told) != len(shown):
+            return False
+        return all(fits(one, other) for one, other in zip(told, shown, strict=True))
     if isinstance(shown, str) and shown.endswith(ANYTHING):
         return isinstance(told, str) and told.startswith(shown.removesuffix(ANYTHING))
     return bool(told == shown)
