@@ -320,6 +320,27 @@ async def test_questions_that_come_together_get_each_its_own_answer_in_one_sessi
         assert len(shown["messages"]) == 12
 
 
+async def test_an_answer_does_not_wait_for_the_questions_behind_it(store_url: str) -> None:
+    async with scene(store_url, chat_s_max=3.0) as here:
+        await travel(here.client)
+        slow = Script(text="Found it.", first_delay_ms=500).in_message()
+        stuck = Script(hang_after=0).in_message()
+        async with asyncio.TaskGroup() as group:
+            first = group.create_task(
+                chat(here.client, "semantic", f"ferry pier {slow}", session_id="s"), name="1"
+            )
+            await here.model.received(1)
+            second = group.create_task(
+                chat(here.client, "semantic", f"garden {stuck}", session_id="s"), name="2"
+            )
+            await here.model.received(2)
+            answer = await first
+            assert not second.done()
+        assert answer.json["response"] == "Found it."
+        assert {source["title"] for source in answer.json["sources"]} == {"Travel"}
+        assert second.result().problem == "answer-late"
+
+
 async def test_a_deleted_session_is_forgotten_and_its_name_is_free(store_url: str) -> None:
     async with scene(store_url) as here:
         first = await chat(here.client, "text", "One", session_id="s")

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import threading
+from collections.abc import Iterable
 
 import pytest
 
@@ -295,3 +297,29 @@ async def test_a_search_that_was_cancelled_leaves_the_others_right() -> None:
                 with contextlib.suppress(asyncio.CancelledError):
                     await cut
                 assert (await whole)[0] == "ferry 17"
+
+
+async def test_an_index_that_a_thread_may_still_write_to_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add, reached, opened = TextIndex.add, threading.Event(), threading.Event()
+
+    def held(index: TextIndex, home: str, passages: Iterable[Passage]) -> None:
+        if home == nth_id(2):
+            reached.set()
+            assert opened.wait(10)
+        add(index, home, passages)
+
+    async with open_shelf() as shelf:
+        await shelf.keep(1, "ferry 1")
+        await shelf.keep(2, "ferry 2")
+        with monkeypatch.context() as patched:
+            patched.setattr(TextIndex, "add", held)
+            async with asyncio.TaskGroup() as group:
+                cut = group.create_task(shelf.find("ferry"), name="cut")
+                await asyncio.to_thread(reached.wait, 10)
+                cut.cancel()
+        shelf.store.reads.clear()
+        assert len(await shelf.find("ferry")) == 2
+        assert sorted(shelf.store.reads) == [nth_id(1), nth_id(2)]
+        opened.set()
