@@ -67,6 +67,12 @@ from fsm.events import (
     ToolReturned,
     WorkAbandoned,
 )
+from fsm.graph import (
+    Edge,
+    Graph,
+    Node,
+    graph_around,
+)
 from fsm.history import (
     branch_messages,
     line_to,
@@ -100,6 +106,7 @@ from fsm.refusals import (
     StaleAnswer,
 )
 from fsm.state import (
+    UNSEARCHED,
     Branch,
     CallStatus,
     Config,
@@ -143,6 +150,7 @@ __all__ = [
     "POISON",
     "RESTING",
     "TRANSITIONS",
+    "UNSEARCHED",
     "Action",
     "Answer",
     "AnswerGiven",
@@ -169,15 +177,18 @@ __all__ = [
     "ContextState",
     "ContextUnpinned",
     "Denial",
+    "Edge",
     "Effect",
     "Event",
     "Failure",
+    "Graph",
     "Limits",
     "MakeTitle",
     "Message",
     "MessageEdited",
     "MessageReceived",
     "MessagesRecorded",
+    "Node",
     "Origin",
     "PauseRequested",
     "Phase",
@@ -230,6 +241,7 @@ __all__ = [
     "drafting",
     "ended",
     "ends_draft",
+    "graph_around",
     "line_to",
     "merge_patch",
     "refusal",

@@ -21,6 +21,13 @@ class Reference(BaseModel):
     source: str
     title: str
     text: str
+    retriever: str | None = None
+    """Name of the one that found it."""
+    context_id: str | None = None
+    """Where it was said, if it was said in a context."""
+    message_id: str | None = None
+    score: float | None = None
+    """How well it fits the query, the higher the better; only of one retriever comparable."""
 
 
 class Effect(BaseModel):

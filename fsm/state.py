@@ -269,6 +269,10 @@ class Origin(Value):
     """The last one that both have; up to it, ids are made of the origin's."""
 
 
+UNSEARCHED = "unsearched"
+"""A label: what is said in a context that has it, nobody finds from another one."""
+
+
 class ContextState(Value):
     """The state of one context after `version` committed events."""
 

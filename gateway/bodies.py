@@ -23,6 +23,7 @@ from pydantic import (
 
 from fsm import Config, SendPolicy, ToolCall
 from gateway.app import GATEWAY
+from gateway.parameters import SESSION_PATTERN
 from gateway.problems import Problem, invalid
 from storage import RestartScope
 
@@ -33,6 +34,7 @@ MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+jso
 Text = Annotated[str, Field(min_length=1, max_length=60_000)]
 ShortText = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
+SessionId = Annotated[str, Field(pattern=f"^{SESSION_PATTERN}$")]
 BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", max_length=100)]
 """1 to 100 characters, no slash, no line break, no space at either end."""
 
@@ -221,6 +223,41 @@ class CreateContext(Body):
     labels: Annotated[dict[Id, ShortText], Field(max_length=32)] = {}
     config: Config = Config()
     message: SendMessage | None = None
+
+
+class Ask(Body):
+    """Ask a question; what is found for it goes to the model with it."""
+
+    query: Text
+    history: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    """What was said before; a session that there is already knows that by itself."""
+    context: Text | None = None
+    """Something to read before answering; told to the model as a quotation."""
+    session_id: SessionId | None = None
+    """Whose questions belong together; without one the question is forgotten."""
+    skip_memory: bool = False
+    """Tell the model nothing of other contexts but what fits the query (mode `deep`)."""
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The configured one, if it is not given."""
+
+
+class AskTitle(Body):
+    """Have a title made, of messages or of a text."""
+
+    messages: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    text: Text | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.messages) == (self.text is not None):
+            raise ValueError("send messages, or a text")
+        return self
+
+
+class AddNote(Body):
+    """Keep a note, to be found by searches."""
+
+    text: Annotated[str, Field(min_length=1, max_length=16_000)]
 
 
 class RestartOrder(Body):

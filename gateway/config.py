@@ -125,6 +125,18 @@ class GatewayConfig(BaseModel):
         "open, each answer ending its connection, in seconds.",
     )
     list_max: int = Field(default=200, ge=1, description="Contexts on one page of a list.")
+    chat_s_max: float = Field(
+        default=120.0,
+        gt=0,
+        description="How long a question to `/api/chat` waits for its answer, in seconds (504 "
+        "after).",
+    )
+    title_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long `/api/chat/title` waits for the model, in seconds; after that "
+        "the title is how the conversation begins.",
+    )
     gateway_drain_s: float = Field(
         default=5.0,
         ge=0,

@@ -11,14 +11,26 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import CreateContext, Fork, PatchMessage, PutContext, Recorded
+from gateway.bodies import (
+    AddNote,
+    Ask,
+    AskTitle,
+    CreateContext,
+    Fork,
+    PatchMessage,
+    PutContext,
+    Recorded,
+)
+from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
 from gateway.operations import OPERATIONS, Answer, Header, Operation
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
     ID_SCHEMA,
     MESSAGE_ID_SCHEMA,
+    NOTE_ID_SCHEMA,
     RESTART_ID_SCHEMA,
+    SESSION_ID_SCHEMA,
 )
 from gateway.problems import TYPES
 from gateway.route import Route
@@ -26,6 +38,8 @@ from gateway.views import (
     ActionResponse,
     ActionStatus,
     ByeData,
+    ChatAnswer,
+    ChatChunk,
     ContextExport,
     ContextList,
     ContextView,
@@ -37,6 +51,8 @@ from gateway.views import (
     LogPage,
     MessageList,
     MessageView,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
@@ -44,6 +60,7 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    TitleView,
     TurnList,
     View,
 )
@@ -56,6 +73,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
+    *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -73,6 +91,9 @@ _PATH_SCHEMAS: Final = {
     "letter_id": ACTION_ID_SCHEMA,
     "message_id": MESSAGE_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
+    "session_id": SESSION_ID_SCHEMA,
+    "note_id": NOTE_ID_SCHEMA,
+    "mode": {"type": "string", "enum": list(MODES)},
     "name": {"type": "string", "enum": list(TYPES)},
 }
 _INTRODUCTION: Final = (
@@ -181,6 +202,8 @@ def _header(header: Header) -> Json:
 
 
 def _tag(route: Route) -> str:
+    if route.path.startswith(("/api/chat/", "/api/notes")):
+        return "chat"
     if not route.under_contexts and route.name != "get_action":
         return "operations"
     return "state" if route.method == "GET" else "actions"
@@ -194,7 +217,7 @@ def _answer(answer: Answer) -> Json:
             for header in answer.headers
         }
     if answer.content_type == "text/event-stream":
-        shown["content"] = {answer.content_type: {"schema": _ref("EventStream")}}
+        shown["content"] = {answer.content_type: {"schema": _ref(answer.stream)}}
     elif answer.models:
         refs = [_ref(model.__name__) for model in answer.models]
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
@@ -229,6 +252,7 @@ def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
     shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
     shown |= dict.fromkeys((Fork, PatchMessage, PutContext, Recorded), "validation")
+    shown |= {Ask: "validation", AskTitle: "validation", AddNote: "validation"}
     shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
@@ -241,6 +265,7 @@ def _schemas() -> dict[str, JsonSchemaValue]:
             del schema["additionalProperties"]  # later versions may say more
     schemas[_PATCH] = _merge_patch(schemas["Config"])
     schemas["EventStream"] = _event_stream()
+    schemas["ChatStream"] = _chat_stream()
     return dict(sorted(schemas.items()))
 
 
@@ -280,6 +305,23 @@ def _event_stream() -> JsonSchemaValue:
         "description": "Server-sent events. `event` names the kind; `data` is JSON:\n\n"
         f"{listed}\n\nComments are sent when nothing happens. Ignore kinds you do not know.",
         "x-events": kinds,
+    }
+
+
+def _chat_stream() -> JsonSchemaValue:
+    """One event of the stream: its fields."""
+    kinds = {"chunk": ChatChunk, "done": ChatAnswer, "error": ProblemDocument}
+    return {
+        "type": "object",
+        "description": "Server-sent events without ids: any number of `chunk`, then `done` "
+        "with the whole answer, or `error`; `data` is JSON. Comments are sent when nothing "
+        "happens.",
+        "properties": {
+            "event": {"type": "string", "enum": list(kinds)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+        "required": ["event", "data"],
+        "x-events": {name: _ref(model.__name__) for name, model in kinds.items()},
     }
 
 

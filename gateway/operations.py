@@ -11,7 +11,10 @@ from typing import Final
 from pydantic import BaseModel, JsonValue
 
 from gateway.bodies import (
+    AddNote,
     ApproveTools,
+    Ask,
+    AskTitle,
     CreateContext,
     Fork,
     PatchMessage,
@@ -22,6 +25,7 @@ from gateway.bodies import (
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ChatAnswer,
     ContextExport,
     ContextList,
     DeadLetterList,
@@ -31,10 +35,13 @@ from gateway.views import (
     LogPage,
     MessageList,
     MessageView,
+    NoteList,
+    NoteView,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    TitleView,
     TurnList,
 )
 
@@ -88,6 +95,9 @@ STALE: Final = Header(
     {"const": "true"},
 )
 FRESH: Final = Header("Cache-Control", "`no-cache`: no state that may be behind.", _TEXT)
+CONTEXT_ID: Final = Header(
+    "Contextd-Context-Id", "The context of the session, where there is one.", _TEXT
+)
 POLL_AFTER: Final = Header(
     "Poll-After-Ms", "When asking again is worth it.", {"type": "integer"}
 )
@@ -102,6 +112,8 @@ class Answer:
     """None: no body. Several: one of them."""
     headers: tuple[Header, ...] = ()
     content_type: str = "application/json"
+    stream: str = "EventStream"
+    """Name of the schema, where it is a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,15 @@ _POLLED: Final = Answer(
 )
 _UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)
+_BODY: Final = (
+    *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+    *("invalid-body", "request-timeout"),
+)
+_ASKED: Final = (
+    *(*_BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
+    *("action-abandoned", "unknown-model", "model-refused", "model-unavailable"),
+    *("answer-late", "draining", *_STORE),
+)
 _WRITE: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "key-reused", "request-timeout", *_STORE),
@@ -292,6 +313,48 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_action": Operation(
         "What became of an action",
         {200: Answer("Its state.", (ActionStatus,))},
+        problems=("not-found", *_STORE),
+    ),
+    "ask": Operation(
+        "Ask a question; what is found for it in your contexts and notes goes with it",
+        {200: Answer("The answer, and its sources.", (ChatAnswer,), (CONTEXT_ID,))},
+        body=Ask,
+        problems=_ASKED,
+        description="`text` looks nothing up, `semantic` what shares words with the query, "
+        "`graph` what that hangs together with, `deep` both, and what was spoken of lately. "
+        "Without a session the question and its answer are forgotten.",
+    ),
+    "ask_streamed": Operation(
+        "Ask a question in mode `deep`; the answer comes as it is made",
+        {200: Answer("The stream.", (), (), "text/event-stream", "ChatStream")},
+        body=Ask,
+        problems=_ASKED,
+    ),
+    "make_title": Operation(
+        "A title for messages or a text; without a model, how it begins",
+        {200: Answer("The title.", (TitleView,))},
+        body=AskTitle,
+        problems=(*_BODY, "not-found", "mailbox-full", "action-abandoned", *_STORE),
+    ),
+    "delete_session": Operation(
+        "Delete a session and all that is kept of it",
+        {204: Answer("Deleted."), 202: Answer("It will be deleted.")},
+        problems=("not-found", "mailbox-full", "action-abandoned", *_STORE),
+    ),
+    "list_notes": Operation(
+        "Your notes, newest first",
+        {200: Answer("A page.", (NoteList,), (LINK,))},
+        problems=_STORE,
+    ),
+    "add_note": Operation(
+        "Keep a note, to be found by searches",
+        {201: Answer("Kept.", (NoteView,))},
+        body=AddNote,
+        problems=(*_BODY, "too-many-notes", *_STORE),
+    ),
+    "delete_note": Operation(
+        "Forget a note",
+        {204: Answer("Forgotten.")},
         problems=("not-found", *_STORE),
     ),
     "restart": Operation(

@@ -36,6 +36,20 @@ ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}$",
 }
+SESSION_PATTERN: Final = "[A-Za-z0-9._~:@+-]{1,200}"
+"""What goes into an address without being escaped."""
+_SESSION_ID: Final = re.compile(SESSION_PATTERN)
+SESSION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{SESSION_PATTERN}$",
+}
+_NOTE_PATTERN: Final = f"{ID_PATTERN}(:[0-9]{{1,15}}[.][0-9]{{1,15}})?"
+"""Of an uploaded note, or one that the notes tool has written."""
+_NOTE_ID: Final = re.compile(_NOTE_PATTERN)
+NOTE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{_NOTE_PATTERN}$",
+}
 RESTART_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": "^r-[0-9a-f]{16}$",
@@ -66,6 +80,7 @@ AFTER_VERSION: Final = Parameter("after", WHOLE, "Only events behind this versio
 AT_VERSION: Final = Parameter(
     "at_version", {"type": "integer", "minimum": 1}, "The state as it was at this version."
 )
+AFTER_NOTE: Final = Parameter("after", NOTE_ID_SCHEMA, "Begin behind this note (see Link).")
 STATES: Final = Parameter(
     "states", {"enum": ["true", "false"], "type": "string"}, "Show the cursor of each, too."
 )
@@ -147,6 +162,18 @@ def read_id(request: web.Request, name: str) -> str | None:
     return raw
 
 
+def read_note_id(request: web.Request, name: str) -> str | None:
+    """A parameter that is the id of a note, or None where it is not given.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    raw = request.query.get(name)
+    if raw is not None and _NOTE_ID.fullmatch(raw) is None:
+        raise Problem("invalid-parameter", f"{name} takes the id of a note.")
+    return raw
+
+
 def restart_id_of(request: web.Request) -> str:
     """The id of a restart in the path.
 
@@ -157,6 +184,30 @@ def restart_id_of(request: web.Request) -> str:
     if _RESTART_ID.fullmatch(restart_id) is None:
         raise Problem("not-found", "There is no such restart, or it was long ago.")
     return restart_id
+
+
+def session_id_of(request: web.Request) -> str:
+    """The id of a session in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    session_id = request.match_info["session_id"]
+    if _SESSION_ID.fullmatch(session_id) is None:
+        raise Problem("not-found", "Session not found")
+    return session_id
+
+
+def note_id_of(request: web.Request) -> str:
+    """The id of a note in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    note_id = request.match_info["note_id"]
+    if _NOTE_ID.fullmatch(note_id) is None:
+        raise Problem("not-found", "Note not found")
+    return note_id
 
 
 def letter_id_of(request: web.Request) -> str:

@@ -13,10 +13,12 @@ from aiohttp import web
 from pydantic import JsonValue
 from pydantic_core import ErrorDetails
 
+from fsm import Failure
 from storage import (
     ContextMissing,
     KeyReused,
     MailboxFull,
+    NotesFull,
     Result,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -122,6 +124,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Send all messages that the context has, and new ones behind them; or use the actions "
         "edit_message, regenerate and switch_branch.",
     ),
+    "too-many-notes": ProblemType(
+        409,
+        "You have as many notes as one may have",
+        "Delete some; the server's `notes_max` bounds their number.",
+    ),
     "merge-conflict": ProblemType(
         409,
         "Both branches have something of their own in the same place",
@@ -149,6 +156,17 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         415,
         "The body must be JSON",
         "Send Content-Type: application/json, without Content-Encoding.",
+    ),
+    "unknown-model": ProblemType(
+        422,
+        "There is no such model",
+        "The detail names the model that is configured; leave `model` out to ask that one.",
+    ),
+    "model-refused": ProblemType(
+        422,
+        "The model does not take the request",
+        "The detail has the model server's own words: the conversation may be too long, or no "
+        "model may be configured.",
     ),
     "invalid-body": ProblemType(
         422,
@@ -205,6 +223,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Something went wrong",
         "This is a fault of the server; its log has the request_id.",
     ),
+    "model-unavailable": ProblemType(
+        503,
+        "The model does not answer",
+        "The detail names the server that was asked, as often as the configuration says. Ask "
+        "again later.",
+    ),
     "store-unavailable": ProblemType(
         503,
         "The store does not answer",
@@ -221,6 +245,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "too-many-viewers": ProblemType(
         503, "Too many streams", "Connect again after Retry-After, or poll."
+    ),
+    "answer-late": ProblemType(
+        504,
+        "The answer takes longer than a request may wait",
+        "In a session it goes on, and will be in its context; else ask again. The server's "
+        "`chat_s_max` bounds the wait.",
     ),
 }
 """Every problem type, by the last part of its URI."""
@@ -264,6 +294,17 @@ def refused(result: Result) -> Problem:
     return Problem(result.code or "internal", result.detail or "", extra)
 
 
+def unanswered(failure: Failure) -> Problem:
+    """The problem that a turn which has failed is answered with."""
+    match failure.code:
+        case "not_found":
+            return Problem("unknown-model", failure.detail)
+        case "bad_request" | "content_too_long":
+            return Problem("model-refused", failure.detail)
+        case _:
+            return Problem("model-unavailable", failure.detail, {"retry_after_s": 5})
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an exception stands for, or None if it is nobody's fault but ours."""
     match error:
@@ -290,6 +331,8 @@ def problem_of(error: Exception) -> Problem | None:
                 "with the same Idempotency-Key.",
                 {"retry_after_s": 1},
             )
+        case NotesFull():
+            return Problem("too-many-notes", "Nothing was kept. Delete notes first.")
         case StoreRefusedWrite():
             return Problem(
                 "store-unavailable",

@@ -15,6 +15,7 @@ from gateway.admin import (
     restart_report,
     retry_letter,
 )
+from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.health import healthz, readyz
 from gateway.history import get_log, get_message, list_messages, list_turns
 from gateway.legacy import (
@@ -24,11 +25,13 @@ from gateway.legacy import (
     post_message,
     put_context,
 )
+from gateway.notes import add_note, delete_note, list_notes
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
+    AFTER_NOTE,
     AFTER_SEQ,
     AFTER_VERSION,
     AT_VERSION,
@@ -81,6 +84,14 @@ def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
 
 
+def _post(name: str, path: str, handler: Handler) -> Route:
+    return Route(name, "POST", path, handler, under_contexts=False)
+
+
+def _delete(name: str, path: str, handler: Handler) -> Route:
+    return Route(name, "DELETE", path, handler, under_contexts=False)
+
+
 def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, method, f"/admin{path}", handler, query, under_contexts=False)
 
@@ -124,6 +135,13 @@ ROUTES: Final = (
         has_head=False,
     ),
     _get("get_action", "/api/actions/{action_id}", action_status),
+    _post("make_title", "/api/chat/title", make_title),
+    _post("ask", "/api/chat/{mode}", ask),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed),
+    _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
+    _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
+    _post("add_note", "/api/notes", add_note),
+    _delete("delete_note", "/api/notes/{note_id}", delete_note),
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),

@@ -9,7 +9,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from fsm import AnyEvent, Config, Conflict, Origin, Phase, SendPolicy, ToolCall, Usage
+from fsm import (
+    AnyEvent,
+    Config,
+    Conflict,
+    Graph,
+    Origin,
+    Phase,
+    Reference,
+    SendPolicy,
+    ToolCall,
+    Usage,
+)
 from storage import RestartScope, SupervisorReport
 
 
@@ -282,6 +293,47 @@ class ByeData(View):
 
     reason: str
     retry_ms: int
+
+
+class ChatAnswer(View):
+    """The answer to a question, and what was found for it."""
+
+    response: str
+    sources: tuple[Reference, ...]
+    """What the model was given to read, in that order."""
+    query_type: Literal["text", "semantic", "graph", "deep"]
+    latency_ms: int
+    graph_data: Graph | None
+    """What the sources hang together with; null in the modes `text` and `semantic`."""
+    model: str | None
+    """What the model server says has answered."""
+
+
+class ChatChunk(View):
+    """Some more text of an answer that is arriving; another id begins the text anew."""
+
+    message_id: str
+    text: str
+
+
+class TitleView(View):
+    """A title, of at most 50 characters."""
+
+    title: str
+
+
+class NoteView(View):
+    """A note."""
+
+    id: str
+    text: str
+    created_at: str
+
+
+class NoteList(View):
+    """A page of notes, newest first; the header Link leads to the next."""
+
+    notes: tuple[NoteView, ...]
 
 
 class ProblemDocument(View):

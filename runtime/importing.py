@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from contextd_client import Contextd, ContextdError, NotFound
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from contextd_client import Contextd, ContextdError, NotFound
 from fsm import ContextCreated, MessagesRecorded, RecordedMessage
 from runtime.histories import OldConversation, OldMessage, Unreadable, read_history
 

@@ -26,6 +26,7 @@ from .errors import (
     KeyReused,
     MailboxFull,
     NoScript,
+    NotesFull,
     StorageError,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -36,7 +37,7 @@ from .frames import CommitFrame, DraftFrame, decode_frame
 from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
-from .notes import Notes
+from .notes import Note, Notes
 from .recorder import Recorder, RecordRefused, open_recorder
 from .restarts import (
     NoSupervisor,
@@ -74,7 +75,9 @@ __all__ = [
     "MailboxFull",
     "NoScript",
     "NoSupervisor",
+    "Note",
     "Notes",
+    "NotesFull",
     "Owned",
     "ProcessRestart",
     "Reading",

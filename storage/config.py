@@ -71,7 +71,9 @@ class StorageConfig(BaseModel):
         description="How long the report of a restart is kept, in seconds.",
     )
     notes_max: int = Field(
-        default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
+        default=1_000,
+        ge=1,
+        description="Notes that one owner can keep, uploaded or written with the notes tool.",
     )
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@
     * StoreUnavailable: the store did not answer in time; the outcome is unknown, and
       every script may be repeated.
     * StoreRefusedWrite: the store answers but takes no writes (full, read-only, failing disk).
+        * NotesFull: the owner has as many notes as one may have.
     * Fenced: a newer activation owns the context; stop, do not retry.
     * VersionConflict: the log is not where the commit expects it; reload.
     * DraftConflict: the store's draft is not what was sent of it; reload.
@@ -27,6 +28,10 @@ class StoreUnavailable(StorageError):
 
 class StoreRefusedWrite(StorageError):
     """The store answers, but takes no writes; nothing has happened."""
+
+
+class NotesFull(StoreRefusedWrite):
+    """The owner has as many notes as one may have; nothing has happened."""
 
 
 class Fenced(StorageError):

@@ -5,10 +5,10 @@ keys of workers and of rq's jobs that they meet; those live on one primary.
 
 A context, `ctx:{id}:...`
 
-* `meta` (hash): owner, token, worker, version, n, mail_seq, summary; drafted (version at
-  which the draft began), activation (process and its own number of it), attempts (activations
-  in a row that have committed nothing). create, deliver, activate, attempt, commit, draft,
-  passivate, bury.
+* `meta` (hash): owner, token, worker, version, n, mail_seq, summary; name (the owner's, if
+  it has one), drafted (version at which the draft began), activation (process and its own
+  number of it), attempts (activations in a row that have committed nothing). create, deliver,
+  activate, attempt, commit, draft, passivate, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -23,6 +23,7 @@ A context, `ctx:{id}:...`
 An owner
 
 * `owner:<owner>:contexts` (zset): ids of the contexts, by id (UUIDv7: by age). create, delete.
+* `owner:<owner>:names` (hash): the owner's name for a context -> its id. create, delete.
 * `owner:<owner>:notes` (hash): note key -> when (ms) and text. storage/notes.py.
 * `create:<length of owner>:<owner>:<key>` (string, lives `creation_key_s`): id and digest of
   the context that an Idempotency-Key has created. create.
@@ -92,6 +93,11 @@ def feed(context_id: str) -> str:
 def owner_contexts(owner: str) -> str:
     """The index of an owner's contexts."""
     return f"owner:{owner}:contexts"
+
+
+def owner_names(owner: str) -> str:
+    """The contexts of an owner that have a name."""
+    return f"owner:{owner}:names"
 
 
 def creation(owner: str, key: str) -> str:

@@ -90,6 +90,7 @@ class Store:
         digest: str,
         further: Sequence[bytes] = (),
         state: ContextState | None = None,
+        name: str = "",
     ) -> tuple[str, bool]:
         """Make a context, perhaps with its first action in the mailbox.
 
@@ -100,9 +101,10 @@ class Store:
             digest: Of the request, no spaces; the same key must come with the same digest.
             further: JSON of the events after the first, where a log is copied.
             state: What all these events lead to, if there are some.
+            name: The owner's name for it; one context of that name there is at most.
 
         Returns:
-            The id, and whether an earlier request with the same key had made it.
+            The id, and whether an earlier request with the same key, or name, had made it.
 
         Raises:
             KeyReused: The key came with another digest.
@@ -115,7 +117,7 @@ class Store:
         match await self.scripts.run(
             self.link,
             "create",
-            [*where, keys.READY, keys.DUE],
+            [*where, keys.READY, keys.DUE, keys.owner_names(owner)],
             context_id,
             owner,
             event.model_dump_json(),
@@ -125,6 +127,7 @@ class Store:
             digest if key else "",
             self.config.creation_key_s,
             "" if wake_ms is None else wake_ms,
+            name,
             *further,
         ):
             case [b"created"]:
@@ -250,6 +253,17 @@ class Store:
             if summary is not None:
                 shown.append((context_id, Summary.model_validate_json(summary)))
         return shown
+
+    async def named(self, owner: str, name: str) -> str:
+        """Id of the owner's context of that name.
+
+        Raises:
+            ContextMissing: There is none.
+        """
+        found = await self.link.call("HGET", keys.owner_names(owner), name)
+        if found is None:
+            raise ContextMissing(name)
+        return cast("bytes", found).decode()
 
     # Workers' side
 
@@ -453,7 +467,10 @@ class Store:
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE],
+            [
+                *(*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH),
+                *(keys.DUE, keys.owner_names(commit.state.owner)),
+            ],
             context_id,
             commit.token,
             keys.feed(context_id),

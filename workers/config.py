@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from workers.models.config import ModelConfig
-from workers.tools.config import ToolConfig
+from workers.tools.config import SearchConfig, ToolConfig
 
 
-class WorkerConfig(ModelConfig, ToolConfig):
+class WorkerConfig(ModelConfig, ToolConfig, SearchConfig):
     """Limits of one worker process. Every bound of the room is here."""
 
     worker_id: str = Field(

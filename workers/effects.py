@@ -47,6 +47,7 @@ from workers.models.protocol import (
 )
 from workers.models.request import RequestBuilder, summary_request, title_request
 from workers.tools.declaration import ToolCallContext, ToolError
+from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
 
@@ -106,7 +107,7 @@ class Effects:
                     at_ms=self.clock(),
                     effect_id=effect_id,
                     code="turn_timeout" if over else error.code,
-                    detail=error.detail,
+                    detail=f"{error.detail} {self.model.label}",
                     retryable=error.retryable and not over,
                     retry_after_ms=error.retry_after_ms,
                     partial=partial,
@@ -202,8 +203,11 @@ class Effects:
                 log.warning("retriever is unknown", context_id=state.id, retriever=name)
                 continue
             try:
-                found += await retriever(state.owner, effect.query)
-            except StorageError as error:
+                found += [
+                    reference.model_copy(update={"retriever": name})
+                    for reference in await retriever(state, effect.query)
+                ]
+            except (StorageError, SearchFailed) as error:
                 # A request without references is better than no reply.
                 log.warning("retriever failed", context_id=state.id, error=str(error))
         summary = None

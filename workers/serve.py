@@ -15,8 +15,10 @@ from workers.host import Host
 from workers.models.request import RequestBuilder
 from workers.models.selection import open_model
 from workers.tools.builtin import builtin_tools
+from workers.tools.recall import recall_retrievers
 from workers.tools.registry import Registry, installed_tools
-from workers.tools.retrieval import notes_retriever
+from workers.tools.retrieval import given, notes_retriever
+from workers.tools.search import Searches
 
 
 def now_ms() -> int:
@@ -45,12 +47,17 @@ async def serve(
         config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
     )
     notes = Notes(store.link, store.config.notes_max)
+    searches = Searches(store, notes, config)
     model = open_model(config)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
         tools=Registry((*builtin_tools(notes), *installed_tools()), config),
-        retrievers={"notes": notes_retriever(notes)},
+        retrievers={
+            "given": given,
+            "notes": notes_retriever(notes),
+            **recall_retrievers(searches, config),
+        },
         clock=now_ms,
         draw=random.random,
     )

@@ -28,6 +28,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.meta("id").replace("meta", "..."),
         keys.feed("id"),
         keys.owner_contexts("<owner>"),
+        keys.owner_names("<owner>"),
         keys.notes("<owner>"),
         keys.creation("<owner>", "<key>").replace("7", "<length of owner>"),
         keys.session("<id>"),
@@ -35,6 +36,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.worker_mail("<id>"),
         keys.WORKERS,
         keys.READY,
+        keys.DUE,
         keys.DEAD,
         keys.RESTARTING,
         keys.restart("<id>"),
@@ -51,7 +53,8 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
     assert makers == {
         *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
-        *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
+        *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED", "owner_names"),
+        "DUE",
     }
 
 

@@ -30,6 +30,7 @@ from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ChatAnswer,
     ContextExport,
     ContextList,
     DeadLetterList,
@@ -39,11 +40,14 @@ from gateway.views import (
     LogPage,
     MessageList,
     MessageView,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    TitleView,
     TurnList,
 )
 from storage import StorageConfig, Store, connect
@@ -71,6 +75,10 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
+    ("POST /api/chat/title", (TitleView,)),
+    ("POST /api/chat/[a-z]+", (ChatAnswer,)),
+    ("GET /api/notes", (NoteList,)),
+    ("POST /api/notes", (NoteView,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),

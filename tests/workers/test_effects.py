@@ -39,6 +39,7 @@ from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDel
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
 from workers.tools.declaration import Tool, ToolCallContext, tool
+from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
 
@@ -143,6 +144,7 @@ async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
         assert (failed.code, failed.retryable, failed.partial) == (
             *("stream_cut", True, "chunk 1 chunk 2 "),
         )
+        assert failed.detail.endswith("the scripted model answers.)")
         assert failed.jitter == 0.25
 
 
@@ -272,26 +274,35 @@ async def test_a_tool_gets_no_more_time_than_its_turn_has() -> None:
 NOTE = Reference(source="note a", title="A", text="About a")
 
 
-async def found(owner: str, query: str) -> tuple[Reference, ...]:
+async def found(asking: ContextState, query: str) -> tuple[Reference, ...]:
     """A retriever that finds one thing."""
-    assert (owner, query) == ("ada", "Hello")
+    assert (asking.owner, query) == ("ada", "Hello")
     return (NOTE,)
 
 
-async def unavailable(_owner: str, _query: str) -> tuple[Reference, ...]:
+async def unavailable(_asking: ContextState, _query: str) -> tuple[Reference, ...]:
     """A retriever whose store is down."""
     raise StoreUnavailable("down")
 
 
+async def broken_index(_asking: ContextState, _query: str) -> tuple[Reference, ...]:
+    """A retriever that cannot search."""
+    raise SearchFailed("no such module: fts5")
+
+
 @in_virtual_time
 async def test_retrievers_that_are_unknown_or_fail_leave_the_others_references() -> None:
-    retrievers: dict[str, Retriever] = {"notes": found, "web": unavailable}
-    async with scene(
-        say("Hello"), retrievers=retrievers, retrieval=["web", "nobody", "notes"]
-    ) as here:
+    retrievers: dict[str, Retriever] = {
+        "notes": found,
+        "web": unavailable,
+        "search": broken_index,
+    }
+    asked: list[JsonValue] = ["web", "nobody", "search", "notes"]
+    async with scene(say("Hello"), retrievers=retrievers, retrieval=asked) as here:
         assert isinstance(here.book.state.pending["2.0"], PrepareRequest)
         (prepared,) = await here.perform()
-        assert prepared == RequestPrepared(at_ms=now_ms(), effect_id="2.0", references=(NOTE,))
+        noted = NOTE.model_copy(update={"retriever": "notes"})
+        assert prepared == RequestPrepared(at_ms=now_ms(), effect_id="2.0", references=(noted,))
 
 
 @in_virtual_time

@@ -410,6 +410,11 @@ class _WatchedModel:
     process: Process
     model: ScriptedModel
 
+    @property
+    def label(self) -> str:
+        """As that of the scripted model."""
+        return self.model.label
+
     async def close(self) -> None:
         """Do nothing; there is nothing to give back."""
 

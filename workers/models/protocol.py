@@ -112,6 +112,11 @@ ReplyItem: TypeAlias = TextDelta | ReplyFinished
 class Model(Protocol):
     """Something that answers: an OpenAI-compatible server, or the scripted model."""
 
+    @property
+    def label(self) -> str:
+        """A sentence for failures: which server is asked, and which models are configured."""
+        ...
+
     def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
         """Ask for a reply.
 

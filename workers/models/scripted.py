@@ -70,6 +70,11 @@ class ScriptedModel:
     def __init__(self, config: ModelConfig) -> None:
         self._chunk_ms = config.scripted_chunk_ms
 
+    @property
+    def label(self) -> str:
+        """A sentence for failures."""
+        return "(No model server is configured; the scripted model answers.)"
+
     async def close(self) -> None:
         """Do nothing; there is nothing to give back."""
 

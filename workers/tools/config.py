@@ -1,6 +1,6 @@
-"""Settings of tools; the workers' configuration inherits them.
+"""Settings of tools and retrievers; the workers' configuration inherits them.
 
-Every bound of a tool's run is a field here, with its unit in its name.
+Every bound of a tool's run and of a search is a field here, with its unit in its name.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,4 +22,39 @@ class ToolConfig(BaseModel):
         ge=1,
         description="Tools that are not async run in threads, at most so many at once in one "
         "worker; one that outlives its time keeps its place until it returns.",
+    )
+
+
+class SearchConfig(BaseModel):
+    """How much of what an owner has said is looked through."""
+
+    model_config = ConfigDict(frozen=True)
+
+    search_contexts_max: int = Field(
+        default=1_000, ge=1, description="Contexts of one owner that are searched, the newest."
+    )
+    search_owner_text_bytes_max: int = Field(
+        default=16_777_216,
+        ge=1_024,
+        description="Text of one owner's contexts that is searched; of more, the contexts that "
+        "were quiet the longest are left out.",
+    )
+    search_text_bytes_max: int = Field(
+        default=67_108_864,
+        ge=1_024,
+        description="Text of all owners that one worker keeps indexed (memory: about twice "
+        "that); the index of whoever has asked longest ago is dropped and made again "
+        "when it is needed.",
+    )
+    search_matches_max: int = Field(
+        default=5, ge=1, le=100, description="Passages that one search gives to the model."
+    )
+    search_match_chars_max: int = Field(
+        default=2_000,
+        ge=100,
+        description="Characters of one passage; of a longer message it is the part that fits "
+        "best.",
+    )
+    memory_contexts_max: int = Field(
+        default=5, ge=1, le=100, description="Earlier contexts that memory tells the model of."
     )
