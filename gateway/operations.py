@@ -89,6 +89,8 @@ class Answer:
     """None: no body. Several: one of them."""
     headers: tuple[Header, ...] = ()
     content_type: str = "application/json"
+    streams: bool = False
+    """Or server-sent events, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from gateway.admin import (
     retry_letter,
 )
 from gateway.health import healthz, readyz
+from gateway.openai.routes import OPENAI_ROUTES
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
@@ -73,6 +74,7 @@ ROUTES: Final = (
     ),
     Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
     _get("get_action", "/api/actions/{action_id}", action_status),
+    *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
