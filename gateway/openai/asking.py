@@ -55,6 +55,13 @@ class Ask:
     digest: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of a context that is made for it."""
+    kept: bool = True
+    """Whether anything of it stays."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether who sends it again says nothing twice."""
+        return bool(self.key) or not self.kept
 
     def config(self) -> Config:
         """Of a context that is made for it: the client's tools, and no others."""
@@ -230,10 +237,21 @@ def served_models(gateway: Gateway) -> list[str]:
     return [name.strip() for name in gateway.config.openai_models.split(",") if name.strip()]
 
 
-def overdue(gateway: Gateway) -> Problem:
+def check_serving(gateway: Gateway) -> None:
+    """Begin nothing that this gateway cannot see to its end.
+
+    Raises:
+        Problem: draining.
+    """
+    if gateway.stopping.is_set():
+        raise overdue(gateway)
+
+
+def overdue(gateway: Gateway, *, repeatable: bool = True) -> Problem:
     """Why a reply is not waited for any longer."""
     if gateway.stopping.is_set():
-        detail = "This gateway is stopping; ask again, another one answers."
-        return Problem("draining", detail, {"retry_after_s": 1})
+        detail = "This gateway is stopping; another one answers."
+        headers = {} if repeatable else ONCE
+        return Problem("draining", detail, {"retry_after_s": 1}, headers)
     detail = "The reply takes longer than a request may. In a context, the turn goes on."
     return Problem("reply-overdue", detail, {}, ONCE)

@@ -20,6 +20,7 @@ from gateway.openai.asking import (
     Ask,
     begin,
     check_model,
+    check_serving,
     digest_of,
     forget,
     going_on,
@@ -55,6 +56,7 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     owner = gateway.owner_of(request)
     body, raw = await read_request(request, ChatRequest)
+    check_serving(gateway)
     check_model(gateway, body.model)
     context_id = _bound_to(request, body)
     ask = _ask(body, context_id, key=read_key(request), digest=digest_of("chat", raw))
@@ -69,10 +71,10 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
             async for _ in happenings:
                 pass
     except TimeoutError:
-        raise overdue(gateway) from None
+        raise overdue(gateway, repeatable=ask.repeatable) from None
     transcript = watch.transcript
     if transcript.failure is not None:
-        raise failed(transcript)
+        raise failed(transcript, repeatable=ask.repeatable)
     completion = {
         "id": chat_id,
         "object": "chat.completion",
@@ -129,6 +131,7 @@ def _ask(body: ChatRequest, context_id: str | None, *, key: str, digest: str) ->
         key=key,
         digest=digest,
         labels={"door": "chat.completions"},
+        kept=context_id is not None,
     )
 
 
@@ -165,7 +168,13 @@ async def _stream(
             _turn(gateway, owner, context_id, ask) as (chat_id, watch),
             contextlib.aclosing(watch.happenings()) as pages,
         ):
-            chunks = Chunks(chat_id, body.model, watch.transcript, with_usage=with_usage)
+            chunks = Chunks(
+                chat_id,
+                body.model,
+                watch.transcript,
+                with_usage=with_usage,
+                repeatable=ask.repeatable,
+            )
             async for happenings in pages:
                 if shown := chunks.encode(happenings):
                     await stream.write(shown)
@@ -173,8 +182,10 @@ async def _stream(
                     await stream.write(HEARTBEAT)
     except TimeoutError:
         if not stream.begun:
-            raise overdue(gateway) from None
-        await stream.write(data_only({"error": error_object(overdue(gateway))}))
+            raise overdue(gateway, repeatable=ask.repeatable) from None
+        await stream.write(
+            data_only({"error": error_object(overdue(gateway, repeatable=ask.repeatable))})
+        )
     except (Problem, StorageError) as error:
         problem = problem_of(error)
         if not stream.begun or problem is None:
@@ -190,12 +201,19 @@ class Chunks:
     """A turn as the chunks of one completion."""
 
     def __init__(
-        self, chat_id: str, model: str, transcript: Transcript, *, with_usage: bool
+        self,
+        chat_id: str,
+        model: str,
+        transcript: Transcript,
+        *,
+        with_usage: bool,
+        repeatable: bool,
     ) -> None:
         self._id = chat_id
         self._model = model
         self._transcript = transcript
         self._with_usage = with_usage
+        self._repeatable = repeatable
         self._begun = False
         self._called = 0
 
@@ -228,7 +246,7 @@ class Chunks:
 
     def _end(self) -> bytes:
         if self._transcript.failure is not None:
-            problem = failed(self._transcript)
+            problem = failed(self._transcript, repeatable=self._repeatable)
             if not self._begun:
                 raise problem
             return data_only({"error": error_object(problem)})
@@ -257,16 +275,15 @@ class Chunks:
         }
 
 
-def failed(transcript: Transcript) -> Problem:
-    """Why there is no reply."""
+def failed(transcript: Transcript, *, repeatable: bool) -> Problem:
+    """Why there is no reply; the worker has tried again already, as often as is of use."""
     failure = transcript.failure
     assert failure is not None, "asked of a turn that has failed"
     problem = _FAILURES.get(failure.code, "model-failed")
     extra: dict[str, JsonValue] = {"code": failure.code}
     if problem == "model-busy":
         extra["retry_after_s"] = 1
-    # The worker has tried again already, as often as is of use.
-    return Problem(problem, failure.detail, extra, ONCE)
+    return Problem(problem, failure.detail, extra, {} if repeatable else ONCE)
 
 
 def wire_call(call: ToolCall) -> dict[str, object]:

@@ -21,6 +21,7 @@ from gateway.openai.asking import (
     act,
     begin,
     check_model,
+    check_serving,
     delete_context_of,
     digest_of,
     forget,
@@ -55,6 +56,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     owner = gateway.owner_of(request)
     body, raw = await read_request(request, ResponseRequest)
+    check_serving(gateway)
     check_model(gateway, body.model)
     if body.store is False and (body.background or _continues(body)):
         detail = "store: false keeps nothing: no background, and nothing to go on from."
@@ -79,8 +81,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
                 if body.background and watch.transcript.begun:
                     break
     except TimeoutError:
-        if shown is None or body.store is False:
-            raise overdue(gateway) from None
+        if shown is None or not ask.kept:
+            raise overdue(gateway, repeatable=ask.repeatable) from None
     return _json(shown)
 
 
@@ -104,6 +106,7 @@ def _ask(body: ResponseRequest, *, key: str, digest: str) -> Ask:
         key="" if body.store is False else key,
         digest=digest,
         labels={"door": DOOR},
+        kept=body.store is not False,
     )
 
 
@@ -234,7 +237,7 @@ async def _stream_new(
             await _write_events(stream, context_id, asked, watch, after=-1)
     except TimeoutError:
         if not stream.begun:
-            raise overdue(gateway) from None
+            raise overdue(gateway, repeatable=ask.repeatable) from None
     except (StorageError, ConnectionResetError):
         if not stream.begun:
             raise

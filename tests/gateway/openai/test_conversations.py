@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING
 
 import openai
 import pytest
+from uuid_utils import uuid7
 
+from fsm import ContextCreated, MessagesRecorded, RecordedMessage
+from storage import Mail
 from tests.gateway.openai.sdk import MODEL, talking
 
 if TYPE_CHECKING:
@@ -59,6 +62,40 @@ async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
             await items.list(conversation, limit=101)
         with pytest.raises(openai.BadRequestError):
             await items.list(conversation, after="msg_0")
+
+
+async def test_what_belongs_to_somebody_else_is_not_found(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        made = await talk.client.responses.create(model=MODEL, input="Mine.")
+        context_id = str(uuid7())
+        request = made.id[37:]
+        said = RecordedMessage(role="user", content="x", client_message_id=f"{request}.0")
+        await talk.service.stores[0].create(
+            ContextCreated(at_ms=1, context_id=context_id, owner="somebody else"),
+            first=Mail(event=MessagesRecorded(at_ms=1, messages=(said,))),
+            key="",
+            digest="",
+        )
+        hexed = context_id.replace("-", "")
+        theirs = f"resp_{hexed}{request}"
+        client = talk.client
+        asked = (
+            client.conversations.retrieve(f"conv_{hexed}"),
+            client.conversations.delete(f"conv_{hexed}"),
+            client.responses.retrieve(theirs),
+            client.responses.cancel(theirs),
+            client.responses.delete(theirs),
+            client.responses.create(model=MODEL, input="x", previous_response_id=theirs),
+            client.responses.create(model=MODEL, input="x", conversation=f"conv_{hexed}"),
+            client.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": "x"}],
+                metadata={"context_id": context_id},
+            ),
+        )
+        for asking in asked:
+            with pytest.raises(openai.NotFoundError):
+                await asking
 
 
 async def test_what_is_no_conversation_is_not_found(store_url: str) -> None:
