@@ -101,8 +101,8 @@ class StreamOptions(Loose):
     include_usage: bool | None = None
 
 
-class ToolOptions(Body):
-    """What both doors take of OpenAI's, whatever its meaning is there."""
+class AnyRequest(Body):
+    """What both chats and responses are asked with."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     metadata: Metadata | None = None
@@ -120,7 +120,7 @@ class ToolOptions(Body):
     store: bool | None = None
 
 
-class ChatRequest(ToolOptions):
+class ChatRequest(AnyRequest):
     """Complete a chat: `messages` as they stand, or what is new in them to a context."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MESSAGES_MAX)]
@@ -180,7 +180,7 @@ class TextOptions(Loose):
     verbosity: ShortText | None = None
 
 
-class ResponseRequest(ToolOptions):
+class ResponseRequest(AnyRequest):
     """Make a response: in a context of its own, or where another, or a conversation, ends."""
 
     input: str | Annotated[list[InputItem], Field(min_length=1, max_length=MESSAGES_MAX)]

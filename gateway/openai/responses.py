@@ -269,6 +269,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     context_id, asked, mirror = await _found(gateway, owner, request.match_info["response_id"])
     if not streamed:
         return _json(await _shown(gateway, context_id, asked, mirror))
+    check_serving(gateway)
     stream = EventStream(request)
     try:
         async with (
