@@ -79,7 +79,7 @@ class TurnWatch:
         self.feed.viewers.discard(self._watch)
 
     async def happenings(self) -> AsyncGenerator[list[Happening], None]:
-        """What happens, as it happens, up to the turn's end; nothing now and then.
+        """What happens, as it happens, up to the turn's end; nothing, after a long silence.
 
         To be read under `contextlib.aclosing`.
 
@@ -100,7 +100,9 @@ class TurnWatch:
             if frames is None:
                 self.feed.check()
                 raise StoreUnavailable("the feed of the context has ended")
-            yield happenings_of(transcript, frames)
+            happenings = happenings_of(transcript, frames)
+            if happenings or not frames:
+                yield happenings
 
 
 async def replayed(

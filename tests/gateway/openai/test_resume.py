@@ -1,6 +1,7 @@
 """A response's stream goes on where it was cut: by number, on any gateway, at any time."""
 
 import asyncio
+import contextlib
 import sys
 from typing import Final
 
@@ -9,7 +10,7 @@ import orjson
 from yarl import URL
 
 from tests.gateway.openai.sdk import MODEL, Talk, talking
-from tests.support.service import WITHIN_S, Json
+from tests.support.service import WITHIN_S, Json, serving
 
 READER: Final = """
 import sys
@@ -136,6 +137,30 @@ async def test_a_reply_that_begins_anew_is_shown_as_another_item(store_url: str)
         assert text_of(whole) == "chunk 1 chunk 2 chunk 1 chunk 2 chunk 3 chunk 4 "
         assert text_of(live) == text_of(whole)
         assert [item["id"] for item in whole[-1]["response"]["output"]] == [ended[1]["id"]]
+
+
+async def test_a_reply_that_another_worker_takes_over_reads_the_same_live_and_later(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk, contextlib.AsyncExitStack() as stack:
+        stream = await talk.client.responses.create(
+            model=MODEL, input="/chunks 80 20", stream=True
+        )
+        live: list[Json] = []
+        async for event in stream:
+            live.append(event.to_dict())
+            if len(live) == 6:
+                talk.service.stop("worker 0")
+                await stack.enter_async_context(serving(store_url, gateways=0))
+        whole = await read_events(talk, live[0]["response"]["id"], None)
+        ended = [
+            event["item"] for event in whole if event["type"] == "response.output_item.done"
+        ]
+        assert [item["status"] for item in ended] == ["incomplete", "completed"]
+        assert whole[-1]["response"]["output"] == [ended[1]]
+        assert text_of(live) == text_of(whole)
+        structure = [event for event in whole if "delta" not in event]
+        assert [event for event in live if "delta" not in event] == structure
 
 
 async def test_a_stream_ends_without_its_last_event_where_the_gateway_stops(
