@@ -90,6 +90,18 @@ class Contextd:
         made = (await post(self._connection, "/api/contexts", body, options)).context
         return Context(self._connection, made.id, seen=made)
 
+    async def import_context(
+        self, document: bytes, **options: Unpack[CreateOptions]
+    ) -> Context:
+        """Make a context of an export (JSON), whole or not at all.
+
+        Raises:
+            InvalidRequest: It is no log; the detail names the first event that is wrong.
+        """
+        answer = await post(self._connection, "/api/contexts/import", document, options)
+        made = answer.context
+        return Context(self._connection, made.id, seen=made)
+
     async def contexts(self, *, per_page: int = 50) -> AsyncGenerator[ContextSummary, None]:
         """Your contexts, newest first, asked for page by page as they are taken."""
         query: str | None = f"limit={per_page}"

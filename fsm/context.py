@@ -17,9 +17,10 @@ from fsm.events import (
     MessagesRecorded,
     RecordedMessage,
     TitleMade,
+    TurnRequested,
 )
 from fsm.history import branch_messages
-from fsm.state import Config, ContextState, Message, Phase
+from fsm.state import Config, ContextState, Message, Phase, Turn
 from fsm.turns import (
     Inapplicable,
     Step,
@@ -32,6 +33,8 @@ from fsm.turns import (
     head,
     issue,
     move_head,
+    prepare,
+    stop_all,
     title_of,
     with_,
 )
@@ -54,17 +57,20 @@ def open_context(event: ContextCreated) -> ContextState:
 
 def configure(state: ContextState, event: ContextConfigured) -> Step:
     """Merge the patch into the configuration; in force from the next model call on."""
-    config = state.config.model_dump(mode="json")
-    try:
-        merged = Config.model_validate(merge_patch(config, dict(event.patch)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Inapplicable("invalid-config", f"{where}: {first['msg']}") from None
+    merged = _patched(state.config, event.patch)
     # Compared as JSON: to Python, 1, 1.0 and True are the same value.
     if merged.model_dump_json() == state.config.model_dump_json():
         raise Unchanged
     return Step(with_(state, config=merged))
+
+
+def _patched(config: Config, patch: Mapping[str, JsonValue]) -> Config:
+    try:
+        return Config.model_validate(merge_patch(config.model_dump(mode="json"), dict(patch)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Inapplicable("invalid-config", f"{where}: {first['msg']}") from None
 
 
 def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
@@ -111,24 +117,49 @@ def record(state: ContextState, event: MessagesRecorded) -> Step:
     """Append what was said elsewhere, as it was; no turn begins."""
     if not event.messages:
         raise Unchanged
-    check_count(event.messages)
+    return Step(_append_recorded(state, event.messages))
+
+
+def request_turn(state: ContextState, event: TurnRequested) -> Step:
+    """Append what was said elsewhere and have the model answer it.
+
+    Calls of the turn before that nobody has answered stay so: the model is told.
+    """
+    if not event.messages:
+        raise Inapplicable("unknown-message", "There is nothing to answer: no messages.")
+    if stop_all(state).effects:
+        raise Inapplicable("turn-running", "Tools of the running turn have not ended.")
+    before = head(state)
+    if event.follows is not None:
+        if all(message.id != event.follows for message in state.messages):
+            raise Inapplicable("unknown-message", f"There is no message {event.follows}.")
+        state = move_head(state, event.follows)
+    if event.patch:
+        state = with_(state, config=_patched(state.config, event.patch))
+    state = _append_recorded(state, event.messages)
+    turn = Turn(id=state.messages[-1].id, started_at_ms=state.updated_at_ms, rollback_to=before)
+    return prepare(with_(state, turn=turn, failure=None))
+
+
+def _append_recorded(state: ContextState, messages: Sequence[RecordedMessage]) -> ContextState:
+    check_count(messages)
     ids = itertools.count()
-    for said in event.messages:
+    for said in messages:
         state = _record(state, said, ids)
     title = state.title
     if not title:
         first = next((m.content for m in branch_messages(state) if m.role == "user"), "")
         title = title_of(first)
-    return Step(with_(state, title=title))
+    return with_(state, title=title)
 
 
 def _record(
     state: ContextState, said: RecordedMessage, ids: "itertools.count[int]"
 ) -> ContextState:
     """One message; in another's place, what followed that one follows it, too, as copies."""
-    line = branch_messages(state)
     followers: Sequence[Message] = ()
     if said.replaces is not None:
+        line = branch_messages(state)
         at = next((i for i, m in enumerate(line) if m.id == said.replaces), None)
         if at is None or line[at].role != said.role:
             detail = f"The branch has no {said.role} message {said.replaces}."

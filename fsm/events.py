@@ -169,6 +169,21 @@ class MessagesRecorded(Action):
     messages: tuple[RecordedMessage, ...]
 
 
+class TurnRequested(Action):
+    """Messages that came about elsewhere are to be answered: one step, with how to ask.
+
+    A turn that waits for nothing but answers ends with it, as one that has failed does.
+    """
+
+    action = "request_turn"
+    kind: Literal["turn-requested"] = "turn-requested"
+    messages: tuple[RecordedMessage, ...]
+    follows: str | None = None
+    """Id of the message that they follow; None: the last of the active branch."""
+    patch: Mapping[str, JsonValue] = {}
+    """Of the configuration (RFC 7396), in force from this turn on."""
+
+
 class Denial(BaseModel):
     """One tool call that a person does not want made."""
 
@@ -428,6 +443,7 @@ AnyAction = Annotated[
     | BranchSwitched
     | BranchMerged
     | MessagesRecorded
+    | TurnRequested
     | ApprovalGiven
     | AnswerGiven
     | CancelRequested
@@ -454,6 +470,7 @@ AnyEvent = Annotated[
     | BranchSwitched
     | BranchMerged
     | MessagesRecorded
+    | TurnRequested
     | ApprovalGiven
     | AnswerGiven
     | CancelRequested

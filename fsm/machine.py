@@ -26,6 +26,7 @@ from fsm.context import (
     record,
     rename,
     request_title,
+    request_turn,
     take_title,
 )
 from fsm.effects import MakeTitle
@@ -66,6 +67,7 @@ from fsm.events import (
     ToolFailed,
     ToolRestarted,
     ToolReturned,
+    TurnRequested,
     WorkAbandoned,
 )
 from fsm.queue import (
@@ -77,7 +79,7 @@ from fsm.queue import (
     update_queue,
 )
 from fsm.refusals import Refusal, StaleAnswer
-from fsm.state import ContextState, Phase
+from fsm.state import CallStatus, ContextState, Phase
 from fsm.tools import (
     answer,
     collect_failure,
@@ -100,6 +102,7 @@ from fsm.turns import (
     restart_reply,
     resume,
     retry,
+    running,
     start_reply,
 )
 
@@ -194,6 +197,15 @@ def rests(state: ContextState) -> bool:
     """Whether nothing happens until somebody acts: the turn is over or waits for a person."""
     waits = all(isinstance(effect, MakeTitle) for effect in state.pending.values())
     return state.phase in RESTING and waits
+
+
+def awaits_client(state: ContextState) -> bool:
+    """Whether nothing happens until the client answers calls of its own tools."""
+    if state.phase is not Phase.AWAITING_ANSWER or not rests(state):
+        return False
+    own = {tool.name for tool in state.config.client_tools}
+    asked = [call for call in running(state).calls if call.status is CallStatus.ASKED]
+    return all(call.name in own for call in asked)
 
 
 def drafting(state: ContextState) -> str | None:
@@ -320,6 +332,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         BranchSwitched: _rule(switch_branch, _IDLE),
         BranchMerged: _rule(merge_branch, _IDLE),
         MessagesRecorded: _rule(record, _IDLE),
+        TurnRequested: _rule(request_turn, *_BEGUN),
         PauseRequested: _rule(pause, _PAUSED),
         TimePassed: _rule(pass_time, *_BEGUN),
         **_common(_IDLE),
@@ -355,6 +368,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         ToolReturned: _rule(collect_result, _ANSWER),
         ToolFailed: _rule(collect_failure, _ANSWER),
         ToolRestarted: _rule(restart_tool, _ANSWER, _APPROVAL, _FAILED),
+        TurnRequested: _rule(request_turn, *_BEGUN),
         **_busy(_ANSWER, *_COLLECTED),
     },
     _TOOLS: {
@@ -376,6 +390,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         MessageEdited: _rule(edit_message, *_BEGUN),
         RegenerateRequested: _rule(regenerate, *_BEGUN),
         RetryRequested: _rule(retry, *_OVER, _APPROVAL, _ANSWER, _TOOLS),
+        TurnRequested: _rule(request_turn, *_BEGUN),
         ResetRequested: _rule(reset, *_OVER),
         TimePassed: _rule(pass_time, *_BEGUN),
         **_common(_FAILED),

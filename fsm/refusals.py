@@ -10,7 +10,7 @@
     * unknown-branch: no branch has that name
     * branch-exists: one has it already, or there are as many branches as may be
     * merge-conflict: both lines have something of their own in the same place
-    * turn-running: policy `reject`, and a turn is running
+    * turn-running: policy `reject`, and a turn is running; request_turn, and its tools are
     * too-many-messages: more than one event may bring
     * not-waiting: update_queue named a message that does not wait any more
     * queue-full: as many messages wait for the turn's end as may

@@ -81,6 +81,17 @@ class Limits(Value):
     branches_max: Annotated[int, Field(ge=1, le=1_000)] = 100
 
 
+class ClientTool(Value):
+    """A tool that whoever asks runs: its calls wait for an answer, like questions."""
+
+    name: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    description: str = ""
+    parameters: Mapping[str, JsonValue] = {}
+    """JSON Schema of its arguments; what it asks for is the client's to check."""
+    strict: bool | None = None
+    """Whether the model server is to hold the model to the schema; None: as it likes."""
+
+
 class Config(Value):
     """What the owner may configure, merged by RFC 7396 patches."""
 
@@ -93,6 +104,8 @@ class Config(Value):
     """Passed to the model server as they stand (temperature, max_tokens, ...)."""
     tools: tuple[str, ...] | None = None
     """Names of the tools offered to the model; None offers all that are registered."""
+    client_tools: Annotated[tuple[ClientTool, ...], Field(max_length=128)] = ()
+    """Offered beside them; each goes before a registered one of its name."""
     tool_policy: ToolPolicy = ToolPolicy()
     send_policy: SendPolicy = "enqueue"
     """Of messages that do not bring their own."""

@@ -216,6 +216,15 @@ class PatchMessage(Body):
     metadata: dict[str, JsonValue] = {}
 
 
+class RequestTurn(RecordMessages):
+    """Add messages that came about elsewhere, and have the model answer them."""
+
+    follows: Id | None = None
+    """Id of the message that they follow; the last of the active branch, if none."""
+    config: dict[str, JsonValue] = {}
+    """A merge patch (RFC 7396) of the configuration, in force from this turn on."""
+
+
 class CreateContext(Body):
     """Make a context, perhaps with its first message in the same step."""
 

@@ -55,6 +55,24 @@ class GatewayConfig(BaseModel):
     import_bytes_max: int = Field(
         default=16_777_216, ge=1_024, description="Largest export that is imported (413 above)."
     )
+    openai_body_bytes_max: int = Field(
+        default=4_194_304,
+        ge=1_024,
+        description="Largest body of a request to the OpenAI-compatible addresses, which may "
+        "bring a whole conversation (413 above).",
+    )
+    openai_wait_s_max: float = Field(
+        default=600.0,
+        gt=0,
+        description="How long a request to the OpenAI-compatible addresses waits for its "
+        "reply, in seconds (504 after; the turn of a context goes on).",
+    )
+    openai_models: str = Field(
+        default="",
+        description="Models that `GET /v1/models` lists and requests there may name, separated "
+        "by commas. Without it the configured model, or `scripted` where no model server is; "
+        "without any, every name is taken.",
+    )
     json_depth_max: int = Field(
         default=64, ge=4, description="Deepest nesting of a JSON body (400 above)."
     )

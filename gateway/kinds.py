@@ -34,6 +34,7 @@ from fsm import (
     ResumeRequested,
     RetryRequested,
     TitleRequested,
+    TurnRequested,
 )
 from gateway.bodies import (
     AnswerQuestion,
@@ -48,6 +49,7 @@ from gateway.bodies import (
     RecordMessages,
     Regenerate,
     Rename,
+    RequestTurn,
     SendMessage,
     SwitchBranch,
     TextPart,
@@ -170,24 +172,34 @@ def _queue_updated(body: UpdateQueue, at_ms: int) -> QueueUpdated:
 
 def recorded(body: RecordMessages, at_ms: int) -> MessagesRecorded:
     """The event that adds messages from elsewhere."""
-    return MessagesRecorded(
+    return MessagesRecorded(at_ms=at_ms, messages=_recorded_messages(body))
+
+
+def _turn_requested(body: RequestTurn, at_ms: int) -> TurnRequested:
+    return TurnRequested(
         at_ms=at_ms,
-        messages=tuple(
-            RecordedMessage(
-                role=said.role,
-                content=said.content,
-                tool_calls=tuple(said.tool_calls),
-                tool_call_id=said.tool_call_id,
-                created_at_ms=_ms(said.created_at) if said.created_at else None,
-                status=said.status,
-                finish_reason=said.finish_reason,
-                client_message_id=said.client_message_id,
-                model=said.model,
-                metadata=said.metadata,
-                replaces=said.replaces,
-            )
-            for said in body.messages
-        ),
+        messages=_recorded_messages(body),
+        follows=body.follows,
+        patch=body.config,
+    )
+
+
+def _recorded_messages(body: RecordMessages) -> tuple[RecordedMessage, ...]:
+    return tuple(
+        RecordedMessage(
+            role=said.role,
+            content=said.content,
+            tool_calls=tuple(said.tool_calls),
+            tool_call_id=said.tool_call_id,
+            created_at_ms=_ms(said.created_at) if said.created_at else None,
+            status=said.status,
+            finish_reason=said.finish_reason,
+            client_message_id=said.client_message_id,
+            model=said.model,
+            metadata=said.metadata,
+            replaces=said.replaces,
+        )
+        for said in body.messages
     )
 
 
@@ -272,6 +284,15 @@ KINDS: Final[dict[str, Kind]] = {
         "Add messages that came about elsewhere; no turn begins",
         "too-many-messages",
         "unknown-message",
+    ),
+    "request_turn": _kind(
+        RequestTurn,
+        _turn_requested,
+        "Add messages that came about elsewhere, and have the model answer them",
+        "too-many-messages",
+        "turn-running",
+        "unknown-message",
+        "invalid-config",
     ),
     "approve_tools": _kind(
         ApproveTools,

@@ -23,6 +23,10 @@ from gateway.bodies import (
 )
 from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
+from gateway.openai.bodies import ChatRequest, ConversationRequest, ResponseRequest
+from gateway.openai.errors import speaks_openai, status_of
+from gateway.openai.operations import OPENAI_OPERATIONS
+from gateway.openai.views import OPENAI_VIEWS
 from gateway.operations import OPERATIONS, Answer, Header, Operation
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
@@ -74,6 +78,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
     *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
+    *OPENAI_VIEWS,
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -85,6 +90,8 @@ _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
 """What streams show besides the events of the log."""
 
 _PATCH: Final = "ConfigPatch"
+_OPENAI_BODIES: Final = (ChatRequest, ConversationRequest, ResponseRequest)
+_OPENAI_ERROR: Final = "openai-error"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
@@ -94,6 +101,8 @@ _PATH_SCHEMAS: Final = {
     "session_id": SESSION_ID_SCHEMA,
     "note_id": NOTE_ID_SCHEMA,
     "mode": {"type": "string", "enum": list(MODES)},
+    "response_id": {"type": "string"},
+    "conversation_id": {"type": "string"},
     "name": {"type": "string", "enum": list(TYPES)},
 }
 _INTRODUCTION: Final = (
@@ -107,7 +116,7 @@ def describe(routes: Sequence[Route]) -> Json:
     """The document for these routes."""
     paths: dict[str, Json] = {}
     for route in routes:
-        operation = OPERATIONS.get(route.name)
+        operation = OPERATIONS.get(route.name) or OPENAI_OPERATIONS.get(route.name)
         if operation is None:
             continue
         if route.name == "act":
@@ -129,7 +138,10 @@ def describe(routes: Sequence[Route]) -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "responses": {str(status): _problem(status) for status in _statuses()},
+            "responses": {
+                **{str(status): _problem(status) for status in _statuses()},
+                _OPENAI_ERROR: _openai_error(),
+            },
         },
     }
 
@@ -155,8 +167,11 @@ def _operation(
     responses: Json = {
         str(status): _answer(answer) for status, answer in operation.answers.items()
     }
-    for status in sorted({TYPES[problem].status for problem in problems}):
-        shared = {"$ref": f"#/components/responses/{status}"}
+    openai = speaks_openai(route.paths[0])
+    for status in sorted(
+        {status_of(name) if openai else TYPES[name].status for name in problems}
+    ):
+        shared = {"$ref": f"#/components/responses/{_OPENAI_ERROR if openai else status}"}
         responses.setdefault(str(status), shared)
     path_names = [part[1:-1] for part in route.paths[0].split("/") if part.startswith("{")]
     parameters: list[Json] = [
@@ -204,6 +219,8 @@ def _header(header: Header) -> Json:
 def _tag(route: Route) -> str:
     if route.path.startswith(("/api/chat/", "/api/notes")):
         return "chat"
+    if speaks_openai(route.paths[0]):
+        return "openai"
     if not route.under_contexts and route.name != "get_action":
         return "operations"
     return "state" if route.method == "GET" else "actions"
@@ -222,6 +239,8 @@ def _answer(answer: Answer) -> Json:
         refs = [_ref(model.__name__) for model in answer.models]
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
         shown["content"] = {answer.content_type: {"schema": schema}}
+        if answer.streams:
+            shown["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return shown
 
 
@@ -244,6 +263,11 @@ def _problem(status: int) -> Json:
     return shown
 
 
+def _openai_error() -> Json:
+    content = {"application/json": {"schema": _ref("OpenAIError")}}
+    return {"description": "An error, as OpenAI's clients know it.", "content": content}
+
+
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -254,6 +278,7 @@ def _schemas() -> dict[str, JsonSchemaValue]:
     shown |= dict.fromkeys((Fork, PatchMessage, PutContext, Recorded), "validation")
     shown |= {Ask: "validation", AskTitle: "validation", AddNote: "validation"}
     shown |= {kind.body: "validation" for kind in KINDS.values()}
+    shown |= dict.fromkeys(_OPENAI_BODIES, "validation")
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
     _, made = models_json_schema(

@@ -114,6 +114,8 @@ class Answer:
     content_type: str = "application/json"
     stream: str = "EventStream"
     """Name of the schema, where it is a stream."""
+    streams: bool = False
+    """Or server-sent events, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "It has ended each worker that began it. It is in the dead letters, and the context "
         "has failed: retry or reset goes on with it.",
     ),
+    "in-use": ProblemType(
+        409,
+        "Others go on from it",
+        "The response is a part of a conversation; delete the conversation.",
+    ),
     "busy": ProblemType(
         409,
         "Turns are running",
@@ -213,6 +218,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Too many undelivered actions",
         "Nothing was taken. Send again after Retry-After; if it stays full, no worker runs.",
     ),
+    "model-busy": ProblemType(
+        429,
+        "The model server takes no more requests",
+        "Send again after Retry-After; the worker has tried several times already.",
+    ),
     "head-too-large": ProblemType(
         431,
         "The head of the request is too large",
@@ -228,6 +238,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The model does not answer",
         "The detail names the server that was asked, as often as the configuration says. Ask "
         "again later.",
+    ),
+    "model-failed": ProblemType(
+        502,
+        "The model has not answered",
+        "`code` says how the model server has failed; the worker has tried again where that "
+        "may help. Operators: see the model settings.",
     ),
     "store-unavailable": ProblemType(
         503,
@@ -251,6 +267,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The answer takes longer than a request may wait",
         "In a session it goes on, and will be in its context; else ask again. The server's "
         "`chat_s_max` bounds the wait.",
+    ),
+    "reply-overdue": ProblemType(
+        504,
+        "The reply takes longer than a request may",
+        "The turn of a context goes on: read its state. The server's `openai_wait_s_max` "
+        "bounds the wait.",
     ),
 }
 """Every problem type, by the last part of its URI."""

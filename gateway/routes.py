@@ -26,6 +26,7 @@ from gateway.legacy import (
     put_context,
 )
 from gateway.notes import add_note, delete_note, list_notes
+from gateway.openai.routes import OPENAI_ROUTES
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
@@ -142,6 +143,7 @@ ROUTES: Final = (
     _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
     _post("add_note", "/api/notes", add_note),
     _delete("delete_note", "/api/notes/{note_id}", delete_note),
+    *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),

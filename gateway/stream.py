@@ -84,7 +84,7 @@ def reset_frame(mirror: Mirror, reason: str) -> Frame:
     return Frame(mirror.cursor, "reset", data)
 
 
-def _event_frames(
+def event_frames(
     epoch: str, at: Position, events: Sequence[bytes]
 ) -> Iterator[tuple[Frame, Position]]:
     """Frames for the events behind a position, each with the position after it.
@@ -122,7 +122,7 @@ def frames_between(
 ) -> list[Frame]:
     """Everything between a position and a view, `events` being all those in between."""
     frames: list[Frame] = []
-    for frame, after in _event_frames(epoch, at, events):
+    for frame, after in event_frames(epoch, at, events):
         frames.append(frame)
         at = after
     message_id = drafting(view.state)

@@ -6,7 +6,7 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 
 import structlog
@@ -16,6 +16,7 @@ from fsm import (
     AnyEffect,
     AwaitRetry,
     CallModel,
+    Config,
     ContextState,
     MakeTitle,
     PrepareRequest,
@@ -44,8 +45,10 @@ from workers.models.protocol import (
     ModelToolCall,
     ReplyFinished,
     TextDelta,
+    WireObject,
 )
 from workers.models.request import RequestBuilder, summary_request, title_request
+from workers.models.wire import name_of, wire_client_tool
 from workers.tools.declaration import ToolCallContext, ToolError
 from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
@@ -124,7 +127,7 @@ class Effects:
         message_id: str,
     ) -> None:
         effect_id = effect.effect_id
-        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        offered = self.offered(state.config) if effect.with_tools else ()
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         if request.timeout_s <= 0:
             raise ModelError("timeout", "The turn's time is over.", False)
@@ -137,22 +140,38 @@ class Effects:
                         )
                         activation.post(started)
                 else:
-                    activation.post(self._reply_ended(effect_id, message_id, item))
+                    ended = self._reply_ended(effect_id, message_id, item, state.config)
+                    activation.post(ended)
 
-    def _reply_ended(self, effect_id: str, message_id: str, reply: ReplyFinished) -> ReplyEnded:
+    def offered(self, config: Config) -> Sequence[WireObject]:
+        """The tools of the registry, and those that the client runs."""
+        offered = self.tools.offered(config.tools)
+        if not config.client_tools:
+            return offered
+        own = {tool.name: wire_client_tool(tool) for tool in config.client_tools}
+        return (*(tool for tool in offered if name_of(tool) not in own), *own.values())
+
+    def _reply_ended(
+        self, effect_id: str, message_id: str, reply: ReplyFinished, config: Config
+    ) -> ReplyEnded:
+        own = {tool.name for tool in config.client_tools}
         return ReplyEnded(
             at_ms=self.clock(),
             effect_id=effect_id,
             message_id=message_id,
             text=reply.text,
-            tool_calls=tuple(self._requested(call) for call in reply.tool_calls),
+            tool_calls=tuple(self._requested(call, own) for call in reply.tool_calls),
             finish_reason=reply.finish_reason,
             model=reply.model,
             usage=reply.usage,
             metadata=reply.metadata,
         )
 
-    def _requested(self, call: ModelToolCall) -> RequestedCall:
+    def _requested(self, call: ModelToolCall, own: AbstractSet[str]) -> RequestedCall:
+        if call.name in own:
+            return RequestedCall(
+                id=call.id, name=call.name, arguments=call.arguments, question=True
+            )
         problem = self.tools.problem(name=call.name, arguments_json=call.arguments)
         if problem is not None:
             return RequestedCall(

@@ -42,6 +42,7 @@ from tests.support.playbook import (
     abandoned,
     answer,
     approve,
+    ask,
     branch,
     cancel,
     configure,
@@ -228,6 +229,18 @@ def questions() -> Playbook:
     return book.given(TIME, replied("Painted."))
 
 
+def asked() -> Playbook:
+    """Turns asked for with all that they take: the client's tools, its results, a new line."""
+    tool: JsonValue = {"name": "weather", "parameters": {"type": "object"}, "strict": True}
+    book = Playbook().given(
+        ask(("user", "Hi."), ("assistant", "Yes?"), ("user", "Rain?"), client_tools=[tool])
+    )
+    book.given(replied("", wants("q", '{"at": "Bern"}', name="weather", question=True)))
+    first = book.branch[0].id
+    book.given(ask(("tool", "Sun."), ("user", "So?"), client_tools=[]), STARTED, replied("No."))
+    return book.given(ask(("user", "Snow?"), follows=first, model="other"), failed())
+
+
 def scheduled() -> Playbook:
     """A message for later, pinned and given a title meanwhile, and history from elsewhere."""
     book = Playbook().given(record(("user", "Before."), ("assistant", "Then.")), PIN, TITLE)
@@ -271,6 +284,7 @@ HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "branches": branches,
     "policies": policies,
     "questions": questions,
+    "asked": asked,
     "scheduled": scheduled,
     "summarised": summarised,
     "copied": copied,

@@ -63,6 +63,7 @@ from tests.support.playbook import (
     UNPIN,
     Playbook,
     answer,
+    ask,
     branch,
     cancel,
     configure,
@@ -251,6 +252,7 @@ class Histories(RuleBasedStateMachine):
         events += [merge(name, accept=accept), merge(name, "rebase", accept=accept)]
         events += [merge(name, "cherry_pick", *few, accept=accept)]
         events += [record(("user", "Once"), ("assistant", "upon"))]
+        events += [ask(("user", "Why?")), ask(("user", "How?"), follows=one)]
         self.play(data.draw(st.sampled_from(events)))
 
     @precondition(lambda self: self.book.state.queue or self.book.state.scheduled)

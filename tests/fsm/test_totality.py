@@ -44,6 +44,7 @@ from fsm import (
     ToolRestarted,
     ToolReturned,
     Turn,
+    TurnRequested,
     WorkAbandoned,
 )
 from tests.fsm.invariants import check
@@ -64,6 +65,7 @@ from tests.support.playbook import (
     abandoned,
     answer,
     approve,
+    ask,
     branch,
     cancel,
     configure,
@@ -92,7 +94,9 @@ EVENTS: Final[tuple[type[Event], ...]] = get_args(get_args(AnyEvent)[0])
 AT_REST_ONLY: Final[frozenset[type[Event]]] = frozenset(
     {BranchSwitched, BranchMerged, MessagesRecorded}
 )
-IDLE_OR_FAILED: Final[frozenset[type[Event]]] = frozenset({MessageEdited, RegenerateRequested})
+IDLE_OR_FAILED: Final[frozenset[type[Event]]] = frozenset(
+    {MessageEdited, RegenerateRequested, TurnRequested}
+)
 DECISIONS: Final[frozenset[type[Event]]] = frozenset({ApprovalGiven, AnswerGiven})
 GOING_ON: Final[frozenset[type[Event]]] = frozenset(
     {RetryRequested, ResetRequested, ResumeRequested}
@@ -106,7 +110,8 @@ ILLEGAL: Final[Mapping[Phase, frozenset[type[Event]]]] = {
     # A draft begins once.
     Phase.STREAMING_LLM_RESPONSE: DURING_A_TURN | DECISIONS | {ReplyStarted},
     Phase.AWAITING_TOOL_APPROVAL: DURING_A_TURN,
-    Phase.AWAITING_ANSWER: DURING_A_TURN,
+    # Whoever asked has the result of its tool, and asks on with it.
+    Phase.AWAITING_ANSWER: DURING_A_TURN - {TurnRequested},
     Phase.EXECUTING_TOOLS: DURING_A_TURN,
     Phase.TRANSIENT_FAILURE: AT_REST_ONLY | IDLE_OR_FAILED | DECISIONS | {ResumeRequested},
     Phase.FAILED: AT_REST_ONLY | DECISIONS | {CancelRequested, PauseRequested, ResumeRequested},
@@ -198,6 +203,7 @@ def asides(book: Playbook) -> Iterator[tuple[Event, ...]]:
     """What changes nothing that other decisions hang on; tried in each state, not beyond."""
     yield (PIN, UNPIN)
     yield (TITLE, titled())
+    yield (ask(("user", "More.")),)
     yield (branch("other"), record(("assistant", "Hi.")), switch("other"), merge("main"))
     at_ms = book.now_ms + WAIT_S * 1_000
     yield (say(not_before_ms=book.now_ms + 2_000), TIME)

@@ -107,6 +107,7 @@ async def test_every_address_refuses_json_of_another_shape(store_url: str, raw: 
         ("create_branch", b'{"name":" a"}'),
         ("merge_branch", b'{"source":"a","strategy":"squash"}'),
         ("record_messages", b'{"messages":[]}'),
+        ("request_turn", b'{"messages":[]}'),
         ("answer", b'{"question_id":"x"}'),
         ("send_message", b'{"content":"x","metadata":[]}'),
         ("send_message", b'{"content":"x","metadata":null}'),

@@ -62,6 +62,7 @@ from fsm import (
     ToolRestarted,
     ToolReturned,
     TurnCall,
+    TurnRequested,
     WorkAbandoned,
     drafting,
     replay,
@@ -285,6 +286,21 @@ def record(
     """Messages came about elsewhere."""
     messages = tuple(RecordedMessage(role=role, content=content) for role, content in said)
     return MessagesRecorded(at_ms=NOW, messages=messages)
+
+
+def ask(
+    *said: tuple[Literal["system", "user", "assistant", "tool"], str],
+    follows: str | None = None,
+    **patch: JsonValue,
+) -> TurnRequested:
+    """Messages came about elsewhere and are to be answered; a tool's answers the call `q`."""
+    messages = tuple(
+        RecordedMessage(
+            role=role, content=content, tool_call_id="q" if role == "tool" else None
+        )
+        for role, content in said
+    )
+    return TurnRequested(at_ms=NOW, messages=messages, follows=follows, patch=patch)
 
 
 def update_queue(

@@ -38,6 +38,7 @@ from workers import Activation, Effects, WorkerConfig
 from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
+from workers.models.wire import name_of
 from workers.tools.declaration import Tool, ToolCallContext, tool
 from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
@@ -134,6 +135,32 @@ async def test_a_reply_starts_with_its_first_text_and_ends_with_all_of_it() -> N
         assert ended.text == "chunk 1 chunk 2 chunk 3 " == here.ear.partial_of("2.0")
         assert ended.at_ms - started.at_ms == 2_000
         assert ended.metadata["scripted"] is True
+
+
+@in_virtual_time
+async def test_a_call_of_the_clients_tool_is_left_to_the_client() -> None:
+    own: JsonValue = [{"name": "weather", "description": "Look."}, {"name": "echo"}]
+    said = say('/tool weather {"at": "Bern"}\n/tool echo nonsense\n/tool broken {}')
+    async with scene(said, client_tools=own) as here:
+        ended = (await here.perform())[-1]
+        assert isinstance(ended, ReplyEnded)
+        weather, echoed, ours = ended.tool_calls
+        assert (weather.name, weather.arguments) == ("weather", '{"at": "Bern"}')
+        assert (weather.question, weather.problem) == (True, None)
+        assert (echoed.question, echoed.problem) == (True, None)
+        assert (ours.question, ours.problem) == (False, None)
+
+
+@in_virtual_time
+async def test_a_tool_of_the_client_goes_before_a_registered_one_of_its_name() -> None:
+    own: JsonValue = [{"name": "echo", "description": "Mine.", "strict": True}]
+    async with scene(say(), client_tools=own) as here:
+        offered = here.effects.offered(here.book.state.config)
+    assert [name_of(tool) for tool in offered] == ["broken", "sleep", "echo"]
+    assert offered[-1] == {
+        "type": "function",
+        "function": {"name": "echo", "description": "Mine.", "parameters": {}, "strict": True},
+    }
 
 
 @in_virtual_time

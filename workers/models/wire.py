@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from fsm import Message, Reference
+from fsm import ClientTool, Message, Reference
 
 WireMessage = dict[str, JsonValue]
 
@@ -57,6 +57,24 @@ def wire_system_message(
 def wire_not_run(call_id: str) -> WireMessage:
     """Return the stub that answers a tool call which nothing has answered."""
     return {"role": "tool", "tool_call_id": call_id, "content": NOT_RUN}
+
+
+def wire_client_tool(tool: ClientTool) -> WireMessage:
+    """Return the wire form of a tool that the client runs."""
+    function: WireMessage = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def name_of(tool: Mapping[str, JsonValue]) -> JsonValue:
+    """The name of a tool in wire form."""
+    function = tool["function"]
+    return function["name"] if isinstance(function, dict) else None
 
 
 def _wire_reply(message: Message) -> WireMessage | None:
