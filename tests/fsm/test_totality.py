@@ -89,6 +89,9 @@ from tests.support.playbook import (
     wants,
 )
 
+pytestmark = pytest.mark.timeout(300)
+"""One exploration serves all of these tests: the first of them waits for it."""
+
 EVENTS: Final[tuple[type[Event], ...]] = get_args(get_args(AnyEvent)[0])
 
 AT_REST_ONLY: Final[frozenset[type[Event]]] = frozenset(
