@@ -123,7 +123,10 @@ class Effects:
         message_id: str,
     ) -> None:
         effect_id = effect.effect_id
-        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        config = state.config
+        offered = (
+            self.tools.offered(config.tools, role=config.role) if effect.with_tools else ()
+        )
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         if request.timeout_s <= 0:
             raise ModelError("timeout", "The turn's time is over.", False)
@@ -136,28 +139,35 @@ class Effects:
                         )
                         activation.post(started)
                 else:
-                    activation.post(self._reply_ended(effect_id, message_id, item))
+                    calls = tuple(self._requested(c, config.role) for c in item.tool_calls)
+                    activation.post(self._reply_ended(effect_id, message_id, item, calls))
 
-    def _reply_ended(self, effect_id: str, message_id: str, reply: ReplyFinished) -> ReplyEnded:
+    def _reply_ended(
+        self,
+        effect_id: str,
+        message_id: str,
+        reply: ReplyFinished,
+        calls: tuple[RequestedCall, ...],
+    ) -> ReplyEnded:
         return ReplyEnded(
             at_ms=self.clock(),
             effect_id=effect_id,
             message_id=message_id,
             text=reply.text,
-            tool_calls=tuple(self._requested(call) for call in reply.tool_calls),
+            tool_calls=calls,
             finish_reason=reply.finish_reason,
             model=reply.model,
             usage=reply.usage,
             metadata=reply.metadata,
         )
 
-    def _requested(self, call: ModelToolCall) -> RequestedCall:
-        problem = self.tools.problem(name=call.name, arguments_json=call.arguments)
+    def _requested(self, call: ModelToolCall, role: str | None) -> RequestedCall:
+        problem = self.tools.problem(name=call.name, arguments_json=call.arguments, role=role)
         if problem is not None:
             return RequestedCall(
                 id=call.id, name=call.name, arguments=call.arguments, problem=problem
             )
-        declared = self.tools.describe(call.name)
+        declared = self.tools.describe(call.name, role=role)
         return RequestedCall(
             id=call.id,
             name=call.name,
@@ -192,7 +202,13 @@ class Effects:
             call_id=effect.call_id,
         )
         left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
-        return await self.tools.run(effect.name, effect.arguments, context, timeout_s=left_s)
+        return await self.tools.run(
+            effect.name,
+            effect.arguments,
+            context,
+            role=state.config.role,
+            timeout_s=left_s,
+        )
 
     async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
         found: list[Reference] = []
