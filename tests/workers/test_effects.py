@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import JsonValue
@@ -180,6 +180,21 @@ async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
         assert problems[2] == "There is no tool called 'nothing'."
         assert problems[3] is not None
         assert problems[3].startswith("text:")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("role", ["ops", "sales", None])
+async def test_a_tool_for_other_roles_is_as_good_as_none(role: str | None) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    said = say('/tool echo {"text": "hi"}')
+    async with scene(said, tools=(for_ops, sleep), role=role) as here:
+        (ended,) = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        unknown = None if role == "ops" else "There is no tool called 'echo'."
+        assert [call.problem for call in ended.tool_calls] == [unknown]
+        # Nor does it run if the role has changed since it was approved.
+        *_, answered = await here.perform(run_tool("echo", '{"text": "hi"}'))
+        assert isinstance(answered, ToolReturned if role == "ops" else ToolFailed)
 
 
 @in_virtual_time

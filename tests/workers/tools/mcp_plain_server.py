@@ -29,6 +29,7 @@ TOOLS: dict[str, Json] = {
     "echo": {"description": "Say it back.", "inputSchema": TEXT},
     "environment": {"inputSchema": NOTHING, "annotations": {"readOnlyHint": True}},
     "shout": {"inputSchema": NOTHING, "annotations": {"idempotentHint": True}},
+    "scream": {"inputSchema": NOTHING},
     "refuse": {"inputSchema": NOTHING},
     "break": {"inputSchema": NOTHING},
     "grow": {"inputSchema": NOTHING},
@@ -64,6 +65,8 @@ def called(params: Json) -> Json:
             return text(" ".join(sorted(os.environ)))
         case "shout":
             return text("x" * 5_000)
+        case "scream":
+            return text("x" * 5_000, is_error=True)
         case "refuse":
             return text("It is not to be.", is_error=True)
         case "grow":

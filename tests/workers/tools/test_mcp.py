@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
@@ -30,7 +31,7 @@ PLAIN_TOOLS = tuple(
     f"plain__{name}"
     for name in (
         *("break", "die", "echo", "environment", "grow", "hang"),
-        *("odd_name", "refuse", "shout", "wait"),
+        *("odd_name", "refuse", "scream", "shout", "wait"),
     )
 )
 
@@ -254,14 +255,11 @@ def test_a_tool_that_does_not_fit_is_refused_with_the_reason(schema: Json, reaso
     [
         ({"pattern": "^(a+)+$"}, None),
         ({"$ref": "#/$defs/nowhere"}, "The tool's own schema cannot be followed."),
-        ({"$ref": "http://127.0.0.1:9/a"}, "The tool's own schema cannot be followed."),
         ({"allOf": [{"$ref": "#/properties/a"}]}, "The tool's own schema cannot be followed."),
         ({"$ref": "#/$defs/40"}, "The tool's own schema cannot be followed."),
     ],
 )
-def test_a_schema_is_not_followed_for_ever_nor_out_of_itself(
-    schema: Json, problem: str | None
-) -> None:
+def test_a_schema_is_not_followed_for_ever(schema: Json, problem: str | None) -> None:
     # Followed to its end, each of these would be looked at twice as often as the next.
     twice = {str(n): {"allOf": [{"$ref": f"#/$defs/{n - 1}"}] * 2} for n in range(1, 41)}
     listed = ListedTool(
@@ -279,6 +277,19 @@ def test_a_schema_is_not_followed_for_ever_nor_out_of_itself(
     assert tools.problem(name="s__t", arguments_json=arguments) == problem
 
 
+def test_a_schema_is_not_followed_out_of_itself() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/schema"
+        schema = {"type": "object", "properties": {"a": {"$ref": url}}}
+        listed = ListedTool(name="t", input_schema=schema)
+        declared = tool_of("s", StdioServer(command="c"), listed, never)
+        with pytest.raises(ToolError, match="cannot be followed"):
+            declared.parsed('{"a": 1}')
+        elsewhere.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
 async def test_errors_of_a_tool_and_of_its_server_are_told(
     tmp_path: Path, trace: Trace
 ) -> None:
@@ -289,12 +300,14 @@ async def test_errors_of_a_tool_and_of_its_server_are_told(
         assert (broken.code, broken.detail) == ("raised", "That is not done here.")
 
 
-async def test_long_results_are_cut(tmp_path: Path, trace: Trace) -> None:
+async def test_long_results_and_errors_are_cut(tmp_path: Path, trace: Trace) -> None:
     registry = Registry((), ToolConfig(tool_result_bytes_max=300))
     async with offering(tmp_path, {"plain": plain(trace)}, registry) as tools:
-        text = await answer(tools, "plain__shout")
-        assert len(text) == 300
-        assert text.endswith("\n[cut: 5000 bytes]")
+        text = await tools.run("plain__shout", "{}", CONTEXT)
+        failed = await failure(tools, "plain__scream")
+        for long in (text, failed.detail):
+            assert len(long) == 300
+            assert long.endswith("\n[cut: 5000 bytes]")
 
 
 async def test_a_call_that_takes_too_long_is_taken_back(tmp_path: Path, trace: Trace) -> None:
