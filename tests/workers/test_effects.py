@@ -198,6 +198,17 @@ async def test_a_tool_for_other_roles_is_as_good_as_none(role: str | None) -> No
 
 
 @in_virtual_time
+@pytest.mark.parametrize(("role", "asked"), [("ops", ["echo"]), ("sales", [])])
+async def test_the_model_is_offered_what_is_for_the_role(role: str, asked: list[str]) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    # The scripted model asks for tools only where it is offered some.
+    async with scene(say('/tool echo {"text": "hi"}'), tools=(for_ops,), role=role) as here:
+        *_, ended = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        assert [call.name for call in ended.tool_calls] == asked
+
+
+@in_virtual_time
 async def test_a_call_without_tools_offers_none() -> None:
     async with scene(say("/tool echo {}")) as here:
         effect = here.book.state.pending["2.0"]

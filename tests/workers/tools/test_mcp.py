@@ -400,19 +400,25 @@ async def test_a_server_that_never_answers_costs_its_callers_a_bounded_wait(
     tmp_path: Path, trace: Trace
 ) -> None:
     registry = Registry((), ToolConfig(mcp_connect_s=0.3))
-    servers = {
-        "silent": plain(trace, env={"SILENT": "1"}),
-        "missing": {"command": str(tmp_path / "nothing")},
-    }
-    async with offering(tmp_path, servers, registry) as tools:
-        await until(lambda: trace.process_ids)
-        for name in ("silent", "missing"):
-            failed = await failure(tools, f"{name}__echo", '{"text": "hi"}')
-            assert (failed.code, failed.detail) == (
-                "unavailable",
-                f"{name} has not told its tools yet.",
-            )
-        assert tools.offered(None) == ()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        servers = {
+            "silent": plain(trace, env={"SILENT": "1"}),
+            "missing": {"command": str(tmp_path / "nothing")},
+            "deaf": {"url": f"http://127.0.0.1:{deaf.getsockname()[1]}/mcp"},
+        }
+        async with offering(tmp_path, servers, registry, mcp_connect_s=0.3) as tools:
+            await until(lambda: trace.process_ids)
+            for name in servers:
+                failed = await failure(tools, f"{name}__echo", '{"text": "hi"}')
+                assert (failed.code, failed.detail) == (
+                    "unavailable",
+                    f"{name} has not told its tools yet.",
+                )
+            # Each is tried again and again, and what was started before has ended.
+            await until(lambda: len(trace.process_ids) > 1)
+            assert not alive(trace.process_ids[0])
+            assert tools.offered(None) == ()
+        assert not any(map(alive, trace.process_ids))
 
 
 # What a server gets, and what is left of it
