@@ -227,15 +227,17 @@ def doctor(
 ) -> None:
     """Check what contextd needs, and say what to do about what is missing.
 
-    Looks at Python, the store and its durability, the data folder, the port
-    and the model server. Ends with 1 if anything fails.
+    Looks at Python, the store and its durability, the data folder, the port,
+    the model server and the MCP servers. Ends with 1 if anything fails.
 
         contextd doctor --json
     """
     flags = {"config": config, "port": port, "host": host, "data": data}
     settings = _settings(flags)
     from runtime.doctor import examine, report
+    from runtime.logs import configure_logs
 
+    configure_logs("critical")
     checks = _run(examine(settings))
     raise typer.Exit(report(checks, as_json=as_json))
 
@@ -434,6 +436,8 @@ def _supervise(settings: "Settings") -> int:
     configure_logs(settings.log_level or "info")
     for sentence in unknown_variables():
         typer.echo(f"contextd: {sentence}", err=True)
+    if settings.workers:
+        _check_servers(settings)
     try:
         return _run(run(settings, started_s=_STARTED_S))
     except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
@@ -445,6 +449,8 @@ def _run_role(role: "Role", settings: "Settings") -> None:
     from runtime.role import run_role, store_url, wait_for_go
 
     configure_logs(settings.log_level or "info")
+    if role == "worker":
+        _check_servers(settings)
     if not wait_for_go(role):
         raise typer.Exit
     url = store_url(settings)
@@ -455,6 +461,18 @@ def _run_role(role: "Role", settings: "Settings") -> None:
             2,
         )
     raise typer.Exit(_run(run_role(role, settings, url=url)))
+
+
+def _check_servers(settings: "Settings") -> None:
+    """Refuse a file of MCP servers that workers could not use."""
+    if settings.mcp_servers is None:
+        return
+    from workers.tools.mcp_servers import BadServers, read_servers
+
+    try:
+        read_servers(settings.mcp_servers)
+    except BadServers as error:
+        _fail(str(error), 2)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -140,44 +140,49 @@ class Effects:
                         )
                         activation.post(started)
                 else:
-                    ended = self._reply_ended(effect_id, message_id, item, state.config)
-                    activation.post(ended)
+                    calls = tuple(self._requested(c, state.config) for c in item.tool_calls)
+                    activation.post(self._reply_ended(effect_id, message_id, item, calls))
 
     def offered(self, config: Config) -> Sequence[WireObject]:
         """The tools of the registry, and those that the client runs."""
-        offered = self.tools.offered(config.tools)
+        offered = self.tools.offered(config.tools, role=config.role)
         if not config.client_tools:
             return offered
         own = {tool.name: wire_client_tool(tool) for tool in config.client_tools}
         return (*(tool for tool in offered if name_of(tool) not in own), *own.values())
 
     def _reply_ended(
-        self, effect_id: str, message_id: str, reply: ReplyFinished, config: Config
+        self,
+        effect_id: str,
+        message_id: str,
+        reply: ReplyFinished,
+        calls: tuple[RequestedCall, ...],
     ) -> ReplyEnded:
-        own = {tool.name for tool in config.client_tools}
         return ReplyEnded(
             at_ms=self.clock(),
             effect_id=effect_id,
             message_id=message_id,
             text=reply.text,
-            tool_calls=tuple(self._requested(call, own) for call in reply.tool_calls),
+            tool_calls=calls,
             finish_reason=reply.finish_reason,
             model=reply.model,
             usage=reply.usage,
             metadata=reply.metadata,
         )
 
-    def _requested(self, call: ModelToolCall, own: AbstractSet[str]) -> RequestedCall:
-        if call.name in own:
+    def _requested(self, call: ModelToolCall, config: Config) -> RequestedCall:
+        if any(call.name == tool.name for tool in config.client_tools):
             return RequestedCall(
                 id=call.id, name=call.name, arguments=call.arguments, question=True
             )
-        problem = self.tools.problem(name=call.name, arguments_json=call.arguments)
+        problem = self.tools.problem(
+            name=call.name, arguments_json=call.arguments, role=config.role
+        )
         if problem is not None:
             return RequestedCall(
                 id=call.id, name=call.name, arguments=call.arguments, problem=problem
             )
-        declared = self.tools.describe(call.name)
+        declared = self.tools.describe(call.name, role=config.role)
         return RequestedCall(
             id=call.id,
             name=call.name,
@@ -212,7 +217,13 @@ class Effects:
             call_id=effect.call_id,
         )
         left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
-        return await self.tools.run(effect.name, effect.arguments, context, timeout_s=left_s)
+        return await self.tools.run(
+            effect.name,
+            effect.arguments,
+            context,
+            role=state.config.role,
+            timeout_s=left_s,
+        )
 
     async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
         found: list[Reference] = []

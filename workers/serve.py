@@ -15,6 +15,7 @@ from workers.host import Host
 from workers.models.request import RequestBuilder
 from workers.models.selection import open_model
 from workers.tools.builtin import builtin_tools
+from workers.tools.mcp_servers import attached
 from workers.tools.recall import recall_retrievers
 from workers.tools.registry import Registry, installed_tools
 from workers.tools.retrieval import given, notes_retriever
@@ -42,6 +43,7 @@ async def serve(
 
     Raises:
         ExceptionGroup: Of WorkerBuried, if the worker was taken for dead meanwhile.
+        BadServers: The file that declares MCP servers cannot be used.
     """
     worker_id = (
         config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -49,10 +51,11 @@ async def serve(
     notes = Notes(store.link, store.config.notes_max)
     searches = Searches(store, notes, config)
     model = open_model(config)
+    tools = Registry((*builtin_tools(notes), *installed_tools()), config)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
-        tools=Registry((*builtin_tools(notes), *installed_tools()), config),
+        tools=tools,
         retrievers={
             "given": given,
             "notes": notes_retriever(notes),
@@ -65,6 +68,7 @@ async def serve(
         async with (
             open_worker(store.url, worker_id),
             open_source(store.queue, worker_id) as source,
+            attached(config, tools),
         ):
             host = Host(
                 worker_id,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import JsonValue
@@ -211,6 +211,32 @@ async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
         assert problems[2] == "There is no tool called 'nothing'."
         assert problems[3] is not None
         assert problems[3].startswith("text:")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("role", ["ops", "sales", None])
+async def test_a_tool_for_other_roles_is_as_good_as_none(role: str | None) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    said = say('/tool echo {"text": "hi"}')
+    async with scene(said, tools=(for_ops, sleep), role=role) as here:
+        (ended,) = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        unknown = None if role == "ops" else "There is no tool called 'echo'."
+        assert [call.problem for call in ended.tool_calls] == [unknown]
+        # Nor does it run if the role has changed since it was approved.
+        *_, answered = await here.perform(run_tool("echo", '{"text": "hi"}'))
+        assert isinstance(answered, ToolReturned if role == "ops" else ToolFailed)
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("role", "asked"), [("ops", ["echo"]), ("sales", [])])
+async def test_the_model_is_offered_what_is_for_the_role(role: str, asked: list[str]) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    # The scripted model asks for tools only where it is offered some.
+    async with scene(say('/tool echo {"text": "hi"}'), tools=(for_ops,), role=role) as here:
+        *_, ended = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        assert [call.name for call in ended.tool_calls] == asked
 
 
 @in_virtual_time
