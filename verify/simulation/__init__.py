@@ -9,8 +9,10 @@ from verify.simulation.crashes import (
     run_crash_points,
 )
 from verify.simulation.explorer import (
+    FAMILIES,
     Configuration,
     ExploreReport,
+    Family,
     SeedViolation,
     configuration,
     explore,
@@ -21,11 +23,13 @@ from verify.simulation.scenarios import SCENARIOS, Scenario
 from verify.simulation.server import ServerLost
 
 __all__ = [
+    "FAMILIES",
     "SCENARIOS",
     "Configuration",
     "CrashReport",
     "CrashViolation",
     "ExploreReport",
+    "Family",
     "Point",
     "Ran",
     "Scenario",

@@ -29,6 +29,7 @@ from fsm import Config
 from verify.finals import check_rest
 from verify.history import check_history
 from verify.linearizability import Undecided, check_linearizability
+from verify.logs import check_logs
 from verify.records import Final as FinalState, Losses, Violation
 from verify.simulation.clients import Client, Records, Viewer
 from verify.simulation.clock import NothingHappens, VirtualTimeLoop
@@ -235,6 +236,12 @@ async def _judged(scene: Scene) -> list[Violation]:
         context = await judge.until(context_id, _ANY, within_s=READ_S_MAX)
         if context is not None:
             records.finals.append(FinalState.of(context))
+            log = await judge.export(context_id, within_s=READ_S_MAX)
+            if log is None:
+                text = "Its log cannot be read."
+                violations.append(Violation("unreadable", context_id, text, {}))
+            else:
+                records.logs.append(log)
         elif world.version_of(context_id):
             violations.append(Violation("unreadable", context_id, "It cannot be read.", {}))
         else:
@@ -255,6 +262,15 @@ async def _judged(scene: Scene) -> list[Violation]:
     violations += check_streams(records.streams, records.finals, losses=losses)
     if not losses.at_s:
         violations += _linearized(scene)
+    if not losses.data_lost:
+        violations += check_logs(
+            records.operations,
+            records.reads,
+            records.streams,
+            records.finals,
+            records.logs,
+            accepted_may_be_refused=True,
+        )
     return violations
 
 
