@@ -20,6 +20,8 @@ from verify.simulation.explorer import (
     explore,
     replay_seed,
 )
+from verify.simulation.races import replay_race
+from verify.simulation.trees import POLICIES
 
 PIECE_POINTS: Final = 100
 """Crash points of one piece: some seconds."""
@@ -102,8 +104,8 @@ def replay(server_path: Path, what: str) -> list[Violation]:
 
     Args:
         server_path: The store's program.
-        what: `histories/SEED`, `trees/SEED` or `crash-points/SCENARIO/NUMBERS`, as a report
-            says it.
+        what: `histories/SEED`, `trees/SEED`, `races/POLICY/SEED` or
+            `crash-points/SCENARIO/NUMBERS`, as a report says it.
 
     Raises:
         ValueError: It is neither.
@@ -111,12 +113,15 @@ def replay(server_path: Path, what: str) -> list[Violation]:
     match what.split("/"):
         case [("histories" | "trees") as family, seed]:
             return list(replay_seed(server_path, int(seed), family).violations)
+        case ["races", policy, seed] if policy in POLICIES:
+            return list(replay_race(server_path, policy, int(seed)).violations)
         case ["crash-points", scenario, numbers]:
             deaths = [int(number) for number in numbers.split(",") if number]
             return list(replay_crash(server_path, scenario, deaths)[0].violations)
         case _:
             raise ValueError(
-                f"{what!r} is none of histories/SEED, trees/SEED, crash-points/SCENARIO/1,2."
+                f"{what!r} is none of histories/SEED, trees/SEED, races/POLICY/SEED, "
+                "crash-points/SCENARIO/1,2."
             )
 
 

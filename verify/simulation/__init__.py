@@ -18,6 +18,7 @@ from verify.simulation.explorer import (
     explore,
     replay_seed,
 )
+from verify.simulation.races import race, replay_race
 from verify.simulation.run import Ran
 from verify.simulation.scenarios import SCENARIOS, Scenario
 from verify.simulation.server import ServerLost
@@ -38,7 +39,9 @@ __all__ = [
     "configuration",
     "crash_points",
     "explore",
+    "race",
     "replay_crash",
+    "replay_race",
     "replay_seed",
     "run_crash_points",
 ]

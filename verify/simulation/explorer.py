@@ -356,7 +356,8 @@ def _restart(
 class SeedViolation:
     """A seed whose run broke a promise."""
 
-    family: Family
+    family: str
+    """`histories`, `trees` or `races/POLICY`."""
     seed: int
     violation: Violation
 
@@ -397,7 +398,7 @@ class ExploreReport:
         self.virtual_s += other.virtual_s
         self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
 
-    def count(self, family: Family, seed: int, ran: Ran) -> None:
+    def count(self, family: str, seed: int, ran: Ran) -> None:
         """Take the run of a seed in."""
         self.histories += 1
         self.violated += bool(ran.violations)
