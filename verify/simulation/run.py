@@ -73,6 +73,8 @@ class Scene:
     viewers: list[Viewer] = field(default_factory=list[Viewer])
     losses_s: list[float] = field(default_factory=list[float])
     """When the store was set back or replaced."""
+    linearized_max: int = LINEARIZED_MAX
+    """More operations on one context are not searched for a linear order: the log has one."""
 
     def rng(self, name: str) -> random.Random:
         """Chances of one part of the story, the same whatever the others do."""
@@ -279,7 +281,7 @@ def _linearized(scene: Scene) -> Sequence[Violation]:
     violations: list[Violation] = []
     for context_id in scene.context_ids:
         operations = [o for o in records.operations if o.context_id == context_id]
-        if len(operations) > LINEARIZED_MAX:
+        if len(operations) > scene.linearized_max:
             continue
         with contextlib.suppress(Undecided):
             violations += check_linearizability(
