@@ -222,9 +222,9 @@ def ends_draft(event: type[Event]) -> bool:
     return rule is not None and Phase.STREAMING_LLM_RESPONSE not in rule.to
 
 
-def cuts_in(policy: str | None) -> bool:
-    """Whether a message of this policy ends the running turn, and with it the draft."""
-    return policy in CUTTING_IN
+def cuts_in(policy: str | None, *, at_ms: int, not_before_ms: int | None) -> bool:
+    """Whether a message ends the running turn, and with it the draft: none for later does."""
+    return policy in CUTTING_IN and (not_before_ms is None or not_before_ms <= at_ms)
 
 
 def witnessed(state: ContextState, event: Event, arrived: str) -> Event:

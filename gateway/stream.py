@@ -100,7 +100,12 @@ def event_frames(
         kind: str = event["kind"]
         seen = n
         ends = kind in _ENDS_DRAFT or (
-            kind == "message-received" and cuts_in(event.get("policy"))
+            kind == "message-received"
+            and cuts_in(
+                event.get("policy"),
+                at_ms=event["at_ms"],
+                not_before_ms=event.get("not_before_ms"),
+            )
         )
         if kind == "reply-started":
             n = 0

@@ -224,7 +224,8 @@ class Activation:
 
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:
-            if not self._inbox and not self._mail_missed and not await self._wait():
+            idle = not (self._inbox or self._mail_missed or self._is_due())
+            if idle and not await self._wait():
                 if await self._passivate():
                     return "idle"
                 self._mail_missed = True

@@ -619,6 +619,19 @@ async def test_a_paused_context_is_not_passivated_while_a_tool_runs() -> None:
 
 
 @in_virtual_time
+async def test_a_context_that_is_due_is_told_so_before_it_is_passivated() -> None:
+    # Given a message for later, and a worker that keeps nothing that rests
+    async with open_stage(say("later", not_before_ms=now_ms() + 10_000), linger_s=0) as stage:
+        await stage.pass_through()
+        assert await stage.said() == []
+        # When its time has come, and somebody activates the context for that
+        await asyncio.sleep(10)
+        await stage.pass_through()
+        # Then it is taken up
+        assert (await stage.said())[0] == ("user", "later", "complete")
+
+
+@in_virtual_time
 async def test_mail_that_comes_with_the_passivation_is_not_lost() -> None:
     async with open_stage(rename("one")) as stage:
         stage.deaf = True
