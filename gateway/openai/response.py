@@ -5,6 +5,7 @@ counts one. They follow from the log alone, so a client that has seen number n g
 what comes after it, whatever the pieces were that the text came in, from any gateway.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,7 @@ from pydantic import JsonValue
 from fsm import Message, RecordedMessage, ToolCall, Usage
 from gateway.openai.ids import pair_id
 from gateway.openai.messages import Item, call_item, text_item, text_part
-from gateway.openai.sse import named
+from gateway.openai.sse import HEARTBEAT, EventStream, named
 from gateway.openai.transcript import (
     Begun,
     Called,
@@ -25,7 +26,10 @@ from gateway.openai.transcript import (
     Transcript,
     request_of,
 )
+from gateway.openai.watch import TurnWatch
 
+RESPONSES_DOOR: Final = "responses"
+"""Label of contexts that were made for a response."""
 _ERROR_CODES: Final = {"rate_limited": "rate_limit_exceeded"}
 
 
@@ -195,3 +199,19 @@ class ResponseEvents:
         if number <= self._after:
             return b""
         return named(kind, {"type": kind, "sequence_number": number, **fields})
+
+
+async def write_events(
+    stream: EventStream, context_id: str, asked: Asked, watch: TurnWatch, *, after: int
+) -> None:
+    """Write a response's events up to its last.
+
+    A stream that ends without one is not a response that has ended: the client resumes.
+    """
+    events = ResponseEvents(context_id, asked, watch.transcript, after=after)
+    async with contextlib.aclosing(watch.happenings()) as pages:
+        async for happenings in pages:
+            if shown := events.encode(happenings):
+                await stream.write(shown)
+            elif stream.begun:
+                await stream.write(HEARTBEAT)

@@ -10,14 +10,14 @@ from gateway.openai.conversations import (
     list_items,
 )
 from gateway.openai.items import AFTER, LIMIT, ORDER
-from gateway.openai.models import list_models
-from gateway.openai.responses import (
+from gateway.openai.kept import (
     cancel_response,
-    create_response,
     delete_response,
     get_response,
     list_input_items,
 )
+from gateway.openai.models import list_models
+from gateway.openai.responses import create_response
 from gateway.parameters import WHOLE, Parameter
 from gateway.route import Handler, Route
 
