@@ -92,6 +92,10 @@ from fsm.machine import (
     transition,
     witnessed,
 )
+from fsm.occasions import (
+    OCCASIONS,
+    occasions,
+)
 from fsm.queue import (
     wakes_at_ms,
 )
@@ -140,6 +144,7 @@ __all__ = [
     "EVENT",
     "EVENT_TYPES",
     "EXHAUSTED",
+    "OCCASIONS",
     "POISON",
     "RESTING",
     "TRANSITIONS",
@@ -232,6 +237,7 @@ __all__ = [
     "ends_draft",
     "line_to",
     "merge_patch",
+    "occasions",
     "refusal",
     "replay",
     "rests",

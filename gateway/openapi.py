@@ -17,6 +17,7 @@ from gateway.operations import OPERATIONS, Answer, Header, Operation
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
     ID_SCHEMA,
+    LETTER_ID_SCHEMA,
     MESSAGE_ID_SCHEMA,
     RESTART_ID_SCHEMA,
 )
@@ -44,6 +45,7 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TurnList,
     View,
 )
@@ -54,7 +56,7 @@ Json = dict[str, Any]
 _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
-    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
+    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
@@ -70,7 +72,7 @@ _PATCH: Final = "ConfigPatch"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
-    "letter_id": ACTION_ID_SCHEMA,
+    "letter_id": LETTER_ID_SCHEMA,
     "message_id": MESSAGE_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
     "name": {"type": "string", "enum": list(TYPES)},
@@ -131,6 +133,8 @@ def _operation(
     route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    if "{id}" in route.path:
+        problems.add("gone")
     responses: Json = {
         str(status): _answer(answer) for status, answer in operation.answers.items()
     }

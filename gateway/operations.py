@@ -27,6 +27,7 @@ from gateway.views import (
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TurnList,
 )
 
@@ -275,13 +276,18 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {200: Answer("The report.", (RestartReport,))},
         problems=("not-found", *_STORE),
     ),
+    "get_retention": Operation(
+        "What retention would delete now, without doing it",
+        {200: Answer("The plan, oldest first.", (RetentionPlan,))},
+        problems=_STORE,
+    ),
     "list_dead_letters": Operation(
         "What was given up, newest first",
         {200: Answer("Dead letters.", (DeadLetterList,))},
         problems=_STORE,
     ),
     "retry_dead_letter": Operation(
-        "Deliver a dead letter's action once more",
+        "Deliver a dead letter's action, or its webhook, once more",
         {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
         problems=("not-found", "key-reused", "mailbox-full", *_STORE),
     ),

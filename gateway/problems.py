@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from pydantic_core import ErrorDetails
 
 from storage import (
+    ContextGone,
     ContextMissing,
     KeyReused,
     MailboxFull,
@@ -125,6 +126,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         409,
         "That turn is not running",
         "The turn that you wanted stopped has ended. Read the state before you stop another.",
+    ),
+    "gone": ProblemType(
+        410,
+        "The context was deleted",
+        "Only its former owner is told so, for the server's `tombstone_days`; to everybody "
+        "else it is not found. Nothing of it is kept.",
     ),
     "version-mismatch": ProblemType(
         412,
@@ -258,6 +265,8 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case ContextGone():
+            return Problem("gone", "The context was deleted.")
         case ContextMissing():
             return Problem("not-found", "Context not found")
         case KeyReused():

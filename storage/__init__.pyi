@@ -8,6 +8,7 @@ from .contract import (
     Delivered,
     Draft,
     Mail,
+    Notice,
     Owned,
     Reading,
     Receipt,
@@ -19,6 +20,7 @@ from .durability import why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     ContextBusy,
+    ContextGone,
     ContextMissing,
     DraftConflict,
     DurabilityMismatch,
@@ -46,17 +48,21 @@ from .restarts import (
     RestartScope,
     SupervisorReport,
 )
+from .retention import Aged, Plan, Retention
 from .sentinels import parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
+from .webhooks import Webhooks
 
 __all__ = [
     "MAIL",
     "WAKE",
     "ActivationQueue",
+    "Aged",
     "Commit",
     "CommitFrame",
     "ContextBusy",
+    "ContextGone",
     "ContextMissing",
     "DeadLetter",
     "DeadLetters",
@@ -74,7 +80,9 @@ __all__ = [
     "NoScript",
     "NoSupervisor",
     "Notes",
+    "Notice",
     "Owned",
+    "Plan",
     "ProcessRestart",
     "Reading",
     "Receipt",
@@ -83,6 +91,7 @@ __all__ = [
     "RestartScope",
     "Restarts",
     "Result",
+    "Retention",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -92,6 +101,7 @@ __all__ = [
     "SupervisorReport",
     "VersionConflict",
     "View",
+    "Webhooks",
     "WorkerBuried",
     "connect",
     "decode_frame",

@@ -24,6 +24,7 @@ def write_summary(state: ContextState) -> str:
         version=state.version,
         created_at_ms=state.created_at_ms,
         updated_at_ms=state.updated_at_ms,
+        pinned=state.pinned,
     ).model_dump_json()
 
 

@@ -8,6 +8,7 @@
     * VersionConflict: the log is not where the commit expects it; reload.
     * DraftConflict: the store's draft is not what was sent of it; reload.
     * ContextMissing: no such context, or another owner's.
+        * ContextGone: this owner's, who has deleted it; a tombstone says so.
     * MailboxFull: too many undelivered actions; try again later.
     * KeyReused: the idempotency key was used for another body.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
@@ -48,6 +49,10 @@ class DraftConflict(StorageError):
 
 class ContextMissing(StorageError):
     """No context of this id belongs to this owner."""
+
+
+class ContextGone(ContextMissing):
+    """The context was deleted, and its owner is told so (`tombstones`)."""
 
 
 class MailboxFull(StorageError):

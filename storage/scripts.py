@@ -27,10 +27,12 @@ NAMES: Final = (
     "draft",
     "enqueue",
     "finish",
+    "lease",
     "open",
     "passivate",
     "read",
     "renew",
+    "settle",
     "take",
 )
 

@@ -42,6 +42,7 @@ from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
 from storage.errors import (
     ContextBusy,
+    ContextGone,
     ContextMissing,
     Fenced,
     KeyReused,
@@ -55,9 +56,11 @@ from storage.link import Link, Reply, open_link
 from storage.scripts import Scripts
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
+from storage.webhooks import Webhooks
 
 CLAIMS_MAX = 200
 """Contexts that one claim takes."""
+DAY_S = 86_400
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class Store:
     """None where snapshots are kept in the store."""
     url: str
     queue: ActivationQueue
-    """Asks for contexts to be activated."""
+    """Asks for contexts to be activated, and for maintenance."""
+    webhooks: Webhooks
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -108,14 +112,16 @@ class Store:
             KeyReused: The key came with another digest.
         """
         context_id, owner = event.context_id, event.owner
-        meta, log, mail = keys.of_context(context_id, "meta", "log", "mail")
+        meta, log, mail, notices = keys.of_context(context_id, "meta", "log", "mail", "notices")
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
+        where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS]
         state = state or replay([event])
         wake_ms = wakes_at_ms(state)
+        notice = self.webhooks.notice(None, event, replay([event]))
         match await self.scripts.run(
             self.link,
             "create",
-            [*where, keys.READY, keys.DUE],
+            where,
             context_id,
             owner,
             event.model_dump_json(),
@@ -125,6 +131,7 @@ class Store:
             digest if key else "",
             self.config.creation_key_s,
             "" if wake_ms is None else wake_ms,
+            notice.model_dump_json() if notice else "",
             *further,
         ):
             case [b"created"]:
@@ -141,13 +148,15 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it, and not with this key.
             KeyReused: The key came with another digest.
             MailboxFull: `mailbox_max` actions wait already.
         """
+        where = keys.of_context(context_id, "meta", "mail", "keys", "results")
         match await self.scripts.run(
             self.link,
             "deliver",
-            [*keys.of_context(context_id, "meta", "mail", "keys", "results"), keys.READY],
+            [*where, keys.READY, *keys.of_context(context_id, "gone")],
             context_id,
             owner,
             mail.model_dump_json(),
@@ -163,6 +172,8 @@ class Store:
                 return Receipt(seq, True, bool(active), read_result(result))
             case [b"missing"]:
                 raise ContextMissing(context_id)
+            case [b"gone"]:
+                raise ContextGone(context_id)
             case [b"full"]:
                 raise MailboxFull(context_id)
             case _:
@@ -182,6 +193,7 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it.
         """
         version, n = (known.state.version, known.n) if known else (-1, 0)
         epoch = self.epoch
@@ -205,7 +217,7 @@ class Store:
                 view = View(state, now, draft.decode())
                 return Reading(at, now, mail_seq, read_result(result), view, raw)
             case _:
-                raise ContextMissing(context_id)
+                raise _absent(context_id, reply)
 
     def peek(self, context_id: str, owner: str) -> asyncio.Future[Reply]:
         """Ask for version and draft position, without loading; the answer is for `peeked`.
@@ -219,12 +231,13 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it.
         """
         match _parts(reply):
             case [_, int() as version, int() as n, _, _]:
                 return version, n
             case _:
-                raise ContextMissing(context_id)
+                raise _absent(context_id, reply)
 
     async def events(self, context_id: str, *, after: int, until: int) -> Sequence[bytes]:
         """Committed events of the versions `after` < v <= `until`, as JSON."""
@@ -331,11 +344,12 @@ class Store:
             commit.context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
         )
         letter = commit.letter
-        (dead,) = keys.of_context(commit.context_id, "dead")
+        dead, notices = keys.of_context(commit.context_id, "dead", "notices")
+        where += [keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE, notices, keys.WEBHOOKS]
         reply = await self.scripts.run(
             self.link,
             "commit",
-            [*where, keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE],
+            where,
             commit.context_id,
             commit.token,
             commit.base,
@@ -357,9 +371,11 @@ class Store:
             letter.at_ms if letter else 0,
             int(commit.progress),
             "" if commit.wake_ms is None else commit.wake_ms,
+            len(commit.notices),
             *commit.events,
             *results,
             *fresh,
+            *_told(commit),
         )
         match reply:
             case [b"committed" | b"repeated"]:
@@ -427,6 +443,8 @@ class Store:
     async def delete(self, commit: Commit, worker_id: str) -> None:
         """The last commit of a context: publish it and remove all that is kept of it.
 
+        What the webhook is still to be told stays, and a tombstone where that is configured.
+
         Raises:
             Fenced: A newer activation owns the context.
         """
@@ -435,7 +453,9 @@ class Store:
             context_id, "meta", "log", "mail", "draft", "keys", "results", "snap", "msgs"
         )
         where += [keys.READY, keys.owner_contexts(commit.state.owner)]
-        (dead,) = keys.of_context(context_id, "dead")
+        dead, gone, notices = keys.of_context(context_id, "dead", "gone", "notices")
+        where += [keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE]
+        where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS]
         if self.files is not None:
             # Before, because nobody would look for them afterwards, and a snapshot that is
             # missing costs a replay only.
@@ -450,14 +470,19 @@ class Store:
             phase=commit.state.phase.value,
             results=commit.results,
         )
+        result = commit.results.get(commit.acknowledged)
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE],
+            where,
             context_id,
             commit.token,
             keys.feed(context_id),
             b"\n".join((header, *commit.events)),
+            self.config.tombstone_days * DAY_S if self.config.tombstones else 0,
+            commit.acknowledged,
+            "" if result is None else result.model_dump_json(exclude_defaults=True),
+            *_told(commit),
         )
         if reply == b"fenced":
             raise Fenced(context_id)
@@ -574,7 +599,16 @@ async def connect(
     if config.store_replicas_min:
         link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
-    store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
+    store = Store(
+        link,
+        scripts,
+        subscriber,
+        config,
+        files,
+        url,
+        ActivationQueue(link, scripts),
+        Webhooks(link, scripts, config),
+    )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
         await link.call("ECHO", "")  # a server whose disk is full refuses PING
@@ -586,13 +620,31 @@ async def connect(
                 saver.cancel()
 
 
+def _told(commit: Commit) -> list[int | str]:
+    """The notices of a commit, as scripts take them."""
+    return [
+        part for notice in commit.notices for part in (notice.version, notice.model_dump_json())
+    ]
+
+
 def epoch_of(token: str) -> str:
     """The epoch that a fencing token names."""
     return token.partition(".")[0]
 
 
 def _read_keys(context_id: str) -> list[str]:
-    return keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
+    return keys.of_context(
+        context_id, "meta", "log", "snap", "msgs", "draft", "results", "gone"
+    )
+
+
+def _absent(context_id: str, reply: Reply) -> ContextMissing:
+    """What is raised where a look at a context finds none."""
+    match _parts(reply):
+        case [b"gone"]:
+            return ContextGone(context_id)
+        case _:
+            return ContextMissing(context_id)
 
 
 def _parts(reply: Reply) -> list[object]:

@@ -46,6 +46,7 @@ from storage import (
     Fenced,
     Mail,
     NoScript,
+    Notice,
     Owned,
     Result,
     Store,
@@ -93,6 +94,7 @@ class _Batch:
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     acknowledged: int = 0
     letter: DeadLetter | None = None
+    notices: list[Notice] = field(default_factory=list[Notice])
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +380,9 @@ class Activation:
             return
         if _deadly(step.state) and not _deadly(batch.state):
             batch.letter = self._letter(step.state)
+        notice = self._store.webhooks.notice(batch.state, event, step.state)
+        if notice is not None:
+            batch.notices.append(notice)
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
@@ -452,6 +457,7 @@ class Activation:
             letter=batch.letter,
             wake_ms=wakes_at_ms(state) if wakes_at_ms(state) != wakes_at_ms(self.state) else -1,
             progress=self._tried,
+            notices=batch.notices,
         )
         if ended(state):
             await self._insist(lambda: self._store.delete(commit, self._worker_id))

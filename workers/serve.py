@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from storage import Notes, Store
+from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.dequeue import open_source, open_worker
 from workers.effects import Effects
@@ -17,6 +18,7 @@ from workers.models.selection import open_model
 from workers.tools.builtin import builtin_tools
 from workers.tools.registry import Registry, installed_tools
 from workers.tools.retrieval import notes_retriever
+from workers.webhooks import open_teller
 
 
 def now_ms() -> int:
@@ -46,6 +48,7 @@ async def serve(
     )
     notes = Notes(store.link, store.config.notes_max)
     model = open_model(config)
+    teller = open_teller(store, config, clock=now_ms, draw=random.random)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
@@ -66,7 +69,10 @@ async def serve(
                 performer=effects,
                 config=config,
                 clock=now_ms,
+                chores=Chores(store, config, clock=now_ms, teller=teller),
             )
             return await host.run(stop, ready)
     finally:
         await model.close()
+        if teller is not None:
+            await teller.close()

@@ -1,15 +1,19 @@
 #!lua flags=no-writes
 -- read: a context as it is now, or what has happened since the caller last looked.
 --
--- KEYS 1 meta  2 log  3 snap  4 msgs  5 draft  6 results
+-- KEYS 1 meta  2 log  3 snap  4 msgs  5 draft  6 results  7 gone
 -- ARGV 1 owner, or "" for anybody's  2 version that the caller has, or -1  3 its n
 --      4 1: only tell whether it changed  5 seq of an action whose result is wanted, or 0
--- Returns {"missing"} | {"same", version, n, mail_seq, result}
+-- Returns {"missing"} | {"gone"} | {"same", version, n, mail_seq, result}
 --      | {"changed", version, n, mail_seq, result}
 --      | {"state", version, n, mail_seq, result, draft, snapshot version, head, {message...}, {event...}}
 --        (snapshot version is what the caller has, if it has one that the log continues)
 local meta = redis.call("HMGET", KEYS[1], "owner", "version", "n", "mail_seq")
-if not meta[1] or (ARGV[1] ~= "" and meta[1] ~= ARGV[1]) then return {"missing"} end
+if not meta[1] then
+  local owner = redis.call("HGET", KEYS[7], "owner")
+  return {owner and owner == ARGV[1] and "gone" or "missing"}
+end
+if ARGV[1] ~= "" and meta[1] ~= ARGV[1] then return {"missing"} end
 local version, n, mail_seq = tonumber(meta[2]), tonumber(meta[3]), tonumber(meta[4])
 local result = ""
 if ARGV[5] ~= "0" then result = redis.call("HGET", KEYS[6], ARGV[5]) or "" end

@@ -44,6 +44,7 @@ from gateway.views import (
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TurnList,
 )
 from storage import StorageConfig, Store, connect
@@ -69,6 +70,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
+    ("GET /admin/retention([?].*)?", (RetentionPlan,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
     ("GET /healthz?", (Liveness,)),
