@@ -9,7 +9,7 @@ from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
 from gateway.mirror import rfc3339
-from gateway.parameters import DAYS, LIMIT, letter_id_of, read_whole, restart_id_of
+from gateway.parameters import DAYS, DAYS_MAX, LIMIT, letter_id_of, read_whole, restart_id_of
 from gateway.problems import Problem
 from storage import (
     Aged,
@@ -83,7 +83,11 @@ async def retention_plan(request: web.Request) -> web.StreamResponse:
     """What retention would delete now; nothing is."""
     gateway = request.app[GATEWAY]
     limit = read_limit(request, gateway.config.list_max)
-    days = read_whole(request, DAYS.name) or gateway.store.config.retention_days
+    days = read_whole(request, DAYS.name)
+    if days is None:
+        days = gateway.store.config.retention_days
+    elif not 1 <= days <= DAYS_MAX:
+        raise Problem("invalid-parameter", f"days takes 1 to {DAYS_MAX}.")
     plan = await Retention(gateway.store).plan(now_ms=gateway.clock(), limit=limit, days=days)
     body = {
         "days": days,

@@ -92,9 +92,10 @@ KINDS_SHOWN: Final = Parameter(
 DELTAS: Final = Parameter(
     "deltas", {"enum": ["on", "off"], "type": "string"}, "`off`: no text while it arrives."
 )
+DAYS_MAX: Final = 36_500
 DAYS: Final = Parameter(
     "days",
-    {"type": "integer", "minimum": 1},
+    {"type": "integer", "minimum": 1, "maximum": DAYS_MAX},
     "As if `retention_days` were this; the server's own, if it is not given.",
 )
 CONTEXTS: Final = Parameter(

@@ -287,8 +287,10 @@ def retention(
         _fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
     if not in_force.retention_days and days is None:
         _fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
+    from runtime.logs import configure_logs
     from runtime.retention import run_retention, show_plan
 
+    configure_logs(in_force.log_level or "warning")
     url = _store_of(in_force)
     if dry_run:
         raise typer.Exit(_run(show_plan(in_force, url, days=days, limit=limit)))

@@ -60,10 +60,14 @@ class Chores:
         self._waiting += 1
         try:
             async with self._places:
-                if chore.name == "retention":
-                    gone = await Retention(self._store).run(self._clock)
-                    log.info("retention done", contexts=gone)
-                elif self._teller is not None:
-                    await self._teller.tell(chore.context_id)
+                await self.perform(chore)
         finally:
             self._waiting -= 1
+
+    async def perform(self, chore: Chore) -> None:
+        """Do a chore at once."""
+        if chore.name == "retention":
+            gone = await Retention(self._store).run(self._clock)
+            log.info("retention done", contexts=gone)
+        elif self._teller is not None:
+            await self._teller.tell(chore.context_id)
