@@ -75,6 +75,7 @@ from fsm.history import (
 )
 from fsm.lineage import (
     BrokenLog,
+    CopiedLog,
     copy_log,
 )
 from fsm.machine import (
@@ -173,6 +174,7 @@ __all__ = [
     "ContextRenamed",
     "ContextState",
     "ContextUnpinned",
+    "CopiedLog",
     "Denial",
     "Effect",
     "Event",

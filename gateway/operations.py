@@ -189,7 +189,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
         (KEY, PREFER),
         body=Fork,
-        problems=(*_WRITE, "not-found"),
+        problems=(*_WRITE, "not-found", "compacted"),
         description="The new context has all of the log up to there. What was running then is "
         "cancelled in it, and what waited is left out.",
     ),
@@ -211,7 +211,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_log": Operation(
         "Committed events by version",
         {200: Answer("A page.", (LogPage,), (LINK,))},
-        problems=("not-found", *_STORE),
+        problems=("not-found", "compacted", *_STORE),
     ),
     "export_context": Operation(
         "The whole log as one document, always the same bytes",
@@ -223,7 +223,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Poll a context",
         {200: _POLLED, 304: _UNCHANGED},
         (IF_NONE_MATCH, PREFER_POLL, FRESH),
-        problems=("not-found", "invalid-header", *_STORE),
+        problems=("not-found", "invalid-header", "compacted", *_STORE),
         description="A poll after a 2xx to an action shows that action. Most polls are "
         "answered 304 without loading the context.",
     ),

@@ -17,6 +17,7 @@ from storage import (
     ContextGone,
     ContextMissing,
     KeyReused,
+    LogCompacted,
     MailboxFull,
     Result,
     StoreRefusedWrite,
@@ -126,6 +127,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         409,
         "That turn is not running",
         "The turn that you wanted stopped has ended. Read the state before you stop another.",
+    ),
+    "compacted": ProblemType(
+        410,
+        "The log does not go back so far",
+        "Its beginning was replaced by the state that it had led to. `first_version` says what "
+        "there is; the messages are all there.",
     ),
     "gone": ProblemType(
         410,
@@ -265,6 +272,12 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case LogCompacted():
+            return Problem(
+                "compacted",
+                f"What is kept begins with version {error.first}.",
+                {"first_version": error.first},
+            )
         case ContextGone():
             return Problem("gone", "The context was deleted.")
         case ContextMissing():

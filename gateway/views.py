@@ -181,6 +181,8 @@ class ContextExport(View):
     format: Literal["contextd-export/1"]
     context_id: str
     version: int
+    base: dict[str, JsonValue] | None = None
+    """The state that the events go on from, where the log was compacted."""
     events: tuple[AnyEvent, ...]
 
 
@@ -298,6 +300,8 @@ class ProblemDocument(View):
     retry_after_s: int | None = None
     conflicts: tuple[Conflict, ...] = ()
     """Of a merge that was refused."""
+    first_version: int | None = None
+    """What is left of a compacted log begins with it."""
 
 
 class ProblemTypeView(View):

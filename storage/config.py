@@ -84,6 +84,12 @@ class StorageConfig(BaseModel):
         default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
     )
 
+    log_events_max: int = Field(
+        default=0,
+        ge=0,
+        description="A log that is longer when its context is passivated is compacted: the "
+        "state takes the place of all events but the newest half of so many; 0 keeps all.",
+    )
     retention_days: int = Field(
         default=0,
         ge=0,

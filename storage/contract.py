@@ -115,6 +115,8 @@ class Owned:
     """Activations in a row, before this one, that began and committed nothing."""
     before: str = ""
     """The worker that had it and died, or was this one; empty if it was given back."""
+    log_first: int = 1
+    """The first version that the log has."""
 
 
 class DeadLetter(BaseModel):

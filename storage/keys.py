@@ -7,8 +7,8 @@ A context, `ctx:{id}:...`
 
 * `meta` (hash): owner, token, worker, version, n, mail_seq, summary; drafted (version at
   which the draft began), activation (process and its own number of it), attempts (activations
-  in a row that have committed nothing). create, deliver, activate, attempt, commit, draft,
-  passivate, bury.
+  in a row that have committed nothing), first (version in the log, 1 if it is not there).
+  create, deliver, activate, attempt, commit, draft, passivate, compact, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -18,6 +18,8 @@ A context, `ctx:{id}:...`
 * `snap` (hash): version, head (the state without its messages), writes. commit.
 * `msgs` (list): messages of the snapshot as JSON. commit.
 
+* `base` (hash): version, state: what the log begins with where it was compacted; no cache,
+  the events before it are gone. create, compact.
 * `dead` (hash): dead letter id -> the letter as JSON. commit, settle, storage/letters.py.
 * `notices` (zset): what webhooks are still to tell, as JSON; score: version. create, commit
   and delete add, settle removes; it outlives the context.

@@ -21,6 +21,7 @@ NAMES: Final = (
     "bury",
     "claim",
     "commit",
+    "compact",
     "create",
     "delete",
     "deliver",

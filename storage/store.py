@@ -94,6 +94,7 @@ class Store:
         digest: str,
         further: Sequence[bytes] = (),
         state: ContextState | None = None,
+        base: ContextState | None = None,
     ) -> tuple[str, bool]:
         """Make a context, perhaps with its first action in the mailbox.
 
@@ -104,6 +105,7 @@ class Store:
             digest: Of the request, no spaces; the same key must come with the same digest.
             further: JSON of the events after the first, where a log is copied.
             state: What all these events lead to, if there are some.
+            base: What the log begins with instead of `event`, where a compacted one is copied.
 
         Returns:
             The id, and whether an earlier request with the same key had made it.
@@ -112,9 +114,11 @@ class Store:
             KeyReused: The key came with another digest.
         """
         context_id, owner = event.context_id, event.owner
-        meta, log, mail, notices = keys.of_context(context_id, "meta", "log", "mail", "notices")
+        meta, log, mail, notices, based = keys.of_context(
+            context_id, "meta", "log", "mail", "notices", "base"
+        )
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
-        where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS]
+        where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
         state = state or replay([event])
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
@@ -132,6 +136,8 @@ class Store:
             self.config.creation_key_s,
             "" if wake_ms is None else wake_ms,
             notice.model_dump_json() if notice else "",
+            base.version if base else 0,
+            base.model_dump_json() if base else "",
             *further,
         ):
             case [b"created"]:
@@ -248,6 +254,17 @@ class Store:
         entries = cast("list[tuple[bytes, list[bytes]]]", reply)
         return [fields[1] for _, fields in entries]
 
+    async def oldest(self, context_id: str) -> int:
+        """The first version that the log has; 1 unless it was compacted."""
+        first = await self.link.call("HGET", keys.meta(context_id), "first")
+        return int(cast("bytes | None", first) or 1)
+
+    async def base(self, context_id: str) -> ContextState | None:
+        """What the log begins with where it was compacted."""
+        (base,) = keys.of_context(context_id, "base")
+        state = cast("bytes | None", await self.link.call("HGET", base, "state"))
+        return None if state is None else ContextState.model_validate_json(state)
+
     async def contexts(
         self, owner: str, *, limit: int, after: str | None
     ) -> list[tuple[str, Summary]]:
@@ -279,7 +296,7 @@ class Store:
             saved = await asyncio.to_thread(self.files.load, context_id, self.epoch)
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
         where += [keys.session(worker_id), keys.worker_contexts(worker_id)]
-        where += [keys.READY, keys.EPOCH]
+        where += [keys.READY, keys.EPOCH, *keys.of_context(context_id, "base")]
         reply = await self.scripts.run(
             self.link,
             "activate",
@@ -440,6 +457,25 @@ class Store:
             raise Fenced(context_id)
         return reply == b"passive"
 
+    async def compact(self, token: str, state: ContextState, *, first: int) -> None:
+        """Let a state, the present one, take the place of the events before `first`.
+
+        Raises:
+            Fenced: A newer activation owns the context.
+            VersionConflict: The context is at another version than the state.
+        """
+        where = [*keys.of_context(state.id, "meta", "log", "base"), keys.EPOCH]
+        reply = await self.scripts.run(
+            self.link, "compact", where, token, state.version, state.model_dump_json(), first
+        )
+        match reply:
+            case b"fenced":
+                raise Fenced(state.id)
+            case [b"conflict", int() as found]:
+                raise VersionConflict(state.id, expected=state.version, found=found)
+            case _:
+                pass
+
     async def delete(self, commit: Commit, worker_id: str) -> None:
         """The last commit of a context: publish it and remove all that is kept of it.
 
@@ -453,9 +489,11 @@ class Store:
             context_id, "meta", "log", "mail", "draft", "keys", "results", "snap", "msgs"
         )
         where += [keys.READY, keys.owner_contexts(commit.state.owner)]
-        dead, gone, notices = keys.of_context(context_id, "dead", "gone", "notices")
+        dead, gone, notices, base = keys.of_context(
+            context_id, "dead", "gone", "notices", "base"
+        )
         where += [keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE]
-        where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS]
+        where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS, base]
         if self.files is not None:
             # Before, because nobody would look for them afterwards, and a snapshot that is
             # missing costs a replay only.
@@ -634,7 +672,7 @@ def epoch_of(token: str) -> str:
 
 def _read_keys(context_id: str) -> list[str]:
     return keys.of_context(
-        context_id, "meta", "log", "snap", "msgs", "draft", "results", "gone"
+        context_id, "meta", "log", "snap", "msgs", "draft", "results", "gone", "base"
     )
 
 

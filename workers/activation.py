@@ -142,6 +142,7 @@ class Activation:
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
+        self._log_first = owned.log_first
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._framed: DraftBuffer | None = None
         """The draft whose frame is on its way."""
@@ -227,6 +228,7 @@ class Activation:
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:
             if not self._inbox and not self._mail_missed and not await self._wait():
+                await self._compact()
                 if await self._passivate():
                     return "idle"
                 self._mail_missed = True
@@ -278,6 +280,18 @@ class Activation:
             lambda: self._store.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
+        )
+
+    async def _compact(self) -> None:
+        """Let the state take the place of most of a log that has grown too long."""
+        events_max, state = self._store.config.log_events_max, self.state
+        if events_max == 0 or state.version - self._log_first < events_max:
+            return
+        first = state.version - events_max // 2 + 1
+        await self._insist(lambda: self._store.compact(self.token, state, first=first))
+        self._log_first = first
+        log.info(
+            "log compacted", context_id=self.context_id, version=state.version, first=first
         )
 
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:

@@ -18,6 +18,7 @@ def test_every_key_of_a_context_that_a_script_gets_is_on_the_page() -> None:
         "results",
         "snap",
         "msgs",
+        "base",
         "dead",
         "notices",
         "gone",
