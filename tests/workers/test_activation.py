@@ -741,6 +741,43 @@ async def test_a_long_log_is_compacted_when_its_context_is_passivated_and_no_oth
         assert await stage.store.base(CONTEXT_ID) == before == await stage.state()
 
 
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
+async def test_a_compaction_that_the_store_does_not_confirm_is_made_until_it_does(
+    fault: Fault,
+) -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
+        stage.store.fail("compact", fault, fault)
+        assert await stage.pass_through() == "idle"
+        assert stage.store.steps.count("compact") == 3
+        state = await stage.state()
+        assert await stage.store.base(CONTEXT_ID) == state
+        assert await stage.store.oldest(CONTEXT_ID) == state.version
+
+
+@in_virtual_time
+@pytest.mark.parametrize("executed", [False, True])
+async def test_a_worker_that_dies_while_it_compacts_has_lost_nothing(executed: bool) -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
+        hold = stage.store.hold_answer if executed else stage.store.hold
+        gate = hold("compact")
+        async with stage.running() as run:
+            await gate.reached.wait()
+            before = await stage.state()
+            run.task.cancel()
+        await stage.die()
+        assert (await stage.store.oldest(CONTEXT_ID) > 1) is executed
+        other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
+        await stage.deliver(say("Two"))
+        assert await other.pass_through() == "idle"
+        after = await stage.state()
+        assert after.messages[: len(before.messages)] == before.messages
+        assert len(after.messages) == len(before.messages) + 2
+        assert await stage.store.base(CONTEXT_ID) == after
+
+
 async def until_said(stage: Stage[MemoryStore], count: int) -> ContextState:
     """The context, once it rests with so many messages."""
     while True:
