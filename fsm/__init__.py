@@ -82,6 +82,7 @@ from fsm.history import (
 )
 from fsm.lineage import (
     BrokenLog,
+    CopiedLog,
     copy_log,
 )
 from fsm.machine import (
@@ -99,6 +100,10 @@ from fsm.machine import (
     rests,
     transition,
     witnessed,
+)
+from fsm.occasions import (
+    OCCASIONS,
+    occasions,
 )
 from fsm.queue import (
     wakes_at_ms,
@@ -150,6 +155,7 @@ __all__ = [
     "EVENT",
     "EVENT_TYPES",
     "EXHAUSTED",
+    "OCCASIONS",
     "POISON",
     "RESTING",
     "TRANSITIONS",
@@ -180,6 +186,7 @@ __all__ = [
     "ContextRenamed",
     "ContextState",
     "ContextUnpinned",
+    "CopiedLog",
     "Denial",
     "Edge",
     "Effect",
@@ -250,6 +257,7 @@ __all__ = [
     "graph_around",
     "line_to",
     "merge_patch",
+    "occasions",
     "refusal",
     "replay",
     "rests",

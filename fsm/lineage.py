@@ -5,6 +5,8 @@ had, because its first event names where it came from, up to which version.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from fsm.effects import MakeTitle
 from fsm.events import (
@@ -16,9 +18,20 @@ from fsm.events import (
     QueueUpdated,
     TitleMade,
 )
-from fsm.machine import replay, transition
+from fsm.machine import ended, replay, rests, transition
 from fsm.refusals import Refusal, StaleAnswer
-from fsm.state import ContextState, Origin
+from fsm.state import ContextState, Origin, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedLog:
+    """A log of its own that goes on where another one is."""
+
+    base: ContextState | None
+    """What it begins with, if the other was compacted; else with its first event."""
+    events: Sequence[Event]
+    state: ContextState
+    """What all of it leads to."""
 
 
 class BrokenLog(ValueError):
@@ -31,18 +44,20 @@ def copy_log(
     context_id: str,
     owner: str,
     at_ms: int,
+    base: ContextState | None = None,
     title: str | None = None,
     keeps_waiting: bool = True,
-) -> tuple[Sequence[Event], ContextState]:
-    """The log of a context that goes on where another one is, and the state it leads to.
+) -> CopiedLog:
+    """The log of a context that goes on where another one is.
 
     What the other was doing is not done twice: nothing is pending in the copy.
 
     Args:
-        events: All of the other's log, up to where the copy is made.
+        events: All of the other's log behind its base, up to where the copy is made.
         context_id: Of the copy.
         owner: Of the copy.
         at_ms: Now.
+        base: What the other's log begins with, if it was compacted.
         title: Of the copy; None: the other's.
         keeps_waiting: Whether messages that wait come along; they do not where the copy
             would begin their turn.
@@ -50,19 +65,25 @@ def copy_log(
     Raises:
         BrokenLog: The events are no log, or end with the deletion of the context.
     """
-    if not events or not isinstance(first := events[0], ContextCreated):
-        raise BrokenLog("event 1: a log begins with context-created")
-    origin = Origin(context_id=first.context_id, version=len(events))
-    begun = first.model_copy(
-        update={
-            "context_id": context_id,
-            "owner": owner,
-            "origins": (*first.origins, origin),
-        }
-    )
-    copied: list[Event] = [begun, *events[1:]]
-    state = replay([begun])
-    for number, event in enumerate(events[1:], start=2):
+    before = base.version if base else 0
+    origin_version = before + len(events)
+    copied = list(events)
+    if base is not None:
+        check_base(base)
+        origin = Origin(context_id=base.id, version=origin_version)
+        base = base.model_copy(
+            update={"id": context_id, "owner": owner, "origins": (*base.origins, origin)}
+        )
+        state = base
+    else:
+        if not events or not isinstance(first := events[0], ContextCreated):
+            raise BrokenLog("event 1: a log begins with context-created")
+        origin = Origin(context_id=first.context_id, version=origin_version)
+        origins = (*first.origins, origin)
+        begun = {"context_id": context_id, "owner": owner, "origins": origins}
+        copied[0] = first.model_copy(update=begun)
+        state = replay(copied[:1])
+    for number, event in enumerate(copied[state.version - before :], start=state.version + 1):
         try:
             state = transition(state, event).state
         except (Refusal, StaleAnswer) as error:
@@ -77,7 +98,31 @@ def copy_log(
         renamed = ContextRenamed(at_ms=at_ms, title=title)
         settling.append(renamed)
         state = transition(state, renamed).state
-    return [*copied, *settling], state
+    return CopiedLog(base, [*copied, *settling], state)
+
+
+def check_base(base: ContextState) -> None:
+    """Refuse a state that no log can have led to and that the machine could not go on with.
+
+    Raises:
+        BrokenLog: It does not rest, or its tree is none.
+    """
+    known: set[str | None] = {None}
+    for seq, message in enumerate(base.messages, start=1):
+        if message.seq != seq or message.id in known or message.parent_id not in known:
+            raise BrokenLog(f"base: message {seq} has no place in the tree")
+        known.add(message.id)
+    if any(branch.head not in known for branch in base.branches.values()):
+        raise BrokenLog("base: a branch leads to a message that is not there")
+    if base.active_branch not in base.branches:
+        raise BrokenLog("base: there is no active branch")
+    if base.version < 1 or ended(base) or not rests(base):
+        raise BrokenLog("base: a log begins with a context that rests")
+    if base.phase in _OF_TURNS and base.turn is None:
+        raise BrokenLog("base: nobody knows which turn waits")
+
+
+_OF_TURNS: Final = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})
 
 
 def _settling(state: ContextState, *, at_ms: int, keeps_waiting: bool) -> list[Event]:

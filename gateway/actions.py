@@ -15,6 +15,7 @@ from fsm import (
     ApprovalGiven,
     ContextCreated,
     ContextDeleted,
+    Phase,
     rests,
 )
 from gateway.answers import action_id, action_response
@@ -25,7 +26,7 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import Mail, Reading, Receipt, StoreUnavailable
+from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -127,11 +128,20 @@ async def deliver_action(
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         await wake(gateway, context_id, receipt)
         return _accepted(context_id, receipt)
-    async with gateway.directory.follow(context_id, owner) as feed:
+    try:
+        async with gateway.directory.follow(context_id, owner) as feed:
+            receipt = await gateway.store.deliver(
+                context_id, owner, mail, key=key, digest=digest
+            )
+            epoch = gateway.store.epoch
+            await wake(gateway, context_id, receipt)
+            return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
+    except ContextGone:
+        if not isinstance(event, ContextDeleted):
+            raise
+        # There is nothing to follow any more; the tombstone knows what its deletion was.
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        epoch = gateway.store.epoch
-        await wake(gateway, context_id, receipt)
-        return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
+        return _without_state(context_id, receipt, Phase.DELETED)
 
 
 async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
@@ -232,23 +242,30 @@ async def late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Re
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:
-    name = action_id(context_id, receipt.seq)
-    headers = {"Location": f"/api/actions/{name}", "Preference-Applied": "respond-async"}
-    if receipt.repeated:
-        headers["Idempotent-Replayed"] = "true"
+    response = _without_state(context_id, receipt, None)
+    response.set_status(202)
+    response.headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> web.Response:
+    """An ActionResponse that tells of the action alone, and of the phase if that is known."""
+    result = receipt.result
     body = {
         "context": None,
-        "status": None,
-        "version": None,
+        "status": phase,
+        "version": result.version if result and phase else None,
         "action": {
-            "id": name,
-            "result": receipt.result and receipt.result.outcome,
-            "version": receipt.result and receipt.result.version,
+            "id": action_id(context_id, receipt.seq),
+            "result": result and result.outcome,
+            "version": result and result.version,
         },
     }
-    return web.Response(
-        status=202, body=orjson.dumps(body), headers=headers, content_type="application/json"
-    )
+    response = web.Response(body=orjson.dumps(body), content_type="application/json")
+    if receipt.repeated:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 async def action_status(request: web.Request) -> web.StreamResponse:

@@ -21,7 +21,7 @@ from gateway.parameters import (
     read_whole,
 )
 from gateway.problems import Problem
-from storage import ContextMissing, StoreUnavailable, View
+from storage import ContextMissing, LogCompacted, StoreUnavailable, View
 
 LIMIT_DEFAULT = 50
 
@@ -136,6 +136,7 @@ async def read_log(gateway: Gateway, context_id: str, *, after: int, until: int)
 
     Raises:
         ContextMissing: It was deleted meanwhile.
+        LogCompacted: The log begins later.
         StoreUnavailable: The store was restarted meanwhile, and may have lost some.
     """
     epoch = gateway.store.epoch
@@ -143,8 +144,27 @@ async def read_log(gateway: Gateway, context_id: str, *, after: int, until: int)
     if gateway.store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != max(0, until - after):
+        if (first := await gateway.store.oldest(context_id)) > after + 1:
+            raise LogCompacted(context_id, first)
         raise ContextMissing(context_id)
     return list(events)
+
+
+async def read_history(
+    gateway: Gateway, context_id: str, *, until: int
+) -> tuple[ContextState | None, list[bytes]]:
+    """What leads to a version: the base of a compacted log, and the events behind that.
+
+    Raises:
+        ContextMissing: It was deleted meanwhile.
+        LogCompacted: The version is older than the base.
+        StoreUnavailable: The store was restarted meanwhile, and may have lost some.
+    """
+    base = await gateway.store.base(context_id)
+    before = base.version if base else 0
+    if until < before:
+        raise LogCompacted(context_id, before)
+    return base, await read_log(gateway, context_id, after=before, until=until)
 
 
 async def state_at(
@@ -156,8 +176,8 @@ async def state_at(
     if not 1 <= version <= head:
         raise Problem("invalid-parameter", f"at_version takes 1 to {head}, the present one.")
     epoch = gateway.store.epoch
-    events = await read_log(gateway, context_id, after=0, until=version)
-    state = replay(map(decode_event, events))
+    base, events = await read_history(gateway, context_id, until=version)
+    state = replay(map(decode_event, events), base)
     mirror = Mirror(View(state, 0, ""), epoch)
     return action_response(mirror, messages=messages)
 

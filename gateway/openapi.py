@@ -31,6 +31,7 @@ from gateway.operations import OPERATIONS, Answer, Header, Operation
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
     ID_SCHEMA,
+    LETTER_ID_SCHEMA,
     MESSAGE_ID_SCHEMA,
     NOTE_ID_SCHEMA,
     RESTART_ID_SCHEMA,
@@ -64,6 +65,7 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TitleView,
     TurnList,
     View,
@@ -75,7 +77,7 @@ Json = dict[str, Any]
 _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
-    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
+    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
     *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
     *OPENAI_VIEWS,
@@ -95,7 +97,7 @@ _OPENAI_ERROR: Final = "openai-error"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
-    "letter_id": ACTION_ID_SCHEMA,
+    "letter_id": LETTER_ID_SCHEMA,
     "message_id": MESSAGE_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
     "session_id": SESSION_ID_SCHEMA,
@@ -164,6 +166,8 @@ def _operation(
     route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    if "{id}" in route.path:
+        problems.add("gone")
     responses: Json = {
         str(status): _answer(answer) for status, answer in operation.answers.items()
     }

@@ -41,6 +41,7 @@ from gateway.views import (
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TitleView,
     TurnList,
 )
@@ -239,7 +240,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
         (KEY, PREFER),
         body=Fork,
-        problems=(*_WRITE, "not-found"),
+        problems=(*_WRITE, "not-found", "compacted"),
         description="The new context has all of the log up to there. What was running then is "
         "cancelled in it, and what waited is left out.",
     ),
@@ -267,7 +268,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_log": Operation(
         "Committed events by version",
         {200: Answer("A page.", (LogPage,), (LINK,))},
-        problems=("not-found", *_STORE),
+        problems=("not-found", "compacted", *_STORE),
     ),
     "export_context": Operation(
         "The whole log as one document, always the same bytes",
@@ -279,7 +280,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Poll a context",
         {200: _POLLED, 304: _UNCHANGED},
         (IF_NONE_MATCH, PREFER_POLL, FRESH),
-        problems=("not-found", "invalid-header", *_STORE),
+        problems=("not-found", "invalid-header", "compacted", *_STORE),
         description="A poll after a 2xx to an action shows that action. Most polls are "
         "answered 304 without loading the context.",
     ),
@@ -374,13 +375,18 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {200: Answer("The report.", (RestartReport,))},
         problems=("not-found", *_STORE),
     ),
+    "get_retention": Operation(
+        "What retention would delete now, without doing it",
+        {200: Answer("The plan, oldest first.", (RetentionPlan,))},
+        problems=_STORE,
+    ),
     "list_dead_letters": Operation(
         "What was given up, newest first",
         {200: Answer("Dead letters.", (DeadLetterList,))},
         problems=_STORE,
     ),
     "retry_dead_letter": Operation(
-        "Deliver a dead letter's action once more",
+        "Deliver a dead letter's action, or its webhook, once more",
         {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
         problems=("not-found", "key-reused", "mailbox-full", *_STORE),
     ),

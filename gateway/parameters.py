@@ -19,6 +19,7 @@ _ID: Final = re.compile(ID_PATTERN)
 _RESTART_ID: Final = re.compile("r-[0-9a-f]{16}")
 MESSAGE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "maxLength": 255}
 _ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
+_LETTER_ID: Final = re.compile(f"{_ACTION_ID.pattern}([.]webhook)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ _NOTE_ID: Final = re.compile(_NOTE_PATTERN)
 NOTE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{_NOTE_PATTERN}$",
+}
+LETTER_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}([.]webhook)?$",
 }
 RESTART_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
@@ -101,6 +106,12 @@ KINDS_SHOWN: Final = Parameter(
 )
 DELTAS: Final = Parameter(
     "deltas", {"enum": ["on", "off"], "type": "string"}, "`off`: no text while it arrives."
+)
+DAYS_MAX: Final = 36_500
+DAYS: Final = Parameter(
+    "days",
+    {"type": "integer", "minimum": 1, "maximum": DAYS_MAX},
+    "As if `retention_days` were this; the server's own, if it is not given.",
 )
 CONTEXTS: Final = Parameter(
     "contexts",
@@ -217,7 +228,7 @@ def letter_id_of(request: web.Request) -> str:
         Problem: not-found.
     """
     letter_id = request.match_info["letter_id"]
-    if _ACTION_ID.fullmatch(letter_id) is None:
+    if _LETTER_ID.fullmatch(letter_id) is None:
         raise Problem("not-found", "There is no such dead letter.")
     return letter_id
 

@@ -15,8 +15,10 @@ from pydantic_core import ErrorDetails
 
 from fsm import Failure
 from storage import (
+    ContextGone,
     ContextMissing,
     KeyReused,
+    LogCompacted,
     MailboxFull,
     NotesFull,
     Result,
@@ -148,6 +150,18 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         410,
         "This old endpoint is switched off",
         "The detail names its successor; /docs/migration.md leads there step by step.",
+    ),
+    "compacted": ProblemType(
+        410,
+        "The log does not go back so far",
+        "Its beginning was replaced by the state that it had led to. `first_version` says what "
+        "there is; the messages are all there.",
+    ),
+    "gone": ProblemType(
+        410,
+        "The context was deleted",
+        "Only its former owner is told so, for the server's `tombstone_days`; to everybody "
+        "else it is not found. Nothing of it is kept.",
     ),
     "version-mismatch": ProblemType(
         412,
@@ -332,6 +346,14 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case LogCompacted():
+            return Problem(
+                "compacted",
+                f"What is kept begins with version {error.first}.",
+                {"first_version": error.first},
+            )
+        case ContextGone():
+            return Problem("gone", "The context was deleted.")
         case ContextMissing():
             return Problem("not-found", "Context not found")
         case KeyReused():

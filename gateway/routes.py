@@ -13,6 +13,7 @@ from gateway.admin import (
     list_letters,
     restart,
     restart_report,
+    retention_plan,
     retry_letter,
 )
 from gateway.chat import ask, ask_streamed, delete_session, make_title
@@ -39,6 +40,7 @@ from gateway.parameters import (
     BEFORE_SEQ,
     BRANCH,
     CONTEXTS,
+    DAYS,
     DELTAS,
     KINDS_SHOWN,
     LIMIT,
@@ -146,6 +148,7 @@ ROUTES: Final = (
     *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
+    _admin("get_retention", "GET", "/retention", retention_plan, DAYS, LIMIT),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
     _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
     _admin("drop_dead_letter", "DELETE", "/dead_letters/{letter_id}", drop_letter),

@@ -18,7 +18,7 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
-from gateway.feed import SET_BACK, Feed
+from gateway.feed import COMPACTED, SET_BACK, Feed
 from gateway.mirror import Mirror
 from gateway.problems import Problem
 from gateway.stream import Frame, Position, Wanted, frames_between, reset_frame
@@ -404,6 +404,8 @@ async def backlog_frames(
     if store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != view.state.version - at.version:
+        if await store.oldest(context_id) > at.version + 1:
+            return [reset_frame(mirror, COMPACTED)]
         raise ContextMissing(context_id)  # deleted while we looked, and its log with it
     return frames_between(epoch, at, events, view)
 

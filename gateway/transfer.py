@@ -19,6 +19,7 @@ from fsm import (
     BrokenLog,
     ContextCreated,
     ContextState,
+    CopiedLog,
     Event,
     copy_log,
     decode_event,
@@ -27,7 +28,7 @@ from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import Fork, parse_json, read_body, read_large, read_raw
 from gateway.headers import read_key, read_prefer
-from gateway.history import read_log
+from gateway.history import read_history
 from gateway.parameters import context_id_of
 from gateway.problems import Problem
 
@@ -35,15 +36,19 @@ FORMAT: Final = "contextd-export/1"
 
 
 async def export_context(request: web.Request) -> web.StreamResponse:
-    """The whole log as one JSON document; the same log gives the same bytes."""
+    """The whole log as one JSON document; the same log gives the same bytes.
+
+    A log that was compacted comes with the state that it goes on from.
+    """
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     version, _ = await gateway.directory.head(context_id, owner)
-    events = await read_log(gateway, context_id, after=0, until=version)
-    body = b'{"format":"%s","context_id":"%s","version":%d,"events":[\n%s\n]}\n' % (
+    base, events = await read_history(gateway, context_id, until=version)
+    body = b'{"format":"%s","context_id":"%s","version":%d,%s"events":[\n%s\n]}\n' % (
         FORMAT.encode(),
         context_id.encode(),
         version,
+        b"" if base is None else b'"base":%s,' % base.model_dump_json().encode(),
         b",\n".join(events),
     )
     headers = {"Content-Disposition": f'attachment; filename="{context_id}.json"'}
@@ -57,17 +62,30 @@ async def import_context(request: web.Request) -> web.StreamResponse:
     depth_max, at_ms = gateway.config.json_depth_max, gateway.clock()
     context_id, owner = str(uuid7()), gateway.owner_of(request)
 
-    def read() -> tuple[Sequence[Event], ContextState]:
-        events = _events_of(parse_json(raw, depth_max=depth_max))
-        return copy_log(events, context_id=context_id, owner=owner, at_ms=at_ms)
+    def read() -> CopiedLog:
+        document = parse_json(raw, depth_max=depth_max)
+        base, events = _base_of(document), _events_of(document)
+        return copy_log(events, context_id=context_id, owner=owner, at_ms=at_ms, base=base)
 
     try:
         # Seconds of work for a long history: the others go on meanwhile.
-        log, state = await asyncio.to_thread(read)
+        copied = await asyncio.to_thread(read)
     except BrokenLog as error:
         raise Problem("invalid-body", f"events: {error}.") from None
     digest = hashlib.blake2b(b"import\n" + raw, digest_size=16).hexdigest()
-    return await _create(request, gateway, log, state, digest)
+    return await _create(request, gateway, copied, digest)
+
+
+def _base_of(document: Mapping[str, JsonValue]) -> ContextState | None:
+    value = document.get("base")
+    if value is None:
+        return None
+    try:
+        return ContextState.model_validate_json(orjson.dumps(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Problem("invalid-body", f"base: {where}: {first['msg']}."[:500]) from None
 
 
 def _events_of(document: Mapping[str, JsonValue]) -> list[AnyEvent]:
@@ -97,34 +115,31 @@ async def fork(request: web.Request) -> web.StreamResponse:
     version = body.at_version or head
     if version > head:
         raise Problem("invalid-body", f"at_version: the present version is {head}.")
-    events = await read_log(gateway, context_id, after=0, until=version)
+    base, events = await read_history(gateway, context_id, until=version)
     made_id, at_ms = str(uuid7()), gateway.clock()
 
-    def copy() -> tuple[Sequence[Event], ContextState]:
+    def copy() -> CopiedLog:
         return copy_log(
             [decode_event(raw) for raw in events],
             context_id=made_id,
             owner=owner,
             at_ms=at_ms,
+            base=base,
             title=body.title,
             keeps_waiting=False,
         )
 
-    log, state = await asyncio.to_thread(copy)
+    copied = await asyncio.to_thread(copy)
     raw = b"fork\n%s\n%s" % (context_id.encode(), await read_raw(request))
     digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
-    return await _create(request, gateway, log, state, digest)
+    return await _create(request, gateway, copied, digest)
 
 
 async def _create(
-    request: web.Request,
-    gateway: Gateway,
-    log: Sequence[Event],
-    state: ContextState,
-    digest: str,
+    request: web.Request, gateway: Gateway, copied: CopiedLog, digest: str
 ) -> web.StreamResponse:
-    first = log[0]
-    assert isinstance(first, ContextCreated)
+    base, state = copied.base, copied.state
+    first, further = _opening(copied)
     key = read_key(request)
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     made_id, repeated = await gateway.store.create(
@@ -132,11 +147,25 @@ async def _create(
         first=None,
         key=key,
         digest=digest,
-        further=[event.model_dump_json().encode() for event in log[1:]],
+        further=[event.model_dump_json().encode() for event in further],
         state=state,
+        base=base,
     )
     headers = {"Location": f"/api/contexts/{made_id}"}
     if repeated:
         headers["Idempotent-Replayed"] = "true"
     mirror = await gateway.directory.read(made_id, gateway.owner_of(request))
     return action_response(mirror, status=201, headers=headers, minimal=prefer.minimal)
+
+
+def _opening(copied: CopiedLog) -> tuple[ContextCreated, Sequence[Event]]:
+    """The event that opens a copy, and those behind it; a base stands for the first."""
+    if copied.base is None:
+        first = copied.events[0]
+        assert isinstance(first, ContextCreated)
+        return first, copied.events[1:]
+    opened = copied.base
+    made = ContextCreated(
+        at_ms=opened.created_at_ms, context_id=opened.id, owner=opened.owner, title=opened.title
+    )
+    return made, copied.events

@@ -192,6 +192,8 @@ class ContextExport(View):
     format: Literal["contextd-export/1"]
     context_id: str
     version: int
+    base: dict[str, JsonValue] | None = None
+    """The state that the events go on from, where the log was compacted."""
     events: tuple[AnyEvent, ...]
 
 
@@ -350,6 +352,8 @@ class ProblemDocument(View):
     retry_after_s: int | None = None
     conflicts: tuple[Conflict, ...] = ()
     """Of a merge that was refused."""
+    first_version: int | None = None
+    """What is left of a compacted log begins with it."""
 
 
 class ProblemTypeView(View):
@@ -407,17 +411,45 @@ class RestartReport(View):
     supervisors: tuple[SupervisorReport, ...]
 
 
+class AgedContext(View):
+    """A context that retention would delete: nobody has changed it since `touched_at`."""
+
+    id: str
+    owner: str
+    status: Phase
+    version: int
+    touched_at: str
+
+
+class RetentionPlan(View):
+    """What retention would delete now."""
+
+    days: int
+    """0: nothing is ever deleted."""
+    before: str | None
+    """What was last changed before this goes."""
+    count: int
+    complete: bool
+    """All that are old enough were counted; else there are more."""
+    kept: dict[Literal["pinned", "at-work", "waiting"], int]
+    """How many are old enough and stay, and why; those that a run has just passed over are
+    not counted for a day."""
+    contexts: tuple[AgedContext, ...]
+
+
 class DeadLetterView(View):
-    """What was given up because it ended each worker that began it."""
+    """What was given up: it ended each worker that began it, or the webhook did not take it."""
 
     id: str
     context_id: str
     at_ms: int
     cause: str
     action: str | None
-    """None: not an action, but the running turn."""
+    """None: not an action, but the running turn, or a webhook."""
     event: dict[str, JsonValue] | None
-    """The action, as it was sent."""
+    """The action, as it was sent; or what the webhook was to be told of."""
+    webhook: str | None = None
+    """Its `webhook-id`, where the webhook has not taken it."""
 
 
 class DeadLetterList(View):
@@ -429,10 +461,10 @@ class DeadLetterList(View):
 
 
 class LetterRetried(View):
-    """The letter's action is delivered again."""
+    """The letter's action is delivered again; `action_id` is null for a webhook."""
 
     id: str
-    action_id: str
+    action_id: str | None
 
 
 class Readiness(View):

@@ -310,6 +310,41 @@ def restart(
 
 
 @app.command()
+def retention(
+    config: Config = None,
+    data: Data = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --dry-run: as if CONTEXTD_RETENTION_DAYS were this."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of them to show.")] = 50,
+) -> None:
+    """Delete old contexts now, or show which would be.
+
+    Workers do this by themselves where CONTEXTD_RETENTION_DAYS is set. What
+    is pinned, at work or waiting for something stays.
+
+        contextd retention --dry-run --days 90
+    """
+    in_force = _settings({"config": config, "data": data})
+    if days is not None and not dry_run:
+        _fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
+    if not in_force.retention_days and days is None:
+        _fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
+    from runtime.logs import configure_logs
+    from runtime.retention import run_retention, show_plan
+
+    configure_logs(in_force.log_level or "warning")
+    url = _store_of(in_force)
+    if dry_run:
+        raise typer.Exit(_run(show_plan(in_force, url, days=days, limit=limit)))
+    raise typer.Exit(_run(run_retention(in_force, url)))
+
+
+@app.command()
 def verify(
     config: Config = None,
     minutes: Annotated[
@@ -446,13 +481,19 @@ def _supervise(settings: "Settings") -> int:
 
 def _run_role(role: "Role", settings: "Settings") -> None:
     from runtime.logs import configure_logs
-    from runtime.role import run_role, store_url, wait_for_go
+    from runtime.role import run_role, wait_for_go
 
     configure_logs(settings.log_level or "info")
     if role == "worker":
         _check_servers(settings)
     if not wait_for_go(role):
         raise typer.Exit
+    raise typer.Exit(_run(run_role(role, settings, url=_store_of(settings))))
+
+
+def _store_of(settings: "Settings") -> str:
+    from runtime.role import store_url
+
     url = store_url(settings)
     if url is None:
         _fail(
@@ -460,7 +501,7 @@ def _run_role(role: "Role", settings: "Settings") -> None:
             f"{settings.data}. `contextd up` runs everything.",
             2,
         )
-    raise typer.Exit(_run(run_role(role, settings, url=url)))
+    return url
 
 
 def _check_servers(settings: "Settings") -> None:

@@ -8,6 +8,7 @@ from .contract import (
     Delivered,
     Draft,
     Mail,
+    Notice,
     Owned,
     Reading,
     Receipt,
@@ -19,11 +20,13 @@ from .durability import why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     ContextBusy,
+    ContextGone,
     ContextMissing,
     DraftConflict,
     DurabilityMismatch,
     Fenced,
     KeyReused,
+    LogCompacted,
     MailboxFull,
     NoScript,
     NotesFull,
@@ -48,17 +51,21 @@ from .restarts import (
     RestartScope,
     SupervisorReport,
 )
+from .retention import Aged, Plan, Retention
 from .sentinels import parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
+from .webhooks import Webhooks
 
 __all__ = [
     "MAIL",
     "WAKE",
     "ActivationQueue",
+    "Aged",
     "Commit",
     "CommitFrame",
     "ContextBusy",
+    "ContextGone",
     "ContextMissing",
     "DeadLetter",
     "DeadLetters",
@@ -71,6 +78,7 @@ __all__ = [
     "KeyReused",
     "Link",
     "Listener",
+    "LogCompacted",
     "Mail",
     "MailboxFull",
     "NoScript",
@@ -78,7 +86,9 @@ __all__ = [
     "Note",
     "Notes",
     "NotesFull",
+    "Notice",
     "Owned",
+    "Plan",
     "ProcessRestart",
     "Reading",
     "Receipt",
@@ -89,6 +99,7 @@ __all__ = [
     "RestartScope",
     "Restarts",
     "Result",
+    "Retention",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -98,6 +109,7 @@ __all__ = [
     "SupervisorReport",
     "VersionConflict",
     "View",
+    "Webhooks",
     "WorkerBuried",
     "connect",
     "decode_frame",

@@ -9,6 +9,8 @@
     * VersionConflict: the log is not where the commit expects it; reload.
     * DraftConflict: the store's draft is not what was sent of it; reload.
     * ContextMissing: no such context, or another owner's.
+        * ContextGone: this owner's, who has deleted it; a tombstone says so.
+    * LogCompacted: the events asked for were replaced by the state that they led to.
     * MailboxFull: too many undelivered actions; try again later.
     * KeyReused: the idempotency key was used for another body.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
@@ -53,6 +55,19 @@ class DraftConflict(StorageError):
 
 class ContextMissing(StorageError):
     """No context of this id belongs to this owner."""
+
+
+class ContextGone(ContextMissing):
+    """The context was deleted, and its owner is told so (`tombstones`)."""
+
+
+class LogCompacted(StorageError):
+    """The log does not go back so far any more."""
+
+    def __init__(self, context_id: str, first: int) -> None:
+        super().__init__(f"{context_id}: the log begins at version {first}")
+        self.first = first
+        """What there is begins with this version."""
 
 
 class MailboxFull(StorageError):

@@ -46,6 +46,7 @@ from storage import (
     Fenced,
     Mail,
     NoScript,
+    Notice,
     Owned,
     Result,
     Store,
@@ -93,6 +94,7 @@ class _Batch:
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     acknowledged: int = 0
     letter: DeadLetter | None = None
+    notices: list[Notice] = field(default_factory=list[Notice])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class Activation:
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
+        self._log_first = owned.log_first
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._framed: DraftBuffer | None = None
         """The draft whose frame is on its way."""
@@ -226,6 +229,7 @@ class Activation:
         while True:
             idle = not (self._inbox or self._mail_missed or self._is_due())
             if idle and not await self._wait():
+                await self._compact()
                 if await self._passivate():
                     return "idle"
                 self._mail_missed = True
@@ -277,6 +281,18 @@ class Activation:
             lambda: self._store.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
+        )
+
+    async def _compact(self) -> None:
+        """Let the state take the place of most of a log that has grown too long."""
+        events_max, state = self._store.config.log_events_max, self.state
+        if events_max == 0 or state.version - self._log_first < events_max:
+            return
+        first = state.version - events_max // 2 + 1
+        await self._insist(lambda: self._store.compact(self.token, state, first=first))
+        self._log_first = first
+        log.info(
+            "log compacted", context_id=self.context_id, version=state.version, first=first
         )
 
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -379,6 +395,9 @@ class Activation:
             return
         if _deadly(step.state) and not _deadly(batch.state):
             batch.letter = self._letter(step.state)
+        notice = self._store.webhooks.notice(batch.state, event, step.state)
+        if notice is not None:
+            batch.notices.append(notice)
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
@@ -453,6 +472,7 @@ class Activation:
             letter=batch.letter,
             wake_ms=wakes_at_ms(state) if wakes_at_ms(state) != wakes_at_ms(self.state) else -1,
             progress=self._tried,
+            notices=batch.notices,
         )
         if ended(state):
             await self._insist(lambda: self._store.delete(commit, self._worker_id))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from storage import Notes, Store
+from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.dequeue import open_source, open_worker
 from workers.effects import Effects
@@ -20,6 +21,7 @@ from workers.tools.recall import recall_retrievers
 from workers.tools.registry import Registry, installed_tools
 from workers.tools.retrieval import given, notes_retriever
 from workers.tools.search import Searches
+from workers.webhooks import open_teller
 
 
 def now_ms() -> int:
@@ -52,6 +54,7 @@ async def serve(
     searches = Searches(store, notes, config)
     model = open_model(config)
     tools = Registry((*builtin_tools(notes), *installed_tools()), config)
+    teller = open_teller(store, config, clock=now_ms, draw=random.random)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
@@ -77,7 +80,10 @@ async def serve(
                 performer=effects,
                 config=config,
                 clock=now_ms,
+                chores=Chores(store, config, clock=now_ms, teller=teller),
             )
             return await host.run(stop, ready)
     finally:
         await model.close()
+        if teller is not None:
+            await teller.close()

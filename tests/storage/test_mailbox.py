@@ -293,6 +293,7 @@ async def test_the_list_shows_the_newest_summary(store: Store) -> None:
         "version": 2,
         "created_at_ms": BEGAN_MS,
         "updated_at_ms": book.state.updated_at_ms,
+        "pinned": False,
     }
 
 

@@ -47,6 +47,7 @@ from gateway.views import (
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
     TitleView,
     TurnList,
 )
@@ -73,6 +74,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
+    ("GET /admin/retention([?].*)?", (RetentionPlan,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
     ("POST /api/chat/title", (TitleView,)),
