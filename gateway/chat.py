@@ -60,9 +60,8 @@ async def ask(request: web.Request) -> web.StreamResponse:
     async with _in_time(gateway, question), asking(gateway, owner, question) as exchange:
         await exchange.answered()
         answer = await _answer(gateway, owner, exchange, began_s)
-        headers = {"Contextd-Context-Id": exchange.feed.context_id} if question.name else {}
         return web.Response(
-            body=orjson.dumps(answer), headers=headers, content_type="application/json"
+            body=orjson.dumps(answer), headers=_named(exchange), content_type="application/json"
         )
 
 
@@ -78,6 +77,7 @@ async def ask_streamed(request: web.Request) -> web.StreamResponse:
     response.content_type = "text/event-stream"
     try:
         async with _in_time(gateway, question), asking(gateway, owner, question) as exchange:
+            response.headers.update(_named(exchange))
             await response.prepare(request)
             heartbeat_s = gateway.config.sse_heartbeat_s
             pieces = exchange.pieces(heartbeat_s=heartbeat_s)
@@ -235,6 +235,13 @@ async def _graph(gateway: Gateway, owner: str, references: Sequence[Reference]) 
                 nodes.setdefault(node.id, node)
         edges += around.edges
     return Graph(nodes=tuple(nodes.values()), edges=tuple(edges))
+
+
+def _named(exchange: Exchange) -> dict[str, str]:
+    """Headers that name the context of a session; that of one question is nobody's affair."""
+    if not exchange.question.name:
+        return {}
+    return {"Contextd-Context-Id": exchange.feed.context_id}
 
 
 def _makes_title(state: ContextState) -> bool:

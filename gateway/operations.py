@@ -329,7 +329,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     ),
     "ask_streamed": Operation(
         "Ask a question in mode `deep`; the answer comes as it is made",
-        {200: Answer("The stream.", (), (), "text/event-stream", "ChatStream")},
+        {200: Answer("The stream.", (), (CONTEXT_ID,), "text/event-stream", "ChatStream")},
         body=Ask,
         problems=_ASKED,
     ),

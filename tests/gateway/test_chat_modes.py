@@ -508,8 +508,10 @@ async def test_a_silent_stream_shows_that_it_lives(store_url: str) -> None:
     async with scene(store_url, sse_heartbeat_s=0.05, chat_s_max=1.0) as here:
         here.model.default = Script(text="Late.", hang_after=0)
         async with streamed(here.client, query="Hello", session_id="s") as stream:
+            named = stream.response.headers["Contextd-Context-Id"]
             (error,) = [frame async for frame in stream]
             assert len(stream.comments) > 2
+            assert await contexts(here.client) == [named]
         assert error.data["type"] == "/problems/answer-late"
 
 
