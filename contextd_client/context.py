@@ -200,6 +200,26 @@ class Context:
         """Add messages that came about elsewhere; no turn begins."""
         return await self._act("record_messages", options, messages=messages)
 
+    async def request_turn(
+        self,
+        messages: Sequence[RecordedMessage],
+        *,
+        follows: str | None = None,
+        config: Mapping[str, JsonValue] | None = None,
+        **options: Unpack[ActionOptions],
+    ) -> ActionResponse:
+        """Add messages that came about elsewhere, and have the model answer them.
+
+        Args:
+            messages: What was said.
+            follows: Id of the message that they follow; the last one, if it is not given.
+            config: A merge patch of the configuration, in force from this turn on.
+            **options: See `ActionOptions`.
+        """
+        return await self._act(
+            "request_turn", options, messages=messages, follows=follows, config=config
+        )
+
     # Deciding
 
     async def approve_tools(

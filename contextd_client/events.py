@@ -187,6 +187,15 @@ class MessagesRecorded(Committed):
     messages: tuple[RecordedData, ...]
 
 
+class TurnRequested(Committed):
+    """Messages that came about elsewhere are to be answered."""
+
+    kind: Literal["turn-requested"] = "turn-requested"
+    messages: tuple[RecordedData, ...]
+    follows: str | None = None
+    patch: Mapping[str, JsonValue] = {}
+
+
 class DenialData(View):
     """One tool call that a person does not want made."""
 
@@ -428,6 +437,7 @@ AnyCommitted: TypeAlias = (
     | BranchSwitched
     | BranchMerged
     | MessagesRecorded
+    | TurnRequested
     | ApprovalGiven
     | AnswerGiven
     | CancelRequested

@@ -69,6 +69,8 @@ class Problem(ContextdError):
         self.allowed_actions = document.allowed_actions
         self.version = document.version
         self.conflicts = document.conflicts
+        self.first_version = document.first_version
+        """What is left of a compacted log begins with it."""
         self.retry_after_s = document.retry_after_s or 0.0
         """What the server asks to wait before the request is sent again."""
         self.tries = tries
@@ -133,6 +135,7 @@ class MergeConflict(Refused):
 
 _BY_TYPE: Final[Mapping[str, type[Problem]]] = {
     "not-found": NotFound,
+    "gone": NotFound,
     "key-reused": KeyReused,
     "illegal-in-phase": IllegalInPhase,
     "no-pending-approvals": NoPendingApprovals,
@@ -141,7 +144,7 @@ _BY_TYPE: Final[Mapping[str, type[Problem]]] = {
     "queue-full": QueueFull,
     "merge-conflict": MergeConflict,
 }
-_INVALID: Final = frozenset({400, 405, 408, 413, 415, 422, 431})
+_INVALID: Final = frozenset({400, 405, 408, 410, 413, 415, 422, 426, 431})
 
 
 def problem_of(status: int, raw: bytes, *, retry_after: str, tries: int) -> Problem:

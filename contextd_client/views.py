@@ -248,3 +248,4 @@ class ProblemDocument(View):
     version: int | None = None
     retry_after_s: float | None = None
     conflicts: tuple[ConflictView, ...] = ()
+    first_version: int | None = None

@@ -313,3 +313,15 @@ async def test_the_state_is_sent_again_only_if_it_has_changed(store_url: str) ->
         await other.rename("x")
         assert (await context.state()).title == "x"
         assert repr(context) == f"<Context {context.id} v2 idle>"
+
+
+async def test_messages_from_elsewhere_are_answered(store_url: str) -> None:
+    async with serving(store_url) as service, Contextd(service.client.url) as client:
+        context = await client.create()
+        answer = await context.request_turn(
+            [{"role": "assistant", "content": "Ask me."}, {"role": "user", "content": "Why?"}],
+            config={"role": "oracle"},
+            wait_s=30,
+        )
+        assert [m.role for m in answer.context.messages] == ["assistant", "user", "assistant"]
+        assert answer.context.config["role"] == "oracle"

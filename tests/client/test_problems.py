@@ -24,6 +24,7 @@ from gateway.views import ProblemDocument as Answered
 
 KINDS = {
     "not-found": NotFound,
+    "gone": NotFound,
     "key-reused": KeyReused,
     "illegal-in-phase": IllegalInPhase,
     "no-pending-approvals": NoPendingApprovals,
@@ -35,7 +36,7 @@ KINDS = {
     "busy": Problem,
     "no-supervisor": Problem,
 }
-BY_STATUS = {409: Problem, 429: Unavailable, 503: Unavailable}
+BY_STATUS = {409: Problem} | dict.fromkeys((429, 502, 503, 504), Unavailable)
 """What the machine refuses is told by the phase that comes with it, see below."""
 
 

@@ -7,7 +7,7 @@ from tests.support.service import Json, serving
 
 def in_s(seconds: float) -> str:
     """A time from now, as the wire has it."""
-    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)  # noqa: TID251
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)  # noqa: TID251 - a real service is told a real time
     return at.isoformat()
 
 
