@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,8 @@ from mcp.types import Tool as ListedTool
 from tests.runtime.support import alive, until
 from tests.support.service_processes import free_port, tethered
 from workers.tools import Registry, ToolCallContext, ToolConfig, ToolError, tool
-from workers.tools.mcp_servers import BadServers, StdioServer, attached, read_servers
+from workers.tools.mcp_attachment import attached
+from workers.tools.mcp_servers import BadServers, StdioServer, read_servers
 from workers.tools.mcp_tools import tool_of
 
 Json: TypeAlias = Any
@@ -59,7 +60,7 @@ def trace(tmp_path: Path) -> Trace:
     return Trace(tmp_path / "trace")
 
 
-def plain(trace: Trace, *, env: Json = None, **declared: Json) -> Json:
+def plain(trace: Trace, *, env: Mapping[str, str] | None = None, **declared: Json) -> Json:
     """A declaration of the plain server."""
     return {
         "command": sys.executable,
@@ -518,7 +519,7 @@ async def test_results_of_each_kind_become_text(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(port: int) -> Iterator[None]:
+def served(port: int) -> Generator[None]:
     """The SDK's server on a port of the loopback; killed at the end."""
     command = tethered(sys.executable, str(SDK), str(port))
     with subprocess.Popen(
