@@ -16,7 +16,7 @@ from workers.host import Host
 from workers.models.request import RequestBuilder
 from workers.models.selection import open_model
 from workers.tools.builtin import builtin_tools
-from workers.tools.mcp_servers import attached
+from workers.tools.mcp_attachment import attached
 from workers.tools.recall import recall_retrievers
 from workers.tools.registry import Registry, installed_tools
 from workers.tools.retrieval import given, notes_retriever

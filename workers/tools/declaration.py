@@ -37,7 +37,7 @@ class ToolError(Exception):
 
     def __init__(self, code: ToolErrorCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
-        self.code = code
+        self.code: ToolErrorCode = code
         self.detail = detail
 
 

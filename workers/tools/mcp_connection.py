@@ -9,12 +9,14 @@ end; whatever the SDK or the server raises ends that connection and nothing else
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TextIO, TypeAlias, cast
 
+import anyio
 import httpx2
 import structlog
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
@@ -130,36 +132,43 @@ class McpConnection:
     async def _connect(self, *, staying: bool) -> None:
         self._answered = False
         self._doubted.clear()
+        scope = anyio.CancelScope()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(
-                    self._connected(staying=staying), name=f"mcp connection {self._name}"
+                task = group.create_task(
+                    self._connected(scope, staying=staying), name=f"mcp connection {self._name}"
                 )
+                try:
+                    await asyncio.wait((task,))
+                finally:
+                    # A task that is cancelled while it ends a process leaves that behind; its
+                    # scope knows which of the SDK's steps are to be finished.
+                    scope.cancel()
+                    await asyncio.wait((task,), timeout=CLOSING_S_MAX)
         except ExceptionGroup as ended:
+            if (task_here := asyncio.current_task()) and task_here.cancelling():
+                raise asyncio.CancelledError from ended
             raise ServerLost(_reason(ended)) from ended
 
-    async def _connected(self, *, staying: bool) -> None:
+    async def _connected(self, scope: anyio.CancelScope, *, staying: bool) -> None:
         """One connection, from beginning to end."""
         loop = asyncio.get_running_loop()
-        connect_s = self._config.mcp_connect_s
-        # The SDK says goodbye to a server that may not listen, so that the end has a bound too.
-        async with (
-            asyncio.timeout(connect_s + CLOSING_S_MAX) as ending,
-            AsyncExitStack() as stack,
-        ):
-            try:
-                async with asyncio.timeout(connect_s):
-                    client = await stack.enter_async_context(self._session())
+        scope.deadline = loop.time() + self._config.mcp_connect_s
+        with scope:
+            async with self._session() as client:
+                try:
                     await self._list(client)
-                self._answered = True
-                if staying:
-                    ending.reschedule(None)
-                    self._client = client
-                    await self._stay(client)
-            finally:
-                self._client = None
-                if not ending.expired():
-                    ending.reschedule(loop.time() + CLOSING_S_MAX)
+                    self._answered = True
+                    if staying:
+                        scope.deadline = math.inf
+                        self._client = client
+                        await self._stay(client)
+                finally:
+                    self._client = None
+                    # The SDK says goodbye to a server that may not listen.
+                    scope.deadline = min(scope.deadline, loop.time() + CLOSING_S_MAX)
+        if not self._answered:
+            raise TimeoutError
 
     def _session(self) -> Client:
         return Client(

@@ -1,20 +1,16 @@
-"""MCP servers: what the file of `mcp_servers` declares, and keeping them for a worker.
+"""MCP servers as the file of `mcp_servers` declares them.
 
 The file has the shape that other clients of the Model Context Protocol read, with a few keys
-more. What it says in `env` and `headers` is secret and shown nowhere. The code that speaks
-the protocol is imported only where a server is declared, and in a thread: it takes a second
-that the loop does not have.
+more. What it says in `env` and `headers` is secret and shown nowhere.
 
     BadServers       the file cannot be used; the message says where and why
 """
 
-import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TextIO, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -29,11 +25,6 @@ from pydantic import (
 )
 
 from fsm import ToolEffect
-from workers.tools.config import ToolConfig
-from workers.tools.registry import Registry
-
-if TYPE_CHECKING:
-    from workers.tools.mcp_connection import McpConnection
 
 _PROBLEMS_MAX: Final = 5
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -140,51 +131,3 @@ def read_servers(path: Path | None) -> Mapping[str, McpServer]:
             for problem in problems[:_PROBLEMS_MAX]
         ]
         raise BadServers(f"The MCP servers' file {path}: {'; '.join(told)}.") from None
-
-
-@asynccontextmanager
-async def attached(config: ToolConfig, registry: Registry) -> AsyncGenerator[None]:
-    """Keep the declared servers connected and their tools registered, for a block.
-
-    Waits for none of them: their tools are there once they have answered. At the end each
-    connection is closed, which takes a few seconds at most.
-
-    Raises:
-        BadServers: As of `read_servers`.
-    """
-    servers = read_servers(config.mcp_servers)
-    if not servers:
-        yield
-        return
-    for name in servers:
-        registry.expect(name)
-    async with asyncio.TaskGroup() as group:
-        keeping = group.create_task(_keep(servers, registry, config), name="mcp servers")
-        try:
-            yield
-        finally:
-            keeping.cancel()
-
-
-async def _keep(
-    servers: Mapping[str, McpServer], registry: Registry, config: ToolConfig
-) -> None:
-    connection = await asyncio.to_thread(_connection)
-    # What a server writes to its standard error may be anything; `contextd doctor` shows it.
-    with _nowhere() as nowhere:
-        async with asyncio.TaskGroup() as group:
-            for name, server in servers.items():
-                kept = connection(
-                    name, server, registry=registry, config=config, complaints=nowhere
-                )
-                group.create_task(kept.keep(), name=f"mcp server {name}")
-
-
-def _connection() -> type["McpConnection"]:
-    from workers.tools.mcp_connection import McpConnection
-
-    return McpConnection
-
-
-def _nowhere() -> TextIO:
-    return Path(os.devnull).open("w")

@@ -10,11 +10,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import cache, partial
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 from jsonschema import Draft202012Validator, SchemaError
 from jsonschema.protocols import Validator
-from jsonschema.validators import extend, validator_for
+from jsonschema.validators import validator_for
 from mcp.types import (
     AudioContent,
     CallToolResult,
@@ -40,6 +41,8 @@ from workers.tools.registry import SEPARATOR
 Call: TypeAlias = Callable[[dict[str, JsonValue], ToolCallContext], Awaitable[str]]
 _Schema: TypeAlias = Any  # JSON, as jsonschema's annotations have it
 _Check: TypeAlias = Callable[..., _Schema]
+_extended: Callable[..., type[Validator]] = import_module("jsonschema.validators").extend
+"""Found by name, because its annotations say nothing at all."""
 
 _DEFINITION_BYTES_MAX: Final = 65_536
 """Of one tool's description and schema: they go into every request to the model."""
@@ -208,8 +211,7 @@ def _bounded(kind: type[Validator]) -> type[Validator]:
     def passed_over(*_: _Schema) -> _Schema:
         return ()
 
-    extended: Callable[..., type[Validator]] = extend  # its own stub says nothing
-    return extended(
+    return _extended(
         kind,
         {
             **{key: counted(others[key]) for key in _REFERENCES if key in others},

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,7 +18,8 @@ from mcp.types import Tool as ListedTool
 from tests.runtime.support import alive, until
 from tests.support.service_processes import free_port, tethered
 from workers.tools import Registry, ToolCallContext, ToolConfig, ToolError, tool
-from workers.tools.mcp_servers import BadServers, StdioServer, attached, read_servers
+from workers.tools.mcp_attachment import attached
+from workers.tools.mcp_servers import BadServers, StdioServer, read_servers
 from workers.tools.mcp_tools import tool_of
 
 Json: TypeAlias = Any
@@ -59,7 +60,7 @@ def trace(tmp_path: Path) -> Trace:
     return Trace(tmp_path / "trace")
 
 
-def plain(trace: Trace, *, env: Json = None, **declared: Json) -> Json:
+def plain(trace: Trace, *, env: Mapping[str, str] | None = None, **declared: Json) -> Json:
     """A declaration of the plain server."""
     return {
         "command": sys.executable,
@@ -333,6 +334,28 @@ async def test_cancelling_takes_the_call_back(tmp_path: Path, trace: Trace) -> N
         await until(lambda: trace.params("notifications/cancelled"))
 
 
+async def test_no_more_calls_than_the_bound_are_made_at_once(
+    tmp_path: Path, trace: Trace
+) -> None:
+    async with offering(tmp_path, {"plain": plain(trace)}, mcp_calls_max=1) as tools:
+        await until(lambda: tools.names)
+        async with asyncio.TaskGroup() as group:
+            wait = group.create_task(tools.run("plain__wait", "{}", CONTEXT), name="wait")
+            await until(lambda: trace.params("tools/call"))
+            echo = group.create_task(
+                tools.run("plain__echo", '{"text": "hi"}', CONTEXT), name="echo"
+            )
+            await asyncio.wait((echo,), timeout=0.05)
+            wait.cancel()
+        assert echo.result() == "hi"
+        told = [entry["method"] for entry in trace if "method" in entry]
+        about_calls = [method for method in told if method.startswith(("tools/call", "notif"))]
+        assert about_calls == [
+            *("notifications/initialized", "tools/call", "notifications/cancelled"),
+            "tools/call",
+        ]
+
+
 # Servers that are no good
 
 
@@ -445,6 +468,19 @@ async def test_no_process_is_left_after_the_block(tmp_path: Path, trace: Trace) 
     assert not alive(trace.process_ids[0])
 
 
+async def test_a_process_that_is_slow_to_end_is_ended_though_the_block_ends_meanwhile(
+    tmp_path: Path, trace: Trace
+) -> None:
+    servers = {"plain": plain(trace, timeout_s=0.2)}
+    async with offering(tmp_path, servers, mcp_answer_s=0.2) as tools:
+        detail = (await failure(tools, "plain__hang")).detail
+        async with asyncio.timeout(10):
+            while detail != "The server plain is not connected.":
+                detail = (await failure(tools, "plain__wait")).detail
+        assert alive(trace.process_ids[0])
+    assert not any(map(alive, trace.process_ids))
+
+
 async def test_an_error_of_the_block_ends_the_servers_too(tmp_path: Path, trace: Trace) -> None:
     async def fail_in_the_block() -> None:
         async with offering(tmp_path, {"plain": plain(trace)}) as tools:
@@ -518,7 +554,7 @@ async def test_results_of_each_kind_become_text(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(port: int) -> Iterator[None]:
+def served(port: int) -> Generator[None]:
     """The SDK's server on a port of the loopback; killed at the end."""
     command = tethered(sys.executable, str(SDK), str(port))
     with subprocess.Popen(
