@@ -202,4 +202,4 @@ class Reading:
     view: View | None
     """None when nothing has changed."""
     events: Sequence[bytes] = ()
-    """Those since the reader's version, if it had one."""
+    """Those since the reader's version, if it had one that the log still goes on from."""

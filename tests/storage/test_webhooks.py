@@ -1,6 +1,7 @@
 """What webhooks are to tell: beside the log in one step, first things first, until told."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -19,8 +20,7 @@ NOW_MS = 1_000_000
 async def waiting(store: Store) -> list[tuple[int, tuple[str, ...]]]:
     """Version and occasions of what the context has still to tell."""
     (notices,) = keys.of_context(CONTEXT_ID, "notices")
-    found = await store.link.call("ZRANGE", notices, 0, -1)
-    assert isinstance(found, list)
+    found = cast("list[bytes]", await store.link.call("ZRANGE", notices, 0, -1))
     told = [Notice.model_validate_json(raw) for raw in found]
     return [(notice.version, notice.occasions) for notice in told]
 
