@@ -7,12 +7,10 @@ from fsm import RetryRequested
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
-from gateway.parameters import LIMIT, letter_id_of, read_whole, restart_id_of
+from gateway.history import read_limit
+from gateway.parameters import letter_id_of, restart_id_of
 from gateway.problems import Problem
 from storage import DeadLetter, DeadLetters, Mail, NoSupervisor, Restart, Restarts
-
-LETTERS_SHOWN = 50
-"""Of a list, unless asked for more."""
 
 
 async def restart(request: web.Request) -> web.StreamResponse:
@@ -71,8 +69,7 @@ def _report(found: Restart) -> dict[str, object]:
 async def list_letters(request: web.Request) -> web.StreamResponse:
     """The newest dead letters."""
     gateway = request.app[GATEWAY]
-    limit = read_whole(request, LIMIT.name)
-    limit = min(limit or LETTERS_SHOWN, gateway.config.list_max)
+    limit = read_limit(request, gateway.config.list_max)
     letters = DeadLetters(gateway.store.link)
     body = {
         "count": await letters.count(),

@@ -11,6 +11,7 @@ from typing import Final
 from pydantic import BaseModel, JsonValue
 
 from gateway.bodies import CreateContext, Fork, RestartOrder
+from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -45,6 +46,10 @@ class Header:
 _TEXT: Final[Schema] = {"type": "string"}
 _TAG: Final[Schema] = {"type": "string", "pattern": '^"[0-9]+[.][0-9]+[.][0-9]+"$'}
 
+_CURSOR_TAG: Final[Schema] = {
+    "anyOf": [{"const": "*"}, {"type": "string", "pattern": f'^(W/)?"?{CURSOR_PATTERN}"?$'}]
+}
+
 KEY: Final = Header(
     "Idempotency-Key",
     "The action is done once, however often it is sent with this key; a repeat is answered "
@@ -52,7 +57,9 @@ KEY: Final = Header(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Only if the context is still at the version of this ETag; else 412.", _TEXT
+    "If-Match",
+    "Only if the context is still at the version of this ETag; else 412.",
+    _CURSOR_TAG,
 )
 PREFER: Final = Header(
     "Prefer",
