@@ -8,8 +8,7 @@ from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
-from gateway.mirror import rfc3339
-from gateway.parameters import DAYS, DAYS_MAX, LIMIT, letter_id_of, read_whole, restart_id_of
+from gateway.parameters import DAYS, DAYS_MAX, letter_id_of, read_whole, restart_id_of
 from gateway.problems import Problem
 from storage import (
     Aged,
@@ -21,9 +20,6 @@ from storage import (
     Restarts,
     Retention,
 )
-
-LETTERS_SHOWN = 50
-"""Of a list, unless asked for more."""
 
 
 async def restart(request: web.Request) -> web.StreamResponse:
@@ -113,8 +109,7 @@ def _aged(aged: Aged) -> dict[str, object]:
 async def list_letters(request: web.Request) -> web.StreamResponse:
     """The newest dead letters."""
     gateway = request.app[GATEWAY]
-    limit = read_whole(request, LIMIT.name)
-    limit = min(limit or LETTERS_SHOWN, gateway.config.list_max)
+    limit = read_limit(request, gateway.config.list_max)
     letters = DeadLetters(gateway.store.link)
     body = {
         "count": await letters.count(),

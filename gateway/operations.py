@@ -22,6 +22,7 @@ from gateway.bodies import (
     Recorded,
     RestartOrder,
 )
+from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -61,6 +62,10 @@ class Header:
 _TEXT: Final[Schema] = {"type": "string"}
 _TAG: Final[Schema] = {"type": "string", "pattern": '^"[0-9]+[.][0-9]+[.][0-9]+"$'}
 
+_CURSOR_TAG: Final[Schema] = {
+    "anyOf": [{"const": "*"}, {"type": "string", "pattern": f'^(W/)?"?{CURSOR_PATTERN}"?$'}]
+}
+
 KEY: Final = Header(
     "Idempotency-Key",
     "The action is done once, however often it is sent with this key; a repeat is answered "
@@ -68,7 +73,9 @@ KEY: Final = Header(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Only if the context is still at the version of this ETag; else 412.", _TEXT
+    "If-Match",
+    "Only if the context is still at the version of this ETag; else 412.",
+    _CURSOR_TAG,
 )
 PREFER: Final = Header(
     "Prefer",

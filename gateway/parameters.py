@@ -31,7 +31,12 @@ class Parameter:
     description: str
 
 
-WHOLE: Final[Mapping[str, JsonValue]] = {"type": "integer", "minimum": 0}
+WHOLE_MAX: Final = 999_999_999
+WHOLE: Final[Mapping[str, JsonValue]] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": WHOLE_MAX,
+}
 ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
@@ -70,7 +75,7 @@ MESSAGES: Final = Parameter(
 )
 LIMIT: Final = Parameter(
     "limit",
-    {"type": "integer", "minimum": 1, "default": 50},
+    {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX, "default": 50},
     "Entries a page, up to the server's `list_max` (200).",
 )
 AFTER_ID: Final = Parameter("after", ID_SCHEMA, "Begin behind this context (see Link).")
@@ -83,7 +88,9 @@ BEFORE_SEQ: Final = Parameter(
 )
 AFTER_VERSION: Final = Parameter("after", WHOLE, "Only events behind this version.")
 AT_VERSION: Final = Parameter(
-    "at_version", {"type": "integer", "minimum": 1}, "The state as it was at this version."
+    "at_version",
+    {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX},
+    "The state as it was at this version.",
 )
 AFTER_NOTE: Final = Parameter("after", NOTE_ID_SCHEMA, "Begin behind this note (see Link).")
 STATES: Final = Parameter(
@@ -144,7 +151,7 @@ def read_whole(request: web.Request, name: str) -> int | None:
     raw = request.query.get(name)
     if raw is None:
         return None
-    if not (raw.isascii() and raw.isdecimal() and len(raw) <= 9):
+    if not (raw.isascii() and raw.isdecimal() and len(raw) <= len(str(WHOLE_MAX))):
         raise Problem("invalid-parameter", f"{name} takes a whole number, as {name}=50.")
     return int(raw)
 

@@ -19,7 +19,7 @@ from tests.gateway.test_sockets import open_socket
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving
 from verify.simulation.trees import TREE_ACTIONS, choose
 
-ROUNDS: Final = 7
+ROUNDS, ROUNDS_LONG = 4, 20
 CONTEXTS: Final = 30
 """Of a round, all used at once."""
 ROOM: Final = 16
@@ -268,11 +268,14 @@ async def resume(client: Client, watched: Watched, live: Fold, rng: random.Rando
     assert shown == live.events[version:]
 
 
-@pytest.mark.timeout(150)
-async def test_every_door_shows_one_history_at_each_of_its_versions(store_url: str) -> None:
+@pytest.mark.timeout(900)
+async def test_every_door_shows_one_history_at_each_of_its_versions(
+    store_url: str, request: pytest.FixtureRequest
+) -> None:
+    rounds = ROUNDS_LONG if request.config.getoption("--long") else ROUNDS
     kinds: set[str] = set()
     histories = takeovers = 0
-    for number in range(ROUNDS):
+    for number in range(rounds):
         rng = random.Random(number)
         async with serving(
             store_url,
@@ -303,7 +306,7 @@ async def test_every_door_shows_one_history_at_each_of_its_versions(store_url: s
                 histories += 1
                 kinds |= {event["kind"] for event in live.events}
                 takeovers += sum(e["kind"] == "reply-restarted" for e in live.events)
-    assert histories == ROUNDS * CONTEXTS
+    assert histories == rounds * CONTEXTS
     assert takeovers > 0, sorted(kinds)
     # What is not shown by any history is not compared by any
     assert kinds >= {
