@@ -8,6 +8,7 @@ from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
+from gateway.mirror import rfc3339
 from gateway.parameters import DAYS, DAYS_MAX, letter_id_of, read_whole, restart_id_of
 from gateway.problems import Problem
 from storage import (
