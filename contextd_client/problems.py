@@ -69,6 +69,8 @@ class Problem(ContextdError):
         self.allowed_actions = document.allowed_actions
         self.version = document.version
         self.conflicts = document.conflicts
+        self.code = document.code
+        """How the model server has failed, where that is what is wrong."""
         self.first_version = document.first_version
         """What is left of a compacted log begins with it."""
         self.retry_after_s = document.retry_after_s or 0.0

@@ -249,3 +249,4 @@ class ProblemDocument(View):
     retry_after_s: float | None = None
     conflicts: tuple[ConflictView, ...] = ()
     first_version: int | None = None
+    code: str | None = None

@@ -159,7 +159,7 @@ _BODY: Final = (
 )
 _ASKED: Final = (
     *(*_BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
-    *("action-abandoned", "unknown-model", "model-refused", "model-unavailable"),
+    *("action-abandoned", "model-busy", "unknown-model", "model-refused", "model-unavailable"),
     *("answer-late", "draining", *_STORE),
 )
 _WRITE: Final = (

@@ -250,14 +250,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "model-unavailable": ProblemType(
         503,
         "The model does not answer",
-        "The detail names the server that was asked, as often as the configuration says. Ask "
-        "again later.",
-    ),
-    "model-failed": ProblemType(
-        502,
-        "The model has not answered",
-        "`code` says how the model server has failed; the worker has tried again where that "
-        "may help. Operators: see the model settings.",
+        "The detail names the server that was asked, as often as the configuration says, and "
+        "`code` how it has failed. Ask again later. Operators: see the model settings.",
     ),
     "store-unavailable": ProblemType(
         503,
@@ -279,14 +273,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "answer-late": ProblemType(
         504,
         "The answer takes longer than a request may wait",
-        "In a session it goes on, and will be in its context; else ask again. The server's "
-        "`chat_s_max` bounds the wait.",
-    ),
-    "reply-overdue": ProblemType(
-        504,
-        "The reply takes longer than a request may",
-        "The turn of a context goes on: read its state. The server's `openai_wait_s_max` "
-        "bounds the wait.",
+        "In a session, or bound to a context, it goes on and will be there; else ask again. "
+        "The server's `chat_s_max` and `openai_wait_s_max` bound the wait.",
     ),
 }
 """Every problem type, by the last part of its URI."""
@@ -330,15 +318,19 @@ def refused(result: Result) -> Problem:
     return Problem(result.code or "internal", result.detail or "", extra)
 
 
-def unanswered(failure: Failure) -> Problem:
+def unanswered(failure: Failure, headers: Mapping[str, str] | None = None) -> Problem:
     """The problem that a turn which has failed is answered with."""
+    extra: dict[str, JsonValue] = {"code": failure.code}
     match failure.code:
         case "not_found":
-            return Problem("unknown-model", failure.detail)
+            name = "unknown-model"
         case "bad_request" | "content_too_long":
-            return Problem("model-refused", failure.detail)
+            name = "model-refused"
+        case "rate_limited":
+            name, extra["retry_after_s"] = "model-busy", 1
         case _:
-            return Problem("model-unavailable", failure.detail, {"retry_after_s": 5})
+            name, extra["retry_after_s"] = "model-unavailable", 5
+    return Problem(name, failure.detail, extra, headers or {})
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -354,6 +354,8 @@ class ProblemDocument(View):
     """Of a merge that was refused."""
     first_version: int | None = None
     """What is left of a compacted log begins with it."""
+    code: str | None = None
+    """How the model server has failed."""
 
 
 class ProblemTypeView(View):

@@ -207,7 +207,7 @@ async def delete_context_of(gateway: Gateway, owner: str, context_id: str) -> No
     """Delete a context because its owner wants it, and wait until it is gone.
 
     Raises:
-        Problem: draining, reply-overdue: it is delivered, and nobody has done it yet.
+        Problem: draining, answer-late: it is delivered, and nobody has done it yet.
     """
     event = ContextDeleted(at_ms=gateway.clock())
     try:
@@ -254,4 +254,4 @@ def overdue(gateway: Gateway, *, repeatable: bool = True) -> Problem:
         headers = {} if repeatable else ONCE
         return Problem("draining", detail, {"retry_after_s": 1}, headers)
     detail = "The reply takes longer than a request may. In a context, the turn goes on."
-    return Problem("reply-overdue", detail, {}, ONCE)
+    return Problem("answer-late", detail, {}, ONCE)

@@ -35,7 +35,7 @@ from gateway.openai.sse import HEARTBEAT, EventStream, data_only
 from gateway.openai.transcript import Called, Happening, Over, TextArrived, Transcript
 from gateway.openai.watch import TurnWatch
 from gateway.parameters import ID_PATTERN
-from gateway.problems import Problem, problem_of
+from gateway.problems import Problem, problem_of, unanswered
 from storage import StorageError
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ if TYPE_CHECKING:
 
 CONTEXT_HEADER: Final = "Contextd-Context-Id"
 _METADATA_KEY: Final = "context_id"
-_FAILURES: Final = {
-    "rate_limited": "model-busy",
-    "bad_request": "invalid-body",
-    "content_too_long": "invalid-body",
-}
-"""Problem types by the code of a failure; of others, the model has failed."""
 
 
 async def complete_chat(request: web.Request) -> web.StreamResponse:
@@ -279,11 +273,7 @@ def failed(transcript: Transcript, *, repeatable: bool) -> Problem:
     """Why there is no reply; the worker has tried again already, as often as is of use."""
     failure = transcript.failure
     assert failure is not None, "asked of a turn that has failed"
-    problem = _FAILURES.get(failure.code, "model-failed")
-    extra: dict[str, JsonValue] = {"code": failure.code}
-    if problem == "model-busy":
-        extra["retry_after_s"] = 1
-    return Problem(problem, failure.detail, extra, {} if repeatable else ONCE)
+    return unanswered(failure, None if repeatable else ONCE)
 
 
 def wire_call(call: ToolCall) -> dict[str, object]:

@@ -26,7 +26,7 @@ _ASKED: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "key-reused", "request-timeout", "not-found", "illegal-in-phase"),
     *("turn-running", "unknown-message", "invalid-config", "action-abandoned", "mailbox-full"),
-    *("reply-overdue", "draining", *_STORE),
+    *("answer-late", "draining", *_STORE),
 )
 _RESPONSE: Final = Answer("The response.", (ResponseView,))
 _STREAMED: Final = Answer("The response, or its events.", (ResponseView,), streams=True)
@@ -38,7 +38,7 @@ OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
         {200: Answer("The reply, or its chunks.", (ChatCompletion,), streams=True)},
         (KEY, _CONTEXT),
         body=ChatRequest,
-        problems=(*_ASKED, "model-busy", "model-failed"),
+        problems=(*_ASKED, "model-busy", "unknown-model", "model-refused", "model-unavailable"),
         description="Without a context nothing is kept. `metadata.context_id` does as the "
         "header does.",
     ),
@@ -52,7 +52,7 @@ OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_response": Operation(
         "A response; with `stream=true` its events, from any number on",
         {200: _STREAMED},
-        problems=(*_FOUND, "reply-overdue", "draining"),
+        problems=(*_FOUND, "answer-late", "draining"),
     ),
     "cancel_response": Operation(
         "Stop the turn that makes a response",
@@ -62,7 +62,7 @@ OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
     "delete_response": Operation(
         "Delete a response, with the context that was made for it",
         {200: Answer("Gone.", (Deleted,))},
-        problems=(*_FOUND, "in-use", "mailbox-full", "reply-overdue", "draining"),
+        problems=(*_FOUND, "in-use", "mailbox-full", "answer-late", "draining"),
         description="Where others go on from it: 409. Delete the conversation then.",
     ),
     "list_input_items": Operation(
@@ -93,7 +93,7 @@ OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
     "delete_conversation": Operation(
         "Delete a conversation: its context",
         {200: Answer("Gone.", (Deleted,))},
-        problems=(*_FOUND, "mailbox-full", "reply-overdue", "draining"),
+        problems=(*_FOUND, "mailbox-full", "answer-late", "draining"),
     ),
 }
 """By route."""

@@ -240,7 +240,7 @@ async def test_errors_are_the_clients_own_exceptions(store_url: str) -> None:
             await chat.create(
                 model=MODEL, messages=said("/fail unauthorized"), extra_headers=bound
             )
-        assert failed.value.status_code == 502
+        assert failed.value.status_code == 503
 
 
 async def test_a_turn_that_runs_is_a_conflict(store_url: str) -> None:
@@ -293,7 +293,7 @@ async def test_a_reply_that_takes_too_long_is_not_waited_for(store_url: str) -> 
                 messages=said("/chunks 20 50"),
                 extra_headers={"Contextd-Context-Id": context_id},
             )
-        assert (late.value.status_code, late.value.code) == (504, "reply-overdue")
+        assert (late.value.status_code, late.value.code) == (504, "answer-late")
         assert late.value.response.headers["x-should-retry"] == "false"
         state = await talk.service.client.until(context_id, "idle")
         assert state["messages"][-1]["status"] == "complete"
