@@ -170,10 +170,15 @@ def add_routes(app: web.Application) -> None:
         for path in route.paths:
             served = [route.method, "HEAD"] if route.has_head else [route.method]
             for method in served:
-                app.router.add_route(method, path, handler)
+                app.router.add_route(method, _routed(path), handler)
             methods.setdefault(path, []).extend(served)
     for path, served in methods.items():
-        app.router.add_route("OPTIONS", path, _options([*served, "OPTIONS"]))
+        app.router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+
+
+def _routed(path: str) -> str:
+    """A path for the router: what is an address of its own is no id."""
+    return path.replace("{id}", "{id:(?!import$)[^{}/]+}")
 
 
 def _checked(route: Route) -> Handler:

@@ -38,6 +38,8 @@ from verify.simulation.world import World
 RESTS_S_MAX: Final = 90.0
 """How long contexts may take to come to rest once nothing goes wrong any more."""
 LOOK_S: Final = 0.1
+SOON_MS: Final = 60_000
+"""What is due later than that is a question to a person, who has a week for it."""
 _RESTS: Final = "at rest with nothing to do, "
 
 
@@ -85,7 +87,7 @@ def _unrest(world: World, context_id: str) -> str:
     if mail or worker or ready is not None:
         rests_with = "" if mail or ready is not None else _RESTS
         return f"{rests_with}{status}, but owned by {worker!r}, {mail} mails, ready: {ready!r}"
-    if due is not None:
+    if due is not None and float(due) < world.now_ms() + SOON_MS:
         return f"{status}, and due at {due!r}"
     return ""
 
