@@ -37,7 +37,7 @@ class Chores:
         """Chores that were taken and have not ended."""
 
     async def enqueue_due(self) -> None:
-        """Have done what is due; to be called with each heartbeat, by every worker.
+        """Have done what is due; to be called again and again, by every worker.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: Call it again.

@@ -124,7 +124,10 @@ class Host:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                taking = group.create_task(self._take_jobs(), name="take-jobs")
+                beginning = [group.create_task(self._take_jobs(), name="take-jobs")]
+                if self._chores is not None:
+                    asking = self._ask_for_chores(self._chores)
+                    beginning.append(group.create_task(asking, name="ask-for-chores"))
                 helpers = (
                     group.create_task(self._beat(), name="heartbeat"),
                     group.create_task(self._send_drafts(), name="drafts"),
@@ -132,7 +135,8 @@ class Host:
                 ready()
                 await stop.wait()
                 self._draining = True
-                taking.cancel()
+                for task in beginning:
+                    task.cancel()
                 running = await self._drain()
                 for task in (*helpers, *running, *self._doing.values()):
                     task.cancel()
@@ -239,8 +243,6 @@ class Host:
                     log.warning("worker is dead", worker_id=other)
                     await self._store.bury_worker(other)
                 await self._pick_up_overdue()
-                if self._chores is not None and not self._draining:
-                    await self._chores.enqueue_due()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()
                     swept_s = asyncio.get_running_loop().time()
@@ -399,6 +401,15 @@ class Host:
         return crashes.error
 
     # Chores
+
+    async def _ask_for_chores(self, chores: Chores) -> None:
+        """Have done what is due; beside the heartbeat, which must not wait for it."""
+        while True:
+            try:
+                await chores.enqueue_due()
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning("chores wait", worker_id=self.worker_id, error=str(error))
+            await asyncio.sleep(self._config.worker_heartbeat_s)
 
     def _begin_chore(self, chore: Chore) -> None:
         assert self._group is not None
