@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class ImportReport(BaseModel):
     file: str
     sha256: str
     url: str
+    at_ms: int
+    """When it began: what has no time of its own is from then."""
     conversations: list[Imported] = []
     skipped: dict[str, list[str]] = {}
     """Problems of the conversations that were left out."""
@@ -118,8 +121,10 @@ def _report_to_go_on_with(options: ImportOptions, path: Path, digest: str) -> Im
     Raises:
         Unreadable: There is a report, and it is of something else.
     """
-    fresh = ImportReport(file=path.name, sha256=digest, url=options.url)
     if not options.report.exists():
+        at_ms = time.time_ns() // 1_000_000
+        fresh = ImportReport(file=path.name, sha256=digest, url=options.url, at_ms=at_ms)
+        fresh.save(options.report)  # before anything is sent: the same again is the same bytes
         return fresh
     try:
         before = ImportReport.model_validate_json(options.report.read_bytes())
@@ -143,7 +148,9 @@ async def _import_all(
                 report.skipped[one.source_id] = one.problems or ["it has no messages"]
             elif one.source_id not in done:
                 key = hashlib.sha256(f"{report.sha256}\n{one.source_id}".encode()).hexdigest()
-                made = await client.import_context(export_of(one, key), idempotency_key=key)
+                made = await client.import_context(
+                    export_of(one, key, at_ms=report.at_ms), idempotency_key=key
+                )
                 messages += len(one.messages)
                 report.conversations.append(
                     Imported(
@@ -174,14 +181,15 @@ async def _undo(report: ImportReport, options: ImportOptions) -> int:
     return 0
 
 
-def export_of(one: OldConversation, name: str) -> bytes:
+def export_of(one: OldConversation, name: str, *, at_ms: int) -> bytes:
     """A conversation as an export: always the same for the same conversation.
 
     Args:
         one: What was kept.
         name: Hex digits that no other conversation has; its ids are made of them.
+        at_ms: When it is from, where none of its messages says so.
     """
-    first_ms = next((m.at_ms for m in one.messages if m.at_ms is not None), 0)
+    first_ms = next((m.at_ms for m in one.messages if m.at_ms is not None), at_ms)
     created = ContextCreated(
         at_ms=first_ms,
         context_id=f"{name[:8]}-{name[8:12]}-8{name[12:15]}-8{name[15:18]}-{name[18:30]}",
@@ -189,11 +197,11 @@ def export_of(one: OldConversation, name: str) -> bytes:
         title=one.title,
     )
     events = [orjson.Fragment(created.model_dump_json())]
-    at_ms = first_ms
+    last_ms = first_ms
     for start in range(0, len(one.messages), MESSAGES_AT_ONCE):
         batch = one.messages[start : start + MESSAGES_AT_ONCE]
-        at_ms = max([at_ms, *(m.at_ms for m in batch if m.at_ms is not None)])
-        recorded = MessagesRecorded(at_ms=at_ms, messages=tuple(map(_recorded, batch)))
+        last_ms = max([last_ms, *(m.at_ms for m in batch if m.at_ms is not None)])
+        recorded = MessagesRecorded(at_ms=last_ms, messages=tuple(map(_recorded, batch)))
         events.append(orjson.Fragment(recorded.model_dump_json()))
     return orjson.dumps({"format": "contextd-export/1", "events": events})
 
