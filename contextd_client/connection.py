@@ -5,6 +5,7 @@ the server does it once. A repeat has the same bytes as the first.
 """
 
 import contextlib
+import io
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -135,7 +136,8 @@ class Connection:
             async with self._session.request(
                 method,
                 self._url + path,
-                data=body,
+                # aiohttp writes a stream piece by piece; bytes would hold the loop.
+                data=None if body is None else io.BytesIO(body),
                 headers=sent,
                 allow_redirects=False,
                 timeout=timeout,
