@@ -39,7 +39,7 @@ async def first_of(store: Store) -> tuple[Notice, int]:
 
 
 async def arrange(store: Store, *, versions: int = 2) -> Playbook:
-    """A context whose first `versions` events are to be told."""
+    """A context whose first `versions` events are to be told, as far as they are wanted."""
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)
@@ -87,6 +87,27 @@ async def test_a_notice_is_there_with_its_event_and_each_context_is_claimed_once
         notice, failed = await first_of(store)
         assert (notice.version, notice.owner, failed) == (1, "ada", 0)
         assert notice.event == book.log[0].model_dump(mode="json")
+
+
+async def test_a_commit_asks_for_its_notice_to_be_told_but_not_before_a_pause_is_over(
+    backend: Backend,
+) -> None:
+    async with backend.connect(**ON, webhook_events="context-renamed") as store:
+        assert await claim(store) == []
+        book = await arrange(store)
+        assert await claim(store) == [CONTEXT_ID]
+        first, _ = await first_of(store)
+        assert first.version == 2
+        await store.webhooks.failed(CONTEXT_ID, first, tries=1, again_ms=NOW_MS + 50)
+        owned = await own(store)
+        before = book.state
+        book.given(rename("Once more"))
+        notice = store.webhooks.notice(before, book.log[-1], book.state)
+        assert notice is not None
+        commit = next_commit(book, owned, base=before.version)
+        await store.commit(replace(commit, notices=[notice]))
+        assert await claim(store) == []
+        assert await claim(store, now_ms=NOW_MS + 50) == [CONTEXT_ID]
 
 
 async def test_a_claim_of_a_clock_that_has_jumped_does_not_last(backend: Backend) -> None:
