@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 Json: TypeAlias = Any
 """Decoded JSON of somebody else's making."""
@@ -102,22 +102,27 @@ def _read_json(path: Path) -> list[OldConversation]:
 
 def _conversations(value: Json, where: str) -> Iterator[tuple[str, list[Json]]]:
     """Lists of conversations, wherever they lie."""
-    match value:
-        case list():
-            if any(_looks_like_one(one) for one in value):
-                yield where, value
-        case dict():
-            if _looks_like_one(value):
-                yield where, [value]
-                return
-            values = list(value.values())
-            if values and all(_looks_like_one(one) for one in values):
-                yield where, [{"id": key, **one} for key, one in value.items()]
-                return
-            for key, inner in value.items():
-                yield from _conversations(_unpacked(inner), f"{where}.{key}")
-        case _:
-            return
+    if (listed := _list(value)) is not None:
+        if any(_looks_like_one(one) for one in listed):
+            yield where, listed
+        return
+    if (fields := _object(value)) is None:
+        return
+    if _looks_like_one(fields):
+        yield where, [fields]
+    elif fields and all(_looks_like_one(one) for one in fields.values()):
+        yield where, [{"id": key, **one} for key, one in fields.items()]
+    else:
+        for key, inner in fields.items():
+            yield from _conversations(_unpacked(inner), f"{where}.{key}")
+
+
+def _object(value: Json) -> dict[str, Json] | None:
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else None
+
+
+def _list(value: Json) -> list[Json] | None:
+    return cast("list[Json]", value) if isinstance(value, list) else None
 
 
 def _unpacked(value: Json) -> Json:
@@ -131,17 +136,20 @@ def _unpacked(value: Json) -> Json:
 
 
 def _looks_like_one(value: Json) -> bool:
-    return isinstance(value, dict) and isinstance(_first(value, _MESSAGES), list)
+    fields = _object(value)
+    return fields is not None and _list(_first(fields, _MESSAGES)) is not None
 
 
 def _conversation(value: Json, where: str) -> OldConversation:
-    if not _looks_like_one(value):
+    fields = _object(value) or {}
+    messages = _list(_first(fields, _MESSAGES))
+    if messages is None:
         return OldConversation(where, problems=[f"{where}: no conversation (no `messages`)"])
-    found = OldConversation(str(value.get("id") or where), title=_title(value))
-    for number, one in enumerate(_first(value, _MESSAGES)):
+    found = OldConversation(str(fields.get("id") or where), title=_title(fields))
+    for number, one in enumerate(messages):
         at = f"{where}.messages[{number}]"
-        if isinstance(one, dict):
-            _add(found, one, at)
+        if (message := _object(one)) is not None:
+            _add(found, message, at)
         else:
             found.problems.append(f"{at}: no object")
     return found
@@ -154,24 +162,26 @@ def _title(value: Mapping[str, Json]) -> str:
 
 def _add(found: OldConversation, value: Mapping[str, Json], where: str) -> None:
     said = _first(value, _ROLES)
-    if isinstance(said, dict):
-        said = said.get("role")
+    if (author := _object(said)) is not None:
+        said = author.get("role")
     role = ROLES.get(said.lower()) if isinstance(said, str) else None
     if role is None:
         found.problems.append(f"{where}: unknown role {said!r}")
         return
     content = _first(value, _TEXTS)
-    if isinstance(content, dict):  # {"content_type": "text", "parts": ["..."]}
-        content = content.get("parts")
+    if (wrapped := _object(content)) is not None:  # {"content_type": "text", "parts": ["..."]}
+        content = wrapped.get("parts")
     parts: tuple[Mapping[str, Json], ...] = ()
-    if isinstance(content, list):
-        listed = [{"type": "text", "text": p} if isinstance(p, str) else p for p in content]
-        if not all(isinstance(part, dict) and "type" in part for part in listed):
+    if (listed := _list(content)) is not None:
+        typed = [
+            _object({"type": "text", "text": p} if isinstance(p, str) else p) for p in listed
+        ]
+        parts = tuple(part for part in typed if part is not None and "type" in part)
+        if len(parts) != len(listed):
             found.problems.append(f"{where}: content with parts that are no typed objects")
             return
-        parts = tuple(listed)
-        content = "\n".join(str(p["text"]) for p in listed if p.get("type") == "text")
-        if all(part["type"] == "text" for part in listed):
+        content = "\n".join(str(p.get("text")) for p in parts if p["type"] == "text")
+        if all(part["type"] == "text" for part in parts):
             parts = ()
     if content is None and role == "assistant":
         content = ""  # it asked for tools, and said nothing
