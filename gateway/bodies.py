@@ -55,7 +55,7 @@ Whole = Annotated[int, BeforeValidator(_number)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
-def check_limits(config: object) -> object:
+def check_limits(config: JsonValue) -> JsonValue:
     """A configuration, or a patch of one, whose limits are numbers.
 
     Raises:

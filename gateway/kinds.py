@@ -202,7 +202,7 @@ def _approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
 
 def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
     try:
-        check_limits(patch)
+        check_limits(dict(patch))
     except ValueError as error:
         raise Problem("invalid-body", f"limits: {error}.") from None
     return ContextConfigured(at_ms=at_ms, patch=patch)

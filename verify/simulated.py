@@ -77,9 +77,10 @@ def simulate_histories(
     """Explored interleavings in virtual time, until their count or their time is reached."""
     done = ExploreReport()
     firsts = range(first_seed, first_seed + plan.histories, PIECE_SEEDS)
+    families: Iterator[Family] = cycle(FAMILIES)
     tasks = (
         (server_path, family, first, min(PIECE_SEEDS, first_seed + plan.histories - first))
-        for first, family in zip(firsts, cycle(FAMILIES), strict=False)
+        for first, family in zip(firsts, families, strict=False)
     )
     for piece in _in_time(_history_piece, tasks, processes, plan.seconds["histories"]):
         done.add(piece)

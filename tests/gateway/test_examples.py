@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import orjson
 import pytest
@@ -91,11 +92,12 @@ class Example:
         """Fail unless a value is as a pattern says; learn what it names."""
         match pattern:
             case dict():
-                for key, inner in pattern.items():
+                for key, inner in cast("dict[str, Json]", pattern).items():
                     self._hold(value[self._named(key)], inner, example)
             case list():
-                assert len(value) == len(pattern), (example, value)
-                for one, inner in zip(value, pattern, strict=True):
+                wanted: list[Json] = pattern
+                assert len(value) == len(wanted), (example, value)
+                for one, inner in zip(value, wanted, strict=True):
                     self._hold(one, inner, example)
             case str() if name := re.fullmatch(r"<(\w+)>", pattern):
                 assert self.known.setdefault(name[1], value) == value, (example, name[1], value)

@@ -44,7 +44,7 @@ class Socket:
 
     async def act(self, action: str, body: Json = None, **more: Json) -> Json:
         """Send an action; its result."""
-        asked = {"action": action, "body": body or {}, "ref": action, **more}
+        asked: Json = {"action": action, "body": body or {}, "ref": action, **more}
         await self.socket.send_str(orjson.dumps(asked).decode())
         taken = await self.until(lambda one: one["event"] == "action-result")
         return taken[-1]["data"]
