@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import orjson
 import pytest
@@ -90,12 +89,13 @@ class Example:
 
     def _hold(self, value: Json, pattern: Json, example: str) -> None:
         """Fail unless a value is as a pattern says; learn what it names."""
+        untyped = pattern
         match pattern:
             case dict():
-                for key, inner in cast("dict[str, Json]", pattern).items():
+                for key, inner in untyped.items():
                     self._hold(value[self._named(key)], inner, example)
             case list():
-                wanted: list[Json] = pattern
+                wanted: list[Json] = untyped
                 assert len(value) == len(wanted), (example, value)
                 for one, inner in zip(value, wanted, strict=True):
                     self._hold(one, inner, example)
