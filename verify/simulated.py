@@ -77,7 +77,7 @@ def simulate_histories(
     """Explored interleavings in virtual time, until their count or their time is reached."""
     done = ExploreReport()
     firsts = range(first_seed, first_seed + plan.histories, PIECE_SEEDS)
-    tasks = (
+    tasks: Iterator[tuple[Path, Family, int, int]] = (
         (server_path, _family(number), first, min(PIECE_SEEDS, firsts.stop - first))
         for number, first in enumerate(firsts)
     )
