@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -37,6 +38,37 @@ Id = Annotated[str, Field(min_length=1, max_length=255)]
 SessionId = Annotated[str, Field(pattern=f"^{SESSION_PATTERN}$")]
 BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", max_length=100)]
 """1 to 100 characters, no slash, no line break, no space at either end."""
+
+
+def _number(value: object) -> object:
+    """JSON has numbers for numbers: neither true nor "5" is one."""
+    if type(value) not in {int, float}:
+        raise ValueError("a number is needed")
+    return value
+
+
+def _flag(value: object) -> object:
+    if value is not True and value is not False:
+        raise ValueError("true or false is needed")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+def check_limits(config: JsonValue) -> JsonValue:
+    """A configuration, or a patch of one, whose limits are numbers.
+
+    Raises:
+        ValueError: One of them is something else.
+    """
+    limits = config.get("limits") if isinstance(config, dict) else None
+    if isinstance(limits, dict):
+        for value in limits.values():
+            if value is not None:  # in a patch: the default again
+                _number(value)
+    return config
 
 
 class Body(BaseModel):
@@ -134,7 +166,7 @@ class UpdateQueue(Body):
     edit: Annotated[dict[Id, Text], Field(max_length=1_000)] = {}
     """New text by message id."""
     move: Annotated[
-        dict[Id, Annotated[int, Field(ge=0, le=1_000)]], Field(max_length=1_000)
+        dict[Id, Annotated[Whole, Field(ge=0, le=1_000)]], Field(max_length=1_000)
     ] = {}
     """New place by message id; 0 is next."""
 
@@ -163,14 +195,14 @@ class MergeBranch(Body):
     strategy: Literal["append", "cherry_pick", "rebase"] = "append"
     message_ids: Annotated[list[Id], Field(max_length=1_000)] = []
     """Those to pick."""
-    accept_conflicts: bool = False
+    accept_conflicts: Flag = False
     """Keep what both sides have; else conflicts are told, and nothing is merged."""
 
 
 class Fork(Body):
     """Make a new context of this one as it was."""
 
-    at_version: Annotated[int, Field(ge=1)] | None = None
+    at_version: Annotated[Whole, Field(ge=1)] | None = None
     """The present one, if it is not given."""
     title: ShortText | None = None
 
@@ -194,7 +226,7 @@ class SocketAction(Body):
     action: Annotated[str, Field(min_length=1, max_length=64)]
     body: dict[str, JsonValue] = {}
     idempotency_key: Annotated[str, Field(pattern="^[ -~]{1,255}$")] | None = None
-    if_version: Annotated[int, Field(ge=0)] | None = None
+    if_version: Annotated[Whole, Field(ge=0)] | None = None
     ref: Id | None = None
     """Comes back with the result."""
 
@@ -230,7 +262,7 @@ class CreateContext(Body):
 
     title: ShortText = ""
     labels: Annotated[dict[Id, ShortText], Field(max_length=32)] = {}
-    config: Config = Config()
+    config: Annotated[Config, BeforeValidator(check_limits)] = Config()
     message: SendMessage | None = None
 
 
@@ -273,7 +305,7 @@ class RestartOrder(Body):
     """Restart the processes."""
 
     scope: RestartScope = "all"
-    force: bool = False
+    force: Flag = False
     """Also while turns run, and kill instead of draining."""
 
 

@@ -54,6 +54,7 @@ from gateway.bodies import (
     SwitchBranch,
     TextPart,
     UpdateQueue,
+    check_limits,
     validate,
 )
 from gateway.problems import Problem
@@ -213,6 +214,10 @@ def _approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
 
 
 def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
+    try:
+        check_limits(dict(patch))
+    except ValueError as error:
+        raise Problem("invalid-body", f"limits: {error}.") from None
     return ContextConfigured(at_ms=at_ms, patch=patch)
 
 

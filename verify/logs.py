@@ -11,7 +11,7 @@ message that was taken is judged without it, by the few ways in which one may go
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final as Constant
 
@@ -66,6 +66,8 @@ ACTION_OF: Constant = {
     "title-requested": "generate_title",
 }
 """Which action an event is, by its kind; what else is in a log nobody has asked for."""
+_NO_EVENTS: Constant = frozenset({"hello", "snapshot", "reply-delta", "reset", "bye"})
+"""What streams show besides the events of the log."""
 _ACKED: Constant = frozenset({Outcome.APPLIED, Outcome.ACCEPTED})
 
 
@@ -308,7 +310,7 @@ class _Context:
                 self._add("read-differs", text, read=one)
         for recording in recordings:
             for frame in recording.frames:
-                if not isinstance(frame.data, Mapping) or "kind" not in frame.data:
+                if frame.event in _NO_EVENTS:
                     continue
                 if self._event(Cursor.parse(frame.id).version) != frame.data:
                     text = "A stream has shown an event that is not the log's."

@@ -53,7 +53,7 @@ class _Race:
     def __init__(
         self, policy: SendPolicy, operations: Sequence[Operation], log: Log, found: Findings
     ) -> None:
-        self._policy = policy
+        self._policy: SendPolicy = policy
         self._operations = operations
         self._id = log.context_id
         self._found = found

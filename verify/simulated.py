@@ -5,7 +5,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -77,9 +77,9 @@ def simulate_histories(
     """Explored interleavings in virtual time, until their count or their time is reached."""
     done = ExploreReport()
     firsts = range(first_seed, first_seed + plan.histories, PIECE_SEEDS)
-    tasks = (
-        (server_path, family, first, min(PIECE_SEEDS, first_seed + plan.histories - first))
-        for first, family in zip(firsts, cycle(FAMILIES), strict=False)
+    tasks: Iterator[tuple[Path, Family, int, int]] = (
+        (server_path, _family(number), first, min(PIECE_SEEDS, firsts.stop - first))
+        for number, first in enumerate(firsts)
     )
     for piece in _in_time(_history_piece, tasks, processes, plan.seconds["histories"]):
         done.add(piece)
@@ -128,6 +128,11 @@ def replay(server_path: Path, what: str) -> list[Violation]:
 def _crash_piece(task: tuple[Path, int, tuple[int, int]]) -> CrashReport:
     server_path, budget, part = task
     return run_crash_points(server_path, budget=budget, part=part)
+
+
+def _family(number: int) -> Family:
+    """Each piece is of another family than the one before."""
+    return FAMILIES[number % len(FAMILIES)]
 
 
 def _history_piece(task: tuple[Path, Family, int, int]) -> ExploreReport:

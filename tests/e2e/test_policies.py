@@ -101,7 +101,7 @@ async def test_every_policy_keeps_its_promise_while_workers_are_killed() -> None
         second_url = f"http://127.0.0.1:{service.join_gateway()}"
         async with HttpClient(service.url, second_url) as client:
             async with asyncio.TaskGroup() as group:
-                racing = [
+                racing: list[tuple[SendPolicy, asyncio.Task[list[Operation]]]] = [
                     (policy, group.create_task(race(client, policy)))
                     for policy in POLICIES
                     for _ in range(RACES)

@@ -89,13 +89,15 @@ class Example:
 
     def _hold(self, value: Json, pattern: Json, example: str) -> None:
         """Fail unless a value is as a pattern says; learn what it names."""
+        untyped = pattern
         match pattern:
             case dict():
-                for key, inner in pattern.items():
+                for key, inner in untyped.items():
                     self._hold(value[self._named(key)], inner, example)
             case list():
-                assert len(value) == len(pattern), (example, value)
-                for one, inner in zip(value, pattern, strict=True):
+                wanted: list[Json] = untyped
+                assert len(value) == len(wanted), (example, value)
+                for one, inner in zip(value, wanted, strict=True):
                     self._hold(one, inner, example)
             case str() if name := re.fullmatch(r"<(\w+)>", pattern):
                 assert self.known.setdefault(name[1], value) == value, (example, name[1], value)
