@@ -202,7 +202,7 @@ class MergeBranch(Body):
 class Fork(Body):
     """Make a new context of this one as it was."""
 
-    at_version: Annotated[Whole, Field(ge=1)] | None = None
+    at_version: Annotated[Whole, Field(ge=1, le=INTEGER_MAX)] | None = None
     """The present one, if it is not given."""
     title: ShortText | None = None
 

@@ -339,13 +339,26 @@ class _Context:
                 self._add("lost", "It is neither said nor waits.", event=places[0].event)
 
     def _dropped(self, said: _Said) -> bool:
-        """Whether a message may have waited when one came that takes the place of all."""
+        """Whether a message may have waited when one came that takes the place of all.
+
+        Or, where it was put in the place of other words, when somebody who had still read
+        those named it.
+        """
+        put: set[str] = {*said.event.get("edit", ())}
+        if any(put & {*event["remove"], *event["edit"]} for event in self._updates(said)):
+            return True
         return said.event["kind"] in {"message-received", "queue-updated"} and any(
             event["kind"] == "message-received"
             and event["policy"] == "latest"
             and (version > said.version or event["not_before_ms"] is not None)
             for version, event in enumerate(self._events, start=1)
         )
+
+    def _updates(self, said: _Said) -> Iterator[Json]:
+        """Changes of the queue that came after a text."""
+        for event in self._events[said.version :]:
+            if event["kind"] == "queue-updated":
+                yield event
 
 
 def _may_be_nothing(operation: Operation) -> bool:
