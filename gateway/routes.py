@@ -80,7 +80,9 @@ def _get(
     under_contexts: bool = False,
     has_head: bool = True,
 ) -> Route:
-    return Route(name, "GET", path, handler, query, under_contexts, has_head)
+    return Route(
+        name, "GET", path, handler, query, under_contexts=under_contexts, has_head=has_head
+    )
 
 
 def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:

@@ -122,7 +122,7 @@ def _object(value: Json) -> dict[str, Json] | None:
 
 
 def _list(value: Json) -> list[Json] | None:
-    return cast("list[Json]", value) if isinstance(value, list) else None
+    return [*cast("Sequence[Json]", value)] if isinstance(value, list) else None
 
 
 def _unpacked(value: Json) -> Json:

@@ -64,6 +64,7 @@ ACTION_OF: Constant = {
     "resume-requested": "resume",
     "retry-requested": "retry",
     "title-requested": "generate_title",
+    "turn-requested": "request_turn",
 }
 """Which action an event is, by its kind; what else is in a log nobody has asked for."""
 _NO_EVENTS: Constant = frozenset({"hello", "snapshot", "reply-delta", "reset", "bye"})

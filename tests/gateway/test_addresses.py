@@ -165,7 +165,7 @@ async def test_other_addresses_refuse_queries_too(store_url: str) -> None:
     [
         ("/api/contexts", "GET, HEAD, OPTIONS, POST"),
         ("/v1/contexts", "GET, HEAD, OPTIONS, POST"),
-        (f"/api/contexts/{WELL_FORMED}", "DELETE, GET, HEAD, OPTIONS"),
+        (f"/api/contexts/{WELL_FORMED}", "DELETE, GET, HEAD, OPTIONS, PUT"),
         (f"/api/contexts/{WELL_FORMED}/state", "GET, HEAD, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/events", "GET, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/actions/pause", "OPTIONS, POST"),
