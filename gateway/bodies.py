@@ -7,6 +7,7 @@ parsed here is never parsed again.
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self, TypeVar
 
@@ -36,6 +37,20 @@ Text = Annotated[str, Field(min_length=1, max_length=60_000)]
 ShortText = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
 SessionId = Annotated[str, Field(pattern=f"^{SESSION_PATTERN}$")]
+
+
+_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+
+
+def _dated(value: object) -> object:
+    """Numbers are no times: nobody could tell seconds from milliseconds."""
+    if _DATE.match(str(value)) is None:
+        raise ValueError("send RFC 3339, as in 2026-01-31T12:00:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_dated)]
+"""RFC 3339, with its offset."""
 BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", max_length=100)]
 """1 to 100 characters, no slash, no line break, no space at either end."""
 
@@ -113,7 +128,7 @@ class Recorded(Body):
     content: Annotated[str, Field(max_length=60_000)]
     tool_calls: Annotated[list[ToolCall], Field(max_length=200)] = []
     tool_call_id: Id | None = None
-    created_at: AwareDatetime | None = None
+    created_at: Time | None = None
     """Now, if it is not given."""
     status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
     finish_reason: ShortText | None = None
@@ -135,7 +150,7 @@ class SendMessage(Body):
     client_message_id: Id | None = None
     policy: SendPolicy | None = None
     """What to do while a turn runs; as the context is configured, if it is not given."""
-    not_before: AwareDatetime | None = None
+    not_before: Time | None = None
     """It counts as sent then; until then it waits in the queue."""
     metadata: dict[str, JsonValue] = {}
 

@@ -100,6 +100,8 @@ async def test_every_address_refuses_json_of_another_shape(store_url: str, raw: 
             b'{"content":"x","policy":"reject","not_before":"2030-01-01T00:00:00Z"}',
         ),
         ("send_message", b'{"content":"x","not_before":"tomorrow"}'),
+        ("send_message", b'{"content":"x","not_before":0}'),
+        ("send_message", b'{"content":"x","not_before":"0"}'),
         ("send_message", b'{"content":"x","attachments":[{"type":"text","name":"a"}]}'),
         ("edit_message", b'{"message_id":"x","content":""}'),
         ("update_queue", b'{"edit":{"x":" "}}'),
