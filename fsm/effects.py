@@ -21,6 +21,13 @@ class Reference(BaseModel):
     source: str
     title: str
     text: str
+    retriever: str | None = None
+    """Name of the one that found it."""
+    context_id: str | None = None
+    """Where it was said, if it was said in a context."""
+    message_id: str | None = None
+    score: float | None = None
+    """How well it fits the query, the higher the better; only of one retriever comparable."""
 
 
 class Effect(BaseModel):
@@ -38,6 +45,8 @@ class PrepareRequest(Effect):
     kind: Literal["prepare-request"] = "prepare-request"
     retrievers: tuple[str, ...]
     query: str
+    summarise_through: str | None = None
+    """Id of the last message that is to be covered by a summary; None: none is needed."""
 
 
 class CallModel(Effect):
@@ -73,6 +82,12 @@ class AwaitRetry(Effect):
     """Never longer than this, whatever a clock says that has jumped."""
 
 
+class MakeTitle(Effect):
+    """Ask the model for a title. Answered by TitleMade, always; concerns no turn."""
+
+    kind: Literal["make-title"] = "make-title"
+
+
 class StopEffect(Effect):
     """Stop performing the effect named `effect_id`. Never answered."""
 
@@ -80,5 +95,6 @@ class StopEffect(Effect):
 
 
 AnyEffect = Annotated[
-    PrepareRequest | CallModel | RunTool | AwaitRetry | StopEffect, Field(discriminator="kind")
+    PrepareRequest | CallModel | RunTool | AwaitRetry | MakeTitle | StopEffect,
+    Field(discriminator="kind"),
 ]

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from fsm.effects import Reference, ToolEffect
-from fsm.state import Config, Usage
+from fsm.state import Config, Origin, SendPolicy, Summary, ToolCall, Usage
 
 
 class Event(BaseModel):
@@ -46,6 +46,8 @@ class ContextCreated(Event):
     title: str = ""
     labels: Mapping[str, str] = {}
     config: Config = Config()
+    origins: tuple[Origin, ...] = ()
+    """Where the log was copied from, if it was."""
 
 
 class MessageReceived(Action):
@@ -55,9 +57,131 @@ class MessageReceived(Action):
     kind: Literal["message-received"] = "message-received"
     content: str
     parts: tuple[Mapping[str, JsonValue], ...] = ()
-    policy: Literal["enqueue"] = "enqueue"
+    policy: SendPolicy | None = None
+    """What to do during a turn; None: as configured. The activation fills it in."""
     client_message_id: str | None = None
     metadata: Mapping[str, JsonValue] = {}
+    not_before_ms: int | None = None
+    """It counts as sent then; until then it waits where everybody can see it."""
+    partial: str = ""
+    """Text of the reply that the message interrupts, filled in by the activation."""
+    message_id: str | None = None
+    """Id of the draft whose text `partial` is."""
+
+
+class MessageEdited(Action):
+    """The user wants to have said something else: a sibling, and a turn that answers it."""
+
+    action = "edit_message"
+    kind: Literal["message-edited"] = "message-edited"
+    message_id: str
+    """The message of the user that it stands for."""
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+    client_message_id: str | None = None
+    metadata: Mapping[str, JsonValue] = {}
+
+
+class RegenerateRequested(Action):
+    """The user wants another alternative of a reply."""
+
+    action = "regenerate"
+    kind: Literal["regenerate-requested"] = "regenerate-requested"
+    message_id: str | None = None
+    """The reply, or the user's message that is to be answered anew; None: the last reply."""
+
+
+class QueueUpdated(Action):
+    """Messages that wait have been edited, removed and moved, in this order."""
+
+    action = "update_queue"
+    kind: Literal["queue-updated"] = "queue-updated"
+    remove: tuple[str, ...] = ()
+    edit: Mapping[str, str] = {}
+    """New text by message id."""
+    move: Mapping[str, int] = {}
+    """New place in the queue by message id; 0 is next."""
+
+
+class BranchCreated(Action):
+    """Another line through the tree has got a name."""
+
+    action = "create_branch"
+    kind: Literal["branch-created"] = "branch-created"
+    name: str
+    from_message_id: str | None = None
+    """Its last message; None: that of the active branch."""
+    system_prompt: str | None = None
+
+
+class BranchSwitched(Action):
+    """The conversation goes on elsewhere in the tree."""
+
+    action = "switch_branch"
+    kind: Literal["branch-switched"] = "branch-switched"
+    name: str | None = None
+    """The branch that is active now; None: the same one."""
+    message_id: str | None = None
+    """The branch leads through this message now, to the newest that followed it."""
+
+
+class BranchMerged(Action):
+    """What another branch has of its own is on the active one, too."""
+
+    action = "merge_branch"
+    kind: Literal["branch-merged"] = "branch-merged"
+    source: str
+    strategy: Literal["append", "cherry_pick", "rebase"] = "append"
+    """`append`: copies of its messages follow ours. `cherry_pick`: those of `message_ids`.
+    `rebase`: its messages first, copies of ours follow."""
+    message_ids: tuple[str, ...] = ()
+    accept_conflicts: bool = False
+    """Keep what both sides have; else a merge with conflicts is refused, and they are told."""
+
+
+class RecordedMessage(BaseModel):
+    """A message that came about somewhere else."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    parts: tuple[Mapping[str, JsonValue], ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    created_at_ms: int | None = None
+    """None: now."""
+    status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
+    finish_reason: str | None = None
+    client_message_id: str | None = None
+    model: str | None = None
+    usage: Usage | None = None
+    metadata: Mapping[str, JsonValue] = {}
+    replaces: str | None = None
+    """Id of the message on the active branch in whose place it stands."""
+
+
+class MessagesRecorded(Action):
+    """Messages that came about elsewhere stand at the end of the active branch."""
+
+    action = "record_messages"
+    kind: Literal["messages-recorded"] = "messages-recorded"
+    messages: tuple[RecordedMessage, ...]
+
+
+class TurnRequested(Action):
+    """Messages that came about elsewhere are to be answered: one step, with how to ask.
+
+    A turn that waits for nothing but answers ends with it, as one that has failed does.
+    """
+
+    action = "request_turn"
+    kind: Literal["turn-requested"] = "turn-requested"
+    messages: tuple[RecordedMessage, ...]
+    follows: str | None = None
+    """Id of the message that they follow; None: the last of the active branch."""
+    patch: Mapping[str, JsonValue] = {}
+    """Of the configuration (RFC 7396), in force from this turn on."""
 
 
 class Denial(BaseModel):
@@ -78,6 +202,19 @@ class ApprovalGiven(Action):
     deny: tuple[Denial, ...] = ()
     edits: Mapping[str, str] = {}
     """New arguments (JSON text) by call id; only for ids in `tool_call_ids`."""
+    by: str = ""
+    """Who has decided."""
+
+
+class AnswerGiven(Action):
+    """A person has answered what the model asked."""
+
+    action = "answer"
+    kind: Literal["answer-given"] = "answer-given"
+    question_id: str
+    """Id of the tool call that is the question."""
+    content: str
+    by: str = ""
 
 
 class CancelRequested(Action):
@@ -136,6 +273,27 @@ class ContextRenamed(Action):
     title: str
 
 
+class TitleRequested(Action):
+    """The model is to make a title of what was said."""
+
+    action = "generate_title"
+    kind: Literal["title-requested"] = "title-requested"
+
+
+class ContextPinned(Action):
+    """Retention passes the context over."""
+
+    action = "pin"
+    kind: Literal["context-pinned"] = "context-pinned"
+
+
+class ContextUnpinned(Action):
+    """Retention takes the context as any other."""
+
+    action = "unpin"
+    kind: Literal["context-unpinned"] = "context-unpinned"
+
+
 class ContextDeleted(Action):
     """The last event of a log; the log is deleted with it."""
 
@@ -144,10 +302,11 @@ class ContextDeleted(Action):
 
 
 class RequestPrepared(Answer):
-    """The retrievers have answered."""
+    """The retrievers have answered, and the summary, where one was needed, is made."""
 
     kind: Literal["request-prepared"] = "request-prepared"
     references: tuple[Reference, ...] = ()
+    summary: Summary | None = None
 
 
 class ReplyStarted(Answer):
@@ -168,6 +327,10 @@ class RequestedCall(BaseModel):
     arguments: str
     effect: ToolEffect = "none"
     dangerous: bool = False
+    untrusted: bool = False
+    """What it returns comes from strangers, who may try to give the model orders."""
+    question: bool = False
+    """It is no call but a question to the person."""
     problem: str | None = None
     """Why it cannot be run (unknown tool, arguments against its schema)."""
 
@@ -258,9 +421,31 @@ class RetryDue(Answer):
     kind: Literal["retry-due"] = "retry-due"
 
 
+class TitleMade(Answer):
+    """There is a title for the context."""
+
+    kind: Literal["title-made"] = "title-made"
+    title: str
+
+
+class TimePassed(Event):
+    """Something that was to happen at a time is due: see `wakes_at_ms`."""
+
+    kind: Literal["time-passed"] = "time-passed"
+
+
 AnyAction = Annotated[
     MessageReceived
+    | MessageEdited
+    | RegenerateRequested
+    | QueueUpdated
+    | BranchCreated
+    | BranchSwitched
+    | BranchMerged
+    | MessagesRecorded
+    | TurnRequested
     | ApprovalGiven
+    | AnswerGiven
     | CancelRequested
     | RetryRequested
     | ResetRequested
@@ -268,6 +453,9 @@ AnyAction = Annotated[
     | ResumeRequested
     | ContextConfigured
     | ContextRenamed
+    | TitleRequested
+    | ContextPinned
+    | ContextUnpinned
     | ContextDeleted,
     Field(discriminator="kind"),
 ]
@@ -275,7 +463,16 @@ AnyAction = Annotated[
 AnyEvent = Annotated[
     ContextCreated
     | MessageReceived
+    | MessageEdited
+    | RegenerateRequested
+    | QueueUpdated
+    | BranchCreated
+    | BranchSwitched
+    | BranchMerged
+    | MessagesRecorded
+    | TurnRequested
     | ApprovalGiven
+    | AnswerGiven
     | CancelRequested
     | RetryRequested
     | ResetRequested
@@ -283,6 +480,9 @@ AnyEvent = Annotated[
     | ResumeRequested
     | ContextConfigured
     | ContextRenamed
+    | TitleRequested
+    | ContextPinned
+    | ContextUnpinned
     | ContextDeleted
     | RequestPrepared
     | ReplyStarted
@@ -293,6 +493,8 @@ AnyEvent = Annotated[
     | ToolFailed
     | ToolRestarted
     | WorkAbandoned
+    | TitleMade
+    | TimePassed
     | RetryDue,
     Field(discriminator="kind"),
 ]

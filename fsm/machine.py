@@ -11,19 +11,47 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fsm.context import configure, delete, open_context, rename
+from fsm.branches import (
+    create_branch,
+    edit_message,
+    merge_branch,
+    regenerate,
+    switch_branch,
+)
+from fsm.context import (
+    configure,
+    delete,
+    open_context,
+    pin,
+    record,
+    rename,
+    request_title,
+    request_turn,
+    take_title,
+)
+from fsm.effects import MakeTitle
 from fsm.events import (
     Action,
     Answer,
+    AnswerGiven,
     ApprovalGiven,
+    BranchCreated,
+    BranchMerged,
+    BranchSwitched,
     CancelRequested,
     ContextConfigured,
     ContextCreated,
     ContextDeleted,
+    ContextPinned,
     ContextRenamed,
+    ContextUnpinned,
     Event,
+    MessageEdited,
     MessageReceived,
+    MessagesRecorded,
     PauseRequested,
+    QueueUpdated,
+    RegenerateRequested,
     ReplyEnded,
     ReplyFailed,
     ReplyRestarted,
@@ -33,14 +61,33 @@ from fsm.events import (
     ResumeRequested,
     RetryDue,
     RetryRequested,
+    TimePassed,
+    TitleMade,
+    TitleRequested,
     ToolFailed,
     ToolRestarted,
     ToolReturned,
+    TurnRequested,
     WorkAbandoned,
 )
+from fsm.queue import (
+    CUTTING_IN,
+    is_early,
+    pass_time,
+    receive_message,
+    send_message,
+    update_queue,
+)
 from fsm.refusals import Refusal, StaleAnswer
-from fsm.state import ContextState, Phase
-from fsm.tools import collect_failure, collect_result, decide, end_reply, restart_tool
+from fsm.state import CallStatus, ContextState, Phase
+from fsm.tools import (
+    answer,
+    collect_failure,
+    collect_result,
+    decide,
+    end_reply,
+    restart_tool,
+)
 from fsm.turns import (
     Inapplicable,
     Step,
@@ -48,7 +95,6 @@ from fsm.turns import (
     abandon,
     cancel_turn,
     end_backoff,
-    enqueue_message,
     fail_reply,
     finish_preparation,
     pause,
@@ -56,7 +102,7 @@ from fsm.turns import (
     restart_reply,
     resume,
     retry,
-    send_message,
+    running,
     start_reply,
 )
 
@@ -107,7 +153,13 @@ def transition(state: ContextState, event: Event) -> Step:
     except Unchanged:
         return Step(state)
     except Inapplicable as error:
-        raise refusal(state, error.code, error.detail) from None
+        raise Refusal(
+            error.code,
+            error.detail,
+            phase=state.phase.value,
+            allowed_actions=allowed_actions(state),
+            conflicts=error.conflicts,
+        ) from None
     assert step.state.phase in rule.to, (state.phase, type(event), step.state.phase)
     return step
 
@@ -143,7 +195,17 @@ def allowed_actions(state: ContextState) -> tuple[str, ...]:
 
 def rests(state: ContextState) -> bool:
     """Whether nothing happens until somebody acts: the turn is over or waits for a person."""
-    return state.phase in RESTING and not state.pending
+    waits = all(isinstance(effect, MakeTitle) for effect in state.pending.values())
+    return state.phase in RESTING and waits
+
+
+def awaits_client(state: ContextState) -> bool:
+    """Whether nothing happens until the client answers calls of its own tools."""
+    if state.phase is not Phase.AWAITING_ANSWER or not rests(state):
+        return False
+    own = {tool.name for tool in state.config.client_tools}
+    asked = [call for call in running(state).calls if call.status is CallStatus.ASKED]
+    return all(call.name in own for call in asked)
 
 
 def drafting(state: ContextState) -> str | None:
@@ -152,9 +214,41 @@ def drafting(state: ContextState) -> str | None:
 
 
 def ends_draft(event: type[Event]) -> bool:
-    """Whether a draft, where there is one, is over with this event."""
+    """Whether a draft, where there is one, is over with this event.
+
+    A message's policy decides that: see `cuts_in`.
+    """
     rule = TRANSITIONS[Phase.STREAMING_LLM_RESPONSE].get(event)
     return rule is not None and Phase.STREAMING_LLM_RESPONSE not in rule.to
+
+
+def cuts_in(policy: str | None, *, at_ms: int, not_before_ms: int | None) -> bool:
+    """Whether a message ends the running turn, and with it the draft: none for later does."""
+    return policy in CUTTING_IN and (not_before_ms is None or not_before_ms <= at_ms)
+
+
+def witnessed(state: ContextState, event: Event, arrived: str) -> Event:
+    """The event with what only the owner of the context can know of it.
+
+    Args:
+        state: As it is now.
+        event: As a client has sent it.
+        arrived: Text of the reply that is being streamed, if one is.
+    """
+    # Text that has arrived before its draft has begun was shown to nobody.
+    message_id = drafting(state)
+    partial = arrived if message_id is not None else ""
+    match event:
+        case CancelRequested():
+            update: dict[str, object] = {"partial": partial, "message_id": message_id}
+        case MessageReceived():
+            policy = event.policy or state.config.send_policy
+            update = {"policy": policy, "partial": "", "message_id": None}
+            if policy == "interrupt" and not is_early(event):
+                update |= {"partial": partial, "message_id": message_id}
+        case _:
+            return event
+    return event.model_copy(update=update)
 
 
 def ended(state: ContextState) -> bool:
@@ -183,13 +277,14 @@ _PREPARING = Phase.PREPARING_REQUEST
 _AWAITING = Phase.AWAITING_LLM_RESPONSE
 _STREAMING = Phase.STREAMING_LLM_RESPONSE
 _APPROVAL = Phase.AWAITING_TOOL_APPROVAL
+_ANSWER = Phase.AWAITING_ANSWER
 _TOOLS = Phase.EXECUTING_TOOLS
 _TRANSIENT = Phase.TRANSIENT_FAILURE
 _FAILED = Phase.FAILED
 _PAUSED = Phase.PAUSED
 _DELETED = Phase.DELETED
 
-RESTING: Final = frozenset({_IDLE, _APPROVAL, _FAILED, _PAUSED, _DELETED})
+RESTING: Final = frozenset({_IDLE, _APPROVAL, _ANSWER, _FAILED, _PAUSED, _DELETED})
 """Phases that last until somebody acts (or a tool that still runs comes back)."""
 
 _BEGUN = (_PREPARING, _AWAITING)
@@ -198,7 +293,7 @@ _OVER = (_IDLE, *_BEGUN)
 """Where a turn that ends leads: to rest, or into the turn of a waiting message."""
 _COLLECTED = (_TOOLS, _AWAITING, _FAILED)
 """Where the result of a tool leads when nobody is waited for."""
-_ROUND = (_APPROVAL, *_COLLECTED)
+_ROUND = (_APPROVAL, _ANSWER, *_COLLECTED)
 """Where a round of tool calls leads."""
 
 
@@ -206,86 +301,108 @@ def _common(phase: Phase) -> dict[type[Event], Rule]:
     """What is possible in every phase but `deleted`."""
     return {
         WorkAbandoned: _rule(abandon, _FAILED),
+        QueueUpdated: _rule(update_queue, phase),
+        BranchCreated: _rule(create_branch, phase),
         ContextConfigured: _rule(configure, phase),
         ContextRenamed: _rule(rename, phase),
+        TitleRequested: _rule(request_title, phase),
+        TitleMade: _rule(take_title, phase),
+        ContextPinned: _rule(pin, phase),
+        ContextUnpinned: _rule(pin, phase),
         ContextDeleted: _rule(delete, _DELETED),
+    }
+
+
+def _busy(phase: Phase, *passes_to: Phase) -> dict[type[Event], Rule]:
+    """What is possible while a turn runs; `passes_to`: where time that passes leads."""
+    return {
+        MessageReceived: _rule(receive_message, phase, *_BEGUN),
+        CancelRequested: _rule(cancel_turn, *_OVER),
+        PauseRequested: _rule(pause, _PAUSED),
+        TimePassed: _rule(pass_time, phase, *passes_to),
+        **_common(phase),
     }
 
 
 TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
     _IDLE: {
-        MessageReceived: _rule(send_message, *_BEGUN),
+        MessageReceived: _rule(send_message, _IDLE, *_BEGUN),
+        MessageEdited: _rule(edit_message, *_BEGUN),
+        RegenerateRequested: _rule(regenerate, *_BEGUN),
+        BranchSwitched: _rule(switch_branch, _IDLE),
+        BranchMerged: _rule(merge_branch, _IDLE),
+        MessagesRecorded: _rule(record, _IDLE),
+        TurnRequested: _rule(request_turn, *_BEGUN),
         PauseRequested: _rule(pause, _PAUSED),
+        TimePassed: _rule(pass_time, *_BEGUN),
         **_common(_IDLE),
     },
     _PREPARING: {
-        MessageReceived: _rule(enqueue_message, _PREPARING),
         RequestPrepared: _rule(finish_preparation, _AWAITING),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_PREPARING),
+        **_busy(_PREPARING),
     },
     _AWAITING: {
-        MessageReceived: _rule(enqueue_message, _AWAITING),
         ReplyStarted: _rule(start_reply, _STREAMING),
         ReplyEnded: _rule(end_reply, *_OVER, *_ROUND),
         ReplyFailed: _rule(fail_reply, _TRANSIENT, _FAILED),
         ReplyRestarted: _rule(restart_reply, _AWAITING, _FAILED, *_OVER),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_AWAITING),
+        **_busy(_AWAITING),
     },
     _STREAMING: {
-        MessageReceived: _rule(enqueue_message, _STREAMING),
         ReplyEnded: _rule(end_reply, *_OVER, *_ROUND),
         ReplyFailed: _rule(fail_reply, _TRANSIENT, _FAILED),
         ReplyRestarted: _rule(restart_reply, _AWAITING, _FAILED, *_OVER),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_STREAMING),
+        **_busy(_STREAMING),
     },
     _APPROVAL: {
-        MessageReceived: _rule(enqueue_message, _APPROVAL),
         ApprovalGiven: _rule(decide, *_ROUND),
+        AnswerGiven: _rule(answer, _APPROVAL),
         ToolReturned: _rule(collect_result, _APPROVAL),
         ToolFailed: _rule(collect_failure, _APPROVAL),
         ToolRestarted: _rule(restart_tool, _APPROVAL, _FAILED),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_APPROVAL),
+        **_busy(_APPROVAL, *_COLLECTED),
+    },
+    _ANSWER: {
+        ApprovalGiven: _rule(decide),  # nothing is open: the same again, or refused
+        AnswerGiven: _rule(answer, _ANSWER, *_COLLECTED),
+        ToolReturned: _rule(collect_result, _ANSWER),
+        ToolFailed: _rule(collect_failure, _ANSWER),
+        ToolRestarted: _rule(restart_tool, _ANSWER, _APPROVAL, _FAILED),
+        TurnRequested: _rule(request_turn, *_BEGUN),
+        **_busy(_ANSWER, *_COLLECTED),
     },
     _TOOLS: {
-        MessageReceived: _rule(enqueue_message, _TOOLS),
-        ApprovalGiven: _rule(decide),  # nothing is open: the same again, or refused
+        ApprovalGiven: _rule(decide),
+        AnswerGiven: _rule(answer),
         ToolReturned: _rule(collect_result, *_COLLECTED),
         ToolFailed: _rule(collect_failure, *_COLLECTED),
         ToolRestarted: _rule(restart_tool, _TOOLS, _APPROVAL, _FAILED),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_TOOLS),
+        **_busy(_TOOLS),
     },
     _TRANSIENT: {
-        MessageReceived: _rule(enqueue_message, _TRANSIENT),
         RetryDue: _rule(end_backoff, _AWAITING),
         RetryRequested: _rule(retry, _AWAITING),
         ResetRequested: _rule(reset, *_OVER),
-        CancelRequested: _rule(cancel_turn, *_OVER),
-        PauseRequested: _rule(pause, _PAUSED),
-        **_common(_TRANSIENT),
+        **_busy(_TRANSIENT),
     },
     _FAILED: {
-        MessageReceived: _rule(send_message, *_BEGUN),
-        RetryRequested: _rule(retry, *_OVER, _APPROVAL, _TOOLS),
+        MessageReceived: _rule(send_message, _FAILED, *_BEGUN),
+        MessageEdited: _rule(edit_message, *_BEGUN),
+        RegenerateRequested: _rule(regenerate, *_BEGUN),
+        RetryRequested: _rule(retry, *_OVER, _APPROVAL, _ANSWER, _TOOLS),
+        TurnRequested: _rule(request_turn, *_BEGUN),
         ResetRequested: _rule(reset, *_OVER),
+        TimePassed: _rule(pass_time, *_BEGUN),
         **_common(_FAILED),
     },
     _PAUSED: {
-        MessageReceived: _rule(enqueue_message, _PAUSED),
+        MessageReceived: _rule(receive_message, _PAUSED),
         ToolReturned: _rule(collect_result, _PAUSED),
         ToolFailed: _rule(collect_failure, _PAUSED),
         ToolRestarted: _rule(restart_tool, _PAUSED),
         ResumeRequested: _rule(resume, *_OVER, *_ROUND),
         CancelRequested: _rule(cancel_turn, _PAUSED),
+        TimePassed: _rule(pass_time, _PAUSED),
         **_common(_PAUSED),
     },
     _DELETED: {},

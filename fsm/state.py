@@ -21,6 +21,7 @@ class Phase(StrEnum):
     AWAITING_LLM_RESPONSE = "awaiting_llm_response"
     STREAMING_LLM_RESPONSE = "streaming_llm_response"
     AWAITING_TOOL_APPROVAL = "awaiting_tool_approval"
+    AWAITING_ANSWER = "awaiting_answer"
     EXECUTING_TOOLS = "executing_tools"
     TRANSIENT_FAILURE = "transient_failure"
     FAILED = "failed"
@@ -44,8 +45,19 @@ class ToolPolicy(Value):
     """Tool names that run unasked in mode `allow_list`."""
 
 
+SendPolicy = Literal["enqueue", "reject", "interrupt", "rollback", "steer", "merge", "latest"]
+"""What becomes of a message that arrives during a turn.
+
+`enqueue`: it waits for the turn's end. `reject`: it is refused. `interrupt`: the turn is
+stopped, its partial reply kept as `cancelled`, and the message is next. `rollback`: the turn
+is dropped as if it had not been asked for. `steer`: it joins the running turn before the
+next model call, or waits. `merge`: it waits, and shares one turn with those that wait
+beside it. `latest`: it waits, and those that waited before it are dropped.
+"""
+
+
 class Limits(Value):
-    """Bounds of one turn."""
+    """Bounds of a context, and of one turn of it."""
 
     rounds_max: Annotated[int, Field(ge=1, le=50)] = 5
     """Model calls of a turn that may ask for tools; one more, without tools, may follow."""
@@ -62,6 +74,22 @@ class Limits(Value):
     backoff_ms_base: Annotated[int, Field(ge=1, le=60_000)] = 500
     """Wait before the second attempt; doubled for each further one."""
     backoff_ms_max: Annotated[int, Field(ge=1, le=600_000)] = 30_000
+    approval_s_max: Annotated[int, Field(ge=1, le=31_536_000)] = 604_800
+    """How long a tool call waits for a person, or a question for its answer; a week."""
+    history_tokens_max: Annotated[int, Field(ge=500, le=10_000_000)] = 100_000
+    """Estimated tokens of history sent to the model; what is older is summarised."""
+    branches_max: Annotated[int, Field(ge=1, le=1_000)] = 100
+
+
+class ClientTool(Value):
+    """A tool that whoever asks runs: its calls wait for an answer, like questions."""
+
+    name: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    description: str = ""
+    parameters: Mapping[str, JsonValue] = {}
+    """JSON Schema of its arguments; what it asks for is the client's to check."""
+    strict: bool | None = None
+    """Whether the model server is to hold the model to the schema; None: as it likes."""
 
 
 class Config(Value):
@@ -76,7 +104,11 @@ class Config(Value):
     """Passed to the model server as they stand (temperature, max_tokens, ...)."""
     tools: tuple[str, ...] | None = None
     """Names of the tools offered to the model; None offers all that are registered."""
+    client_tools: Annotated[tuple[ClientTool, ...], Field(max_length=128)] = ()
+    """Offered beside them; each goes before a registered one of its name."""
     tool_policy: ToolPolicy = ToolPolicy()
+    send_policy: SendPolicy = "enqueue"
+    """Of messages that do not bring their own."""
     retrieval: tuple[str, ...] = ()
     """Names of the retrievers asked before each model call of a turn's first round."""
     on_takeover: Literal["restart", "keep"] = "restart"
@@ -122,18 +154,23 @@ class Message(Value):
     model: str | None = None
     usage: Usage | None = None
     metadata: Mapping[str, JsonValue] = {}
+    replaces: str | None = None
+    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    copy_of: str | None = None
+    """Of a message that a merge has brought: the one it was made from."""
 
 
 class QueuedMessage(Value):
-    """A user message that waits for the running turn to end."""
+    """A user message that waits: for the running turn to end, or for its time."""
 
     id: str
     content: str
     parts: tuple[Mapping[str, JsonValue], ...] = ()
-    policy: Literal["enqueue"] = "enqueue"
+    policy: SendPolicy = "enqueue"
     client_message_id: str | None = None
     metadata: Mapping[str, JsonValue] = {}
     received_at_ms: int
+    not_before_ms: int | None = None
 
 
 class CallStatus(StrEnum):
@@ -141,6 +178,8 @@ class CallStatus(StrEnum):
 
     PENDING = "pending"
     """Waits for a person."""
+    ASKED = "asked"
+    """A question to the person, who has not answered yet."""
     OUTCOME_UNKNOWN = "outcome_unknown"
     """A tool declared `once` was running when its worker died; a person decides."""
     APPROVED = "approved"
@@ -158,9 +197,16 @@ class TurnCall(Value):
     digest: str
     """SHA-256 (hex) of name and arguments: what exactly an approval is about."""
     effect: ToolEffect
+    untrusted: bool = False
+    """What it returns may try to give the model orders."""
     status: CallStatus
+    expires_ms: int | None = None
+    """When nobody is waited for any longer; None: somebody has decided, or for ever."""
     approved_digest: str | None = None
     """Digest of what was approved, by a person or by the policy."""
+    approved_by: str | None = None
+    """Who has approved it; `policy`, if nobody was asked."""
+    approved_at_ms: int | None = None
     effect_id: str | None = None
 
 
@@ -184,6 +230,10 @@ class Turn(Value):
     """What the retrievers found; None until they were asked."""
     reply_id: str | None = None
     """Id of the message being streamed; None until its first token."""
+    replaces: str | None = None
+    """Id of the reply that this turn's first one is an alternative of."""
+    rollback_to: str | None = None
+    """Head of the branch before the turn."""
 
 
 class Failure(Value):
@@ -202,6 +252,38 @@ class Branch(Value):
 
     head: str | None = None
     """Id of its last message."""
+    system_prompt: str | None = None
+    """None: that of the configuration."""
+
+
+class Conflict(Value):
+    """Something that both sides of a merge have in the same place."""
+
+    kind: Literal["alternatives", "system_prompt"]
+    """`alternatives`: both have another version of one message."""
+    ours: str
+    """Id of the message on the active branch, or its system prompt."""
+    theirs: str
+
+
+class Summary(Value):
+    """What stands for the beginning of a line when the model is asked."""
+
+    through_id: str
+    """Id of the last message that it covers."""
+    text: str
+
+
+class Origin(Value):
+    """A context that another was made from, by fork or import."""
+
+    context_id: str
+    version: int
+    """The last one that both have; up to it, ids are made of the origin's."""
+
+
+UNSEARCHED = "unsearched"
+"""A label: what is said in a context that has it, nobody finds from another one."""
 
 
 class ContextState(Value):
@@ -209,8 +291,12 @@ class ContextState(Value):
 
     id: str
     owner: str
+    origins: tuple[Origin, ...] = ()
+    """Where the first versions come from, if the log was copied; oldest first."""
     title: str = ""
     labels: Mapping[str, str] = {}
+    pinned: bool = False
+    """Retention passes it over."""
     version: int = 0
     phase: Phase = Phase.IDLE
     created_at_ms: int
@@ -220,7 +306,11 @@ class ContextState(Value):
     branches: Mapping[str, Branch] = {"main": Branch()}
     messages: tuple[Message, ...] = ()
     """The tree, in the order of `seq`."""
+    summaries: tuple[Summary, ...] = ()
+    """Made for model requests, oldest first; the messages themselves stay."""
     queue: tuple[QueuedMessage, ...] = ()
+    scheduled: tuple[QueuedMessage, ...] = ()
+    """Messages that wait for their time, in the order of arrival."""
     turn: Turn | None = None
     pending: Mapping[str, AnyEffect] = {}
     """Effects issued and not yet answered, by effect_id."""

@@ -7,7 +7,15 @@ hear that a reply begins anew, and a person has to decide about a tool declared 
 
 from typing import NamedTuple
 
-from fsm.effects import AnyEffect, AwaitRetry, CallModel, PrepareRequest, RunTool, StopEffect
+from fsm.effects import (
+    AnyEffect,
+    AwaitRetry,
+    CallModel,
+    MakeTitle,
+    PrepareRequest,
+    RunTool,
+    StopEffect,
+)
 from fsm.events import Answer, ReplyRestarted, ToolRestarted
 from fsm.state import ContextState
 
@@ -41,7 +49,7 @@ def take_over(state: ContextState, *, at_ms: int, partial: str) -> Takeover:
                 events.append(lost)
             case RunTool():
                 events.append(ToolRestarted(at_ms=at_ms, effect_id=effect_id))
-            case PrepareRequest() | AwaitRetry():
+            case PrepareRequest() | AwaitRetry() | MakeTitle():
                 effects.append(effect)
             case StopEffect():
                 raise AssertionError("stop-effect is never pending")

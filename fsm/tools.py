@@ -7,9 +7,11 @@ what it would run, `approved_digest` what was approved, by a person or by the po
 import hashlib
 from collections.abc import Sequence
 from itertools import count
+from typing import TYPE_CHECKING
 
 from fsm.effects import RunTool
 from fsm.events import (
+    AnswerGiven,
     ApprovalGiven,
     ReplyEnded,
     RequestedCall,
@@ -17,8 +19,10 @@ from fsm.events import (
     ToolRestarted,
     ToolReturned,
 )
+from fsm.history import branch_messages
 from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall, Usage
 from fsm.turns import (
+    OPEN,
     POISON,
     Inapplicable,
     Step,
@@ -38,6 +42,13 @@ from fsm.turns import (
     with_,
     with_turn,
 )
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+POLICY = "policy"
+"""Who has approved a call that nobody was asked about."""
+_DECIDABLE = OPEN - {CallStatus.ASKED}
 
 
 def call_digest(name: str, arguments: str) -> str:
@@ -103,18 +114,22 @@ def _admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:
         status = CallStatus.APPROVED if free else CallStatus.PENDING
         if problem is not None:
             status = CallStatus.DONE
-            state = _append_result(state, call.id, call.name, problem, index, code="refused")
-        calls.append(
-            TurnCall(
-                id=call.id,
-                name=call.name,
-                arguments=call.arguments,
-                digest=digest,
-                effect=call.effect,
-                status=status,
-                approved_digest=digest if free else None,
-            )
+        elif call.question:
+            status = CallStatus.ASKED
+        admitted = TurnCall(
+            id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            digest=digest,
+            effect=call.effect,
+            untrusted=call.untrusted,
+            status=status,
+            approved_digest=digest if free else None,
+            approved_by=POLICY if free else None,
         )
+        if problem is not None:
+            state = _append_result(state, admitted, problem, index, code="refused")
+        calls.append(admitted)
     state = with_turn(
         state, calls=tuple(calls), rounds=turn.rounds + 1, tools=turn.tools + len(calls)
     )
@@ -122,7 +137,9 @@ def _admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:
 
 
 def _runs_unasked(state: ContextState, call: RequestedCall) -> bool:
-    if call.dangerous:
+    if call.dangerous or call.question:
+        return False
+    if call.effect != "none" and _is_tainted(state):
         return False
     policy = state.config.tool_policy
     match policy.mode:
@@ -136,6 +153,14 @@ def _runs_unasked(state: ContextState, call: RequestedCall) -> bool:
             return True
 
 
+def _is_tainted(state: ContextState) -> bool:
+    """Whether strangers may have told the model, by a tool's result, what to do."""
+    return any(
+        message.role == "tool" and message.metadata.get("untrusted") is True
+        for message in branch_messages(state)
+    )
+
+
 def decide(state: ContextState, event: ApprovalGiven) -> Step:
     """Record a person's decisions; deciding the same twice changes nothing."""
     reasons = {denial.id: denial.reason for denial in event.deny}
@@ -146,11 +171,7 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
     if both := sorted((approved & reasons.keys()) | (event.edits.keys() - approved)):
         detail = f"Approve, edit or deny, not both: {', '.join(both)}."
         raise Inapplicable("unknown-tool-call", detail)
-    open_calls = {
-        call.id
-        for call in calls.values()
-        if call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN}
-    }
+    open_calls = {call.id for call in calls.values() if call.status in _DECIDABLE}
     if not (approved | reasons.keys()) & open_calls:
         if _decided_so(calls, event):
             raise Unchanged
@@ -166,13 +187,18 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
                     "arguments": arguments,
                     "digest": digest,
                     "approved_digest": digest,
+                    "approved_by": event.by,
+                    "approved_at_ms": event.at_ms,
+                    "expires_ms": None,
                     "effect_id": None,
                 }
             )
         elif call_id in reasons:
-            calls[call_id] = call.model_copy(update={"status": CallStatus.DENIED})
+            calls[call_id] = call.model_copy(
+                update={"status": CallStatus.DENIED, "expires_ms": None}
+            )
             text = f"The person denied this call. {reasons[call_id]}".rstrip()
-            state = _append_result(state, call_id, call.name, text, index, code="denied")
+            state = _append_result(state, call, text, index, code="denied")
     return advance(with_turn(state, calls=tuple(calls.values())))
 
 
@@ -185,6 +211,37 @@ def _decided_so(calls: dict[str, TurnCall], event: ApprovalGiven) -> bool:
         == call_digest(calls[key].name, event.edits.get(key, calls[key].arguments))
         for key in event.tool_call_ids
     ) and all(calls[d.id].status is CallStatus.DENIED for d in event.deny)
+
+
+def answer(state: ContextState, event: AnswerGiven) -> Step:
+    """The model gets its answer; the same answer again changes nothing."""
+    calls = {call.id: call for call in running(state).calls}
+    call = calls.get(event.question_id)
+    if call is not None and call.status is CallStatus.DONE:
+        told = next((m for m in state.messages if m.tool_call_id == call.id), None)
+        if told is not None and told.content == event.content:
+            raise Unchanged
+    if call is None or call.status is not CallStatus.ASKED:
+        detail = f"No open question has the id {event.question_id}."
+        raise Inapplicable("unknown-question", detail)
+    calls[call.id] = call.model_copy(update={"status": CallStatus.DONE, "expires_ms": None})
+    state = _append_result(state, call, event.content, 0, code=None)
+    return advance(with_turn(state, calls=tuple(calls.values())))
+
+
+def expire_calls(state: ContextState, at_ms: int) -> Step:
+    """Nobody is waited for any longer than was promised; the model is told so."""
+    calls: list[TurnCall] = []
+    for index, call in enumerate(running(state).calls):
+        over = call.expires_ms is not None and call.expires_ms <= at_ms
+        if call.status not in OPEN or not over:
+            calls.append(call)
+            continue
+        calls.append(call.model_copy(update={"status": CallStatus.DENIED, "expires_ms": None}))
+        state = _append_result(state, call, "Nobody decided in time.", index, code="expired")
+    if tuple(calls) == running(state).calls:
+        return Step(state)
+    return advance(with_turn(state, calls=tuple(calls)))
 
 
 def collect_result(state: ContextState, event: ToolReturned) -> Step:
@@ -210,8 +267,7 @@ def _record(
     index = next(i for i, call in enumerate(calls) if call.effect_id == effect_id)
     calls[index] = calls[index].model_copy(update={"status": CallStatus.DONE})
     state = with_turn(answered(state, effect_id), calls=tuple(calls))
-    call = calls[index]
-    return _append_result(state, call.id, call.name, content, 0, code=code)
+    return _append_result(state, calls[index], content, 0, code=code)
 
 
 def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
@@ -239,17 +295,29 @@ def _give_up(state: ContextState, effect: RunTool) -> Step:
 
 
 def _append_result(
-    state: ContextState, call_id: str, name: str, content: str, index: int, *, code: str | None
+    state: ContextState, call: TurnCall, content: str, index: int, *, code: str | None
 ) -> ContextState:
+    """The model reads what came of a call; `index` tells results of one event apart."""
+    metadata: dict[str, JsonValue] = {"tool": call.name}
+    if code is not None:
+        metadata["code"] = code
+    if call.untrusted and code is None:
+        metadata["untrusted"] = True
+    if call.approved_by not in {None, POLICY}:
+        metadata["approval"] = {
+            "by": call.approved_by,
+            "at_ms": call.approved_at_ms,
+            "digest": call.approved_digest,
+        }
     message = Message(
         id=derive_id(state, index + 1),
         seq=len(state.messages) + 1,
         parent_id=head(state),
         role="tool",
         content=content,
-        tool_call_id=call_id,
+        tool_call_id=call.id,
         created_at_ms=state.updated_at_ms,
         status="failed" if code else "complete",
-        metadata={"tool": name, "code": code} if code else {"tool": name},
+        metadata=metadata,
     )
     return append(state, message)

@@ -4,14 +4,22 @@ Every rule gets the state with its version already advanced, and the event. `adv
 the one place that decides what a running turn needs next.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from fsm.effects import AnyEffect, AwaitRetry, CallModel, PrepareRequest, RunTool, StopEffect
+from fsm.effects import (
+    AnyEffect,
+    AwaitRetry,
+    CallModel,
+    MakeTitle,
+    PrepareRequest,
+    RunTool,
+    StopEffect,
+)
 from fsm.events import (
     Action,
     CancelRequested,
-    MessageReceived,
     PauseRequested,
     ReplyEnded,
     ReplyFailed,
@@ -22,9 +30,10 @@ from fsm.events import (
     RetryDue,
     WorkAbandoned,
 )
+from fsm.history import branch_messages, summarise_through
 from fsm.state import (
-    Branch,
     CallStatus,
+    Conflict,
     ContextState,
     Failure,
     Message,
@@ -41,6 +50,12 @@ EXHAUSTED = "attempts_exhausted"
 """Failure code of a model call whose workers have all died."""
 TITLE_CHARS_MAX = 50
 """Length of the title that is taken from the first message."""
+MESSAGES_MAX = 4_000
+"""Messages that one event may bring; `derive_id` has room for 4,096."""
+SUMMARIES_MAX = 20
+"""Summaries kept; each covers what the one before it on its line does, and more."""
+OPEN = frozenset({CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.ASKED})
+"""Calls that wait for a person."""
 
 
 class Step(NamedTuple):
@@ -53,10 +68,11 @@ class Step(NamedTuple):
 class Inapplicable(Exception):
     """Raised by a rule whose table entry exists but whose event names the wrong thing."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, conflicts: Sequence[Conflict] = ()) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.conflicts = conflicts
 
 
 class Unchanged(Exception):
@@ -83,11 +99,26 @@ def derive_id(state: ContextState, index: int = 0) -> str:
     """A UUIDv7 that is unique in the context and the same on every replay.
 
     Its 48 bits of time are those of the event, `rand_a` is the index within the version,
-    and `rand_b` is that of the context's own id, its last 48 bits xored with the version.
+    and `rand_b` is that of the id of the context (or of the one that this version was copied
+    from), its last 48 bits xored with the version.
     """
-    tail = int(state.id[-12:], 16) ^ state.version
+    made_in = state.id
+    for origin in state.origins:
+        if state.version <= origin.version:
+            made_in = origin.context_id
+            break
+    if index > MESSAGES_MAX:
+        raise Inapplicable("too-many-messages", f"At most {MESSAGES_MAX} messages at once.")
+    tail = int(made_in[-12:], 16) ^ state.version
     at = f"{state.updated_at_ms & 0xFFFFFFFFFFFF:012x}"
-    return f"{at[:8]}-{at[8:]}-7{index & 0xFFF:03x}-{state.id[19:23]}-{tail:012x}"
+    return f"{at[:8]}-{at[8:]}-7{index & 0xFFF:03x}-{made_in[19:23]}-{tail:012x}"
+
+
+def check_count(messages: Sequence[object]) -> None:
+    """Refuse more messages in one event than there are ids for."""
+    if len(messages) > MESSAGES_MAX:
+        detail = f"At most {MESSAGES_MAX} messages at once, not {len(messages)}."
+        raise Inapplicable("too-many-messages", detail)
 
 
 def issue(state: ContextState, *effects: AnyEffect) -> Step:
@@ -103,20 +134,41 @@ def answered(state: ContextState, effect_id: str) -> ContextState:
 
 
 def stop_all(state: ContextState, *, keep_tools: bool = False) -> Step:
-    """Stop what is being performed; with `keep_tools`, all but the tools."""
-    kept = {
-        key: effect
-        for key, effect in state.pending.items()
-        if keep_tools and isinstance(effect, RunTool)
-    }
+    """Stop what is performed for the turn; with `keep_tools`, all but the tools."""
+    keeps = (MakeTitle, RunTool) if keep_tools else MakeTitle
+    kept = {key: effect for key, effect in state.pending.items() if isinstance(effect, keeps)}
     stops = tuple(StopEffect(effect_id=key) for key in state.pending if key not in kept)
     return Step(with_(state, pending=kept), stops)
 
 
 def append(state: ContextState, message: Message) -> ContextState:
     """Grow the tree by one message at the head of the active branch."""
-    branches = {**state.branches, state.active_branch: Branch(head=message.id)}
-    return with_(state, messages=(*state.messages, message), branches=branches)
+    return move_head(with_(state, messages=(*state.messages, message)), message.id)
+
+
+def move_head(state: ContextState, message_id: str | None) -> ContextState:
+    """Let the active branch end with another message of the tree."""
+    moved = state.branches[state.active_branch].model_copy(update={"head": message_id})
+    return with_(state, branches={**state.branches, state.active_branch: moved})
+
+
+def append_copies(
+    state: ContextState, messages: Sequence[Message], ids: "itertools.count[int]"
+) -> ContextState:
+    """Grow the active branch by copies of messages that lie elsewhere in the tree."""
+    check_count(messages)
+    for message in messages:
+        copy = message.model_copy(
+            update={
+                "id": derive_id(state, next(ids)),
+                "seq": len(state.messages) + 1,
+                "parent_id": head(state),
+                "replaces": None,
+                "copy_of": message.copy_of or message.id,
+            }
+        )
+        state = append(state, copy)
+    return state
 
 
 def head(state: ContextState) -> str | None:
@@ -127,37 +179,45 @@ def head(state: ContextState) -> str | None:
 # Beginning
 
 
-def send_message(state: ContextState, event: MessageReceived) -> Step:
-    """Idle, or failed: the turn that failed is given up; what waited longest is next."""
-    said = _queued(state, event)
-    if not state.queue:
-        return begin_turn(state, said)
-    return begin_turn(state, state.queue[0], queue=(*state.queue[1:], said))
-
-
-def enqueue_message(state: ContextState, event: MessageReceived) -> Step:
-    """During a turn a message waits in the visible queue, if there is room."""
-    if len(state.queue) >= (most := state.config.limits.queue_max):
-        raise Inapplicable("queue-full", f"{most} messages wait already.")
-    return Step(with_(state, queue=(*state.queue, _queued(state, event))))
-
-
-def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
-    return QueuedMessage(
-        id=derive_id(state),
-        content=event.content,
-        parts=event.parts,
-        policy=event.policy,
-        client_message_id=event.client_message_id,
-        metadata=event.metadata,
-        received_at_ms=event.at_ms,
-    )
-
-
 def begin_turn(
-    state: ContextState, said: QueuedMessage, *, queue: tuple[QueuedMessage, ...] = ()
+    state: ContextState,
+    said: Sequence[QueuedMessage],
+    *,
+    queue: tuple[QueuedMessage, ...] = (),
+    replaces: str | None = None,
+    rollback_to: str | None = None,
 ) -> Step:
-    """Append the user's message and ask for the first reply; `queue` is what waits on."""
+    """Append what the user has said and ask for the first reply.
+
+    Args:
+        state: Its active branch ends where the turn begins.
+        said: One message, or several that share the turn.
+        queue: What waits on.
+        replaces: Id of the message that the first of `said` stands for.
+        rollback_to: Head of the branch before, where that is not the present one.
+    """
+    rollback_to = rollback_to or head(state)
+    for message in said:
+        state = _append_said(state, message, replaces=replaces)
+        replaces = None
+    state = with_(
+        state,
+        title=state.title or title_of(said[0].content),
+        turn=Turn(id=said[0].id, started_at_ms=state.updated_at_ms, rollback_to=rollback_to),
+        queue=queue,
+        failure=None,
+    )
+    return prepare(state)
+
+
+def title_of(content: str) -> str:
+    """The title that a conversation has until it gets another: how it begins."""
+    return " ".join(content.split())[:TITLE_CHARS_MAX]
+
+
+def _append_said(
+    state: ContextState, said: QueuedMessage, *, replaces: str | None = None
+) -> ContextState:
     message = Message(
         id=said.id,
         seq=len(state.messages) + 1,
@@ -168,30 +228,42 @@ def begin_turn(
         created_at_ms=said.received_at_ms,
         client_message_id=said.client_message_id,
         metadata=said.metadata,
+        replaces=replaces,
     )
-    state = with_(
-        append(state, message),
-        title=state.title or " ".join(said.content.split())[:TITLE_CHARS_MAX],
-        turn=Turn(id=said.id, started_at_ms=state.updated_at_ms),
-        queue=queue,
-        failure=None,
-    )
-    return _prepare(state)
+    return append(state, message)
 
 
-def _prepare(state: ContextState) -> Step:
-    if not state.config.retrieval:
+def prepare(state: ContextState) -> Step:
+    """Ask the retrievers, and for a summary where the history is too long, or go on."""
+    through = summarise_through(state)
+    if not state.config.retrieval and through is None:
         return call_model(state, running(state).model_copy(update={"references": ()}))
-    said = next(m for m in reversed(state.messages) if m.id == running(state).id)
     effect = PrepareRequest(
-        effect_id=f"{state.version}.0", retrievers=state.config.retrieval, query=said.content
+        effect_id=f"{state.version}.0",
+        retrievers=state.config.retrieval,
+        query=_asked(state),
+        summarise_through=through,
     )
     return issue(with_(state, phase=Phase.PREPARING_REQUEST), effect)
+
+
+def _asked(state: ContextState) -> str:
+    """All that the user has said in the running turn."""
+    said: list[str] = []
+    for message in reversed(branch_messages(state)):
+        if message.role == "user":
+            said.append(message.content)
+        if message.id == running(state).id:
+            break
+    return "\n".join(reversed(said))
 
 
 def finish_preparation(state: ContextState, event: RequestPrepared) -> Step:
     """The retrievers have answered: ask the model."""
     state = with_turn(answered(state, event.effect_id), references=event.references)
+    if event.summary is not None:
+        summaries = (*state.summaries, event.summary)[-SUMMARIES_MAX:]
+        state = with_(state, summaries=summaries)
     return call_model(state)
 
 
@@ -202,10 +274,10 @@ def advance(state: ContextState) -> Step:
     """What the running turn needs next: a person, its tools, the model, or to end."""
     if state.turn is None:
         return next_turn(state)
-    turn = state.turn
-    waits = any(
-        call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN} for call in turn.calls
-    )
+    state = _date_waiting(state, state.turn)
+    turn = running(state)
+    waiting = {call.status for call in turn.calls} & OPEN
+    waits = bool(waiting)
     if waits and turn.waiting_since_ms is None:
         state = with_turn(state, waiting_since_ms=state.updated_at_ms)
     elif not waits and turn.waiting_since_ms is not None:
@@ -215,12 +287,40 @@ def advance(state: ContextState) -> Step:
         return fail(halt(state), "turn_timeout", "The turn took longer than it may.")
     step = _start_approved(state)
     if waits:
-        return Step(with_(step.state, phase=Phase.AWAITING_TOOL_APPROVAL), step.effects)
+        asks_only = waiting == {CallStatus.ASKED}
+        phase = Phase.AWAITING_ANSWER if asks_only else Phase.AWAITING_TOOL_APPROVAL
+        return Step(with_(step.state, phase=phase), step.effects)
     if any(call.status is CallStatus.APPROVED for call in running(state).calls):
         return Step(with_(step.state, phase=Phase.EXECUTING_TOOLS), step.effects)
     if turn.references is None:
-        return _prepare(state)
-    return call_model(state)
+        return prepare(state)
+    return call_model(_steered(state))
+
+
+def _date_waiting(state: ContextState, turn: Turn) -> ContextState:
+    """Each call that a person is asked about gets its time."""
+    if all(call.expires_ms or call.status not in OPEN for call in turn.calls):
+        return state
+    expires_ms = state.updated_at_ms + state.config.limits.approval_s_max * 1_000
+    calls = tuple(
+        call.model_copy(update={"expires_ms": expires_ms})
+        if call.status in OPEN and call.expires_ms is None
+        else call
+        for call in turn.calls
+    )
+    return with_turn(state, calls=calls)
+
+
+def _steered(state: ContextState) -> ContextState:
+    """The running turn takes in what was said to steer it."""
+    steering = [waiting for waiting in state.queue if waiting.policy == "steer"]
+    if not steering:
+        return state
+    rest = tuple(waiting for waiting in state.queue if waiting.policy != "steer")
+    state = with_(state, queue=rest)
+    for said in steering:
+        state = _append_said(state, said)
+    return state
 
 
 def _start_approved(state: ContextState) -> Step:
@@ -278,9 +378,13 @@ def call_model(state: ContextState, turn: Turn | None = None) -> Step:
 
 
 def next_turn(state: ContextState) -> Step:
-    """Begin the turn of the oldest waiting message, or rest."""
+    """Begin the turn of the oldest waiting message, or of those that share one, or rest."""
     if state.queue:
-        return begin_turn(state, state.queue[0], queue=state.queue[1:])
+        count = 1
+        if state.queue[0].policy == "merge":
+            together = itertools.takewhile(lambda said: said.policy == "merge", state.queue)
+            count = len(tuple(together))
+        return begin_turn(state, state.queue[:count], queue=state.queue[count:])
     return Step(with_(state, phase=Phase.IDLE, turn=None, failure=None))
 
 
@@ -319,7 +423,10 @@ def append_reply(
         model=reply.model if reply else state.config.model,
         usage=reply.usage if reply else None,
         metadata=reply.metadata if reply else {},
+        replaces=running(state).replaces,
     )
+    if message.replaces is not None:
+        state = with_turn(state, replaces=None)
     return append(state, message)
 
 
@@ -365,7 +472,11 @@ def abandon(state: ContextState, event: WorkAbandoned) -> Step:
         )
     what = event.action or "what the context was doing"
     detail = f"Given up: {what} has ended {event.deaths} workers in a row. {event.cause}"
-    return fail(halt(state), POISON, detail)
+    halted = halt(state)
+    # What concerns no turn may be what ends them.
+    rest = tuple(StopEffect(effect_id=key) for key in halted.state.pending)
+    stopped = Step(with_(halted.state, pending={}), halted.effects + rest)
+    return fail(stopped, POISON, detail)
 
 
 def halt(state: ContextState) -> Step:
@@ -388,7 +499,12 @@ def put_back(call: TurnCall) -> TurnCall:
     if call.effect != "once":
         return call.model_copy(update={"effect_id": None})
     return call.model_copy(
-        update={"status": CallStatus.OUTCOME_UNKNOWN, "approved_digest": None}
+        update={
+            "status": CallStatus.OUTCOME_UNKNOWN,
+            "approved_digest": None,
+            "approved_by": None,
+            "approved_at_ms": None,
+        }
     )
 
 
@@ -449,13 +565,12 @@ def retry(state: ContextState, _event: Action) -> Step:
     last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
     # Results of tools can be `failed` too; the model has to see those.
     if last is not None and last.role == "assistant" and last.status != "complete":
-        branches = {**state.branches, state.active_branch: Branch(head=last.parent_id)}
-        state = with_(state, branches=branches)
+        state = move_head(state, last.parent_id)
     if any(_open(call) for call in running(state).calls):
         step = advance(state)
         return Step(step.state, stopped.effects + step.effects)
     # A turn whose time was over before the retrievers answered has no references yet.
-    step = _prepare(state) if running(state).references is None else call_model(state)
+    step = prepare(state) if running(state).references is None else call_model(state)
     return Step(step.state, stopped.effects + step.effects)
 
 
@@ -463,7 +578,7 @@ def _open(call: TurnCall) -> bool:
     """Whether the call waits for a person, or to be run."""
     if call.status is CallStatus.APPROVED:
         return call.effect_id is None
-    return call.status in {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN}
+    return call.status in OPEN
 
 
 def end_backoff(state: ContextState, event: RetryDue) -> Step:

@@ -2,21 +2,31 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
+from pydantic import JsonValue
 from uuid_utils import uuid7
 
-from fsm import AnyAction, ContextCreated, ContextDeleted, rests
+from fsm import (
+    AnswerGiven,
+    AnyAction,
+    ApprovalGiven,
+    ContextCreated,
+    ContextDeleted,
+    Phase,
+    rests,
+)
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import CreateContext, read_body, read_bytes, read_raw
+from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import Mail, Reading, Receipt, StoreUnavailable
+from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -37,7 +47,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         config=body.config,
     )
     context_id, repeated = await gateway.store.create(
-        event, first=first, key=key, digest=_digest("create", raw)
+        event, first=first, key=key, digest=digest_of("create", raw)
     )
     epoch = gateway.store.epoch
     headers = {"Location": f"/api/contexts/{context_id}"}
@@ -62,44 +72,80 @@ async def act(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id_of(request)
     name = request.match_info["action"]
+    body = parse_json(await read_bytes(request), depth_max=gateway.config.json_depth_max)
+    event = made_action(name, body, by=gateway.owner_of(request), at_ms=gateway.clock())
+    return await deliver_action(request, name, event)
+
+
+def made_action(name: str, body: Mapping[str, JsonValue], *, by: str, at_ms: int) -> AnyAction:
+    """The event of an action by its name and body.
+
+    Raises:
+        Problem: not-found, if there is no such action; what its body is refused with.
+    """
     kind = KINDS.get(name)
     if kind is None:
         raise Problem("not-found", f"There is no action {name[:64]!r}: {', '.join(KINDS)}.")
-    event = await kind.read(request, gateway.config.json_depth_max, gateway.clock())
-    return await _deliver(request, gateway, name, event)
+    event = kind.make(body, at_ms)
+    if isinstance(event, ApprovalGiven | AnswerGiven):
+        event = event.model_copy(update={"by": by})
+    return event
 
 
 async def delete_context(request: web.Request) -> web.StreamResponse:
     """The delete action, by its HTTP method."""
-    gateway = request.app[GATEWAY]
-    event = ContextDeleted(at_ms=gateway.clock())
-    return await _deliver(request, gateway, "delete", event)
+    event = ContextDeleted(at_ms=request.app[GATEWAY].clock())
+    return await deliver_action(request, "delete", event)
 
 
-async def _deliver(
-    request: web.Request, gateway: Gateway, name: str, event: AnyAction
+async def deliver_action(
+    request: web.Request, name: str, event: AnyAction, *, part: int = 0
 ) -> web.StreamResponse:
+    """Deliver an action and answer with what became of it.
+
+    Args:
+        request: Whose headers say how.
+        name: Of the action.
+        event: What it is.
+        part: Which one, where a request becomes several actions: each has its own key.
+
+    Raises:
+        Problem: It was refused; and whatever the headers are refused with.
+    """
+    gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     read_whole(request, MESSAGES.name)
     key = read_key(request)
+    if key and part > 1:
+        key = f"{key}/{part}"
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     # Constructed, not validated: the event was, a moment ago.
     mail = Mail.model_construct(
         event=event, if_version=read_if_version(request, gateway.store.epoch)
     )
-    digest = _digest(name, await read_raw(request))
+    digest = digest_of(name, await read_raw(request))
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        await _wake(gateway, context_id, receipt)
+        await wake(gateway, context_id, receipt)
         return _accepted(context_id, receipt)
-    async with gateway.directory.follow(context_id, owner) as feed:
+    try:
+        async with gateway.directory.follow(context_id, owner) as feed:
+            receipt = await gateway.store.deliver(
+                context_id, owner, mail, key=key, digest=digest
+            )
+            epoch = gateway.store.epoch
+            await wake(gateway, context_id, receipt)
+            return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
+    except ContextGone:
+        if not isinstance(event, ContextDeleted):
+            raise
+        # There is nothing to follow any more; the tombstone knows what its deletion was.
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        epoch = gateway.store.epoch
-        await _wake(gateway, context_id, receipt)
-        return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
+        return _without_state(context_id, receipt, Phase.DELETED)
 
 
-async def _wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+    """Have the context activated, unless somebody has it or there is nothing to do."""
     if not receipt.active and receipt.result is None:
         await gateway.store.queue.enqueue(context_id)
 
@@ -148,7 +194,7 @@ async def _answer(
                 rested = True
     except TimeoutError:
         if result is None:
-            late = await _late_reading(gateway, feed, receipt.seq, owner)
+            late = await late_reading(gateway, feed, receipt.seq, owner)
             if late is None:
                 headers["Contextd-Stale"] = "true"
             else:
@@ -178,7 +224,7 @@ async def _answer(
     )
 
 
-async def _late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
+async def late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
     """What the store knows of an action whose commit nobody told us: that may be lost.
 
     None: it does not answer, and what the feed shows may be behind.
@@ -196,23 +242,30 @@ async def _late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> R
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:
-    name = action_id(context_id, receipt.seq)
-    headers = {"Location": f"/api/actions/{name}", "Preference-Applied": "respond-async"}
-    if receipt.repeated:
-        headers["Idempotent-Replayed"] = "true"
+    response = _without_state(context_id, receipt, None)
+    response.set_status(202)
+    response.headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
+    response.headers["Preference-Applied"] = "respond-async"
+    return response
+
+
+def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> web.Response:
+    """An ActionResponse that tells of the action alone, and of the phase if that is known."""
+    result = receipt.result
     body = {
         "context": None,
-        "status": None,
-        "version": None,
+        "status": phase,
+        "version": result.version if result and phase else None,
         "action": {
-            "id": name,
-            "result": receipt.result and receipt.result.outcome,
-            "version": receipt.result and receipt.result.version,
+            "id": action_id(context_id, receipt.seq),
+            "result": result and result.outcome,
+            "version": result and result.version,
         },
     }
-    return web.Response(
-        status=202, body=orjson.dumps(body), headers=headers, content_type="application/json"
-    )
+    response = web.Response(body=orjson.dumps(body), content_type="application/json")
+    if receipt.repeated:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 async def action_status(request: web.Request) -> web.StreamResponse:
@@ -235,5 +288,6 @@ async def action_status(request: web.Request) -> web.StreamResponse:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
-def _digest(action: str, raw: bytes) -> str:
+def digest_of(action: str, raw: bytes) -> str:
+    """What tells whether two requests under one Idempotency-Key are the same."""
     return hashlib.blake2b(action.encode() + b"\n" + raw, digest_size=16).hexdigest()

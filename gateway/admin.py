@@ -1,4 +1,4 @@
-"""What operators do: restart the processes, look through the dead letters."""
+"""What operators do: restart the processes, look through dead letters and what grows old."""
 
 import orjson
 from aiohttp import web
@@ -7,12 +7,20 @@ from fsm import RetryRequested
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
-from gateway.parameters import LIMIT, letter_id_of, read_whole, restart_id_of
+from gateway.history import read_limit
+from gateway.mirror import rfc3339
+from gateway.parameters import DAYS, DAYS_MAX, letter_id_of, read_whole, restart_id_of
 from gateway.problems import Problem
-from storage import DeadLetter, DeadLetters, Mail, NoSupervisor, Restart, Restarts
-
-LETTERS_SHOWN = 50
-"""Of a list, unless asked for more."""
+from storage import (
+    Aged,
+    DeadLetter,
+    DeadLetters,
+    Mail,
+    NoSupervisor,
+    Restart,
+    Restarts,
+    Retention,
+)
 
 
 async def restart(request: web.Request) -> web.StreamResponse:
@@ -68,11 +76,41 @@ def _report(found: Restart) -> dict[str, object]:
     }
 
 
+async def retention_plan(request: web.Request) -> web.StreamResponse:
+    """What retention would delete now; nothing is."""
+    gateway = request.app[GATEWAY]
+    limit = read_limit(request, gateway.config.list_max)
+    days = read_whole(request, DAYS.name)
+    if days is None:
+        days = gateway.store.config.retention_days
+    elif not 1 <= days <= DAYS_MAX:
+        raise Problem("invalid-parameter", f"days takes 1 to {DAYS_MAX}.")
+    plan = await Retention(gateway.store).plan(now_ms=gateway.clock(), limit=limit, days=days)
+    body = {
+        "days": days,
+        "before": rfc3339(plan.before_ms) if days else None,
+        "count": plan.count,
+        "complete": plan.complete,
+        "kept": plan.kept,
+        "contexts": [_aged(aged) for aged in plan.contexts],
+    }
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+def _aged(aged: Aged) -> dict[str, object]:
+    return {
+        "id": aged.context_id,
+        "owner": aged.owner,
+        "status": aged.status,
+        "version": aged.version,
+        "touched_at": rfc3339(aged.touched_ms),
+    }
+
+
 async def list_letters(request: web.Request) -> web.StreamResponse:
     """The newest dead letters."""
     gateway = request.app[GATEWAY]
-    limit = read_whole(request, LIMIT.name)
-    limit = min(limit or LETTERS_SHOWN, gateway.config.list_max)
+    limit = read_limit(request, gateway.config.list_max)
     letters = DeadLetters(gateway.store.link)
     body = {
         "count": await letters.count(),
@@ -82,21 +120,28 @@ async def list_letters(request: web.Request) -> web.StreamResponse:
 
 
 def _letter(letter: DeadLetter) -> dict[str, object]:
-    mail = letter.mail
+    mail, notice = letter.mail, letter.notice
+    event = mail.event.model_dump(mode="json") if mail else None
     return {
         "id": letter.id,
         "context_id": letter.context_id,
         "at_ms": letter.at_ms,
         "cause": letter.cause,
         "action": mail.event.action if mail else None,
-        "event": mail.event.model_dump(mode="json") if mail else None,
+        "event": notice.event if notice else event,
+        "webhook": f"{letter.context_id}.{notice.version}" if notice else None,
     }
 
 
 async def retry_letter(request: web.Request) -> web.StreamResponse:
-    """Deliver the action once more, or retry the turn; then the letter is gone."""
+    """Deliver the action or webhook once more, or retry the turn; then the letter is gone."""
     gateway = request.app[GATEWAY]
     letters, letter = await _one(request)
+    if letter.notice is not None:
+        await gateway.store.webhooks.put_back(letter.context_id, letter.notice)
+        await letters.drop(letter.id)
+        body = orjson.dumps({"id": letter.id, "action_id": None})
+        return web.Response(status=202, body=body, content_type="application/json")
     event = letter.mail.event if letter.mail else RetryRequested(at_ms=gateway.clock())
     receipt = await gateway.store.deliver(
         letter.context_id,

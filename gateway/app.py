@@ -11,6 +11,7 @@ from uuid_utils import uuid7
 
 from gateway.config import GatewayConfig
 from gateway.directory import Directory
+from gateway.openai.errors import render_error, speaks_openai
 from gateway.problems import Problem, problem_of, render_problem
 from gateway.sse import Viewers
 from storage import Store
@@ -37,6 +38,8 @@ class Gateway:
     def __post_init__(self) -> None:
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
+        self.warned: set[str] = set()
+        """Deprecated endpoints whose use was logged."""
 
     def owner_of(self, _request: web.Request) -> str:
         """Who asks."""
@@ -89,4 +92,5 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if problem is None:
             log.exception("request failed", request_id=request_id, path=request.path)
             problem = Problem("internal", "This is our fault; the log has the request id.")
-        return render_problem(problem, request_id)
+        render = render_error if speaks_openai(request.path) else render_problem
+        return render(problem, request_id)

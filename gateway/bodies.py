@@ -7,14 +7,25 @@ parsed here is never parsed again.
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
-from fsm import Config
+from fsm import Config, SendPolicy, ToolCall
 from gateway.app import GATEWAY
+from gateway.parameters import SESSION_PATTERN
 from gateway.problems import Problem, invalid
 from storage import RestartScope
 
@@ -25,6 +36,54 @@ MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+jso
 Text = Annotated[str, Field(min_length=1, max_length=60_000)]
 ShortText = Annotated[str, Field(max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=255)]
+SessionId = Annotated[str, Field(pattern=f"^{SESSION_PATTERN}$")]
+
+
+_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
+
+
+def _dated(value: object) -> object:
+    """Numbers are no times: nobody could tell seconds from milliseconds."""
+    if _DATE.match(str(value)) is None:
+        raise ValueError("send RFC 3339, as in 2026-01-31T12:00:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_dated)]
+"""RFC 3339, with its offset."""
+BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", max_length=100)]
+"""1 to 100 characters, no slash, no line break, no space at either end."""
+
+
+def _number(value: object) -> object:
+    """JSON has numbers for numbers: neither true nor "5" is one."""
+    if type(value) not in {int, float}:
+        raise ValueError("a number is needed")
+    return value
+
+
+def _flag(value: object) -> object:
+    if value is not True and value is not False:
+        raise ValueError("true or false is needed")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+def check_limits(config: JsonValue) -> JsonValue:
+    """A configuration, or a patch of one, whose limits are numbers.
+
+    Raises:
+        ValueError: One of them is something else.
+    """
+    limits = config.get("limits") if isinstance(config, dict) else None
+    if isinstance(limits, dict):
+        for value in limits.values():
+            if value is not None:  # in a patch: the default again
+                _number(value)
+    return config
 
 
 class Body(BaseModel):
@@ -43,6 +102,43 @@ class TextPart(Body):
     text: str | None = None
 
 
+class Attachment(Body):
+    """Something that comes with a message."""
+
+    type: Literal["text", "file_reference"]
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    text: Annotated[str, Field(max_length=60_000)] | None = None
+    """What is in it (`text`)."""
+    url: Annotated[str, Field(max_length=2_000)] | None = None
+    """Where it is (`file_reference`)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.text is None) != (self.type == "file_reference"):
+            raise ValueError("text belongs to attachments of type text, and to no others")
+        if self.url is not None and self.type != "file_reference":
+            raise ValueError("url belongs to attachments of type file_reference")
+        return self
+
+
+class Recorded(Body):
+    """A message that came about elsewhere."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Annotated[str, Field(max_length=60_000)]
+    tool_calls: Annotated[list[ToolCall], Field(max_length=200)] = []
+    tool_call_id: Id | None = None
+    created_at: Time | None = None
+    """Now, if it is not given."""
+    status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
+    finish_reason: ShortText | None = None
+    client_message_id: Id | None = None
+    model: ShortText | None = None
+    metadata: dict[str, JsonValue] = {}
+    replaces: Id | None = None
+    """Id of the message on the active branch in whose place it stands."""
+
+
 class SendMessage(Body):
     """Say something; starts a turn, or waits for the running one to end."""
 
@@ -50,9 +146,130 @@ class SendMessage(Body):
         Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)],
         Field(description="Text, or typed parts."),
     ]
+    attachments: Annotated[list[Attachment], Field(max_length=64)] = []
     client_message_id: Id | None = None
-    policy: Literal["enqueue"] = "enqueue"
+    policy: SendPolicy | None = None
+    """What to do while a turn runs; as the context is configured, if it is not given."""
+    not_before: Time | None = None
+    """It counts as sent then; until then it waits in the queue."""
     metadata: dict[str, JsonValue] = {}
+
+
+class EditMessage(Body):
+    """Say something else in a message's place; the old one is kept beside it."""
+
+    message_id: Id
+    content: Annotated[
+        Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)],
+        Field(description="Text, or typed parts."),
+    ]
+    client_message_id: Id | None = None
+    metadata: dict[str, JsonValue] = {}
+
+
+class Regenerate(Body):
+    """Ask for another alternative of a reply."""
+
+    message_id: Id | None = None
+    """The reply, or a message of the user to be answered anew; the last reply, if none."""
+
+
+class UpdateQueue(Body):
+    """Change what waits: edited first, then removed, then moved."""
+
+    remove: Annotated[list[Id], Field(max_length=1_000)] = []
+    edit: Annotated[dict[Id, Text], Field(max_length=1_000)] = {}
+    """New text by message id."""
+    move: Annotated[
+        dict[Id, Annotated[Whole, Field(ge=0, le=1_000)]], Field(max_length=1_000)
+    ] = {}
+    """New place by message id; 0 is next."""
+
+
+class CreateBranch(Body):
+    """Give a line through the tree a name."""
+
+    name: BranchName
+    from_message_id: Id | None = None
+    """Its last message; that of the active branch, if none."""
+    system_prompt: Annotated[str, Field(max_length=60_000)] | None = None
+    """Instead of the configured one."""
+
+
+class SwitchBranch(Body):
+    """Go on elsewhere: on another branch, or through another message."""
+
+    name: BranchName | None = None
+    message_id: Id | None = None
+
+
+class MergeBranch(Body):
+    """Bring to the active branch what another has of its own."""
+
+    source: BranchName
+    strategy: Literal["append", "cherry_pick", "rebase"] = "append"
+    message_ids: Annotated[list[Id], Field(max_length=1_000)] = []
+    """Those to pick."""
+    accept_conflicts: Flag = False
+    """Keep what both sides have; else conflicts are told, and nothing is merged."""
+
+
+class Fork(Body):
+    """Make a new context of this one as it was."""
+
+    at_version: Annotated[Whole, Field(ge=1, le=INTEGER_MAX)] | None = None
+    """The present one, if it is not given."""
+    title: ShortText | None = None
+
+
+class AnswerQuestion(Body):
+    """Answer what the model asked."""
+
+    question_id: Id
+    content: Text
+
+
+class RecordMessages(Body):
+    """Add messages that came about elsewhere; no turn begins."""
+
+    messages: Annotated[list[Recorded], Field(min_length=1, max_length=1_000)]
+
+
+class SocketAction(Body):
+    """An action that comes on a WebSocket."""
+
+    action: Annotated[str, Field(min_length=1, max_length=64)]
+    body: dict[str, JsonValue] = {}
+    idempotency_key: Annotated[str, Field(pattern="^[ -~]{1,255}$")] | None = None
+    if_version: Annotated[Whole, Field(ge=0)] | None = None
+    ref: Id | None = None
+    """Comes back with the result."""
+
+
+class PutContext(Body):
+    """A context as an old client keeps it."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    config: dict[str, JsonValue] | None = None
+    messages: Annotated[list[Recorded], Field(max_length=1_000)] | None = None
+    """All of them; those that are there must be the same."""
+
+
+class PatchMessage(Body):
+    """Another text in a message's place."""
+
+    content: Annotated[str, Field(max_length=60_000)]
+    status: Literal["complete", "cancelled", "interrupted", "failed"] | None = None
+    metadata: dict[str, JsonValue] = {}
+
+
+class RequestTurn(RecordMessages):
+    """Add messages that came about elsewhere, and have the model answer them."""
+
+    follows: Id | None = None
+    """Id of the message that they follow; the last of the active branch, if none."""
+    config: dict[str, JsonValue] = {}
+    """A merge patch (RFC 7396) of the configuration, in force from this turn on."""
 
 
 class CreateContext(Body):
@@ -60,15 +277,50 @@ class CreateContext(Body):
 
     title: ShortText = ""
     labels: Annotated[dict[Id, ShortText], Field(max_length=32)] = {}
-    config: Config = Config()
+    config: Annotated[Config, BeforeValidator(check_limits)] = Config()
     message: SendMessage | None = None
+
+
+class Ask(Body):
+    """Ask a question; what is found for it goes to the model with it."""
+
+    query: Text
+    history: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    """What was said before; a session that there is already knows that by itself."""
+    context: Text | None = None
+    """Something to read before answering; told to the model as a quotation."""
+    session_id: SessionId | None = None
+    """Whose questions belong together; without one the question is forgotten."""
+    skip_memory: bool = False
+    """Tell the model nothing of other contexts but what fits the query (mode `deep`)."""
+    model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """The configured one, if it is not given."""
+
+
+class AskTitle(Body):
+    """Have a title made, of messages or of a text."""
+
+    messages: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    text: Text | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if bool(self.messages) == (self.text is not None):
+            raise ValueError("send messages, or a text")
+        return self
+
+
+class AddNote(Body):
+    """Keep a note, to be found by searches."""
+
+    text: Annotated[str, Field(min_length=1, max_length=16_000)]
 
 
 class RestartOrder(Body):
     """Restart the processes."""
 
     scope: RestartScope = "all"
-    force: bool = False
+    force: Flag = False
     """Also while turns run, and kill instead of draining."""
 
 
@@ -114,7 +366,15 @@ async def read_body(request: web.Request, model: type[B], *, depth_max: int) -> 
         Problem: malformed-json, invalid-body, unsupported-media-type, request-timeout.
         HTTPRequestEntityTooLarge: More than `body_bytes_max`.
     """
-    value = parse_json(await read_bytes(request), depth_max=depth_max)
+    return validate(model, parse_json(await read_bytes(request), depth_max=depth_max))
+
+
+def validate(model: type[B], value: Mapping[str, JsonValue]) -> B:
+    """A parsed body as `model`.
+
+    Raises:
+        Problem: invalid-body.
+    """
     try:
         return model.model_validate(value, strict=False)
     except ValidationError as error:
@@ -153,6 +413,16 @@ async def read_raw(request: web.Request) -> bytes:
     except TimeoutError:
         detail = f"The body did not arrive within {body_s_max:g} s."
         raise Problem("request-timeout", detail, {}, {"Connection": "close"}) from None
+
+
+async def read_large(request: web.Request, bytes_max: int) -> bytes:
+    """A body of JSON that may be larger than others.
+
+    Raises:
+        Problem: unsupported-media-type, request-timeout.
+        HTTPRequestEntityTooLarge: More than `bytes_max`.
+    """
+    return await read_bytes(request.clone(client_max_size=bytes_max))
 
 
 def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:

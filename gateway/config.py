@@ -1,5 +1,7 @@
 """Settings of the gateway room."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -45,6 +47,32 @@ class GatewayConfig(BaseModel):
     body_bytes_max: int = Field(
         default=65_536, ge=1_024, description="Largest request body (413 above)."
     )
+    legacy_crud: Literal["on", "warn", "off"] = Field(
+        default="warn",
+        description="The old endpoints that write contexts (PUT, POST messages, PATCH): `warn` "
+        "logs the first use of each, `off` answers 410.",
+    )
+    import_bytes_max: int = Field(
+        default=16_777_216, ge=1_024, description="Largest export that is imported (413 above)."
+    )
+    openai_body_bytes_max: int = Field(
+        default=4_194_304,
+        ge=1_024,
+        description="Largest body of a request to the OpenAI-compatible addresses, which may "
+        "bring a whole conversation (413 above).",
+    )
+    openai_wait_s_max: float = Field(
+        default=600.0,
+        gt=0,
+        description="How long a request to the OpenAI-compatible addresses waits for its "
+        "reply, in seconds (504 after; the turn of a context goes on).",
+    )
+    openai_models: str = Field(
+        default="",
+        description="Models that `GET /v1/models` lists and requests there may name, separated "
+        "by commas. Without it the configured model, or `scripted` where no model server is; "
+        "without any, every name is taken.",
+    )
     json_depth_max: int = Field(
         default=64, ge=4, description="Deepest nesting of a JSON body (400 above)."
     )
@@ -81,6 +109,9 @@ class GatewayConfig(BaseModel):
     viewers_max: int = Field(
         default=20_000, ge=1, description="Streams that one gateway serves at once (503 above)."
     )
+    stream_contexts_max: int = Field(
+        default=32, ge=1, description="Contexts that one stream shows at most."
+    )
     sse_heartbeat_s: float = Field(
         default=15.0, gt=0, description="How often a silent stream gets a comment, in seconds."
     )
@@ -112,6 +143,18 @@ class GatewayConfig(BaseModel):
         "open, each answer ending its connection, in seconds.",
     )
     list_max: int = Field(default=200, ge=1, description="Contexts on one page of a list.")
+    chat_s_max: float = Field(
+        default=120.0,
+        gt=0,
+        description="How long a question to `/api/chat` waits for its answer, in seconds (504 "
+        "after).",
+    )
+    title_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long `/api/chat/title` waits for the model, in seconds; after that "
+        "the title is how the conversation begins.",
+    )
     gateway_drain_s: float = Field(
         default=5.0,
         ge=0,

@@ -35,6 +35,7 @@ FRAMES_WAITING_MAX = 1_024
 """Frames kept while the log is read; more are left to the next reading."""
 RELOAD_PAUSE_S = 0.2
 RESTARTED = "the store was restarted meanwhile, and may have lost what was delivered"
+COMPACTED = "the events since were replaced by the state that they led to"
 SET_BACK = "the store has been restored or replaced; what you saw may have been lost"
 """Why a stream begins again under a new epoch."""
 RESULTS_MAX = 256
@@ -326,7 +327,10 @@ class Feed:
         if reading.view is None:
             return
         if known is None or reading.version < known.state.version:
-            self._begin_again(Mirror(reading.view, epoch))
+            self._begin_again(Mirror(reading.view, epoch), SET_BACK)
+            return
+        if len(reading.events) != reading.version - known.state.version:
+            self._begin_again(Mirror(reading.view, epoch), COMPACTED)
             return
         assert self._mirror is not None
         before = Position(self._mirror.version, self._mirror.view.n)
@@ -342,10 +346,10 @@ class Feed:
         except TimeoutError:
             raise StoreUnavailable("no connection to the store") from None
 
-    def _begin_again(self, mirror: Mirror) -> None:
+    def _begin_again(self, mirror: Mirror, reason: str) -> None:
         """Take a mirror that does not continue what viewers have seen, and tell them."""
         before, self._mirror = self._mirror, mirror
         if before is None:
             return
         self._recent.clear()  # the numbers of actions begin again, too
-        self._show([reset_frame(mirror, SET_BACK)])
+        self._show([reset_frame(mirror, reason)])

@@ -13,6 +13,7 @@ from fsm import (
     CallStatus,
     ContextState,
     Message,
+    branch_messages,
     decode_event,
     drafting,
     transition,
@@ -24,9 +25,12 @@ class Mirror:
     """One context as of a version and a position in its draft."""
 
     __slots__ = (
+        "_children",
         "_config",
         "_config_json",
+        "_counted",
         "_fragments",
+        "_has_siblings",
         "_whole",
         "_whole_at",
         "epoch",
@@ -38,6 +42,9 @@ class Mirror:
         self.epoch = epoch
         """Of the store when it was read: what it shows is true of that epoch alone."""
         self._fragments: dict[str, bytes] = {}
+        self._children: dict[str | None, list[str]] = {}
+        self._counted = 0
+        self._has_siblings = False
         self._config: object = None
         self._config_json = b""
         self._whole = b""
@@ -98,6 +105,8 @@ class Mirror:
                 "owner": state.owner,
                 "title": state.title,
                 "labels": state.labels,
+                "pinned": state.pinned,
+                "origins": [origin.model_dump() for origin in state.origins],
                 "status": state.phase.value,
                 "version": state.version,
                 "cursor": self.cursor,
@@ -106,8 +115,10 @@ class Mirror:
                 "config": orjson.Fragment(self._config_json),
                 "active_branch": state.active_branch,
                 "branches": {
-                    name: {"head": branch.head} for name, branch in state.branches.items()
+                    name: {"head": branch.head, "system_prompt": branch.system_prompt}
+                    for name, branch in state.branches.items()
                 },
+                "alternatives": self._alternatives(state, shown),
                 "messages": orjson.Fragment(
                     b"[%s]" % b",".join([self._fragment(message) for message in shown])
                 ),
@@ -124,8 +135,9 @@ class Mirror:
                         "content": waiting.content,
                         "policy": waiting.policy,
                         "client_message_id": waiting.client_message_id,
+                        "not_before": waiting.not_before_ms and rfc3339(waiting.not_before_ms),
                     }
-                    for waiting in state.queue
+                    for waiting in (*state.queue, *state.scheduled)
                 ],
                 "pending_tool_calls": [
                     {
@@ -133,11 +145,21 @@ class Mirror:
                         "name": call.name,
                         "arguments": call.arguments,
                         "digest": call.digest,
-                        "expires_at": None,
+                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
                         "approval_status": call.status.value,
                     }
                     for call in (turn.calls if turn else ())
                     if call.status in _OPEN
+                ],
+                "pending_questions": [
+                    {
+                        "id": call.id,
+                        "name": call.name,
+                        "arguments": call.arguments,
+                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
+                    }
+                    for call in (turn.calls if turn else ())
+                    if call.status is CallStatus.ASKED
                 ],
                 "turn_id": turn and turn.id,
                 "error": failure
@@ -151,6 +173,21 @@ class Mirror:
                 "usage": state.usage.model_dump(),
             }
         )
+
+    def _alternatives(
+        self, state: ContextState, shown: Sequence[Message]
+    ) -> dict[str, list[str]]:
+        """The siblings of each message shown that has some: other versions of it."""
+        # The tree only grows: what was counted before stays as it is.
+        for message in state.messages[self._counted :]:
+            beside = self._children.setdefault(message.parent_id, [])
+            beside.append(message.id)
+            self._has_siblings = self._has_siblings or len(beside) > 1
+        self._counted = len(state.messages)
+        if not self._has_siblings:
+            return {}
+        children = self._children
+        return {m.id: beside for m in shown if len(beside := children[m.parent_id]) > 1}
 
     def _fragment(self, message: Message) -> bytes:
         encoded = self._fragments.get(message.id)
@@ -167,20 +204,6 @@ def message_json(message: Message) -> bytes:
     """A message on the wire: as in the state, its time in RFC 3339."""
     encoded = message.model_dump_json(exclude={"created_at_ms"}).encode()
     return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
-
-
-def branch_messages(state: ContextState, last: int | None = None) -> Sequence[Message]:
-    """The messages of the active branch, oldest first; only the `last` so many if given."""
-    wanted = state.branches[state.active_branch].head
-    path: list[Message] = []
-    for message in reversed(state.messages):
-        if last is not None and len(path) >= last:
-            break
-        if message.id == wanted:
-            path.append(message)
-            wanted = message.parent_id
-    path.reverse()
-    return path
 
 
 def cursor(epoch: str, version: int, n: int) -> str:

@@ -11,16 +11,41 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import CreateContext
+from gateway.bodies import (
+    AddNote,
+    Ask,
+    AskTitle,
+    CreateContext,
+    Fork,
+    PatchMessage,
+    PutContext,
+    Recorded,
+)
+from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
+from gateway.openai.bodies import ChatRequest, ConversationRequest, ResponseRequest
+from gateway.openai.errors import speaks_openai, status_of
+from gateway.openai.operations import OPENAI_OPERATIONS
+from gateway.openai.views import OPENAI_VIEWS
 from gateway.operations import OPERATIONS, Answer, Header, Operation
-from gateway.parameters import ACTION_ID_SCHEMA, ID_SCHEMA, RESTART_ID_SCHEMA
+from gateway.parameters import (
+    ACTION_ID_SCHEMA,
+    ID_SCHEMA,
+    LETTER_ID_SCHEMA,
+    MESSAGE_ID_SCHEMA,
+    NOTE_ID_SCHEMA,
+    RESTART_ID_SCHEMA,
+    SESSION_ID_SCHEMA,
+)
 from gateway.problems import TYPES
 from gateway.route import Route
 from gateway.views import (
     ActionResponse,
     ActionStatus,
     ByeData,
+    ChatAnswer,
+    ChatChunk,
+    ContextExport,
     ContextList,
     ContextView,
     DeadLetterList,
@@ -28,6 +53,11 @@ from gateway.views import (
     HelloData,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
@@ -35,6 +65,9 @@ from gateway.views import (
     ResetData,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
+    TitleView,
+    TurnList,
     View,
 )
 
@@ -44,7 +77,10 @@ Json = dict[str, Any]
 _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
-    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport),
+    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
+    *(ContextExport, LogPage, MessageList, MessageView, TurnList),
+    *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
+    *OPENAI_VIEWS,
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
@@ -56,11 +92,19 @@ _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
 """What streams show besides the events of the log."""
 
 _PATCH: Final = "ConfigPatch"
+_OPENAI_BODIES: Final = (ChatRequest, ConversationRequest, ResponseRequest)
+_OPENAI_ERROR: Final = "openai-error"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
     "action_id": ACTION_ID_SCHEMA,
-    "letter_id": ACTION_ID_SCHEMA,
+    "letter_id": LETTER_ID_SCHEMA,
+    "message_id": MESSAGE_ID_SCHEMA,
     "restart_id": RESTART_ID_SCHEMA,
+    "session_id": SESSION_ID_SCHEMA,
+    "note_id": NOTE_ID_SCHEMA,
+    "mode": {"type": "string", "enum": list(MODES)},
+    "response_id": {"type": "string"},
+    "conversation_id": {"type": "string"},
     "name": {"type": "string", "enum": list(TYPES)},
 }
 _INTRODUCTION: Final = (
@@ -74,7 +118,7 @@ def describe(routes: Sequence[Route]) -> Json:
     """The document for these routes."""
     paths: dict[str, Json] = {}
     for route in routes:
-        operation = OPERATIONS.get(route.name)
+        operation = OPERATIONS.get(route.name) or OPENAI_OPERATIONS.get(route.name)
         if operation is None:
             continue
         if route.name == "act":
@@ -96,7 +140,10 @@ def describe(routes: Sequence[Route]) -> Json:
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "responses": {str(status): _problem(status) for status in _statuses()},
+            "responses": {
+                **{str(status): _problem(status) for status in _statuses()},
+                _OPENAI_ERROR: _openai_error(),
+            },
         },
     }
 
@@ -119,11 +166,16 @@ def _operation(
     route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    if "{id}" in route.path:
+        problems.add("gone")
     responses: Json = {
         str(status): _answer(answer) for status, answer in operation.answers.items()
     }
-    for status in sorted({TYPES[problem].status for problem in problems}):
-        shared = {"$ref": f"#/components/responses/{status}"}
+    openai = speaks_openai(route.paths[0])
+    for status in sorted(
+        {status_of(name) if openai else TYPES[name].status for name in problems}
+    ):
+        shared = {"$ref": f"#/components/responses/{_OPENAI_ERROR if openai else status}"}
         responses.setdefault(str(status), shared)
     path_names = [part[1:-1] for part in route.paths[0].split("/") if part.startswith("{")]
     parameters: list[Json] = [
@@ -148,6 +200,8 @@ def _operation(
         "responses": responses,
         "x-problems": {name: f"/problems/{name}" for name in sorted(problems)},
     }
+    if route.is_deprecated:
+        shown["deprecated"] = True
     if operation.description:
         shown["description"] = operation.description
     if parameters:
@@ -167,6 +221,10 @@ def _header(header: Header) -> Json:
 
 
 def _tag(route: Route) -> str:
+    if route.path.startswith(("/api/chat/", "/api/notes")):
+        return "chat"
+    if speaks_openai(route.paths[0]):
+        return "openai"
     if not route.under_contexts and route.name != "get_action":
         return "operations"
     return "state" if route.method == "GET" else "actions"
@@ -180,11 +238,13 @@ def _answer(answer: Answer) -> Json:
             for header in answer.headers
         }
     if answer.content_type == "text/event-stream":
-        shown["content"] = {answer.content_type: {"schema": _ref("EventStream")}}
+        shown["content"] = {answer.content_type: {"schema": _ref(answer.stream)}}
     elif answer.models:
         refs = [_ref(model.__name__) for model in answer.models]
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
         shown["content"] = {answer.content_type: {"schema": schema}}
+        if answer.streams:
+            shown["content"]["text/event-stream"] = {"schema": {"type": "string"}}
     return shown
 
 
@@ -207,6 +267,11 @@ def _problem(status: int) -> Json:
     return shown
 
 
+def _openai_error() -> Json:
+    content = {"application/json": {"schema": _ref("OpenAIError")}}
+    return {"description": "An error, as OpenAI's clients know it.", "content": content}
+
+
 def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -214,7 +279,10 @@ def _ref(name: str) -> Json:
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
     shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
+    shown |= dict.fromkeys((Fork, PatchMessage, PutContext, Recorded), "validation")
+    shown |= {Ask: "validation", AskTitle: "validation", AddNote: "validation"}
     shown |= {kind.body: "validation" for kind in KINDS.values()}
+    shown |= dict.fromkeys(_OPENAI_BODIES, "validation")
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
     _, made = models_json_schema(
@@ -226,6 +294,7 @@ def _schemas() -> dict[str, JsonSchemaValue]:
             del schema["additionalProperties"]  # later versions may say more
     schemas[_PATCH] = _merge_patch(schemas["Config"])
     schemas["EventStream"] = _event_stream()
+    schemas["ChatStream"] = _chat_stream()
     return dict(sorted(schemas.items()))
 
 
@@ -265,6 +334,23 @@ def _event_stream() -> JsonSchemaValue:
         "description": "Server-sent events. `event` names the kind; `data` is JSON:\n\n"
         f"{listed}\n\nComments are sent when nothing happens. Ignore kinds you do not know.",
         "x-events": kinds,
+    }
+
+
+def _chat_stream() -> JsonSchemaValue:
+    """One event of the stream: its fields."""
+    kinds = {"chunk": ChatChunk, "done": ChatAnswer, "error": ProblemDocument}
+    return {
+        "type": "object",
+        "description": "Server-sent events without ids: any number of `chunk`, then `done` "
+        "with the whole answer, or `error`; `data` is JSON. Comments are sent when nothing "
+        "happens.",
+        "properties": {
+            "event": {"type": "string", "enum": list(kinds)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+        },
+        "required": ["event", "data"],
+        "x-events": {name: _ref(model.__name__) for name, model in kinds.items()},
     }
 
 

@@ -10,19 +10,41 @@ from typing import Final
 
 from pydantic import BaseModel, JsonValue
 
-from gateway.bodies import CreateContext, RestartOrder
+from gateway.bodies import (
+    AddNote,
+    ApproveTools,
+    Ask,
+    AskTitle,
+    CreateContext,
+    Fork,
+    PatchMessage,
+    PutContext,
+    Recorded,
+    RestartOrder,
+)
+from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ChatAnswer,
+    ContextExport,
     ContextList,
     DeadLetterList,
     EventsPage,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
+    NoteList,
+    NoteView,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
+    TitleView,
+    TurnList,
 )
 
 Schema = Mapping[str, JsonValue]
@@ -40,6 +62,10 @@ class Header:
 _TEXT: Final[Schema] = {"type": "string"}
 _TAG: Final[Schema] = {"type": "string", "pattern": '^"[0-9]+[.][0-9]+[.][0-9]+"$'}
 
+_CURSOR_TAG: Final[Schema] = {
+    "anyOf": [{"const": "*"}, {"type": "string", "pattern": f'^(W/)?"?{CURSOR_PATTERN}"?$'}]
+}
+
 KEY: Final = Header(
     "Idempotency-Key",
     "The action is done once, however often it is sent with this key; a repeat is answered "
@@ -47,7 +73,9 @@ KEY: Final = Header(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 )
 IF_MATCH: Final = Header(
-    "If-Match", "Only if the context is still at the version of this ETag; else 412.", _TEXT
+    "If-Match",
+    "Only if the context is still at the version of this ETag; else 412.",
+    _CURSOR_TAG,
 )
 PREFER: Final = Header(
     "Prefer",
@@ -75,6 +103,9 @@ STALE: Final = Header(
     {"const": "true"},
 )
 FRESH: Final = Header("Cache-Control", "`no-cache`: no state that may be behind.", _TEXT)
+CONTEXT_ID: Final = Header(
+    "Contextd-Context-Id", "The context of the session, where there is one.", _TEXT
+)
 POLL_AFTER: Final = Header(
     "Poll-After-Ms", "When asking again is worth it.", {"type": "integer"}
 )
@@ -89,6 +120,10 @@ class Answer:
     """None: no body. Several: one of them."""
     headers: tuple[Header, ...] = ()
     content_type: str = "application/json"
+    stream: str = "EventStream"
+    """Name of the schema, where it is a stream."""
+    streams: bool = False
+    """Or server-sent events, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +153,15 @@ _POLLED: Final = Answer(
 )
 _UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)
+_BODY: Final = (
+    *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+    *("invalid-body", "request-timeout"),
+)
+_ASKED: Final = (
+    *(*_BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
+    *("action-abandoned", "model-busy", "unknown-model", "model-refused", "model-unavailable"),
+    *("answer-late", "draining", *_STORE),
+)
 _WRITE: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "key-reused", "request-timeout", *_STORE),
@@ -134,6 +178,26 @@ ACT: Final = Operation(
     ),
 )
 """What all actions have in common; summary and body are those of the kind."""
+
+DEPRECATION: Final = Header("Deprecation", "Since when (RFC 9745).", _TEXT)
+SUNSET: Final = Header("Sunset", "Until when (RFC 8594).", _TEXT)
+
+
+def _legacy(summary: str, body: type[BaseModel], *problems: str) -> Operation:
+    """An operation of the old way."""
+    headers = (ETAG, REPLAYED, APPLIED, DEPRECATION, SUNSET, LINK)
+    return Operation(
+        summary,
+        {
+            200: Answer("Applied.", (ActionResponse,), headers),
+            202: Answer("Accepted; not applied yet.", (ActionResponse,), (*headers, LOCATION)),
+        },
+        (KEY, IF_MATCH, PREFER),
+        body=body,
+        problems=(*ACT.problems, "legacy-gone", "too-many-messages", *problems),
+        description="Deprecated: /docs/migration.md leads to its successor.",
+    )
+
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
     "list_contexts": Operation(
@@ -168,12 +232,62 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             *("illegal-in-phase", "version-mismatch", "mailbox-full", *_STORE),
         ),
     ),
+    "import_context": Operation(
+        "Make a context of an export",
+        {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
+        (KEY, PREFER),
+        body=ContextExport,
+        problems=(*_WRITE, "not-found"),
+        description="The whole log is replayed before anything is kept: what the machine would "
+        "not have accepted is 422, with the event's number. The copy has another id and owner, "
+        "the same messages under the same ids, and comes to rest: nothing is done twice.",
+    ),
+    "fork": Operation(
+        "Make a new context of this one, as it is or as it was at a version",
+        {201: Answer("Made.", (ActionResponse,), (ETAG, LOCATION, REPLAYED))},
+        (KEY, PREFER),
+        body=Fork,
+        problems=(*_WRITE, "not-found", "compacted"),
+        description="The new context has all of the log up to there. What was running then is "
+        "cancelled in it, and what waited is left out.",
+    ),
+    "list_messages": Operation(
+        "Messages of a branch, by their numbers",
+        {200: Answer("A page.", (MessageList,), (LINK,))},
+        problems=("not-found", *_STORE),
+    ),
+    "get_message": Operation(
+        "One message, on whichever branch it lies",
+        {200: Answer("The message.", (MessageView,))},
+        problems=("not-found", *_STORE),
+    ),
+    "put_context": _legacy("Write a context", PutContext, "not-append-only", "invalid-config"),
+    "post_message": _legacy("Add a message; no turn begins", Recorded, "unknown-message"),
+    "patch_message": _legacy("Write another text in a message's place", PatchMessage),
+    "post_approval": _legacy(
+        "Decide on tool calls", ApproveTools, "no-pending-approvals", "unknown-tool-call"
+    ),
+    "list_turns": Operation(
+        "A row for each turn of the active branch",
+        {200: Answer("A page.", (TurnList,), (LINK,))},
+        problems=("not-found", *_STORE),
+    ),
+    "get_log": Operation(
+        "Committed events by version",
+        {200: Answer("A page.", (LogPage,), (LINK,))},
+        problems=("not-found", "compacted", *_STORE),
+    ),
+    "export_context": Operation(
+        "The whole log as one document, always the same bytes",
+        {200: Answer("The document.", (ContextExport,))},
+        problems=("not-found", *_STORE),
+    ),
     "act": ACT,
     "get_state": Operation(
         "Poll a context",
         {200: _POLLED, 304: _UNCHANGED},
         (IF_NONE_MATCH, PREFER_POLL, FRESH),
-        problems=("not-found", "invalid-header", *_STORE),
+        problems=("not-found", "invalid-header", "compacted", *_STORE),
         description="A poll after a 2xx to an action shows that action. Most polls are "
         "answered 304 without loading the context.",
     ),
@@ -186,9 +300,71 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "what has happened since, or one `reset` where that cannot be told. `id` is a cursor: "
         "a stream resumed with it, on any gateway, gives the same text as one never cut.",
     ),
+    "stream_many": Operation(
+        "Stream several contexts on one connection",
+        {200: Answer("The stream.", (), (), "text/event-stream")},
+        (LAST_EVENT_ID,),
+        problems=("not-found", "draining", "too-many-viewers", *_STORE),
+        description="As the stream of one context; `data` is `{context_id, cursor, data}`, and "
+        "`id` holds the cursors of all contexts in the order asked for, so that one "
+        "Last-Event-ID resumes each. Ends when the last of them is deleted.",
+    ),
+    "open_socket": Operation(
+        "The stream of a context as a WebSocket, with actions on it",
+        {101: Answer("Frames `{id, event, data}`, as JSON text.")},
+        (LAST_EVENT_ID,),
+        problems=("not-found", "draining", "too-many-viewers", "upgrade-required", *_STORE),
+        description="Send `{action, body, idempotency_key?, if_version?, ref?}`; each is "
+        "answered by an `action-result` with its `ref` and `idempotency_key`: `status`, and "
+        "`action` or `problem`. Actions of one socket are delivered in their order. Closed "
+        "with 1012 when the gateway stops (go on elsewhere), 1013 for a client that does not "
+        "read.",
+    ),
     "get_action": Operation(
         "What became of an action",
         {200: Answer("Its state.", (ActionStatus,))},
+        problems=("not-found", *_STORE),
+    ),
+    "ask": Operation(
+        "Ask a question; what is found for it in your contexts and notes goes with it",
+        {200: Answer("The answer, and its sources.", (ChatAnswer,), (CONTEXT_ID,))},
+        body=Ask,
+        problems=_ASKED,
+        description="`text` looks nothing up, `semantic` what shares words with the query, "
+        "`graph` what that hangs together with, `deep` both, and what was spoken of lately. "
+        "Without a session the question and its answer are forgotten.",
+    ),
+    "ask_streamed": Operation(
+        "Ask a question in mode `deep`; the answer comes as it is made",
+        {200: Answer("The stream.", (), (CONTEXT_ID,), "text/event-stream", "ChatStream")},
+        body=Ask,
+        problems=_ASKED,
+    ),
+    "make_title": Operation(
+        "A title for messages or a text; without a model, how it begins",
+        {200: Answer("The title.", (TitleView,))},
+        body=AskTitle,
+        problems=(*_BODY, "not-found", "mailbox-full", "action-abandoned", *_STORE),
+    ),
+    "delete_session": Operation(
+        "Delete a session and all that is kept of it",
+        {204: Answer("Deleted."), 202: Answer("It will be deleted.")},
+        problems=("not-found", "mailbox-full", "action-abandoned", *_STORE),
+    ),
+    "list_notes": Operation(
+        "Your notes, newest first",
+        {200: Answer("A page.", (NoteList,), (LINK,))},
+        problems=_STORE,
+    ),
+    "add_note": Operation(
+        "Keep a note, to be found by searches",
+        {201: Answer("Kept.", (NoteView,))},
+        body=AddNote,
+        problems=(*_BODY, "too-many-notes", *_STORE),
+    ),
+    "delete_note": Operation(
+        "Forget a note",
+        {204: Answer("Forgotten.")},
         problems=("not-found", *_STORE),
     ),
     "restart": Operation(
@@ -206,13 +382,18 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         {200: Answer("The report.", (RestartReport,))},
         problems=("not-found", *_STORE),
     ),
+    "get_retention": Operation(
+        "What retention would delete now, without doing it",
+        {200: Answer("The plan, oldest first.", (RetentionPlan,))},
+        problems=_STORE,
+    ),
     "list_dead_letters": Operation(
         "What was given up, newest first",
         {200: Answer("Dead letters.", (DeadLetterList,))},
         problems=_STORE,
     ),
     "retry_dead_letter": Operation(
-        "Deliver a dead letter's action once more",
+        "Deliver a dead letter's action, or its webhook, once more",
         {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
         problems=("not-found", "key-reused", "mailbox-full", *_STORE),
     ),

@@ -23,7 +23,9 @@ ASSETS: Final = {
     "favicon-32x32.png": "image/png",
     "start.js": "text/javascript",
 }
-"""Files of `static/` that are served, and their content types."""
+"""Files of `static/` that the page loads, and their content types."""
+GUIDES: Final = {"migration.md": "text/markdown; charset=utf-8"}
+"""Files of `static/` for people who read."""
 
 _CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -43,7 +45,7 @@ async def docs_page(_request: web.Request) -> web.StreamResponse:
 async def docs_asset(request: web.Request) -> web.StreamResponse:
     """One of the docs page's files; for ever, if it is asked for with its version."""
     name = request.match_info["name"]
-    content_type = ASSETS.get(name)
+    content_type = ASSETS.get(name) or GUIDES.get(name)
     if content_type is None:
         raise Problem("not-found", "There is no such file. See /docs.")
     versioned = request.query.get("v") == _version(name)

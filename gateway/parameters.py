@@ -17,7 +17,9 @@ from gateway.problems import Problem
 ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ID: Final = re.compile(ID_PATTERN)
 _RESTART_ID: Final = re.compile("r-[0-9a-f]{16}")
+MESSAGE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "maxLength": 255}
 _ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
+_LETTER_ID: Final = re.compile(f"{_ACTION_ID.pattern}([.]webhook)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,43 @@ class Parameter:
     description: str
 
 
-WHOLE: Final[Mapping[str, JsonValue]] = {"type": "integer", "minimum": 0}
+WHOLE_MAX: Final = 999_999_999
+WHOLE: Final[Mapping[str, JsonValue]] = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": WHOLE_MAX,
+}
 ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}$",
 }
+SESSION_PATTERN: Final = "[A-Za-z0-9._~:@+-]{1,200}"
+"""What goes into an address without being escaped."""
+_SESSION_ID: Final = re.compile(SESSION_PATTERN)
+SESSION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{SESSION_PATTERN}$",
+}
+_NOTE_PATTERN: Final = f"{ID_PATTERN}(:[0-9]{{1,15}}[.][0-9]{{1,15}})?"
+"""Of an uploaded note, or one that the notes tool has written."""
+_NOTE_ID: Final = re.compile(_NOTE_PATTERN)
+NOTE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{_NOTE_PATTERN}$",
+}
+LETTER_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
+    "type": "string",
+    "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}([.]webhook)?$",
+}
 RESTART_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": "^r-[0-9a-f]{16}$",
 }
+CURSOR_PATTERN: Final = "[0-9]{1,15}[.][0-9]{1,15}[.][0-9]{1,15}"
 CURSOR_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
-    "pattern": "^[0-9]{1,15}[.][0-9]{1,15}[.][0-9]{1,15}$",
+    "pattern": f"^{CURSOR_PATTERN}$",
 }
 
 MESSAGES: Final = Parameter(
@@ -49,10 +75,24 @@ MESSAGES: Final = Parameter(
 )
 LIMIT: Final = Parameter(
     "limit",
-    {"type": "integer", "minimum": 1, "default": 50},
+    {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX, "default": 50},
     "Entries a page, up to the server's `list_max` (200).",
 )
 AFTER_ID: Final = Parameter("after", ID_SCHEMA, "Begin behind this context (see Link).")
+BRANCH: Final = Parameter(
+    "branch", {"type": "string"}, "Name of a branch; the active one, if it is not given."
+)
+AFTER_SEQ: Final = Parameter("after_seq", WHOLE, "Only what stands behind this number.")
+BEFORE_SEQ: Final = Parameter(
+    "before_seq", WHOLE, "Only what stands before this number: the page that ends there."
+)
+AFTER_VERSION: Final = Parameter("after", WHOLE, "Only events behind this version.")
+AT_VERSION: Final = Parameter(
+    "at_version",
+    {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX},
+    "The state as it was at this version.",
+)
+AFTER_NOTE: Final = Parameter("after", NOTE_ID_SCHEMA, "Begin behind this note (see Link).")
 STATES: Final = Parameter(
     "states", {"enum": ["true", "false"], "type": "string"}, "Show the cursor of each, too."
 )
@@ -63,6 +103,27 @@ RESUME: Final = Parameter(
     "after",
     {"type": "string"},
     "Cursor to go on from, for clients that cannot send Last-Event-ID.",
+)
+
+
+KINDS_SHOWN: Final = Parameter(
+    "kinds",
+    {"type": "string"},
+    "Only events of these kinds, separated by commas (and `snapshot` and `reset`).",
+)
+DELTAS: Final = Parameter(
+    "deltas", {"enum": ["on", "off"], "type": "string"}, "`off`: no text while it arrives."
+)
+DAYS_MAX: Final = 36_500
+DAYS: Final = Parameter(
+    "days",
+    {"type": "integer", "minimum": 1, "maximum": DAYS_MAX},
+    "As if `retention_days` were this; the server's own, if it is not given.",
+)
+CONTEXTS: Final = Parameter(
+    "contexts",
+    {"type": "string"},
+    "Ids, separated by commas; each perhaps with the cursor to go on from, `<id>:<cursor>`.",
 )
 
 
@@ -90,7 +151,7 @@ def read_whole(request: web.Request, name: str) -> int | None:
     raw = request.query.get(name)
     if raw is None:
         return None
-    if not (raw.isascii() and raw.isdecimal() and len(raw) <= 9):
+    if not (raw.isascii() and raw.isdecimal() and len(raw) <= len(str(WHOLE_MAX))):
         raise Problem("invalid-parameter", f"{name} takes a whole number, as {name}=50.")
     return int(raw)
 
@@ -119,6 +180,18 @@ def read_id(request: web.Request, name: str) -> str | None:
     return raw
 
 
+def read_note_id(request: web.Request, name: str) -> str | None:
+    """A parameter that is the id of a note, or None where it is not given.
+
+    Raises:
+        Problem: invalid-parameter.
+    """
+    raw = request.query.get(name)
+    if raw is not None and _NOTE_ID.fullmatch(raw) is None:
+        raise Problem("invalid-parameter", f"{name} takes the id of a note.")
+    return raw
+
+
 def restart_id_of(request: web.Request) -> str:
     """The id of a restart in the path.
 
@@ -131,6 +204,30 @@ def restart_id_of(request: web.Request) -> str:
     return restart_id
 
 
+def session_id_of(request: web.Request) -> str:
+    """The id of a session in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    session_id = request.match_info["session_id"]
+    if _SESSION_ID.fullmatch(session_id) is None:
+        raise Problem("not-found", "Session not found")
+    return session_id
+
+
+def note_id_of(request: web.Request) -> str:
+    """The id of a note in the path.
+
+    Raises:
+        Problem: not-found.
+    """
+    note_id = request.match_info["note_id"]
+    if _NOTE_ID.fullmatch(note_id) is None:
+        raise Problem("not-found", "Note not found")
+    return note_id
+
+
 def letter_id_of(request: web.Request) -> str:
     """The id of a dead letter in the path.
 
@@ -138,7 +235,7 @@ def letter_id_of(request: web.Request) -> str:
         Problem: not-found.
     """
     letter_id = request.match_info["letter_id"]
-    if _ACTION_ID.fullmatch(letter_id) is None:
+    if _LETTER_ID.fullmatch(letter_id) is None:
         raise Problem("not-found", "There is no such dead letter.")
     return letter_id
 

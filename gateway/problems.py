@@ -13,10 +13,14 @@ from aiohttp import web
 from pydantic import JsonValue
 from pydantic_core import ErrorDetails
 
+from fsm import Failure
 from storage import (
+    ContextGone,
     ContextMissing,
     KeyReused,
+    LogCompacted,
     MailboxFull,
+    NotesFull,
     Result,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -79,6 +83,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "It has ended each worker that began it. It is in the dead letters, and the context "
         "has failed: retry or reset goes on with it.",
     ),
+    "in-use": ProblemType(
+        409,
+        "Others go on from it",
+        "The response is a part of a conversation; delete the conversation.",
+    ),
     "busy": ProblemType(
         409,
         "Turns are running",
@@ -95,10 +104,64 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Not possible now",
         "`phase` says where the context is, `allowed_actions` what it takes there.",
     ),
+    "turn-running": ProblemType(
+        409,
+        "A turn is running",
+        "The message was sent with policy `reject`. Wait for the turn's end, or send it with "
+        "another policy.",
+    ),
+    "not-waiting": ProblemType(
+        409,
+        "That message does not wait",
+        "Its turn has begun, or it was removed. Read `queue` of the state.",
+    ),
+    "unknown-question": ProblemType(
+        409,
+        "That question is not open",
+        "It was answered, or its time is over. Read `pending_questions` of the state.",
+    ),
+    "branch-exists": ProblemType(
+        409,
+        "There is a branch of that name already, or there are too many",
+        "Choose another name; `limits.branches_max` of the configuration bounds their number.",
+    ),
+    "not-append-only": ProblemType(
+        409,
+        "Messages that are there cannot be changed or removed so",
+        "Send all messages that the context has, and new ones behind them; or use the actions "
+        "edit_message, regenerate and switch_branch.",
+    ),
+    "too-many-notes": ProblemType(
+        409,
+        "You have as many notes as one may have",
+        "Delete some; the server's `notes_max` bounds their number.",
+    ),
+    "merge-conflict": ProblemType(
+        409,
+        "Both branches have something of their own in the same place",
+        "`conflicts` says what. Nothing was merged; accept_conflicts: true keeps both.",
+    ),
     "unknown-turn": ProblemType(
         409,
         "That turn is not running",
         "The turn that you wanted stopped has ended. Read the state before you stop another.",
+    ),
+    "legacy-gone": ProblemType(
+        410,
+        "This old endpoint is switched off",
+        "The detail names its successor; /docs/migration.md leads there step by step.",
+    ),
+    "compacted": ProblemType(
+        410,
+        "The log does not go back so far",
+        "Its beginning was replaced by the state that it had led to. `first_version` says what "
+        "there is; the messages are all there.",
+    ),
+    "gone": ProblemType(
+        410,
+        "The context was deleted",
+        "Only its former owner is told so, for the server's `tombstone_days`; to everybody "
+        "else it is not found. Nothing of it is kept.",
     ),
     "version-mismatch": ProblemType(
         412,
@@ -113,6 +176,17 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The body must be JSON",
         "Send Content-Type: application/json, without Content-Encoding.",
     ),
+    "unknown-model": ProblemType(
+        422,
+        "There is no such model",
+        "The detail names the model that is configured; leave `model` out to ask that one.",
+    ),
+    "model-refused": ProblemType(
+        422,
+        "The model does not take the request",
+        "The detail has the model server's own words: the conversation may be too long, or no "
+        "model may be configured.",
+    ),
     "invalid-body": ProblemType(
         422,
         "The body is not what the action takes",
@@ -123,6 +197,17 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "No such tool call",
         "Name ids from `pending_tool_calls` of the state; nothing was decided.",
     ),
+    "unknown-message": ProblemType(
+        422,
+        "No such message",
+        "Name the id of a message of this context, of the kind that the detail says.",
+    ),
+    "unknown-branch": ProblemType(
+        422, "No such branch", "Name one of `branches` of the state."
+    ),
+    "too-many-messages": ProblemType(
+        422, "Too many messages at once", "Send them in several actions."
+    ),
     "invalid-config": ProblemType(
         422,
         "The configuration would not be valid",
@@ -132,6 +217,9 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         422,
         "The Idempotency-Key was used for another request",
         "Use a new key for a new request; repeat a request with the very same body.",
+    ),
+    "upgrade-required": ProblemType(
+        426, "This address is a WebSocket", "Open it with a WebSocket client, or use /events."
     ),
     "queue-full": ProblemType(
         429,
@@ -144,6 +232,11 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Too many undelivered actions",
         "Nothing was taken. Send again after Retry-After; if it stays full, no worker runs.",
     ),
+    "model-busy": ProblemType(
+        429,
+        "The model server takes no more requests",
+        "Send again after Retry-After; the worker has tried several times already.",
+    ),
     "head-too-large": ProblemType(
         431,
         "The head of the request is too large",
@@ -153,6 +246,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         500,
         "Something went wrong",
         "This is a fault of the server; its log has the request_id.",
+    ),
+    "model-unavailable": ProblemType(
+        503,
+        "The model does not answer",
+        "The detail names the server that was asked, as often as the configuration says, and "
+        "`code` how it has failed. Ask again later. Operators: see the model settings.",
     ),
     "store-unavailable": ProblemType(
         503,
@@ -170,6 +269,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     ),
     "too-many-viewers": ProblemType(
         503, "Too many streams", "Connect again after Retry-After, or poll."
+    ),
+    "answer-late": ProblemType(
+        504,
+        "The answer takes longer than a request may wait",
+        "In a session, or bound to a context, it goes on and will be there; else ask again. "
+        "The server's `chat_s_max` and `openai_wait_s_max` bound the wait.",
     ),
 }
 """Every problem type, by the last part of its URI."""
@@ -206,9 +311,26 @@ def refused(result: Result) -> Problem:
         "allowed_actions": list[JsonValue](result.allowed_actions),
         "version": result.version,
     }
+    if result.conflicts:
+        extra["conflicts"] = [one.model_dump() for one in result.conflicts]
     if result.code == "queue-full":
         extra["retry_after_s"] = 1
     return Problem(result.code or "internal", result.detail or "", extra)
+
+
+def unanswered(failure: Failure, headers: Mapping[str, str] | None = None) -> Problem:
+    """The problem that a turn which has failed is answered with."""
+    extra: dict[str, JsonValue] = {"code": failure.code}
+    match failure.code:
+        case "not_found":
+            name = "unknown-model"
+        case "bad_request" | "content_too_long":
+            name = "model-refused"
+        case "rate_limited":
+            name, extra["retry_after_s"] = "model-busy", 1
+        case _:
+            name, extra["retry_after_s"] = "model-unavailable", 5
+    return Problem(name, failure.detail, extra, headers or {})
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -216,6 +338,14 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case LogCompacted():
+            return Problem(
+                "compacted",
+                f"What is kept begins with version {error.first}.",
+                {"first_version": error.first},
+            )
+        case ContextGone():
+            return Problem("gone", "The context was deleted.")
         case ContextMissing():
             return Problem("not-found", "Context not found")
         case KeyReused():
@@ -237,6 +367,8 @@ def problem_of(error: Exception) -> Problem | None:
                 "with the same Idempotency-Key.",
                 {"retry_after_s": 1},
             )
+        case NotesFull():
+            return Problem("too-many-notes", "Nothing was kept. Delete notes first.")
         case StoreRefusedWrite():
             return Problem(
                 "store-unavailable",

@@ -26,6 +26,7 @@ class Route:
     query: tuple[Parameter, ...] = ()
     under_contexts: bool = True
     """The path continues each of BASES."""
+    is_deprecated: bool = False
     has_head: bool = False
     """HEAD answers the same without the body."""
 

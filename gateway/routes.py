@@ -13,14 +13,36 @@ from gateway.admin import (
     list_letters,
     restart,
     restart_report,
+    retention_plan,
     retry_letter,
 )
+from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.health import healthz, readyz
+from gateway.history import get_log, get_message, list_messages, list_turns
+from gateway.legacy import (
+    approve_tools,
+    legacy,
+    patch_message,
+    post_message,
+    put_context,
+)
+from gateway.notes import add_note, delete_note, list_notes
+from gateway.openai.routes import OPENAI_ROUTES
 from gateway.openapi import describe
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
+    AFTER_NOTE,
+    AFTER_SEQ,
+    AFTER_VERSION,
+    AT_VERSION,
+    BEFORE_SEQ,
+    BRANCH,
+    CONTEXTS,
+    DAYS,
+    DELTAS,
+    KINDS_SHOWN,
     LIMIT,
     MESSAGES,
     RESUME,
@@ -29,7 +51,10 @@ from gateway.parameters import (
     check_query,
 )
 from gateway.route import Handler, Route
-from gateway.states import get_context, get_state, list_contexts, stream_events
+from gateway.sockets import open_socket
+from gateway.states import get_context, get_state, list_contexts
+from gateway.streams import stream_events, stream_many
+from gateway.transfer import export_context, fork, import_context
 
 
 async def openapi_json(request: web.Request) -> web.StreamResponse:
@@ -55,7 +80,21 @@ def _get(
     under_contexts: bool = False,
     has_head: bool = True,
 ) -> Route:
-    return Route(name, "GET", path, handler, query, under_contexts, has_head)
+    return Route(
+        name, "GET", path, handler, query, under_contexts=under_contexts, has_head=has_head
+    )
+
+
+def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
+    return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
+
+
+def _post(name: str, path: str, handler: Handler) -> Route:
+    return Route(name, "POST", path, handler, under_contexts=False)
+
+
+def _delete(name: str, path: str, handler: Handler) -> Route:
+    return Route(name, "DELETE", path, handler, under_contexts=False)
 
 
 def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
@@ -67,14 +106,51 @@ ROUTES: Final = (
     Route("create_context", "POST", "", create_context, (MESSAGES,)),
     Route("get_context", "GET", "/{id}", get_context, (MESSAGES,), has_head=True),
     Route("delete_context", "DELETE", "/{id}", delete_context, (MESSAGES,)),
+    Route("import_context", "POST", "/import", import_context),
+    Route("fork", "POST", "/{id}/actions/fork", fork),
     Route("act", "POST", "/{id}/actions/{action}", act, (MESSAGES,)),
-    Route(
-        "get_state", "GET", "/{id}/state", get_state, (AFTER_CURSOR, MESSAGES), has_head=True
+    _read("get_state", "/state", get_state, AFTER_CURSOR, AT_VERSION, MESSAGES),
+    _read("list_messages", "/messages", list_messages, BRANCH, AFTER_SEQ, BEFORE_SEQ, LIMIT),
+    _read("get_message", "/messages/{message_id}", get_message),
+    *(
+        Route(name, method, f"/{{id}}{path}", legacy(handler, successor), is_deprecated=True)
+        for name, method, path, handler, successor in (
+            ("put_context", "PUT", "", put_context, "the actions rename, configure, ..."),
+            ("post_message", "POST", "/messages", post_message, "the action send_message"),
+            (
+                *("patch_message", "PATCH", "/messages/{message_id}", patch_message),
+                "the action edit_message",
+            ),
+            (
+                *("post_approval", "POST", "/tools/approve", approve_tools),
+                "the action approve_tools",
+            ),
+        )
     ),
-    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME,)),
+    _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
+    _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
+    _read("export_context", "/export", export_context),
+    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME, KINDS_SHOWN, DELTAS)),
+    Route("open_socket", "GET", "/{id}/ws", open_socket, (RESUME, KINDS_SHOWN, DELTAS)),
+    _get(
+        "stream_many",
+        "/api/events",
+        stream_many,
+        *(CONTEXTS, KINDS_SHOWN, DELTAS),
+        has_head=False,
+    ),
     _get("get_action", "/api/actions/{action_id}", action_status),
+    _post("make_title", "/api/chat/title", make_title),
+    _post("ask", "/api/chat/{mode}", ask),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed),
+    _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
+    _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
+    _post("add_note", "/api/notes", add_note),
+    _delete("delete_note", "/api/notes/{note_id}", delete_note),
+    *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
+    _admin("get_retention", "GET", "/retention", retention_plan, DAYS, LIMIT),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
     _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
     _admin("drop_dead_letter", "DELETE", "/dead_letters/{letter_id}", drop_letter),
@@ -96,10 +172,15 @@ def add_routes(app: web.Application) -> None:
         for path in route.paths:
             served = [route.method, "HEAD"] if route.has_head else [route.method]
             for method in served:
-                app.router.add_route(method, path, handler)
+                app.router.add_route(method, _routed(path), handler)
             methods.setdefault(path, []).extend(served)
     for path, served in methods.items():
-        app.router.add_route("OPTIONS", path, _options([*served, "OPTIONS"]))
+        app.router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+
+
+def _routed(path: str) -> str:
+    """A path for the router: what is an address of its own is no id."""
+    return path.replace("{id}", "{id:(?!import$)[^{}/]+}")
 
 
 def _checked(route: Route) -> Handler:

@@ -6,8 +6,11 @@ last id and loses nothing.
 """
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import orjson
 from aiohttp import HttpVersion11, web
@@ -15,12 +18,14 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
-from gateway.feed import SET_BACK, Feed
+from gateway.feed import COMPACTED, SET_BACK, Feed
 from gateway.mirror import Mirror
 from gateway.problems import Problem
-from gateway.stream import Frame, Position, frames_between, reset_frame
+from gateway.stream import Frame, Position, Wanted, frames_between, reset_frame
 from storage import ContextMissing, Store, StoreUnavailable, View
 
+FRAMES_HELD_MAX: Final = 4_096
+"""Frames of several contexts that are kept while the last of them begins."""
 _PING_NEVER_S = 1e9
 """aiohttp-sse pings with a task per response; one task pings for all (`Viewers`)."""
 
@@ -37,15 +42,23 @@ class SseViewer:
         "_over",
         "_taken_bytes",
         "_transport",
+        "_wanted",
         "_written_bytes",
         "stalled_since",
         "written_at",
     )
 
     def __init__(
-        self, transport: asyncio.Transport, *, chunked: bool, bytes_max: int, now: float
+        self,
+        transport: asyncio.Transport,
+        wanted: Wanted,
+        *,
+        chunked: bool,
+        bytes_max: int,
+        now: float,
     ) -> None:
         self._transport = transport
+        self._wanted = wanted
         self._chunked = chunked
         self._bytes_max = bytes_max
         self._held: list[bytes] | None = []
@@ -62,7 +75,7 @@ class SseViewer:
         """Take frames from the feed; they are held back until the backlog is written."""
         if self._over.is_set():
             return  # it has been told to go on elsewhere
-        shown = b"".join([frame.sse() for frame in frames])
+        shown = self.encode(frames)
         if self._held is None:
             self.write(shown)
             return
@@ -70,6 +83,10 @@ class SseViewer:
         self._held_bytes += len(shown)
         if self._held_bytes > self._bytes_max:
             self.abort()
+
+    def encode(self, frames: Iterable[Frame]) -> bytes:
+        """Those of the frames that are wanted, as they are written."""
+        return b"".join([frame.sse() for frame in frames if self._wanted.takes(frame)])
 
     def go_live(self, backlog: bytes) -> None:
         """Write the backlog and what was held back meanwhile, and hold nothing more."""
@@ -117,9 +134,102 @@ class SseViewer:
         """End the stream properly."""
         self._over.set()
 
+    def keep_alive(self, now: float, config: GatewayConfig) -> None:
+        """Send a comment if it was silent for long; drop it if it takes nothing."""
+        if not self.live:
+            return
+        if self.is_stalled(now, stalled_s_max=config.viewer_stalled_s_max):
+            self.abort()
+        elif now - self.written_at >= config.sse_heartbeat_s:
+            self.write(b": still here\n\n")
+
+    def say_bye(self, retry_ms: int, data: bytes) -> None:
+        """Tell the client to go on elsewhere, and end the stream."""
+        if self.live:
+            self.write(b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data))
+        self.close()
+
     async def wait_over(self) -> None:
         """Wait until the stream is to end."""
         await self._over.wait()
+
+
+class Together:
+    """What several contexts share: one stream, whose ids hold the cursor of each."""
+
+    def __init__(
+        self, viewer: SseViewer, feeds: Sequence[tuple[Feed, str | None]], *, frames_max: int
+    ) -> None:
+        self._viewer = viewer
+        self._frames_max = frames_max
+        self._ids = [feed.context_id for feed, _ in feeds]
+        self._cursors = [resume or "" for _, resume in feeds]
+        self._held: list[tuple[int, Sequence[Frame]]] | None = []
+        self._held_frames = 0
+        self.parts = [Part(self, index) for index in range(len(feeds))]
+        self._ended: set[int] = set()
+
+    def show(self, index: int, frames: Sequence[Frame]) -> None:
+        """Take frames of one of the contexts; they are held back until all have begun."""
+        if self._held is None:
+            self._viewer.show(self._tagged(index, frames))
+            return
+        self._held.append((index, frames))
+        self._held_frames += len(frames)
+        if self._held_frames > self._frames_max:
+            self._viewer.abort()
+
+    def end(self, index: int) -> None:
+        """One of the contexts has ended; the stream ends with the last."""
+        self._ended.add(index)
+        if len(self._ended) == len(self._ids):
+            self._viewer.close()
+
+    def go_live(self, hello: bytes, backlogs: Sequence[Sequence[Frame]]) -> None:
+        """Write what was before, then what came meanwhile: ids only ever go on."""
+        shown = [hello]
+        for index, frames in enumerate(backlogs):
+            shown.append(self._viewer.encode(self._tagged(index, frames)))
+        held, self._held = self._held or [], None
+        shown += [self._viewer.encode(self._tagged(index, frames)) for index, frames in held]
+        self._viewer.go_live(b"".join(shown))
+
+    def _tagged(self, index: int, frames: Sequence[Frame]) -> list[Frame]:
+        tagged: list[Frame] = []
+        for frame in frames:
+            self._cursors[index] = frame.id
+            names = (self._ids[index].encode(), frame.id.encode())
+            data = b'{"context_id":"%s","cursor":"%s","data":%s}' % (*names, frame.data)
+            tagged.append(Frame(",".join(self._cursors), frame.event, data))
+        return tagged
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One context's place in a stream of several; a feed's viewer."""
+
+    together: Together
+    index: int
+
+    def show(self, frames: Sequence[Frame]) -> None:
+        """Take frames of this context."""
+        self.together.show(self.index, frames)
+
+    def close(self) -> None:
+        """This context has ended."""
+        self.together.end(self.index)
+
+
+class OpenStream(Protocol):
+    """A stream of any kind, as the gateway looks after it (SseViewer, SocketViewer)."""
+
+    def keep_alive(self, now: float, config: GatewayConfig) -> None:
+        """Do what has to be done now and then."""
+        ...
+
+    def say_bye(self, retry_ms: int, data: bytes) -> None:
+        """Tell the client to go on elsewhere, and end the stream."""
+        ...
 
 
 class Viewers:
@@ -128,7 +238,7 @@ class Viewers:
     def __init__(self, config: GatewayConfig, store: Store) -> None:
         self._config = config
         self._store = store
-        self._open: set[SseViewer] = set()
+        self._open: set[OpenStream] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -141,13 +251,7 @@ class Viewers:
             await asyncio.sleep(min(config.sse_heartbeat_s, config.viewer_stalled_s_max) / 4)
             now = loop.time()
             for viewer in tuple(self._open):
-                if not viewer.live:
-                    continue
-                if viewer.is_stalled(now, stalled_s_max=config.viewer_stalled_s_max):
-                    viewer.abort()
-                    continue
-                if now - viewer.written_at >= config.sse_heartbeat_s:
-                    viewer.write(b": still here\n\n")
+                viewer.keep_alive(now, config)
 
     def say_bye(self) -> int:
         """Tell every client to reconnect elsewhere, at different times, and end its stream.
@@ -157,52 +261,101 @@ class Viewers:
         """
         leaving = tuple(self._open)
         for viewer in leaving:
-            if not viewer.live:
-                viewer.close()
-                continue
             retry_ms = self._retry_ms()
             data = orjson.dumps({"reason": "this gateway is stopping", "retry_ms": retry_ms})
-            viewer.write(b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data))
-            viewer.close()
+            viewer.say_bye(retry_ms, data)
         return len(leaving)
 
     def _retry_ms(self) -> int:
         base_ms = self._config.sse_retry_ms
         return base_ms + random.randrange(base_ms + 1)  # noqa: S311 - spreads reconnections
 
-    async def serve(
-        self, request: web.Request, feed: Feed, resume: str | None
-    ) -> web.StreamResponse:
-        """Stream a context from a cursor on, or from a snapshot, until either side ends it."""
+    @contextlib.contextmanager
+    def room_for(self, viewer: OpenStream) -> Generator[None, None, None]:
+        """Look after a stream for the length of a block."""
+        self._open.add(viewer)
+        try:
+            yield
+        finally:
+            self._open.discard(viewer)
+
+    def check_room(self) -> None:
+        """Refuse one stream more than there may be.
+
+        Raises:
+            Problem: too-many-viewers.
+        """
         if len(self._open) >= self._config.viewers_max:
             raise Problem("too-many-viewers", "This gateway has no room.", {"retry_after_s": 2})
-        response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
+
+    async def serve(
+        self, request: web.Request, feed: Feed, resume: str | None, wanted: Wanted
+    ) -> web.StreamResponse:
+        """Stream a context from a cursor on, or from a snapshot, until either side ends it."""
+        viewer = self._viewer(request, wanted)
+        feed.viewers.add(viewer)
+        try:
+            with self.room_for(viewer):
+                # Before the headers leave: what fails here can still be answered as a problem.
+                hello, frames = await begin(self._store, feed, resume)
+                begun = _hello(hello) + viewer.encode(frames)
+                if feed.deleted:
+                    viewer.close()
+                return await self._run(request, viewer, lambda: viewer.go_live(begun))
+        finally:
+            feed.viewers.discard(viewer)
+
+    async def serve_all(
+        self,
+        request: web.Request,
+        feeds: Sequence[tuple[Feed, str | None]],
+        wanted: Wanted,
+    ) -> web.StreamResponse:
+        """Stream several contexts, each from its cursor on, until all or the client end."""
+        viewer = self._viewer(request, wanted)
+        together = Together(viewer, feeds, frames_max=FRAMES_HELD_MAX)
+        hellos: dict[str, object] = {}
+        backlogs: list[Sequence[Frame]] = []
+        try:
+            with self.room_for(viewer):
+                for part, (feed, resume) in zip(together.parts, feeds, strict=True):
+                    feed.viewers.add(part)
+                    hellos[feed.context_id], frames = await begin(self._store, feed, resume)
+                    backlogs.append(frames)
+                    if feed.deleted:
+                        part.close()
+                hello = _hello({"contexts": hellos})
+                return await self._run(
+                    request, viewer, lambda: together.go_live(hello, backlogs)
+                )
+        finally:
+            for part, (feed, _) in zip(together.parts, feeds, strict=True):
+                feed.viewers.discard(part)
+
+    def _viewer(self, request: web.Request, wanted: Wanted) -> SseViewer:
+        self.check_room()
         transport, connection = request.transport, request.protocol
         if transport is None:
             raise ConnectionResetError("the client has gone")
         if isinstance(connection, Connection):
             connection.leave_to_stream()
-        viewer = SseViewer(
+        return SseViewer(
             transport,
+            wanted,
             chunked=request.version >= HttpVersion11,
             bytes_max=self._config.viewer_bytes_max,
             now=asyncio.get_running_loop().time(),
         )
-        self._open.add(viewer)
-        feed.viewers.add(viewer)
-        try:
-            # Before the headers leave: what fails here can still be answered as a problem.
-            backlog = await _backlog(self._store, feed, resume)
-            await response.prepare(request)
-            async with response:
-                await response.write(b"retry: %d\n\n" % self._retry_ms())
-                viewer.go_live(backlog)
-                if feed.deleted:
-                    viewer.close()
-                await viewer.wait_over()
-        finally:
-            self._open.discard(viewer)
-            feed.viewers.discard(viewer)
+
+    async def _run(
+        self, request: web.Request, viewer: SseViewer, go_live: Callable[[], None]
+    ) -> web.StreamResponse:
+        response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
+        await response.prepare(request)
+        async with response:
+            await response.write(b"retry: %d\n\n" % self._retry_ms())
+            go_live()
+            await viewer.wait_over()
         return response
 
 
@@ -216,8 +369,13 @@ def parse_cursor(text: str) -> tuple[str, int, int] | None:
     return parts[0], int(parts[1]), int(parts[2])
 
 
-async def _backlog(store: Store, feed: Feed, resume: str | None) -> bytes:
-    """Everything up to where the feed is now; what comes later the viewer holds back."""
+async def begin(
+    store: Store, feed: Feed, resume: str | None
+) -> tuple[dict[str, object], Sequence[Frame]]:
+    """What `hello` says, and everything up to where the feed is now.
+
+    What comes later the viewer holds back: it is to be among the feed's viewers before.
+    """
     mirror = feed.mirror
     epoch, here = mirror.epoch, mirror.cursor
     if resume is None:
@@ -225,9 +383,11 @@ async def _backlog(store: Store, feed: Feed, resume: str | None) -> bytes:
     else:
         frames = await backlog_frames(store, feed.context_id, mirror, resume)
     resumed = resume is not None and not (frames and frames[0].event == "reset")
-    hello = orjson.dumps({"epoch": epoch, "cursor": here, "resumed": resumed})
-    shown = b"".join([frame.sse() for frame in frames])
-    return b"event: hello\ndata: %s\n\n%s" % (hello, shown)
+    return {"epoch": epoch, "cursor": here, "resumed": resumed}, frames
+
+
+def _hello(said: Mapping[str, object]) -> bytes:
+    return b"event: hello\ndata: %s\n\n" % orjson.dumps(said)
 
 
 async def backlog_frames(
@@ -244,6 +404,8 @@ async def backlog_frames(
     if store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != view.state.version - at.version:
+        if await store.oldest(context_id) > at.version + 1:
+            return [reset_frame(mirror, COMPACTED)]
         raise ContextMissing(context_id)  # deleted while we looked, and its log with it
     return frames_between(epoch, at, events, view)
 

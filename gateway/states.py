@@ -1,7 +1,6 @@
-"""State out: lists, single contexts, polls and streams."""
+"""State out: lists, single contexts and polls."""
 
 import asyncio
-import contextlib
 
 import orjson
 from aiohttp import web
@@ -10,13 +9,13 @@ from fsm import rests
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
+from gateway.history import read_limit, state_at
 from gateway.mirror import Mirror, cursor, rfc3339
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
-    LIMIT,
+    AT_VERSION,
     MESSAGES,
-    RESUME,
     STATES,
     context_id_of,
     read_flag,
@@ -25,22 +24,16 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
-from gateway.stream import Frame
 from storage import ContextMissing, StoreUnavailable
 
-LIMIT_DEFAULT = 50
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
 
 async def list_contexts(request: web.Request) -> web.StreamResponse:
     """The owner's contexts, newest first."""
     gateway = request.app[GATEWAY]
-    limit, after = read_whole(request, LIMIT.name), read_id(request, AFTER_ID.name)
+    limit, after = read_limit(request, gateway.config.list_max), read_id(request, AFTER_ID.name)
     with_states = read_flag(request, STATES.name)
-    if limit is None:
-        limit = LIMIT_DEFAULT
-    if not 1 <= limit <= gateway.config.list_max:
-        raise Problem("invalid-parameter", f"limit takes 1 to {gateway.config.list_max}.")
     owner = gateway.owner_of(request)
     found = await gateway.store.contexts(owner, limit=limit + 1, after=after)
     shown: list[dict[str, object]] = []
@@ -81,6 +74,12 @@ async def get_state(request: web.Request) -> web.StreamResponse:
     """Poll: the state, or 304 if the client has it; with `Prefer: wait`, once it changes."""
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
+    at_version = read_whole(request, AT_VERSION.name)
+    if at_version is not None:
+        if AFTER_CURSOR.name in request.query:
+            raise Problem("invalid-parameter", "at_version and after do not go together.")
+        messages = read_whole(request, MESSAGES.name)
+        return await state_at(request, gateway, at_version, messages)
     if AFTER_CURSOR.name in request.query:
         return await _events_after(request, gateway, context_id, owner)
     return await _state_unless_seen(gateway, request, context_id, owner)
@@ -174,7 +173,7 @@ async def _events_after(
     here = mirror.cursor
     frames = await backlog_frames(gateway.store, context_id, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
-        b",".join(map(_frame_json, frames)),
+        b",".join([frame.json() for frame in frames]),
         here.encode(),
         state.phase.value.encode(),
         state.version,
@@ -182,29 +181,3 @@ async def _events_after(
     return web.Response(
         body=body, headers={"ETag": f'"{here}"'}, content_type="application/json"
     )
-
-
-def _frame_json(frame: Frame) -> bytes:
-    return b'{"id":"%s","event":"%s","data":%s}' % (
-        frame.id.encode(),
-        frame.event.encode(),
-        frame.data,
-    )
-
-
-async def stream_events(request: web.Request) -> web.StreamResponse:
-    """Server-sent events of a context, from `Last-Event-ID` or `after` on."""
-    gateway = request.app[GATEWAY]
-    context_id, owner = context_id_of(request), gateway.owner_of(request)
-    if gateway.stopping.is_set():
-        raise Problem(
-            "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
-        )
-    head = await gateway.directory.head(context_id, owner)
-    resume = request.headers.get("Last-Event-ID") or request.query.get(RESUME.name)
-    async with gateway.directory.follow(context_id, owner) as feed:
-        # What the client has seen elsewhere may still be on its way to us.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(gateway.config.applied_s_max):
-                await feed.wait_until(lambda mirror: _head_of(mirror) >= head)
-        return await gateway.viewers.serve(request, feed, resume)

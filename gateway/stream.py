@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from fsm import EVENT_TYPES, drafting, ends_draft
+from fsm import EVENT_TYPES, cuts_in, drafting, ends_draft
 from gateway.mirror import Mirror, cursor
 from storage import View
 
@@ -42,6 +42,35 @@ class Frame:
             self.data,
         )
 
+    def json(self) -> bytes:
+        """As one JSON object: pages of events, WebSocket messages."""
+        return b'{"id":"%s","event":"%s","data":%s}' % (
+            self.id.encode(),
+            self.event.encode(),
+            self.data,
+        )
+
+
+ALWAYS_SHOWN: Final = frozenset({"snapshot", "reset"})
+"""What no viewer can go on without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a viewer has asked to be shown; the cursors go on all the same."""
+
+    kinds: frozenset[str] | None = None
+    """None: every kind."""
+    deltas: bool = True
+
+    def takes(self, frame: Frame) -> bool:
+        """Whether a frame is to be shown."""
+        if frame.event in ALWAYS_SHOWN:
+            return True
+        if frame.event == "reply-delta" and not self.deltas:
+            return False
+        return self.kinds is None or frame.event in self.kinds
+
 
 def delta_frame(epoch: str, version: int, n: int, *, message_id: str, text: str) -> Frame:
     """Some more text of the reply `message_id`, which is `n` characters long with it."""
@@ -55,7 +84,7 @@ def reset_frame(mirror: Mirror, reason: str) -> Frame:
     return Frame(mirror.cursor, "reset", data)
 
 
-def _event_frames(
+def event_frames(
     epoch: str, at: Position, events: Sequence[bytes]
 ) -> Iterator[tuple[Frame, Position]]:
     """Frames for the events behind a position, each with the position after it.
@@ -70,9 +99,17 @@ def _event_frames(
         event = orjson.loads(raw)
         kind: str = event["kind"]
         seen = n
+        ends = kind in _ENDS_DRAFT or (
+            kind == "message-received"
+            and cuts_in(
+                event.get("policy"),
+                at_ms=event["at_ms"],
+                not_before_ms=event.get("not_before_ms"),
+            )
+        )
         if kind == "reply-started":
             n = 0
-        elif kind in _ENDS_DRAFT:
+        elif ends:
             text: str = event.get("text") or event.get("partial", "")
             message_id: str | None = event.get("message_id")
             if message_id is not None and len(text) > n:
@@ -80,7 +117,7 @@ def _event_frames(
                 frame = delta_frame(epoch, version, n, message_id=message_id, text=text[seen:])
                 yield frame, Position(version, n)
         version += 1
-        if kind in _ENDS_DRAFT:
+        if ends:
             n = 0
         yield Frame(cursor(epoch, version, n), kind, raw), Position(version, n)
 
@@ -90,7 +127,7 @@ def frames_between(
 ) -> list[Frame]:
     """Everything between a position and a view, `events` being all those in between."""
     frames: list[Frame] = []
-    for frame, after in _event_frames(epoch, at, events):
+    for frame, after in event_frames(epoch, at, events):
         frames.append(frame)
         at = after
     message_id = drafting(view.state)

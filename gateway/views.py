@@ -9,7 +9,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from fsm import Config, Phase, ToolCall, Usage
+from fsm import (
+    AnyEvent,
+    Config,
+    Conflict,
+    Graph,
+    Origin,
+    Phase,
+    Reference,
+    SendPolicy,
+    ToolCall,
+    Usage,
+)
 from storage import RestartScope, SupervisorReport
 
 
@@ -37,6 +48,10 @@ class MessageView(View):
     model: str | None
     usage: Usage | None
     metadata: Mapping[str, JsonValue]
+    replaces: str | None
+    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    copy_of: str | None
+    """Of a message that a merge has brought: the one it was made from."""
 
 
 class DraftView(View):
@@ -49,12 +64,14 @@ class DraftView(View):
 
 
 class QueueEntryView(View):
-    """A message that waits for the running turn to end."""
+    """A message that waits for the running turn to end, or for its time."""
 
     id: str
     content: str
-    policy: Literal["enqueue"]
+    policy: SendPolicy
     client_message_id: str | None
+    not_before: str | None
+    """Until when it waits; null: for its turn."""
 
 
 class PendingToolCallView(View):
@@ -66,6 +83,16 @@ class PendingToolCallView(View):
     digest: str
     expires_at: str | None
     approval_status: Literal["pending", "outcome_unknown", "approved"]
+
+
+class QuestionView(View):
+    """What the model asks the person."""
+
+    id: str
+    name: str
+    arguments: str
+    """JSON text; of the built-in tool: `question` and `options`."""
+    expires_at: str | None
 
 
 class ErrorView(View):
@@ -82,6 +109,8 @@ class BranchView(View):
     """A named line through the message tree."""
 
     head: str | None
+    system_prompt: str | None
+    """Null: the configured one."""
 
 
 class ContextView(View):
@@ -91,6 +120,9 @@ class ContextView(View):
     owner: str
     title: str
     labels: Mapping[str, str]
+    pinned: bool
+    origins: tuple[Origin, ...]
+    """Where it was forked or imported from; the last is the nearest."""
     status: Phase
     version: int
     cursor: str
@@ -99,13 +131,70 @@ class ContextView(View):
     config: Config
     active_branch: str
     branches: Mapping[str, BranchView]
+    alternatives: Mapping[str, tuple[str, ...]]
+    """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...]
     draft: DraftView | None
     queue: tuple[QueueEntryView, ...]
     pending_tool_calls: tuple[PendingToolCallView, ...]
+    pending_questions: tuple[QuestionView, ...]
     turn_id: str | None
     error: ErrorView | None
     usage: Usage
+
+
+class MessageList(View):
+    """A page of messages of one branch; the header Link leads on."""
+
+    branch: str
+    messages: tuple[MessageView, ...]
+
+
+class TurnView(View):
+    """What was asked, and what came of it."""
+
+    seq: int
+    """Of its first message."""
+    id: str
+    user_text: str
+    assistant_text: str
+    """All that the assistant has said in it."""
+    tool_calls: int
+    status: Literal["complete", "cancelled", "interrupted", "failed"] | None
+    """Of the last reply; null: there is none yet."""
+    created_at: str
+
+
+class TurnList(View):
+    """A page of turns of the active branch; the header Link leads on."""
+
+    turns: tuple[TurnView, ...]
+
+
+class LogEntry(View):
+    """A committed event, and the version that it led to."""
+
+    version: int
+    event: AnyEvent
+
+
+class LogPage(View):
+    """A part of a log; the header Link leads on."""
+
+    version: int
+    """Of the context."""
+    events: tuple[LogEntry, ...]
+
+
+class ContextExport(View):
+    """A whole log; what `import` takes."""
+
+    format: Literal["contextd-export/1"]
+    context_id: str
+    version: int
+    base: dict[str, JsonValue] | None = None
+    """The state that the events go on from, where the log was compacted."""
+    events: tuple[AnyEvent, ...]
 
 
 class ActionView(View):
@@ -208,6 +297,47 @@ class ByeData(View):
     retry_ms: int
 
 
+class ChatAnswer(View):
+    """The answer to a question, and what was found for it."""
+
+    response: str
+    sources: tuple[Reference, ...]
+    """What the model was given to read, in that order."""
+    query_type: Literal["text", "semantic", "graph", "deep"]
+    latency_ms: int
+    graph_data: Graph | None
+    """What the sources hang together with; null in the modes `text` and `semantic`."""
+    model: str | None
+    """What the model server says has answered."""
+
+
+class ChatChunk(View):
+    """Some more text of an answer that is arriving; another id begins the text anew."""
+
+    message_id: str
+    text: str
+
+
+class TitleView(View):
+    """A title, of at most 50 characters."""
+
+    title: str
+
+
+class NoteView(View):
+    """A note."""
+
+    id: str
+    text: str
+    created_at: str
+
+
+class NoteList(View):
+    """A page of notes, newest first; the header Link leads to the next."""
+
+    notes: tuple[NoteView, ...]
+
+
 class ProblemDocument(View):
     """An error (RFC 9457)."""
 
@@ -220,6 +350,12 @@ class ProblemDocument(View):
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None
     retry_after_s: int | None = None
+    conflicts: tuple[Conflict, ...] = ()
+    """Of a merge that was refused."""
+    first_version: int | None = None
+    """What is left of a compacted log begins with it."""
+    code: str | None = None
+    """How the model server has failed."""
 
 
 class ProblemTypeView(View):
@@ -277,17 +413,45 @@ class RestartReport(View):
     supervisors: tuple[SupervisorReport, ...]
 
 
+class AgedContext(View):
+    """A context that retention would delete: nobody has changed it since `touched_at`."""
+
+    id: str
+    owner: str
+    status: Phase
+    version: int
+    touched_at: str
+
+
+class RetentionPlan(View):
+    """What retention would delete now."""
+
+    days: int
+    """0: nothing is ever deleted."""
+    before: str | None
+    """What was last changed before this goes."""
+    count: int
+    complete: bool
+    """All that are old enough were counted; else there are more."""
+    kept: dict[Literal["pinned", "at-work", "waiting"], int]
+    """How many are old enough and stay, and why; those that a run has just passed over are
+    not counted for a day."""
+    contexts: tuple[AgedContext, ...]
+
+
 class DeadLetterView(View):
-    """What was given up because it ended each worker that began it."""
+    """What was given up: it ended each worker that began it, or the webhook did not take it."""
 
     id: str
     context_id: str
     at_ms: int
     cause: str
     action: str | None
-    """None: not an action, but the running turn."""
+    """None: not an action, but the running turn, or a webhook."""
     event: dict[str, JsonValue] | None
-    """The action, as it was sent."""
+    """The action, as it was sent; or what the webhook was to be told of."""
+    webhook: str | None = None
+    """Its `webhook-id`, where the webhook has not taken it."""
 
 
 class DeadLetterList(View):
@@ -299,10 +463,10 @@ class DeadLetterList(View):
 
 
 class LetterRetried(View):
-    """The letter's action is delivered again."""
+    """The letter's action is delivered again; `action_id` is null for a webhook."""
 
     id: str
-    action_id: str
+    action_id: str | None
 
 
 class Readiness(View):

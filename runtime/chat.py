@@ -2,7 +2,8 @@
 
 The context lives on the server; this program only shows it. So it may end at any time,
 with Ctrl-C or without, and `--context ID` goes on where it was, in mid-reply too.
-Exit codes: 0 done, 1 failed, 3 (`--once` only) a tool call waits for approval.
+Exit codes: 0 done, 1 failed, 3 (`--once` only) a tool call waits for approval, or a question
+for its answer.
 """
 
 import asyncio
@@ -10,20 +11,30 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import orjson
-import uuid_utils
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from contextd_client import (
+    ActionResponse,
+    Context,
+    Contextd,
+    ContextdError,
+    ContextView,
+    Denial,
+    PendingToolCallView,
+    Problem,
+    QuestionView,
+    Unauthorized,
+    Unreachable,
+)
 from runtime.banner import KEY_FILE
-from runtime.chat_client import ChatClient, ChatFailed, ContextView, ToolCallView
 from runtime.conversation import Conversation, Screen, clean
 
 T = TypeVar("T")
@@ -36,7 +47,17 @@ _HELP = """\
 /pause     start nothing more           /resume  go on
 /quit      leave; the context stays     /help
 Anything else is said to the model. Ctrl-C leaves a reply running on the server."""
-_ACTIONS = frozenset({"retry", "reset", "pause", "resume"})
+
+
+class _Question(BaseModel):
+    """Arguments of the built-in tool that asks the person."""
+
+    question: str
+    options: tuple[str, ...] = ()
+
+
+class ChatFailed(Exception):
+    """The chat cannot go on; the message is for the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +137,20 @@ def run_chat(options: ChatOptions) -> int:
                 return _Chat(runner, client, options).run()
             finally:
                 runner.run(client.close())
-    except ChatFailed as error:
+    except Unauthorized:
+        sys.stderr.write("contextd: The server wants a key: give its file with --key-file.\n")
+    except Unreachable as error:
+        advice = "Is `contextd up` running? `contextd doctor` tells more."
+        sys.stderr.write(f"contextd: {error} {advice}\n")
+    except (ChatFailed, ContextdError) as error:
         sys.stderr.write(f"contextd: {error}\n")
-    except ValidationError:
-        sys.stderr.write(f"contextd: {options.url} does not answer like contextd.\n")
     except KeyboardInterrupt:
         sys.stderr.write("\n")
     return 1
 
 
-async def _client(options: ChatOptions) -> ChatClient:
-    return ChatClient(options.url, key=_key(options))
+async def _client(options: ChatOptions) -> Contextd:
+    return Contextd(options.url, key=_key(options))
 
 
 def _key(options: ChatOptions) -> str | None:
@@ -152,9 +176,7 @@ class _Chat:
     is talked to; so Ctrl-C always means the one thing that is going on.
     """
 
-    def __init__(
-        self, runner: asyncio.Runner, client: ChatClient, options: ChatOptions
-    ) -> None:
+    def __init__(self, runner: asyncio.Runner, client: Contextd, options: ChatOptions) -> None:
         self._runner = runner
         self._client = client
         self._options = options
@@ -162,33 +184,38 @@ class _Chat:
 
     def run(self) -> int:
         screen: Screen = Pipe() if self._options.once else self._terminal
-        view = self._wait(self._open())
-        talk = Conversation(self._client, view, screen)
+        context, view = self._wait(self._open())
+        talk = Conversation(context, view, screen)
         if self._options.once:
             talk.know(view)
             return self._once(talk)
         return self._interactive(talk, view)
 
-    async def _open(self) -> ContextView:
+    async def _open(self) -> tuple[Context, ContextView]:
         context_id = self._options.context_id
         if context_id is None and self._options.resume:
-            context_id = await self._client.newest_id()
-            if context_id is None:
+            newest = await anext(self._client.contexts(per_page=1), None)
+            if newest is None:
                 raise ChatFailed("There is no context to resume yet.")
+            context_id = newest.id
         if context_id is None:
-            return await self._client.create()
-        return await self._client.state(context_id)
+            context = await self._client.create()
+        else:
+            context = self._client.context(context_id)
+        return context, await context.state()
 
     def _once(self, talk: Conversation) -> int:
         content = sys.stdin.read().strip()
         if not content:
             raise ChatFailed("There is nothing to say: standard input is empty.")
-        self._wait(_say(talk, content))
+        self._wait(talk.say(content))
         view = self._wait(talk.follow())
-        if view.status == "awaiting_tool_approval":
+        if view.status in {"awaiting_tool_approval", "awaiting_answer"}:
             for call in view.pending_tool_calls:
                 talk.screen.note(f"waits for approval: {_described(call)}")
-            talk.screen.note(f"Decide with: contextd chat --context {talk.id}")
+            for question in view.pending_questions:
+                talk.screen.note(f"waits for an answer: {_asked(question)}")
+            talk.screen.note(f"Decide with: contextd chat --context {talk.context.id}")
             return _APPROVAL_WAITS
         if view.status == "failed":
             _explain(talk)
@@ -198,7 +225,7 @@ class _Chat:
     def _interactive(self, talk: Conversation, view: ContextView) -> int:
         terminal = self._terminal
         title = f' "{clean(view.title)}"' if view.title else ""
-        terminal.note(f"Context {talk.id}{title}. /help tells what can be typed.")
+        terminal.note(f"Context {talk.context.id}{title}. /help tells what can be typed.")
         talk.show(view)
         try:
             while self._settled(talk):
@@ -213,22 +240,26 @@ class _Chat:
         return 0
 
     def _obey(self, talk: Conversation, line: str) -> None:
+        context = talk.context
+        actions: dict[str, Callable[[], Awaitable[ActionResponse]]] = {
+            "/stop": context.cancel,
+            "/retry": context.retry,
+            "/reset": context.reset,
+            "/pause": context.pause,
+            "/resume": context.resume,
+        }
         try:
             word, _, rest = line.partition(" ")
             if word == "/help":
                 self._terminal.note(_HELP)
-            elif word == "/stop":
-                self._wait(talk.act("cancel", {}))
             elif word == "/rename" and rest:
-                self._wait(talk.act("rename", {"title": rest}))
-            elif word.startswith("/") and word[1:] in _ACTIONS:
-                self._wait(talk.act(word[1:], {}))
+                self._wait(talk.act(context.rename(rest)))
+            elif (action := actions.get(word)) is not None:
+                self._wait(talk.act(action()))
             else:
                 # Slashes that are not ours are the model's: the scripted one knows some.
-                self._wait(_say(talk, line))
-        except ChatFailed as error:
-            if error.status == 0:
-                raise
+                self._wait(talk.say(line))
+        except Problem as error:
             # Refused by the server: the conversation goes on.
             self._terminal.note(str(error))
 
@@ -243,6 +274,9 @@ class _Chat:
                 continue
             if view.status == "awaiting_tool_approval" and view.pending_tool_calls:
                 self._decide(talk, view)
+                continue
+            if view.status == "awaiting_answer" and view.pending_questions:
+                self._answer(talk, view.pending_questions[0])
                 continue
             if view.status in {"failed", "paused"}:
                 _explain(talk)
@@ -261,9 +295,9 @@ class _Chat:
 
     def _decide(self, talk: Conversation, view: ContextView) -> None:
         """Ask about each pending tool call, then send what was decided."""
-        approved: list[JsonValue] = []
-        denied: list[JsonValue] = []
-        edits: dict[str, JsonValue] = {}
+        approved: list[str] = []
+        denied: list[Denial] = []
+        edits: dict[str, dict[str, JsonValue]] = {}
         for call in view.pending_tool_calls:
             self._terminal.note(f"The model asks for a tool: {_described(call)}")
             while True:
@@ -282,19 +316,21 @@ class _Chat:
                 else:
                     continue
                 break
-        body: dict[str, JsonValue] = {"tool_call_ids": approved}
-        if denied:
-            body["deny"] = denied
-        if edits:
-            body["edits"] = edits
+        self._act(talk, talk.context.approve_tools(approved, deny=denied, edits=edits))
+
+    def _answer(self, talk: Conversation, question: QuestionView) -> None:
+        self._terminal.note(f"The model asks: {_asked(question)}")
+        while not (content := self._terminal.ask("Your answer: ").strip()):
+            pass
+        self._act(talk, talk.context.answer(question.id, content))
+
+    def _act(self, talk: Conversation, action: Awaitable[ActionResponse]) -> None:
         try:
-            self._wait(talk.act("approve_tools", body))
-        except ChatFailed as error:
-            if error.status == 0:
-                raise
+            self._wait(talk.act(action))
+        except Problem as error:
             # Decided by somebody else meanwhile: look again.
             self._terminal.note(str(error))
-            talk.show(self._wait(self._client.state(talk.id)))
+            talk.show(self._wait(talk.context.state()))
 
     def _edited(self) -> dict[str, JsonValue] | None:
         text = self._terminal.ask("Arguments (JSON): ")
@@ -307,21 +343,23 @@ class _Chat:
     def _command(self, talk: Conversation) -> str:
         url = self._options.url
         shown = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
-        return f"contextd chat{shown} --context {talk.id}"
+        return f"contextd chat{shown} --context {talk.context.id}"
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
 
-async def _say(talk: Conversation, content: str) -> None:
-    client_message_id = str(uuid_utils.uuid7())
-    await talk.act("send_message", {"content": content, "client_message_id": client_message_id})
+def _asked(question: QuestionView) -> str:
+    try:
+        asked = _Question.model_validate_json(question.arguments)
+    except ValidationError:
+        return clean(f"{question.name} {question.arguments}")
+    options = f" ({', '.join(asked.options)})" if asked.options else ""
+    return clean(asked.question + options)
 
 
-def _described(call: ToolCallView) -> str:
-    arguments = call.arguments
-    text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-    return clean(f"{call.name} {text}")
+def _described(call: PendingToolCallView) -> str:
+    return clean(f"{call.name} {call.arguments}")
 
 
 def _explain(talk: Conversation) -> None:

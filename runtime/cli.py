@@ -227,17 +227,64 @@ def doctor(
 ) -> None:
     """Check what contextd needs, and say what to do about what is missing.
 
-    Looks at Python, the store and its durability, the data folder, the port
-    and the model server. Ends with 1 if anything fails.
+    Looks at Python, the store and its durability, the data folder, the port,
+    the model server and the MCP servers. Ends with 1 if anything fails.
 
         contextd doctor --json
     """
     flags = {"config": config, "port": port, "host": host, "data": data}
     settings = _settings(flags)
     from runtime.doctor import examine, report
+    from runtime.logs import configure_logs
 
+    configure_logs("critical")
     checks = _run(examine(settings))
     raise typer.Exit(report(checks, as_json=as_json))
+
+
+@app.command("import")
+def import_history(
+    file: Annotated[
+        Path | None, typer.Argument(help="JSON of a browser, or a SQLite database.")
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
+    ] = "http://127.0.0.1:8000",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check, and say what is there.")
+    ] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Delete what --report says was imported.")
+    ] = False,
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out conversations with problems.")
+    ] = False,
+    report: Annotated[
+        Path, typer.Option(help="What was imported: to go on, and to undo.", metavar="FILE")
+    ] = Path("contextd-import.json"),
+    key_file: Annotated[
+        Path | None, typer.Option(help="File with the API key.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Import conversations that a browser or a database has kept.
+
+    Takes JSON (a list of conversations with `messages`, or a dump of
+    localStorage) and SQLite (a table of messages with a role, a text and the
+    id of their conversation). Each becomes a context, whole or not at all.
+
+        contextd import history.json --dry-run
+        contextd import chats.sqlite --report chats.json
+        contextd import --undo --report chats.json
+    """
+    from runtime.importing import ImportOptions, check_history, run_import, undo_import
+
+    key = key_file.read_text().strip() if key_file else None
+    options = ImportOptions(url, key, report, skip_broken)
+    if undo:
+        raise typer.Exit(undo_import(options))
+    if file is None:
+        _fail("Name the file to import, or --undo.", 2)
+    raise typer.Exit(check_history(file) if dry_run else run_import(file, options))
 
 
 @app.command()
@@ -260,6 +307,41 @@ def restart(
     from runtime.restart_client import run_restart
 
     raise typer.Exit(run_restart(url, scope.value, force=force))
+
+
+@app.command()
+def retention(
+    config: Config = None,
+    data: Data = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --dry-run: as if CONTEXTD_RETENTION_DAYS were this."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many of them to show.")] = 50,
+) -> None:
+    """Delete old contexts now, or show which would be.
+
+    Workers do this by themselves where CONTEXTD_RETENTION_DAYS is set. What
+    is pinned, at work or waiting for something stays.
+
+        contextd retention --dry-run --days 90
+    """
+    in_force = _settings({"config": config, "data": data})
+    if days is not None and not dry_run:
+        _fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
+    if not in_force.retention_days and days is None:
+        _fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
+    from runtime.logs import configure_logs
+    from runtime.retention import run_retention, show_plan
+
+    configure_logs(in_force.log_level or "warning")
+    url = _store_of(in_force)
+    if dry_run:
+        raise typer.Exit(_run(show_plan(in_force, url, days=days, limit=limit)))
+    raise typer.Exit(_run(run_retention(in_force, url)))
 
 
 @app.command()
@@ -389,6 +471,8 @@ def _supervise(settings: "Settings") -> int:
     configure_logs(settings.log_level or "info")
     for sentence in unknown_variables():
         typer.echo(f"contextd: {sentence}", err=True)
+    if settings.workers:
+        _check_servers(settings)
     try:
         return _run(run(settings, started_s=_STARTED_S))
     except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
@@ -397,11 +481,19 @@ def _supervise(settings: "Settings") -> int:
 
 def _run_role(role: "Role", settings: "Settings") -> None:
     from runtime.logs import configure_logs
-    from runtime.role import run_role, store_url, wait_for_go
+    from runtime.role import run_role, wait_for_go
 
     configure_logs(settings.log_level or "info")
+    if role == "worker":
+        _check_servers(settings)
     if not wait_for_go(role):
         raise typer.Exit
+    raise typer.Exit(_run(run_role(role, settings, url=_store_of(settings))))
+
+
+def _store_of(settings: "Settings") -> str:
+    from runtime.role import store_url
+
     url = store_url(settings)
     if url is None:
         _fail(
@@ -409,7 +501,19 @@ def _run_role(role: "Role", settings: "Settings") -> None:
             f"{settings.data}. `contextd up` runs everything.",
             2,
         )
-    raise typer.Exit(_run(run_role(role, settings, url=url)))
+    return url
+
+
+def _check_servers(settings: "Settings") -> None:
+    """Refuse a file of MCP servers that workers could not use."""
+    if settings.mcp_servers is None:
+        return
+    from workers.tools.mcp_servers import BadServers, read_servers
+
+    try:
+        read_servers(settings.mcp_servers)
+    except BadServers as error:
+        _fail(str(error), 2)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

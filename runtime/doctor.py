@@ -10,23 +10,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from redis.exceptions import RedisError, ResponseError
 from rich.console import Console
 from rich.text import Text
 
 from runtime.banner import base_url
-from runtime.chat_client import Wire
 from runtime.port import PortTaken, listen
 from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
 from storage import make_client
+
+if TYPE_CHECKING:
+    from workers.tools.mcp_servers import McpServer
 
 _Client = Any
 """redis-py's annotations are partly missing, partly wrong; what comes out is checked here."""
@@ -53,11 +55,11 @@ class Check:
     advice: str = ""
 
 
-class _Model(Wire):
+class _Model(BaseModel):
     id: str
 
 
-class _Models(Wire):
+class _Models(BaseModel):
     data: tuple[_Model, ...]
 
 
@@ -70,6 +72,7 @@ async def examine(settings: Settings) -> list[Check]:
         *await _store(settings),
         await _port(settings),
         await _model_server(settings),
+        *await _mcp_servers(settings),
     ]
 
 
@@ -333,3 +336,47 @@ def _listed(model: str | None, url: str, raw: bytes) -> Check:
         advice = f"It lists: {some}."
         return Check("model", Level.WARN, f"{url} does not list {model}", advice)
     return Check("model", Level.OK, f"{model} at {url}")
+
+
+async def _mcp_servers(settings: Settings) -> list[Check]:
+    if settings.mcp_servers is None:
+        return []
+    from workers.tools.mcp_servers import BadServers, read_servers
+
+    try:
+        servers = read_servers(settings.mcp_servers)
+    except BadServers as error:
+        return [Check("mcp servers", Level.FAIL, str(error), "docs/tools.md shows an example.")]
+    async with asyncio.TaskGroup() as group:
+        looks = [
+            group.create_task(_mcp_server(name, server, settings), name=f"look at {name}")
+            for name, server in servers.items()
+        ]
+    return [check for look in looks for check in look.result()]
+
+
+async def _mcp_server(name: str, server: "McpServer", settings: Settings) -> list[Check]:
+    """Start or reach it as a worker would; what it complains about goes to standard error."""
+    from workers.tools.mcp_connection import McpConnection, ServerLost
+    from workers.tools.registry import Registry
+
+    registry = Registry((), settings)
+    connection = McpConnection(
+        name, server, registry=registry, config=settings, complaints=sys.stderr
+    )
+    try:
+        await connection.look()
+    except ServerLost as lost:
+        advice = "Run its command by hand, or correct its address or its headers."
+        return [Check("mcp server", Level.FAIL, f"{name}: {lost}", advice)]
+    names = registry.names
+    some = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    finding = f"{name} answers; tools offered: {some or 'none'}"
+    advice = "Its tools need names and schemas that a model's server takes."
+    return [
+        Check("mcp server", Level.OK, finding),
+        *(
+            Check("mcp server", Level.WARN, f"{name}: {tool} is left out: {reason}", advice)
+            for tool, reason in connection.left_out.items()
+        ),
+    ]

@@ -18,7 +18,7 @@ import structlog
 
 from runtime.child import GO_FD, LISTEN_FD, READY, READY_FD
 from runtime.notify import notify
-from runtime.settings import Settings
+from runtime.settings import Settings, with_models
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
 from runtime.watchdog import watched
@@ -75,7 +75,11 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
                 import gateway
 
                 moved = await gateway.serve(
-                    settings, store, stop=stop, ready=ready, listener=_inherited_listener()
+                    with_models(settings),
+                    store,
+                    stop=stop,
+                    ready=ready,
+                    listener=_inherited_listener(),
                 )
             else:
                 import workers

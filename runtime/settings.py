@@ -126,6 +126,14 @@ def unknown_variables() -> tuple[str, ...]:
     )
 
 
+def with_models(settings: Settings) -> Settings:
+    """The settings, with the names of the models that the workers have, as far as they say."""
+    if settings.openai_models:
+        return settings
+    default = "scripted" if settings.model_base_url is None else settings.model or ""
+    return settings.model_copy(update={"openai_models": default})
+
+
 def source_of(name: str, settings: Settings, file: Path | None) -> str:
     """Where the value of the setting came from, in the words of the user."""
     if name not in settings.model_fields_set:

@@ -8,6 +8,7 @@ from .contract import (
     Delivered,
     Draft,
     Mail,
+    Notice,
     Owned,
     Reading,
     Receipt,
@@ -19,13 +20,16 @@ from .durability import why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     ContextBusy,
+    ContextGone,
     ContextMissing,
     DraftConflict,
     DurabilityMismatch,
     Fenced,
     KeyReused,
+    LogCompacted,
     MailboxFull,
     NoScript,
+    NotesFull,
     StorageError,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -36,7 +40,8 @@ from .frames import CommitFrame, DraftFrame, decode_frame
 from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
-from .notes import Notes
+from .notes import Note, Notes
+from .recorder import Recorder, RecordRefused, open_recorder
 from .restarts import (
     NoSupervisor,
     ProcessRestart,
@@ -46,17 +51,21 @@ from .restarts import (
     RestartScope,
     SupervisorReport,
 )
+from .retention import Aged, Plan, Retention
 from .sentinels import parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
+from .webhooks import Webhooks
 
 __all__ = [
     "MAIL",
     "WAKE",
     "ActivationQueue",
+    "Aged",
     "Commit",
     "CommitFrame",
     "ContextBusy",
+    "ContextGone",
     "ContextMissing",
     "DeadLetter",
     "DeadLetters",
@@ -69,20 +78,28 @@ __all__ = [
     "KeyReused",
     "Link",
     "Listener",
+    "LogCompacted",
     "Mail",
     "MailboxFull",
     "NoScript",
     "NoSupervisor",
+    "Note",
     "Notes",
+    "NotesFull",
+    "Notice",
     "Owned",
+    "Plan",
     "ProcessRestart",
     "Reading",
     "Receipt",
+    "RecordRefused",
+    "Recorder",
     "Restart",
     "RestartRequest",
     "RestartScope",
     "Restarts",
     "Result",
+    "Retention",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -92,12 +109,14 @@ __all__ = [
     "SupervisorReport",
     "VersionConflict",
     "View",
+    "Webhooks",
     "WorkerBuried",
     "connect",
     "decode_frame",
     "end_if_cancelled",
     "feed",
     "make_client",
+    "open_recorder",
     "parse_sentinels",
     "why_no_writes",
     "worker_mail",

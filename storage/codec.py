@@ -7,7 +7,7 @@ from fsm import ContextState, Message, decode_event, replay
 from storage.contract import MAIL, RESULT, Delivered, Owned, Result, Summary
 
 _Activated: TypeAlias = tuple[
-    bytes, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes
+    bytes, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes, int
 ]
 
 
@@ -24,6 +24,7 @@ def write_summary(state: ContextState) -> str:
         version=state.version,
         created_at_ms=state.created_at_ms,
         updated_at_ms=state.updated_at_ms,
+        pinned=state.pinned,
     ).model_dump_json()
 
 
@@ -33,10 +34,15 @@ def write_head(state: ContextState) -> str:
 
 
 def read_snapshot(head: bytes, messages: Sequence[bytes]) -> ContextState | None:
-    """The state that a snapshot holds; None where there is none."""
+    """The state that a snapshot or a base holds; None where there is none.
+
+    A base has its messages in the state, a snapshot beside it.
+    """
     if not head:
         return None
     state = ContextState.model_validate_json(head)
+    if not messages:
+        return state
     return state.model_copy(
         update={"messages": tuple(Message.model_validate_json(raw) for raw in messages)}
     )
@@ -44,8 +50,8 @@ def read_snapshot(head: bytes, messages: Sequence[bytes]) -> ContextState | None
 
 def read_owned(context_id: str, saved: ContextState | None, reply: Sequence[object]) -> Owned:
     """What activate.lua has answered, folded; `saved` is a snapshot that the caller has."""
-    token, version, known, head, messages, events, mail, draft, attempts, before = cast(
-        "_Activated", tuple(reply)
+    (token, version, known, head, messages, events, mail, draft, attempts, before, first) = (
+        cast("_Activated", tuple(reply))
     )
     base = saved if saved is not None and saved.version == known else None
     base = base or read_snapshot(head, messages)
@@ -65,4 +71,5 @@ def read_owned(context_id: str, saved: ContextState | None, reply: Sequence[obje
         snapshot_version=known,
         attempts=attempts,
         before=before.decode(),
+        log_first=first,
     )

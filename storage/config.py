@@ -1,8 +1,18 @@
 """Settings of the storage room."""
 
+import base64
+import binascii
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 
 class StorageConfig(BaseModel):
@@ -71,8 +81,91 @@ class StorageConfig(BaseModel):
         description="How long the report of a restart is kept, in seconds.",
     )
     notes_max: int = Field(
-        default=1_000, ge=1, description="Notes that one owner can keep with the notes tool."
+        default=1_000,
+        ge=1,
+        description="Notes that one owner can keep, uploaded or written with the notes tool.",
     )
+
+    log_events_max: int = Field(
+        default=0,
+        ge=0,
+        description="A log that is longer when its context is passivated is compacted: the "
+        "state takes the place of all events but the newest half of so many; 0 keeps all.",
+    )
+    retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Contexts that nobody has changed for so many days are deleted, unless "
+        "they are pinned, at work, or wait for something; 0 keeps all.",
+    )
+    retention_run_max: int = Field(
+        default=1_000, ge=1, description="Contexts that one run of retention deletes at most."
+    )
+    retention_deletes_s_max: float = Field(
+        default=50.0, gt=0, description="Contexts that retention deletes in a second."
+    )
+    tombstones: bool = Field(
+        default=False,
+        description="Tell the former owner of a deleted context that it is gone (410), instead "
+        "of 404.",
+    )
+    tombstone_days: int = Field(
+        default=30, ge=1, le=3_650, description="How long that is told, in days."
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None,
+        description="Where events are sent (`https://...`), at least once and in order for "
+        "each context. Without it none are.",
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What webhooks are signed with (Standard Webhooks): `whsec_` and 24 to 64 "
+        "bytes in base64.",
+    )
+    webhook_events: str = Field(
+        default="context-created,reply-ended,turn-rested,turn-failed,approval-requested,"
+        "question-asked,context-deleted",
+        description="Which events are sent, separated by commas: kinds of the log, and "
+        "`turn-rested`, `turn-failed`, `approval-requested`, `question-asked`.",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _names_a_web_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("it must be an http:// or https:// address")
+        return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _holds_a_key(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            prefix, _, key = secret.get_secret_value().partition("_")
+            try:
+                length = len(base64.b64decode(key, validate=True))
+            except binascii.Error:
+                length = 0
+            if prefix != "whsec" or not 24 <= length <= 64:
+                raise ValueError("it must be whsec_ and 24 to 64 bytes in base64")
+        return secret
+
+    @field_validator("webhook_events")
+    @classmethod
+    def _names_events(cls, names: str) -> str:
+        from fsm import OCCASIONS  # not above: settings are read before the rooms are loaded
+
+        if unknown := sorted(set(names.split(",")) - OCCASIONS):
+            raise ValueError(f"there is no event {unknown[0]!r}")
+        return names
+
+    @model_validator(mode="after")
+    def _webhooks_are_signed(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError("webhook_url needs webhook_secret")
+        return self
 
     @model_validator(mode="after")
     def _keys_outlive_mail(self) -> Self:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
-from fsm import AnyAction, ContextState
+from fsm import AnyAction, Conflict, ContextState
 
 
 class Mail(BaseModel):
@@ -35,6 +35,8 @@ class Result(BaseModel):
     detail: str | None = None
     phase: str | None = None
     allowed_actions: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    """Of a merge that was refused."""
 
 
 RESULT: TypeAdapter[Result] = TypeAdapter(Result)
@@ -50,6 +52,26 @@ class Summary(BaseModel):
     version: int
     created_at_ms: int
     updated_at_ms: int
+    pinned: bool = False
+
+
+class Notice(BaseModel):
+    """A committed event that a webhook is to tell of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int
+    """Of the event."""
+    at_ms: int
+    owner: str
+    status: str
+    """Phase after the event."""
+    occasions: tuple[str, ...]
+    """What the event was: see fsm.occasions."""
+    event: Mapping[str, JsonValue]
+
+
+NOTICE: TypeAdapter[Notice] = TypeAdapter(Notice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +115,25 @@ class Owned:
     """Activations in a row, before this one, that began and committed nothing."""
     before: str = ""
     """The worker that had it and died, or was this one; empty if it was given back."""
+    log_first: int = 1
+    """The first version that the log has."""
 
 
 class DeadLetter(BaseModel):
-    """What was given up because it ended each worker that began it."""
+    """What was given up: it ended each worker that began it, or the webhook did not take it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    """`<context id>.<version>`: of the event that says so."""
+    """`<context id>.<version>`: of the event that says so; `...webhook`, if it is a notice."""
     context_id: str
     owner: str
     at_ms: int
     cause: str
     mail: Mail | None = None
-    """The action; None where it was the running turn."""
+    """The action; None where it was the running turn, or a notice."""
+    notice: Notice | None = None
+    """What the webhook did not take."""
 
 
 LETTER: TypeAdapter[DeadLetter] = TypeAdapter(DeadLetter)
@@ -145,8 +171,12 @@ class Commit:
     messages_saved: int = 0
     """Messages that the snapshot holds already."""
     letter: DeadLetter | None = None
+    wake_ms: int | None = -1
+    """When the context is to be activated by itself; None: never; -1: as before."""
     progress: bool = True
     """The work that the activation began with has ended nobody; False: it is still ahead."""
+    notices: Sequence[Notice] = ()
+    """What is to be told of the events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +202,4 @@ class Reading:
     view: View | None
     """None when nothing has changed."""
     events: Sequence[bytes] = ()
-    """Those since the reader's version, if it had one."""
+    """Those since the reader's version, if it had one that the log still goes on from."""

@@ -1,6 +1,7 @@
-"""Activations as rq jobs: a job says "make this context active", and nothing else.
+"""Activations and chores as rq jobs: "make this context active", "do this maintenance".
 
-- One job per context, by its id `activate-<context id>` (rq allows no colon in an id).
+- One job per context, by its id `activate-<context id>` (rq allows no colon in an id); one
+  per chore and what it is about, `maintain-<name>-<context id>`.
 - rq makes and reads the formats; four protocol steps in three scripts move the jobs, so
   that no job is ever in flight outside the store and rq's commands show each where it is.
 - A lost, doubled or late job is harmless: contexts with mail are in `ready` as well, and
@@ -9,7 +10,7 @@
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Literal, cast
@@ -51,10 +52,12 @@ class TakenJob:
 
 
 class ActivationQueue:
-    """The rq queue of activations. It has no state of its own."""
+    """The rq queue of activations and chores. It has no state of its own."""
 
     NAME: ClassVar[str] = "contextd"
     FUNCTION: ClassVar[str] = "workers.dequeue.activate"
+    CHORES: ClassVar[Mapping[str, bool]] = {"retention": False, "webhooks": True}
+    """Maintenance: functions beside FUNCTION, and whether each is about one context."""
     KEY: ClassVar[str] = "rq:queue:contextd"
 
     def __init__(
@@ -103,10 +106,52 @@ class ActivationQueue:
             StoreUnavailable: The outcome is unknown; calling it again is safe.
             ValueError: The id cannot be part of a job's id.
         """
-        job_id = self.job_id(context_id)
+        arguments = {"context_id": context_id}
+        return await self._enqueue(self.job_id(context_id), self.FUNCTION, arguments)
+
+    async def enqueue_chore(self, name: str, context_id: str = "") -> bool:
+        """Ask for maintenance; False if just that is asked for already.
+
+        Args:
+            name: One of CHORES.
+            context_id: What it is about, if it is about one.
+
+        Raises:
+            StoreUnavailable: The outcome is unknown; calling it again is safe.
+        """
+        arguments = {"context_id": context_id} if self.CHORES[name] else {}
+        return await self._enqueue(
+            self.chore_id(name, context_id), self.chore_function(name), arguments
+        )
+
+    async def enqueue_each(self, name: str, *, period_s: int) -> bool:
+        """Ask for maintenance that is about no context, once in each period.
+
+        However many ask: who comes first has the period. If that one dies at this very
+        moment, the period has none.
+
+        Raises:
+            StoreUnavailable: The outcome is unknown.
+            StoreRefusedWrite: Nothing has happened.
+        """
+        took = await self.link.call("SET", keys.chore(name), 1, "NX", "EX", period_s)
+        return took is not None and await self.enqueue_chore(name)
+
+    @classmethod
+    def chore_function(cls, name: str) -> str:
+        """The function that the jobs of a chore name."""
+        return f"{cls.FUNCTION.rpartition('.')[0]}.{name}"
+
+    @staticmethod
+    def chore_id(name: str, context_id: str) -> str:
+        """The id of the one job that a chore may have for a context, or for all."""
+        return f"maintain-{name}-{context_id}" if context_id else f"maintain-{name}"
+
+    async def _enqueue(self, job_id: str, function: str, arguments: Mapping[str, str]) -> bool:
         validate_job_id(job_id)
         at = utcformat(self._clock())
-        call = orjson.dumps([self.FUNCTION, None, [], {"context_id": context_id}])
+        call = orjson.dumps([function, None, [], arguments])
+        shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         reply = await self._scripts.run(
             self.link,
             "enqueue",
@@ -121,7 +166,7 @@ class ActivationQueue:
             self.KEY,
             *self._template,
             *("data", zlib.compress(call)),
-            *("description", f"{self.FUNCTION}(context_id={context_id!r})"),
+            *("description", f"{function}({shown})"),
             *("created_at", at, "enqueued_at", at),
         )
         return reply == 1

@@ -4,10 +4,13 @@
     * StoreUnavailable: the store did not answer in time; the outcome is unknown, and
       every script may be repeated.
     * StoreRefusedWrite: the store answers but takes no writes (full, read-only, failing disk).
+        * NotesFull: the owner has as many notes as one may have.
     * Fenced: a newer activation owns the context; stop, do not retry.
     * VersionConflict: the log is not where the commit expects it; reload.
     * DraftConflict: the store's draft is not what was sent of it; reload.
     * ContextMissing: no such context, or another owner's.
+        * ContextGone: this owner's, who has deleted it; a tombstone says so.
+    * LogCompacted: the events asked for were replaced by the state that they led to.
     * MailboxFull: too many undelivered actions; try again later.
     * KeyReused: the idempotency key was used for another body.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
@@ -29,6 +32,10 @@ class StoreRefusedWrite(StorageError):
     """The store answers, but takes no writes; nothing has happened."""
 
 
+class NotesFull(StoreRefusedWrite):
+    """The owner has as many notes as one may have; nothing has happened."""
+
+
 class Fenced(StorageError):
     """The fencing token is no longer the newest one of this context."""
 
@@ -48,6 +55,19 @@ class DraftConflict(StorageError):
 
 class ContextMissing(StorageError):
     """No context of this id belongs to this owner."""
+
+
+class ContextGone(ContextMissing):
+    """The context was deleted, and its owner is told so (`tombstones`)."""
+
+
+class LogCompacted(StorageError):
+    """The log does not go back so far any more."""
+
+    def __init__(self, context_id: str, first: int) -> None:
+        super().__init__(f"{context_id}: the log begins at version {first}")
+        self.first = first
+        """What there is begins with this version."""
 
 
 class MailboxFull(StorageError):

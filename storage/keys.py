@@ -5,10 +5,11 @@ keys of workers and of rq's jobs that they meet; those live on one primary.
 
 A context, `ctx:{id}:...`
 
-* `meta` (hash): owner, token, worker, version, n, mail_seq, summary; drafted (version at
-  which the draft began), activation (process and its own number of it), attempts (activations
-  in a row that have committed nothing). create, deliver, activate, attempt, commit, draft,
-  passivate, bury.
+* `meta` (hash): owner, token, worker, version, n, mail_seq, summary; name (the owner's, if
+  it has one), drafted (version at which the draft began), activation (process and its own
+  number of it), attempts (activations in a row that have committed nothing), first (version
+  in the log, 1 if it is not there). create, deliver, activate, attempt, commit, draft,
+  passivate, compact, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -18,11 +19,18 @@ A context, `ctx:{id}:...`
 * `snap` (hash): version, head (the state without its messages), writes. commit.
 * `msgs` (list): messages of the snapshot as JSON. commit.
 
-* `dead` (hash): dead letter id -> the letter as JSON. commit, storage/letters.py.
+* `base` (hash): version, state: what the log begins with where it was compacted; no cache,
+  the events before it are gone. create, compact.
+* `dead` (hash): dead letter id -> the letter as JSON. commit, settle, storage/letters.py.
+* `notices` (zset): what webhooks are still to tell, as JSON; score: version. create, commit
+  and delete add, settle removes; it outlives the context.
+* `gone` (hash): owner of the context that was here; seq, key, digest and result of its
+  deletion. Lives `tombstone_days`. delete.
 
 An owner
 
 * `owner:<owner>:contexts` (zset): ids of the contexts, by id (UUIDv7: by age). create, delete.
+* `owner:<owner>:names` (hash): the owner's name for a context -> its id. create, delete.
 * `owner:<owner>:notes` (hash): note key -> when (ms) and text. storage/notes.py.
 * `create:<length of owner>:<owner>:<key>` (string, lives `creation_key_s`): id and digest of
   the context that an Idempotency-Key has created. create.
@@ -33,8 +41,16 @@ Operations
   storage/restarts.py.
 * `restart:<id>` (hash, lives `restart_report_s`): the request, and what each supervisor
   has done. storage/restarts.py.
-* `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete,
+* `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete, settle,
   storage/letters.py.
+
+* `contexts` (zset): ids of all contexts; score: a time (ms) that is not later than the last
+  change, or until which retention passes it over. create, lease, storage/retention.py, delete.
+* `webhooks` (zset): contexts with `notices`; score: when they are to be told (ms). create,
+  commit, delete, lease, settle.
+* `webhooks:tries` (hash): context id -> how often its first notice has come to nothing. settle.
+* `chore:<name>` (string, lives one period): a maintenance job was enqueued in this period.
+  storage/enqueue.py.
 
 Workers
 
@@ -43,6 +59,8 @@ Workers
 * `worker:<id>:contexts` (set): what the worker has active. activate, passivate, bury, delete.
 * `ready` (zset): contexts with undelivered mail, or whose worker died; score: since when
   (ms). create, deliver and bury add; activate, commit and delete remove; claim postpones.
+* `due` (zset): contexts that want to be activated at a time, by themselves; score: when
+  (ms). create and commit set it, delete removes, claim postpones.
 * `rq:*`: rq's own queue, jobs, registries, workers. storage/enqueue.py, workers/dequeue.py.
 
 The store
@@ -62,7 +80,11 @@ Channels
 """
 
 READY = "ready"
+DUE = "due"
 DEAD = "dead"
+CONTEXTS = "contexts"
+WEBHOOKS = "webhooks"
+TRIES = "webhooks:tries"
 RESTARTING = "restarting"
 SUPERVISORS = "supervisors"
 WORKERS = "workers"
@@ -89,6 +111,11 @@ def feed(context_id: str) -> str:
 def owner_contexts(owner: str) -> str:
     """The index of an owner's contexts."""
     return f"owner:{owner}:contexts"
+
+
+def owner_names(owner: str) -> str:
+    """The contexts of an owner that have a name."""
+    return f"owner:{owner}:names"
 
 
 def creation(owner: str, key: str) -> str:
@@ -119,3 +146,8 @@ def restart(restart_id: str) -> str:
 def notes(owner: str) -> str:
     """The notes that an owner keeps."""
     return f"owner:{owner}:notes"
+
+
+def chore(name: str) -> str:
+    """That a maintenance job was enqueued in this period."""
+    return f"chore:{name}"

@@ -55,5 +55,5 @@ class DeadLetters:
 
 
 def _home(letter_id: str) -> str:
-    (home,) = keys.of_context(letter_id.rpartition(".")[0], "dead")
+    (home,) = keys.of_context(letter_id.partition(".")[0], "dead")
     return home

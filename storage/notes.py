@@ -1,13 +1,22 @@
-"""Notes that owners keep across their contexts (the notes tool and retriever)."""
+"""Notes that owners keep across their contexts: uploaded, or written with the notes tool."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import storage.keys as keys
-from storage.errors import StoreRefusedWrite
+from storage.errors import NotesFull
 from storage.link import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note; it never changes."""
+
+    key: str
+    written_at_ms: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +27,53 @@ class Notes:
     notes_max: int
     """Notes of one owner."""
 
-    async def add(self, owner: str, key: str, text: str) -> None:
+    async def add(self, owner: str, key: str, text: str) -> Note:
         """Keep a note; under a key that is there already, change nothing.
 
+        Returns:
+            The note as it is kept, if there was none of that key.
+
         Raises:
-            StoreRefusedWrite: The owner has `notes_max` notes.
+            NotesFull: The owner has `notes_max` notes.
         """
         where = keys.notes(owner)
         if cast("int", await self.link.call("HLEN", where)) >= self.notes_max:
-            raise StoreRefusedWrite(f"an owner can keep {self.notes_max} notes")
+            raise NotesFull(f"an owner can keep {self.notes_max} notes")
         written_at_ms = time.time_ns() // 1_000_000
         await self.link.call("HSETNX", where, key, f"{written_at_ms} {text}")
+        return Note(key, written_at_ms, text)
+
+    async def remove(self, owner: str, key: str) -> bool:
+        """Forget a note; False if there was none."""
+        return await self.link.call("HDEL", keys.notes(owner), key) == 1
+
+    async def keys_of(self, owner: str) -> frozenset[str]:
+        """Keys of all of an owner's notes."""
+        found = cast("list[bytes]", await self.link.call("HKEYS", keys.notes(owner)))
+        return frozenset(key.decode() for key in found)
+
+    async def read(self, owner: str, wanted: Iterable[str]) -> Sequence[Note]:
+        """The notes of these keys, as far as there are such, in no order."""
+        asked = tuple(wanted)
+        if not asked:
+            return ()
+        reply = await self.link.call("HMGET", keys.notes(owner), *asked)
+        found = cast("list[bytes | None]", reply)
+        return [_note(key, raw) for key, raw in zip(asked, found, strict=True) if raw]
+
+    async def all(self, owner: str) -> Sequence[Note]:
+        """An owner's notes, the oldest first."""
+        reply = cast("list[bytes]", await self.link.call("HGETALL", keys.notes(owner)))
+        found = [
+            _note(key.decode(), raw) for key, raw in zip(reply[::2], reply[1::2], strict=True)
+        ]
+        return sorted(found, key=lambda note: (note.written_at_ms, note.key))
 
     async def list(self, owner: str) -> Mapping[str, str]:
-        """An owner's notes by key, the oldest first."""
-        reply = cast("list[bytes]", await self.link.call("HGETALL", keys.notes(owner)))
-        found = {
-            key.decode(): value.decode().partition(" ")
-            for key, value in zip(reply[::2], reply[1::2], strict=True)
-        }
-        ordered = sorted(found.items(), key=lambda item: int(item[1][0]))
-        return {key: text for key, (_, _, text) in ordered}
+        """The texts of an owner's notes by key, the oldest first."""
+        return {note.key: note.text for note in await self.all(owner)}
+
+
+def _note(key: str, raw: bytes) -> Note:
+    written_at_ms, _, text = raw.decode().partition(" ")
+    return Note(key, int(written_at_ms), text)

@@ -16,7 +16,7 @@ from typing import cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 import storage.keys as keys
-from fsm import ContextCreated, decode_event, replay
+from fsm import ContextCreated, ContextState, decode_event, replay, wakes_at_ms
 from storage.address import make_pool
 from storage.barrier import Barrier
 from storage.codec import (
@@ -42,6 +42,7 @@ from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
 from storage.errors import (
     ContextBusy,
+    ContextGone,
     ContextMissing,
     Fenced,
     KeyReused,
@@ -55,9 +56,11 @@ from storage.link import Link, Reply, open_link
 from storage.scripts import Scripts
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
+from storage.webhooks import Webhooks
 
 CLAIMS_MAX = 200
 """Contexts that one claim takes."""
+DAY_S = 86_400
 
 
 @dataclass(slots=True)
@@ -72,7 +75,8 @@ class Store:
     """None where snapshots are kept in the store."""
     url: str
     queue: ActivationQueue
-    """Asks for contexts to be activated."""
+    """Asks for contexts to be activated, and for maintenance."""
+    webhooks: Webhooks
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -82,7 +86,16 @@ class Store:
     # Clients' side
 
     async def create(
-        self, event: ContextCreated, *, first: Mail | None, key: str, digest: str
+        self,
+        event: ContextCreated,
+        *,
+        first: Mail | None,
+        key: str,
+        digest: str,
+        further: Sequence[bytes] = (),
+        state: ContextState | None = None,
+        name: str = "",
+        base: ContextState | None = None,
     ) -> tuple[str, bool]:
         """Make a context, perhaps with its first action in the mailbox.
 
@@ -91,28 +104,45 @@ class Store:
             first: An action to be delivered with it.
             key: The owner's Idempotency-Key, or "".
             digest: Of the request, no spaces; the same key must come with the same digest.
+            further: JSON of the events after the first, where a log is copied.
+            state: What all these events lead to, if there are some.
+            name: The owner's name for it; one context of that name there is at most.
+            base: What the log begins with instead of `event`, where a compacted one is copied.
 
         Returns:
-            The id, and whether an earlier request with the same key had made it.
+            The id, and whether an earlier request with the same key, or name, had made it.
 
         Raises:
             KeyReused: The key came with another digest.
         """
         context_id, owner = event.context_id, event.owner
-        meta, log, mail = keys.of_context(context_id, "meta", "log", "mail")
+        meta, log, mail, notices, based = keys.of_context(
+            context_id, "meta", "log", "mail", "notices", "base"
+        )
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
+        where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
+        where += [keys.owner_names(owner)]
+        state = state or replay([event])
+        wake_ms = wakes_at_ms(state)
+        notice = self.webhooks.notice(None, event, replay([event]))
         match await self.scripts.run(
             self.link,
             "create",
-            [*where, keys.READY],
+            where,
             context_id,
             owner,
             event.model_dump_json(),
-            write_summary(replay([event])),
+            write_summary(state),
             "" if first is None else first.model_dump_json(),
             event.at_ms,
             digest if key else "",
             self.config.creation_key_s,
+            "" if wake_ms is None else wake_ms,
+            notice.model_dump_json() if notice else "",
+            base.version if base else 0,
+            base.model_dump_json() if base else "",
+            name,
+            *further,
         ):
             case [b"created"]:
                 return context_id, False
@@ -128,13 +158,15 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it, and not with this key.
             KeyReused: The key came with another digest.
             MailboxFull: `mailbox_max` actions wait already.
         """
+        where = keys.of_context(context_id, "meta", "mail", "keys", "results")
         match await self.scripts.run(
             self.link,
             "deliver",
-            [*keys.of_context(context_id, "meta", "mail", "keys", "results"), keys.READY],
+            [*where, keys.READY, *keys.of_context(context_id, "gone")],
             context_id,
             owner,
             mail.model_dump_json(),
@@ -150,6 +182,8 @@ class Store:
                 return Receipt(seq, True, bool(active), read_result(result))
             case [b"missing"]:
                 raise ContextMissing(context_id)
+            case [b"gone"]:
+                raise ContextGone(context_id)
             case [b"full"]:
                 raise MailboxFull(context_id)
             case _:
@@ -169,6 +203,7 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it.
         """
         version, n = (known.state.version, known.n) if known else (-1, 0)
         epoch = self.epoch
@@ -192,7 +227,7 @@ class Store:
                 view = View(state, now, draft.decode())
                 return Reading(at, now, mail_seq, read_result(result), view, raw)
             case _:
-                raise ContextMissing(context_id)
+                raise _absent(context_id, reply)
 
     def peek(self, context_id: str, owner: str) -> asyncio.Future[Reply]:
         """Ask for version and draft position, without loading; the answer is for `peeked`.
@@ -206,12 +241,13 @@ class Store:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextGone: This owner has deleted it.
         """
         match _parts(reply):
             case [_, int() as version, int() as n, _, _]:
                 return version, n
             case _:
-                raise ContextMissing(context_id)
+                raise _absent(context_id, reply)
 
     async def events(self, context_id: str, *, after: int, until: int) -> Sequence[bytes]:
         """Committed events of the versions `after` < v <= `until`, as JSON."""
@@ -221,6 +257,17 @@ class Store:
         reply = await self.link.call("XRANGE", log, f"{after + 1}-0", f"{until}-0")
         entries = cast("list[tuple[bytes, list[bytes]]]", reply)
         return [fields[1] for _, fields in entries]
+
+    async def oldest(self, context_id: str) -> int:
+        """The first version that the log has; 1 unless it was compacted."""
+        first = await self.link.call("HGET", keys.meta(context_id), "first")
+        return int(cast("bytes | None", first) or 1)
+
+    async def base(self, context_id: str) -> ContextState | None:
+        """What the log begins with where it was compacted."""
+        (base,) = keys.of_context(context_id, "base")
+        state = cast("bytes | None", await self.link.call("HGET", base, "state"))
+        return None if state is None else ContextState.model_validate_json(state)
 
     async def contexts(
         self, owner: str, *, limit: int, after: str | None
@@ -238,6 +285,17 @@ class Store:
                 shown.append((context_id, Summary.model_validate_json(summary)))
         return shown
 
+    async def named(self, owner: str, name: str) -> str:
+        """Id of the owner's context of that name.
+
+        Raises:
+            ContextMissing: There is none.
+        """
+        found = await self.link.call("HGET", keys.owner_names(owner), name)
+        if found is None:
+            raise ContextMissing(name)
+        return cast("bytes", found).decode()
+
     # Workers' side
 
     async def activate(self, context_id: str, worker_id: str) -> Owned:
@@ -253,7 +311,7 @@ class Store:
             saved = await asyncio.to_thread(self.files.load, context_id, self.epoch)
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
         where += [keys.session(worker_id), keys.worker_contexts(worker_id)]
-        where += [keys.READY, keys.EPOCH]
+        where += [keys.READY, keys.EPOCH, *keys.of_context(context_id, "base")]
         reply = await self.scripts.run(
             self.link,
             "activate",
@@ -318,11 +376,12 @@ class Store:
             commit.context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
         )
         letter = commit.letter
-        (dead,) = keys.of_context(commit.context_id, "dead")
+        dead, notices = keys.of_context(commit.context_id, "dead", "notices")
+        where += [keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE, notices, keys.WEBHOOKS]
         reply = await self.scripts.run(
             self.link,
             "commit",
-            [*where, keys.READY, dead, keys.DEAD, keys.EPOCH],
+            where,
             commit.context_id,
             commit.token,
             commit.base,
@@ -343,9 +402,12 @@ class Store:
             letter.id if letter else "",
             letter.at_ms if letter else 0,
             int(commit.progress),
+            "" if commit.wake_ms is None else commit.wake_ms,
+            len(commit.notices),
             *commit.events,
             *results,
             *fresh,
+            *_told(commit),
         )
         match reply:
             case [b"committed" | b"repeated"]:
@@ -410,8 +472,29 @@ class Store:
             raise Fenced(context_id)
         return reply == b"passive"
 
+    async def compact(self, token: str, state: ContextState, *, first: int) -> None:
+        """Let a state, the present one, take the place of the events before `first`.
+
+        Raises:
+            Fenced: A newer activation owns the context.
+            VersionConflict: The context is at another version than the state.
+        """
+        where = [*keys.of_context(state.id, "meta", "log", "base"), keys.EPOCH]
+        reply = await self.scripts.run(
+            self.link, "compact", where, token, state.version, state.model_dump_json(), first
+        )
+        match reply:
+            case b"fenced":
+                raise Fenced(state.id)
+            case [b"conflict", int() as found]:
+                raise VersionConflict(state.id, expected=state.version, found=found)
+            case _:
+                pass
+
     async def delete(self, commit: Commit, worker_id: str) -> None:
         """The last commit of a context: publish it and remove all that is kept of it.
+
+        What the webhook is still to be told stays, and a tombstone where that is configured.
 
         Raises:
             Fenced: A newer activation owns the context.
@@ -421,7 +504,12 @@ class Store:
             context_id, "meta", "log", "mail", "draft", "keys", "results", "snap", "msgs"
         )
         where += [keys.READY, keys.owner_contexts(commit.state.owner)]
-        (dead,) = keys.of_context(context_id, "dead")
+        dead, gone, notices, base = keys.of_context(
+            context_id, "dead", "gone", "notices", "base"
+        )
+        where += [keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE]
+        where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS, base]
+        where += [keys.owner_names(commit.state.owner)]
         if self.files is not None:
             # Before, because nobody would look for them afterwards, and a snapshot that is
             # missing costs a replay only.
@@ -436,14 +524,19 @@ class Store:
             phase=commit.state.phase.value,
             results=commit.results,
         )
+        result = commit.results.get(commit.acknowledged)
         reply = await self.scripts.run(
             self.link,
             "delete",
-            [*where, keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH],
+            where,
             context_id,
             commit.token,
             keys.feed(context_id),
             b"\n".join((header, *commit.events)),
+            self.config.tombstone_days * DAY_S if self.config.tombstones else 0,
+            commit.acknowledged,
+            "" if result is None else result.model_dump_json(exclude_defaults=True),
+            *_told(commit),
         )
         if reply == b"fenced":
             raise Fenced(context_id)
@@ -515,9 +608,9 @@ class Store:
         return cast("int", reply)
 
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
-        """Contexts whose mail, or whose dead worker, has waited for `overdue_ms`."""
+        """Contexts whose mail or dead worker has waited for `overdue_ms`, or that are due."""
         reply = await self.scripts.run(
-            self.link, "claim", [keys.READY], now_ms, overdue_ms, CLAIMS_MAX
+            self.link, "claim", [keys.READY, keys.DUE], now_ms, overdue_ms, CLAIMS_MAX
         )
         return [context_id.decode() for context_id in cast("list[bytes]", reply)]
 
@@ -560,7 +653,16 @@ async def connect(
     if config.store_replicas_min:
         link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
-    store = Store(link, scripts, subscriber, config, files, url, ActivationQueue(link, scripts))
+    store = Store(
+        link,
+        scripts,
+        subscriber,
+        config,
+        files,
+        url,
+        ActivationQueue(link, scripts),
+        Webhooks(link, scripts, config),
+    )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
         await link.call("ECHO", "")  # a server whose disk is full refuses PING
@@ -572,13 +674,31 @@ async def connect(
                 saver.cancel()
 
 
+def _told(commit: Commit) -> list[int | str]:
+    """The notices of a commit, as scripts take them."""
+    return [
+        part for notice in commit.notices for part in (notice.version, notice.model_dump_json())
+    ]
+
+
 def epoch_of(token: str) -> str:
     """The epoch that a fencing token names."""
     return token.partition(".")[0]
 
 
 def _read_keys(context_id: str) -> list[str]:
-    return keys.of_context(context_id, "meta", "log", "snap", "msgs", "draft", "results")
+    return keys.of_context(
+        context_id, "meta", "log", "snap", "msgs", "draft", "results", "gone", "base"
+    )
+
+
+def _absent(context_id: str, reply: Reply) -> ContextMissing:
+    """What is raised where a look at a context finds none."""
+    match _parts(reply):
+        case [b"gone"]:
+            return ContextGone(context_id)
+        case _:
+            return ContextMissing(context_id)
 
 
 def _parts(reply: Reply) -> list[object]:

@@ -9,6 +9,11 @@ import hypothesis
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let proofs be asked for in their long form (`make proofs`)."""
+    parser.addoption("--long", action="store_true", help="run proofs in their long form")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Forget the developer's own settings, and let slow machines be slow.
 

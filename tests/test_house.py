@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("fsm", "storage", "workers", "gateway", "dashboard", "verify", "runtime")
+ROOMS = (
+    *("fsm", "storage", "workers", "gateway", "dashboard", "verify"),
+    *("contextd_client", "runtime"),
+)
 PURE = {
     "collections",
     "dataclasses",
@@ -324,3 +327,10 @@ def test_every_variable_that_a_page_names_is_a_setting() -> None:
         if name not in known
     }
     assert not unknown, f"{sorted(unknown)}: no such setting; who sets it gets nothing."
+
+
+def test_every_room_is_in_the_package_and_in_the_image() -> None:
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert set(built["targets"]["wheel"]["packages"]) == set(ROOMS)
+    kept = (ROOT / ".dockerignore").read_text().split()
+    assert {f"!{room}" for room in ROOMS} <= set(kept), "the image is built from what is kept"

@@ -7,6 +7,8 @@ Invariant 1: only what was certainly so is held against the service: an operatio
 is unknown may have happened or not, at any time after it was called.
 Invariant 2: "before" means that one had returned when the other was called. Operations that
 overlap may have happened in either order.
+Invariant 3: which messages are shown, and in what order, is judged here only of contexts that
+show more and more of them; of the others their log has to tell (`verify/logs.py`).
 """
 
 from bisect import bisect_left
@@ -19,7 +21,7 @@ from typing import Final as Constant, NamedTuple
 from verify.epochs import EpochSeen, check_epochs
 from verify.findings import Findings
 from verify.keys import doubt_refusals, merge_keys
-from verify.models import MAY_CHANGE_NOTHING
+from verify.models import MAY_CHANGE_NOTHING, is_straight
 from verify.records import (
     NO_LOSSES,
     Final,
@@ -70,8 +72,9 @@ def check_history(
     }
     for context_id, records in contexts.items():
         context = _Context(context_id, records, losses, found)
-        context.check_kept(sent, accepted_may_be_refused=accepted_may_be_refused)
-        context.check_order()
+        if context.is_straight:
+            context.check_kept(sent, accepted_may_be_refused=accepted_may_be_refused)
+            context.check_order()
         context.check_versions()
         context.check_reads()
         context.check_deletion()
@@ -117,6 +120,7 @@ class _Context:
         self._losses = losses
         self._found = found
         self._operations = merge_keys(doubt_refusals(records.operations), found)
+        self.is_straight = is_straight(self._operations)
         self._final = records.final
         self._reads = sorted(
             (read for read in records.reads if read.found),
@@ -306,6 +310,8 @@ class _Context:
                 if not same or (first.n == second.n and first.draft != second.draft):
                     text = f"Version {first.version} was shown in two forms."
                     self._add("two-states", text, first=first, second=second)
+        if not self.is_straight:
+            return
         for name, lineage in self._lineages.items():
             reads = [read for read in self._reads if self._lineage_of(read.epoch) == name]
             if reads:

@@ -16,8 +16,34 @@ Record: TypeAlias = Operation | Read
 
 APPROVED: Constant = "approved"
 DENIED: Constant = "denied"
-MAY_CHANGE_NOTHING: Constant = frozenset({"approve_tools", "configure", "rename"})
+MAY_CHANGE_NOTHING: Constant = frozenset(
+    {
+        *("answer", "approve_tools", "configure", "generate_title", "merge_branch"),
+        *("pin", "rename", "switch_branch", "unpin", "update_queue"),
+    }
+)
 """Actions that are applied without a version of their own where they ask for what is so."""
+REARRANGES: Constant = frozenset(
+    {
+        *("edit_message", "merge_branch", "record_messages", "regenerate"),
+        *("switch_branch", "update_queue"),
+    }
+)
+"""Actions after which the messages shown are not those before and one more."""
+KEEPS_ORDER: Constant = frozenset({None, "enqueue", "merge", "reject"})
+"""Policies of messages that stand where they were sent."""
+
+
+def is_straight(operations: Iterable[Operation]) -> bool:
+    """Whether a context only ever shows more messages, in the order in which they came.
+
+    Of others a list of messages says little: `verify/logs.py` holds them to their log.
+    """
+    return not any(
+        one.kind in REARRANGES or one.policy not in KEEPS_ORDER or one.later
+        for one in operations
+        if one.outcome is not Outcome.REFUSED
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +248,9 @@ def asked_for(operation: Operation) -> tuple[object, ...]:
     return (
         operation.kind,
         operation.content,
+        operation.takes,
+        operation.policy,
+        operation.later,
         operation.tool_call_ids,
         operation.denied_ids,
     )

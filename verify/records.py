@@ -68,7 +68,14 @@ class Operation:
     key: str | None = None
     """Idempotency-Key of all tries."""
     content: str | None = None
-    """Text of a `send_message`; unique in the run."""
+    """Text that it says (`send_message`, `edit_message`, `record_messages`) or puts in the
+    place of other text (`update_queue`); unique in the run."""
+    takes: tuple[str, ...] = ()
+    """Texts that an `update_queue` takes from the queue, where they wait there."""
+    policy: str | None = None
+    """Of a `send_message`: what it does during a turn, whoever has decided that."""
+    later: bool = False
+    """Whether a `send_message` counts as sent only at a time of its own."""
     tool_call_ids: tuple[str, ...] = ()
     """What an `approve_tools` approves."""
     denied_ids: tuple[str, ...] = ()
@@ -153,6 +160,15 @@ class Message:
     role: str
     content: str
     status: str = "complete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """All committed events of a context, as the service shows them at the end."""
+
+    context_id: str
+    events: tuple[Json, ...]
+    """By version, from 1 on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,15 @@ from verify.plan import Plan
 from verify.records import Violation
 from verify.report import Finding, PartReport
 from verify.simulation.crashes import CrashReport, replay_crash, run_crash_points
-from verify.simulation.explorer import ExploreReport, explore, replay_seed
+from verify.simulation.explorer import (
+    FAMILIES,
+    ExploreReport,
+    Family,
+    explore,
+    replay_seed,
+)
+from verify.simulation.races import replay_race
+from verify.simulation.trees import POLICIES
 
 PIECE_POINTS: Final = 100
 """Crash points of one piece: some seconds."""
@@ -69,9 +77,9 @@ def simulate_histories(
     """Explored interleavings in virtual time, until their count or their time is reached."""
     done = ExploreReport()
     firsts = range(first_seed, first_seed + plan.histories, PIECE_SEEDS)
-    tasks = (
-        (server_path, first, min(PIECE_SEEDS, first_seed + plan.histories - first))
-        for first in firsts
+    tasks: Iterator[tuple[Path, Family, int, int]] = (
+        (server_path, _family(number), first, min(PIECE_SEEDS, firsts.stop - first))
+        for number, first in enumerate(firsts)
     )
     for piece in _in_time(_history_piece, tasks, processes, plan.seconds["histories"]):
         done.add(piece)
@@ -79,17 +87,14 @@ def simulate_histories(
     return PartReport(
         "Explored histories, simulated",
         counts={
-            "histories": f"{done.histories:,}, seeds from {first_seed}",
+            "histories": f"{done.histories:,}, seeds from {first_seed}, half of them trees",
             "operations": f"{done.operations:,}",
             "stream frames": f"{done.frames:,}",
             "store commands": f"{done.commands:,}",
             "deaths": f"{done.deaths:,}",
             "virtual time": f"{done.virtual_s / 3_600:.1f} h",
         },
-        findings=[
-            Finding(found.violation, f"contextd verify --replay histories/{found.seed}")
-            for found in done.violations
-        ],
+        findings=[Finding(found.violation, found.command) for found in done.violations],
         findings_not_kept=max(0, done.violated - len(done.violations)),
     )
 
@@ -99,20 +104,24 @@ def replay(server_path: Path, what: str) -> list[Violation]:
 
     Args:
         server_path: The store's program.
-        what: `histories/SEED` or `crash-points/SCENARIO/NUMBERS`, as a report says it.
+        what: `histories/SEED`, `trees/SEED`, `races/POLICY/SEED` or
+            `crash-points/SCENARIO/NUMBERS`, as a report says it.
 
     Raises:
         ValueError: It is neither.
     """
     match what.split("/"):
-        case ["histories", seed]:
-            return list(replay_seed(server_path, int(seed)).violations)
+        case [("histories" | "trees") as family, seed]:
+            return list(replay_seed(server_path, int(seed), family).violations)
+        case ["races", policy, seed] if policy in POLICIES:
+            return list(replay_race(server_path, policy, int(seed)).violations)
         case ["crash-points", scenario, numbers]:
             deaths = [int(number) for number in numbers.split(",") if number]
             return list(replay_crash(server_path, scenario, deaths)[0].violations)
         case _:
             raise ValueError(
-                f"{what!r} is neither histories/SEED nor crash-points/SCENARIO/1,2."
+                f"{what!r} is none of histories/SEED, trees/SEED, races/POLICY/SEED, "
+                "crash-points/SCENARIO/1,2."
             )
 
 
@@ -121,9 +130,14 @@ def _crash_piece(task: tuple[Path, int, tuple[int, int]]) -> CrashReport:
     return run_crash_points(server_path, budget=budget, part=part)
 
 
-def _history_piece(task: tuple[Path, int, int]) -> ExploreReport:
-    server_path, first, count = task
-    return explore(server_path, range(first, first + count))
+def _family(number: int) -> Family:
+    """Each piece is of another family than the one before."""
+    return FAMILIES[number % len(FAMILIES)]
+
+
+def _history_piece(task: tuple[Path, Family, int, int]) -> ExploreReport:
+    server_path, family, first, count = task
+    return explore(server_path, range(first, first + count), family=family)
 
 
 def _in_time(

@@ -37,6 +37,8 @@ ENDS_DRAFT: Constant = frozenset(
     }
 )
 """Events after which there is no draft any more; `reply-started` begins one."""
+CUTS_IN: Constant = frozenset({"interrupt", "rollback"})
+"""Policies of messages that end the running turn, unless they count as sent only later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ class _Walk:
         if frame.data["kind"] != kind:
             self._add("torn-event", "A frame is named after another event.", frame=frame)
         in_sequence = here.version == before.version + 1
-        ends = kind in ENDS_DRAFT
+        ends = kind in ENDS_DRAFT or (kind == "message-received" and _cuts_in(frame.data))
         begins = kind == "reply-started"
         if not in_sequence:
             self._missing(frame, before, expected=before.version + 1)
@@ -329,6 +331,11 @@ class _Walk:
             text = "Everything rests, and an open stream has not shown all of it."
             at_rest = {"epoch": final.epoch, "version": final.version, "n": n}
             self._add("behind", text, is_at=self._at, at_rest=at_rest)
+
+
+def _cuts_in(said: Json) -> bool:
+    due_ms: int | None = said.get("not_before_ms")
+    return said.get("policy") in CUTS_IN and (due_ms is None or due_ms <= said["at_ms"])
 
 
 def _parsed(cursor: str | None) -> Cursor | None:

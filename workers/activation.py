@@ -20,12 +20,12 @@ from fsm import (
     EXHAUSTED,
     POISON,
     AnyEffect,
-    CancelRequested,
     ContextState,
     Event,
     Refusal,
     StaleAnswer,
     StopEffect,
+    TimePassed,
     WorkAbandoned,
     allowed_actions,
     drafting,
@@ -34,6 +34,8 @@ from fsm import (
     rests,
     take_over,
     transition,
+    wakes_at_ms,
+    witnessed,
 )
 from storage import (
     Commit,
@@ -44,6 +46,7 @@ from storage import (
     Fenced,
     Mail,
     NoScript,
+    Notice,
     Owned,
     Result,
     Store,
@@ -60,6 +63,9 @@ T = TypeVar("T")
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
+
+CLOCK_S_MAX = 60.0
+"""Longest wait for a time, before the clock is looked at again."""
 
 Reason = Literal["idle", "deleted"]
 """Why an activation ended by itself."""
@@ -88,6 +94,7 @@ class _Batch:
     results: dict[int, Result] = field(default_factory=dict[int, Result])
     acknowledged: int = 0
     letter: DeadLetter | None = None
+    notices: list[Notice] = field(default_factory=list[Notice])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,7 @@ class Activation:
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
+        self._log_first = owned.log_first
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._framed: DraftBuffer | None = None
         """The draft whose frame is on its way."""
@@ -219,7 +227,9 @@ class Activation:
 
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:
-            if not self._inbox and not self._mail_missed and not await self._wait():
+            idle = not (self._inbox or self._mail_missed or self._is_due())
+            if idle and not await self._wait():
+                await self._compact()
                 if await self._passivate():
                     return "idle"
                 self._mail_missed = True
@@ -227,6 +237,8 @@ class Activation:
                 raise self._broken
             if self._mail_missed:
                 await self._read_mailbox()
+            if self._is_due():
+                self._inbox.append(TimePassed(at_ms=self._clock()))
             batch = self._apply_waiting()
             if batch.events or batch.acknowledged:
                 await self._commit(batch)
@@ -241,21 +253,46 @@ class Activation:
             return True
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
-        if not rests(self.state) or self._performing:
-            await self._woken.wait()
-            return True
+        resting = rests(self.state) and not self._performing
+        linger_s = self._linger_s if resting else None
+        due_s = self._due_s()
+        bounds_s = [bound for bound in (linger_s, due_s) if bound is not None]
         try:
-            async with asyncio.timeout(self._linger_s):
+            async with asyncio.timeout(min(bounds_s, default=None)):
                 await self._woken.wait()
         except TimeoutError:
-            return False
+            return linger_s is None or (due_s is not None and due_s <= linger_s)
         return True
+
+    def _due_s(self) -> float | None:
+        """How long until the machine wants to be told that time has passed."""
+        at_ms = wakes_at_ms(self.state)
+        if at_ms is None:
+            return None
+        # A clock may jump meanwhile: it is looked at again now and then.
+        return min(max(0, at_ms - self._clock()) / 1_000, CLOCK_S_MAX)
+
+    def _is_due(self) -> bool:
+        at_ms = wakes_at_ms(self.state)
+        return at_ms is not None and at_ms <= self._clock()
 
     async def _passivate(self) -> bool:
         return await self._insist(
             lambda: self._store.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
+        )
+
+    async def _compact(self) -> None:
+        """Let the state take the place of most of a log that has grown too long."""
+        events_max, state = self._store.config.log_events_max, self.state
+        if events_max == 0 or state.version - self._log_first < events_max:
+            return
+        first = state.version - events_max // 2 + 1
+        await self._insist(lambda: self._store.compact(self.token, state, first=first))
+        self._log_first = first
+        log.info(
+            "log compacted", context_id=self.context_id, version=state.version, first=first
         )
 
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -327,12 +364,7 @@ class Activation:
     def _apply_mail(self, batch: _Batch, mail: Mail) -> Result:
         event: Event = mail.event
         state = batch.state
-        if isinstance(event, CancelRequested):
-            # Text that has arrived before its draft has begun was shown to nobody.
-            message_id = drafting(state)
-            partial = self.draft.text if self.draft and message_id else ""
-            update = {"partial": partial, "message_id": message_id}
-            event = event.model_copy(update=update)
+        event = witnessed(state, event, self.draft.text if self.draft else "")
         try:
             if mail.if_version is not None and mail.if_version != state.version:
                 detail = f"The context is at version {state.version}."
@@ -353,6 +385,7 @@ class Activation:
                 detail=refused.detail,
                 phase=refused.phase,
                 allowed_actions=refused.allowed_actions,
+                conflicts=refused.conflicts,
             )
         return Result(outcome="applied", version=batch.state.version)
 
@@ -362,6 +395,9 @@ class Activation:
             return
         if _deadly(step.state) and not _deadly(batch.state):
             batch.letter = self._letter(step.state)
+        notice = self._store.webhooks.notice(batch.state, event, step.state)
+        if notice is not None:
+            batch.notices.append(notice)
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
@@ -434,7 +470,9 @@ class Activation:
             snapshot=snapshot,
             messages_saved=self._messages_saved,
             letter=batch.letter,
+            wake_ms=wakes_at_ms(state) if wakes_at_ms(state) != wakes_at_ms(self.state) else -1,
             progress=self._tried,
+            notices=batch.notices,
         )
         if ended(state):
             await self._insist(lambda: self._store.delete(commit, self._worker_id))

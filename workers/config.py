@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from workers.models.config import ModelConfig
-from workers.tools.config import ToolConfig
+from workers.tools.config import SearchConfig, ToolConfig
 
 
-class WorkerConfig(ModelConfig, ToolConfig):
+class WorkerConfig(ModelConfig, ToolConfig, SearchConfig):
     """Limits of one worker process. Every bound of the room is here."""
 
     worker_id: str = Field(
@@ -80,6 +80,34 @@ class WorkerConfig(ModelConfig, ToolConfig):
     )
     commit_pause_s_max: float = Field(
         default=1.0, gt=0, description="Longest wait between two tries of a commit, in seconds."
+    )
+    chores_max: int = Field(
+        default=16,
+        ge=1,
+        description="Maintenance jobs (retention, webhooks) that one worker does at once.",
+    )
+    retention_every_s: int = Field(
+        default=3_600, ge=1, description="How often old contexts are looked for, in seconds."
+    )
+    webhook_call_s_max: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long the webhook may take to answer, in seconds.",
+    )
+    webhook_tries_max: int = Field(
+        default=12,
+        ge=1,
+        description="How often an event is sent to a webhook that does not take it; then it "
+        "goes to the dead letters, and the next one is sent.",
+    )
+    webhook_pause_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="Wait before the second try of an event; doubles with each further one, in "
+        "seconds.",
+    )
+    webhook_pause_s_max: float = Field(
+        default=3_600.0, gt=0, description="Longest wait between two tries, in seconds."
     )
     drain_s: float = Field(
         default=20.0,

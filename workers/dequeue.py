@@ -1,4 +1,4 @@
-"""The rq worker that makes contexts active: thousands in one process, no forks, no signals.
+"""The rq worker that makes contexts active and does chores, without forks and signals.
 
 - A job is read, never resolved: only the functions in ALLOWED are obeyed, by their name.
   Data that is not JSON is never decoded by anything else.
@@ -12,7 +12,7 @@
 import asyncio
 import contextlib
 import zlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -51,12 +51,40 @@ def activate(context_id: str) -> None:
     )
 
 
-ALLOWED: Final = frozenset({f"{activate.__module__}.{activate.__qualname__}"})
+def retention() -> None:
+    """What the job names that forgets old contexts. For the rest as `activate`."""
+    raise RuntimeError("A worker of contextd does this. Take other rq workers off this queue.")
+
+
+def webhooks(context_id: str) -> None:
+    """What a job names that tells of a context. For the rest as `activate`."""
+    raise RuntimeError(f"A worker of contextd tells of {context_id}, no other rq worker.")
+
+
+ALLOWED: Final = frozenset(
+    f"{function.__module__}.{function.__qualname__}"
+    for function in (activate, retention, webhooks)
+)
 """Every function that a job may name."""
 
 
-def read_job(job_id: str, data: bytes) -> str:
-    """The context that a job wants to be active.
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Maintenance that a job asks for."""
+
+    name: str
+    """One of `ActivationQueue.CHORES`."""
+    context_id: str
+    """What it is about; empty if it is not about one."""
+
+    @property
+    def job_id(self) -> str:
+        """The id of its job."""
+        return ActivationQueue.chore_id(self.name, self.context_id)
+
+
+def read_job(job_id: str, data: bytes) -> str | Chore:
+    """The context that a job wants to be active, or the maintenance that it asks for.
 
     Raises:
         Refused: It wants anything else.
@@ -70,18 +98,32 @@ def read_job(job_id: str, data: bytes) -> str:
     except orjson.JSONDecodeError:
         raise Refused("Its data is not JSON; this worker reads nothing else.") from None
     match call:
-        case [str() as function, None, [], {"context_id": str() as context_id, **rest}]:
-            if function in ALLOWED and not rest:
-                if job_id != ActivationQueue.job_id(context_id):
-                    raise Refused(f"Its id is not {ActivationQueue.job_id(context_id)}.")
-                return context_id
-        case [function, *_]:
-            pass
+        case [str() as function, None, [], {"context_id": str() as about, **rest}] if not rest:
+            wanted = _wanted(function, about)
+        case [str() as function, None, [], {**given}] if not given:
+            wanted = _wanted(function, "")
+        case [str() as function, *_]:
+            wanted = None
         case _:
-            function = None
-    if isinstance(function, str) and function not in ALLOWED:
+            function, wanted = ActivationQueue.FUNCTION, None
+    if function not in ALLOWED:
         raise Refused(f"It names {function[:200]}, which is not on the worker's allow-list.")
-    raise Refused("Its call is not activate(context_id=...).")
+    if wanted is None:
+        raise Refused("Its call is not activate(context_id=...), and no chore.")
+    own_id = wanted.job_id if isinstance(wanted, Chore) else ActivationQueue.job_id(wanted)
+    if job_id != own_id:
+        raise Refused(f"Its id is not {own_id}.")
+    return wanted
+
+
+def _wanted(function: str, context_id: str) -> str | Chore | None:
+    """What a call of a function asks for; None where it takes something else."""
+    if function == ActivationQueue.FUNCTION:
+        return context_id or None
+    for name, is_about_one in ActivationQueue.CHORES.items():
+        if function == ActivationQueue.chore_function(name):
+            return Chore(name, context_id) if is_about_one == bool(context_id) else None
+    return None
 
 
 class ContextWorker(BaseWorker):
@@ -187,7 +229,7 @@ class _Ending:
 
 
 class ActivationSource:
-    """Where a worker takes its activations from, and gives them back. One taker at a time.
+    """Where a worker takes its jobs from, and gives them back. One taker at a time.
 
     Made by `open_source`.
     """
@@ -201,7 +243,8 @@ class ActivationSource:
         self._peeks = Link(queue.link.pool, peek_s + PEEK_GRACE_S, calls_max=16)
         self._takes = 0
         self._executions: dict[str, str] = {}
-        self._ready: list[str] = []
+        """By job."""
+        self._ready: list[str | Chore] = []
         self._endings: dict[tuple[str, str], _Ending] = {}
         """What the store has not confirmed yet, by job and execution."""
 
@@ -209,14 +252,14 @@ class ActivationSource:
     def __repr__(self) -> str:
         return f"<ActivationSource of {self._worker_id}, {len(self._executions)} jobs>"
 
-    async def take(self, room: int) -> list[str]:
-        """Wait for activations that are asked for, and start up to `room` of their jobs.
+    async def take(self, room: int) -> Sequence[str | Chore]:
+        """Wait for activations and chores that are asked for, and start up to `room` jobs.
 
         Cancelled at any moment it loses none: jobs that were started in the last moment
         are returned by the next call.
 
         Returns:
-            Context ids, at least one; each is to be given to `finish` or `fail`.
+            Context ids and chores, at least one; each is to be given to `finish` or `fail`.
 
         Raises:
             StoreUnavailable: Call it again.
@@ -235,8 +278,8 @@ class ActivationSource:
             key = self._queue.KEY
             await self._peeks.call("BLMOVE", key, key, "RIGHT", "RIGHT", self._peek_s)
             await self._start(room)
-        context_ids, self._ready = self._ready[:room], self._ready[room:]
-        return context_ids
+        taken, self._ready = self._ready[:room], self._ready[room:]
+        return taken
 
     async def finish(self, context_id: str, *, active_elsewhere: bool = False) -> None:
         """End the job of a context that was passivated, or that another worker has.
@@ -244,7 +287,8 @@ class ActivationSource:
         Without a job (it was activated for its mail alone) nothing happens. Cancelled, or
         while the store does not answer, the end is left to the next `take`.
         """
-        await self._end(context_id, _Ending(active_elsewhere=active_elsewhere))
+        job_id = self._queue.job_id(context_id)
+        await self._end(job_id, _Ending(active_elsewhere=active_elsewhere))
 
     async def fail(self, context_id: str, error: str) -> None:
         """End the job of a context that could not be activated; it is not tried again.
@@ -252,7 +296,11 @@ class ActivationSource:
         Mail that waits keeps the context in `ready`, where it is found later. For the
         rest as `finish`.
         """
-        await self._end(context_id, _Ending(error=error))
+        await self._end(self._queue.job_id(context_id), _Ending(error=error))
+
+    async def end_chore(self, chore: Chore, error: str | None) -> None:
+        """End the job of a chore, with an error as failed. For the rest as `finish`."""
+        await self._end(chore.job_id, _Ending(error=error))
 
     async def run(self) -> None:
         """Serve peeks until cancelled."""
@@ -264,23 +312,23 @@ class ActivationSource:
         self._takes = number
         for job in jobs:
             try:
-                context_id = read_job(job.job_id, job.data)
+                wanted = read_job(job.job_id, job.data)
             except Refused as why:
                 log.warning("job refused", job_id=job.job_id, reason=str(why))
                 self._endings[job.job_id, job.execution_id] = _Ending(error=f"Refused. {why}")
             else:
-                self._executions[context_id] = job.execution_id
-                self._ready.append(context_id)
+                self._executions[job.job_id] = job.execution_id
+                self._ready.append(wanted)
         if dropped:
             log.info("queue entries dropped", worker_id=self._worker_id, count=dropped)
         await self._confirm_all()
 
-    async def _end(self, context_id: str, ending: _Ending) -> None:
+    async def _end(self, job_id: str, ending: _Ending) -> None:
         # Out of the table first: queued again, the job may be taken again before we know.
-        execution_id = self._executions.pop(context_id, None)
+        execution_id = self._executions.pop(job_id, None)
         if execution_id is None:
             return
-        execution = self._queue.job_id(context_id), execution_id
+        execution = job_id, execution_id
         self._endings[execution] = ending
         try:
             await self._confirm(*execution, ending)

@@ -6,7 +6,7 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -16,7 +16,9 @@ from fsm import (
     AnyEffect,
     AwaitRetry,
     CallModel,
+    Config,
     ContextState,
+    MakeTitle,
     PrepareRequest,
     Reference,
     ReplyEnded,
@@ -27,15 +29,28 @@ from fsm import (
     RetryDue,
     RunTool,
     StopEffect,
+    Summary,
+    TitleMade,
     ToolFailed,
     ToolReturned,
     call_digest,
+    title_of,
 )
 from storage import StorageError
 from workers.activation import Activation, Clock
-from workers.models.protocol import Model, ModelError, ModelToolCall, ReplyFinished, TextDelta
-from workers.models.request import RequestBuilder
+from workers.models.protocol import (
+    Model,
+    ModelError,
+    ModelRequest,
+    ModelToolCall,
+    ReplyFinished,
+    TextDelta,
+    WireObject,
+)
+from workers.models.request import RequestBuilder, summary_request, title_request
+from workers.models.wire import name_of, wire_client_tool
 from workers.tools.declaration import ToolCallContext, ToolError
+from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
 
@@ -69,6 +84,8 @@ class Effects:
                 left_ms = min(effect.due_ms - self.clock(), effect.wait_ms)
                 await asyncio.sleep(max(0, left_ms) / 1_000)
                 activation.post(RetryDue(at_ms=self.clock(), effect_id=effect.effect_id))
+            case MakeTitle():
+                activation.post(await self._make_title(effect, state))
             case StopEffect():
                 raise AssertionError("the activation itself stops effects")
 
@@ -93,7 +110,7 @@ class Effects:
                     at_ms=self.clock(),
                     effect_id=effect_id,
                     code="turn_timeout" if over else error.code,
-                    detail=error.detail,
+                    detail=f"{error.detail} {self.model.label}",
                     retryable=error.retryable and not over,
                     retry_after_ms=error.retry_after_ms,
                     partial=partial,
@@ -110,7 +127,7 @@ class Effects:
         message_id: str,
     ) -> None:
         effect_id = effect.effect_id
-        offered = self.tools.offered(state.config.tools) if effect.with_tools else ()
+        offered = self.offered(state.config) if effect.with_tools else ()
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         if request.timeout_s <= 0:
             raise ModelError("timeout", "The turn's time is over.", False)
@@ -123,34 +140,57 @@ class Effects:
                         )
                         activation.post(started)
                 else:
-                    activation.post(self._reply_ended(effect_id, message_id, item))
+                    calls = tuple(self._requested(c, state.config) for c in item.tool_calls)
+                    activation.post(self._reply_ended(effect_id, message_id, item, calls))
 
-    def _reply_ended(self, effect_id: str, message_id: str, reply: ReplyFinished) -> ReplyEnded:
+    def offered(self, config: Config) -> Sequence[WireObject]:
+        """The tools of the registry, and those that the client runs."""
+        offered = self.tools.offered(config.tools, role=config.role)
+        if not config.client_tools:
+            return offered
+        own = {tool.name: wire_client_tool(tool) for tool in config.client_tools}
+        return (*(tool for tool in offered if name_of(tool) not in own), *own.values())
+
+    def _reply_ended(
+        self,
+        effect_id: str,
+        message_id: str,
+        reply: ReplyFinished,
+        calls: tuple[RequestedCall, ...],
+    ) -> ReplyEnded:
         return ReplyEnded(
             at_ms=self.clock(),
             effect_id=effect_id,
             message_id=message_id,
             text=reply.text,
-            tool_calls=tuple(self._requested(call) for call in reply.tool_calls),
+            tool_calls=calls,
             finish_reason=reply.finish_reason,
             model=reply.model,
             usage=reply.usage,
             metadata=reply.metadata,
         )
 
-    def _requested(self, call: ModelToolCall) -> RequestedCall:
-        problem = self.tools.problem(name=call.name, arguments_json=call.arguments)
+    def _requested(self, call: ModelToolCall, config: Config) -> RequestedCall:
+        if any(call.name == tool.name for tool in config.client_tools):
+            return RequestedCall(
+                id=call.id, name=call.name, arguments=call.arguments, question=True
+            )
+        problem = self.tools.problem(
+            name=call.name, arguments_json=call.arguments, role=config.role
+        )
         if problem is not None:
             return RequestedCall(
                 id=call.id, name=call.name, arguments=call.arguments, problem=problem
             )
-        declared = self.tools.describe(call.name)
+        declared = self.tools.describe(call.name, role=config.role)
         return RequestedCall(
             id=call.id,
             name=call.name,
             arguments=call.arguments,
             effect=declared.effect,
             dangerous=declared.dangerous,
+            untrusted=declared.untrusted,
+            question=declared.question,
         )
 
     async def _run_tool(
@@ -177,7 +217,13 @@ class Effects:
             call_id=effect.call_id,
         )
         left_s = max(0.0, (effect.due_ms - self.clock()) / 1_000)
-        return await self.tools.run(effect.name, effect.arguments, context, timeout_s=left_s)
+        return await self.tools.run(
+            effect.name,
+            effect.arguments,
+            context,
+            role=state.config.role,
+            timeout_s=left_s,
+        )
 
     async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
         found: list[Reference] = []
@@ -187,10 +233,50 @@ class Effects:
                 log.warning("retriever is unknown", context_id=state.id, retriever=name)
                 continue
             try:
-                found += await retriever(state.owner, effect.query)
-            except StorageError as error:
+                found += [
+                    reference.model_copy(update={"retriever": name})
+                    for reference in await retriever(state, effect.query)
+                ]
+            except (StorageError, SearchFailed) as error:
                 # A request without references is better than no reply.
                 log.warning("retriever failed", context_id=state.id, error=str(error))
+        summary = None
+        if effect.summarise_through is not None:
+            summary = await self._summarise(effect, effect.summarise_through, state)
         return RequestPrepared(
-            at_ms=self.clock(), effect_id=effect.effect_id, references=tuple(found)
+            at_ms=self.clock(),
+            effect_id=effect.effect_id,
+            references=tuple(found),
+            summary=summary,
         )
+
+    async def _summarise(
+        self, effect: PrepareRequest, through_id: str, state: ContextState
+    ) -> Summary | None:
+        """What stands for the beginning of the conversation; None where it cannot be made."""
+        request = summary_request(state, through_id, effect_id=effect.effect_id)
+        try:
+            return Summary(through_id=through_id, text=await self._asked(request))
+        except ModelError as error:
+            # A request that is too long may still be answered.
+            log.warning("summary failed", context_id=state.id, code=error.code)
+            return None
+
+    async def _make_title(self, effect: MakeTitle, state: ContextState) -> TitleMade:
+        """A title by the model; without one, how the conversation begins."""
+        first = next((m.content for m in state.messages if m.role == "user"), "")
+        title = title_of(first) or state.title
+        try:
+            made = title_of(await self._asked(title_request(state, effect_id=effect.effect_id)))
+            title = made.strip("\"' ") or title
+        except ModelError as error:
+            log.warning("title failed", context_id=state.id, code=error.code)
+        return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
+
+    async def _asked(self, request: ModelRequest) -> str:
+        """The whole text of an answer that nobody watches arriving."""
+        async with contextlib.aclosing(self.model.stream(request)) as items:
+            async for item in items:
+                if not isinstance(item, TextDelta):
+                    return item.text
+        raise AssertionError("a stream ends with ReplyFinished")

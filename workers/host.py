@@ -8,7 +8,7 @@ over ends: others may have its contexts already.
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -34,8 +34,9 @@ from storage import (
 )
 from workers import poison
 from workers.activation import Activation, Clock, Performer, Suspicion
+from workers.chores import Chores
 from workers.config import WorkerConfig
-from workers.dequeue import ActivationSource
+from workers.dequeue import ActivationSource, Chore
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,22 @@ class Host:
         performer: Performer,
         config: WorkerConfig,
         clock: Clock,
+        chores: Chores | None = None,
     ) -> None:
+        """Make a host.
+
+        Args:
+            worker_id: Unique in the store.
+            store: Where the contexts are.
+            source: Where jobs come from.
+            performer: Performs what the machine asks for.
+            config: Limits.
+            clock: Unix time in milliseconds.
+            chores: The maintenance that it takes part in; None leaves it to other workers.
+        """
         self.worker_id = worker_id
+        self._chores = chores
+        self._doing: dict[Chore, asyncio.Task[None]] = {}
         self._store = store
         self._source = source
         self._performer = performer
@@ -109,7 +124,10 @@ class Host:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                taking = group.create_task(self._take_jobs(), name="take-jobs")
+                beginning = [group.create_task(self._take_jobs(), name="take-jobs")]
+                if self._chores is not None:
+                    asking = self._ask_for_chores(self._chores)
+                    beginning.append(group.create_task(asking, name="ask-for-chores"))
                 helpers = (
                     group.create_task(self._beat(), name="heartbeat"),
                     group.create_task(self._send_drafts(), name="drafts"),
@@ -117,10 +135,13 @@ class Host:
                 ready()
                 await stop.wait()
                 self._draining = True
-                taking.cancel()
-                running = await self._drain()
-                for task in (*helpers, *running):
+                for task in beginning:
                     task.cancel()
+                running = await self._drain()
+                for task in (*helpers, *running, *self._doing.values()):
+                    task.cancel()
+            for chore in self._doing:
+                await self._source.end_chore(chore, None)  # somebody else goes on with it
         finally:
             self._draining = True  # what is heard from now on starts nothing
             subscriber.unsubscribe(worker_mail(self.worker_id))
@@ -205,9 +226,12 @@ class Host:
             except (StoreUnavailable, StoreRefusedWrite):
                 await asyncio.sleep(self._config.worker_heartbeat_s)
                 continue
-            for context_id in taken:
-                self._jobs.add(context_id)
-                self._start(context_id)
+            for job in taken:
+                if isinstance(job, Chore):
+                    self._begin_chore(job)
+                else:
+                    self._jobs.add(job)
+                    self._start(job)
 
     async def _beat(self) -> None:
         """Renew the session, bury the dead, pick up what waits too long."""
@@ -269,19 +293,21 @@ class Host:
         error: str | None = None
         elsewhere = False
         try:
-            await self._run(context_id)
-        except ContextMissing:
-            self._crashes.pop(context_id, None)
-        except ContextBusy:
-            self._crashes.pop(context_id, None)
-            elsewhere = True
-        except (StoreUnavailable, StoreRefusedWrite) as unavailable:
-            self._crashes.setdefault(context_id, _Crashes())
-            log.warning("activation waits", context_id=context_id, error=str(unavailable))
-        except WorkerBuried:
-            raise
-        except Exception as crash:  # noqa: BLE001 - the room's one place: logged in _crashed
-            error = self._crashed(context_id, crash)
+            match await _outcome(self._run(context_id)):
+                case None:
+                    pass
+                case ContextMissing():
+                    self._crashes.pop(context_id, None)
+                case ContextBusy():
+                    self._crashes.pop(context_id, None)
+                    elsewhere = True
+                case StoreUnavailable() | StoreRefusedWrite() as unavailable:
+                    self._crashes.setdefault(context_id, _Crashes())
+                    log.warning(
+                        "activation waits", context_id=context_id, error=str(unavailable)
+                    )
+                case crash:
+                    error = self._crashed(context_id, crash)
         finally:
             self._active.pop(context_id, None)
             self._tasks.pop(context_id, None)
@@ -374,6 +400,32 @@ class Host:
         )
         return crashes.error
 
+    # Chores
+
+    async def _ask_for_chores(self, chores: Chores) -> None:
+        """Have done what is due; beside the heartbeat, which must not wait for it."""
+        while True:
+            try:
+                await chores.enqueue_due()
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning("chores wait", worker_id=self.worker_id, error=str(error))
+            await asyncio.sleep(self._config.worker_heartbeat_s)
+
+    def _begin_chore(self, chore: Chore) -> None:
+        assert self._group is not None
+        if chore not in self._doing:
+            name = f"chore {chore.job_id}"
+            self._doing[chore] = self._group.create_task(self._do(chore), name=name)
+
+    async def _do(self, chore: Chore) -> None:
+        """Do maintenance; whatever happens concerns this job alone."""
+        failure = await _outcome(self._chores.do(chore)) if self._chores else None
+        error = None if failure is None else _first_cause(failure)
+        if failure is not None:
+            log.error("chore failed", job_id=chore.job_id, error=error, exc_info=failure)
+        del self._doing[chore]
+        await self._source.end_chore(chore, error)
+
     # Drafts
 
     def _on_draft(self, activation: Activation) -> None:
@@ -401,6 +453,17 @@ class Host:
                 self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
             )
             await asyncio.sleep(pause_s)
+
+
+async def _outcome(work: Awaitable[None]) -> Exception | None:
+    """What some work has raised; its caller logs it. A buried worker has none: it ends."""
+    try:
+        await work
+    except WorkerBuried:
+        raise
+    except Exception as crash:  # noqa: BLE001 - the room's one place: its callers log it
+        return crash
+    return None
 
 
 def _first_cause(crash: Exception) -> str:

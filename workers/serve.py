@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from storage import Notes, Store
+from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.dequeue import open_source, open_worker
 from workers.effects import Effects
@@ -15,8 +16,12 @@ from workers.host import Host
 from workers.models.request import RequestBuilder
 from workers.models.selection import open_model
 from workers.tools.builtin import builtin_tools
+from workers.tools.mcp_attachment import attached
+from workers.tools.recall import recall_retrievers
 from workers.tools.registry import Registry, installed_tools
-from workers.tools.retrieval import notes_retriever
+from workers.tools.retrieval import given, notes_retriever
+from workers.tools.search import Searches
+from workers.webhooks import open_teller
 
 
 def now_ms() -> int:
@@ -40,17 +45,25 @@ async def serve(
 
     Raises:
         ExceptionGroup: Of WorkerBuried, if the worker was taken for dead meanwhile.
+        BadServers: The file that declares MCP servers cannot be used.
     """
     worker_id = (
         config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
     )
     notes = Notes(store.link, store.config.notes_max)
+    searches = Searches(store, notes, config)
     model = open_model(config)
+    tools = Registry((*builtin_tools(notes), *installed_tools()), config)
+    teller = open_teller(store, config, clock=now_ms, draw=random.random)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
-        tools=Registry((*builtin_tools(notes), *installed_tools()), config),
-        retrievers={"notes": notes_retriever(notes)},
+        tools=tools,
+        retrievers={
+            "given": given,
+            "notes": notes_retriever(notes),
+            **recall_retrievers(searches, config),
+        },
         clock=now_ms,
         draw=random.random,
     )
@@ -58,6 +71,7 @@ async def serve(
         async with (
             open_worker(store.url, worker_id),
             open_source(store.queue, worker_id) as source,
+            attached(config, tools),
         ):
             host = Host(
                 worker_id,
@@ -66,7 +80,10 @@ async def serve(
                 performer=effects,
                 config=config,
                 clock=now_ms,
+                chores=Chores(store, config, clock=now_ms, teller=teller),
             )
             return await host.run(stop, ready)
     finally:
         await model.close()
+        if teller is not None:
+            await teller.close()

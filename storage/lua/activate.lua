@@ -6,15 +6,17 @@
 -- so that those of what the store has lost are refused as well: it counts again from there.
 --
 -- KEYS 1 meta  2 log  3 mail  4 snap  5 msgs  6 draft  7 the worker's session
---      8 the worker's contexts  9 ready  10 epoch
+--      8 the worker's contexts  9 ready  10 epoch  11 base
 -- ARGV 1 context id  2 worker id  3 version of a snapshot that the caller has, or -1
 --      4 name of the calling process  5 its own number of this call, which only grows
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
---          {seq, mail, seq, mail...}, draft, attempts, worker that had it or ""}
+--          {seq, mail, seq, mail...}, draft, attempts, worker that had it or "",
+--          first version in the log}
 --      | {"missing"} | {"busy", worker} | {"no-session"} | {"stale"}
 --      attempts: activations before this one that began and have committed nothing since
 --      stale: an older call, executed late; the process has begun a newer activation
-local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version", "activation", "attempts")
+local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version", "activation", "attempts",
+  "first")
 if not meta[1] then
   redis.call("ZREM", KEYS[9], ARGV[1])
   return {"missing"}
@@ -36,12 +38,18 @@ local attempts = tonumber(meta[5] or 0)
 redis.call("HSET", KEYS[1], "worker", ARGV[2], "activation", ARGV[4] .. " " .. ARGV[5],
   "attempts", math.max(attempts, 1))
 redis.call("SADD", KEYS[8], ARGV[1])
+local first = tonumber(meta[6] or 1)
 local known, head, messages = tonumber(ARGV[3]), "", {}
-if known < 0 or known > version then
+if known < first - 1 or known > version then
   local snap = redis.call("HMGET", KEYS[4], "version", "head")
   known = tonumber(snap[1] or 0)
-  head = snap[2] or ""
-  if known > 0 then messages = redis.call("LRANGE", KEYS[5], 0, -1) end
+  if known >= first - 1 then
+    head = snap[2] or ""
+    if known > 0 then messages = redis.call("LRANGE", KEYS[5], 0, -1) end
+  else
+    known = tonumber(redis.call("HGET", KEYS[11], "version"))
+    head = redis.call("HGET", KEYS[11], "state")
+  end
 end
 local events = {}
 if known < version then
@@ -57,4 +65,4 @@ end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
 token = (redis.call("HGET", KEYS[10], "n") or "") .. "." .. token
 return {"active", token, version, known, head, messages, events, mail,
-  redis.call("GET", KEYS[6]) or "", attempts, before}
+  redis.call("GET", KEYS[6]) or "", attempts, before, first}

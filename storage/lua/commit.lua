@@ -5,14 +5,15 @@
 -- that already ends where this commit would end is this commit.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
---      11 epoch
+--      11 epoch  12 due  13 notices  14 webhooks
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
 --      13 snapshot version or 0  14 head  15 messages already in the snapshot
 --      16 number of further messages  17 dead letter or ""  18 its id  19 now (ms)
 --      20 1: what may have ended workers before is behind us
---      then the events, the results (seq, value each), the messages
+--      21 when to activate it (ms), "" never, -1 as before  22 number of notices
+--      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version")
 if not meta[1] then return {"missing"} end
@@ -23,7 +24,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at = 20
+local at = 22
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -40,6 +41,11 @@ end
 if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10])
 end
+if ARGV[21] == "" then
+  redis.call("ZREM", KEYS[12], ARGV[1])
+elseif ARGV[21] ~= "-1" then
+  redis.call("ZADD", KEYS[12], ARGV[21], ARGV[1])
+end
 if ARGV[20] == "1" then redis.call("HSET", KEYS[1], "attempts", 0) end
 if ARGV[17] ~= "" then
   redis.call("HSET", KEYS[9], ARGV[18], ARGV[17])
@@ -55,6 +61,11 @@ if ARGV[5] ~= "0" then
     redis.call("DEL", KEYS[3])
     redis.call("ZREM", KEYS[8], ARGV[1])
   end
+end
+for i = 1, tonumber(ARGV[22]) do
+  local notice = #ARGV - 2 * (tonumber(ARGV[22]) - i)
+  redis.call("ZADD", KEYS[13], ARGV[notice - 1], ARGV[notice])
+  redis.call("ZADD", KEYS[14], "NX", 0, ARGV[1])
 end
 if ARGV[13] ~= "0" then
   local kept = tonumber(ARGV[15])

@@ -1,10 +1,14 @@
 #!lua
--- create: a new context, with its first log entry and perhaps its first mail.
+-- create: a new context, with its first log entries and perhaps its first mail.
 --
 -- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
+--      7 due  8 contexts  9 notices  10 webhooks  11 base  12 owner's names (unused without ARGV 13)
 -- ARGV 1 context id  2 owner  3 context-created event  4 summary  5 first mail or ""
 --      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
--- Returns {"created"} | {"repeated", id of the context created before} | {"reused"}
+--      9 when to activate it by itself (ms), or ""  10 notice of the first event or ""
+--      11 version of a base or 0  12 its state: then ARGV 3 is not logged, and the log begins
+--      behind the base  13 the owner's name for it, or ""  then further events
+-- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
 --      reused: the key came with another request
 if ARGV[7] ~= "" then
   local before = redis.call("GET", KEYS[5])
@@ -15,11 +19,35 @@ if ARGV[7] ~= "" then
   end
 end
 if redis.call("EXISTS", KEYS[1]) == 1 then return {"created"} end
+if ARGV[13] ~= "" then
+  local named = redis.call("HGET", KEYS[12], ARGV[13])
+  if named then return {"repeated", named} end
+end
+local base = tonumber(ARGV[11])
+local version = math.max(base, 1) + #ARGV - 13
 local mail_seq = ARGV[5] == "" and 0 or 1
-redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", 1,
+redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
   "n", 0, "mail_seq", mail_seq, "summary", ARGV[4])
-redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
+if base > 0 then
+  redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
+  redis.call("HSET", KEYS[1], "first", base + 1)
+else
+  redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
+end
+for i = 14, #ARGV do
+  redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
+end
+if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end
 redis.call("ZADD", KEYS[4], 0, ARGV[1])
+redis.call("ZADD", KEYS[8], ARGV[6], ARGV[1])
+if ARGV[13] ~= "" then
+  redis.call("HSET", KEYS[1], "name", ARGV[13])
+  redis.call("HSET", KEYS[12], ARGV[13], ARGV[1])
+end
+if ARGV[10] ~= "" then
+  redis.call("ZADD", KEYS[9], 1, ARGV[10])
+  redis.call("ZADD", KEYS[10], "NX", 0, ARGV[1])
+end
 if ARGV[7] ~= "" then
   redis.call("SET", KEYS[5], ARGV[1] .. " " .. ARGV[7], "EX", ARGV[8])
 end

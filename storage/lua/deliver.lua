@@ -1,14 +1,22 @@
 #!lua
 -- deliver: put an action into a context's mailbox, once per idempotency key.
 --
--- KEYS 1 meta  2 mail  3 keys  4 results  5 ready
+-- KEYS 1 meta  2 mail  3 keys  4 results  5 ready  6 gone
 -- ARGV 1 context id  2 owner  3 mail  4 idempotency key or ""  5 digest of the action
 --      6 now (ms)  7 mailbox_max  8 results_max
 -- Returns {"delivered", seq, active} | {"repeated", seq, active, result or ""}
---      | {"missing"} | {"reused"} | {"full"}
+--      | {"missing"} | {"gone"} | {"reused"} | {"full"}
+--      gone: its owner has deleted it; repeated, if it is that deletion that comes again
 --      active: 1 if a living worker has the context and was told, else 0: enqueue it
 local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "mail_seq")
-if not meta[1] or meta[1] ~= ARGV[2] then return {"missing"} end
+if not meta[1] then
+  local gone = redis.call("HMGET", KEYS[6], "owner", "seq", "key", "digest", "result")
+  if gone[1] ~= ARGV[2] then return {"missing"} end
+  if ARGV[4] == "" or gone[3] ~= ARGV[4] then return {"gone"} end
+  if gone[4] ~= ARGV[5] then return {"reused"} end
+  return {"repeated", tonumber(gone[2]), 0, gone[5]}
+end
+if meta[1] ~= ARGV[2] then return {"missing"} end
 local worker = meta[2]
 local active = 0
 if worker ~= "" and redis.call("EXISTS", "worker:" .. worker .. ":session") == 1 then

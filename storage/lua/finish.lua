@@ -66,7 +66,7 @@ local function finish(id, execution, ending)
     fail(id, key)
     return 1
   end
-  if ending ~= "elsewhere" and redis.call("ZSCORE", KEYS[7], string.sub(id, #ARGV[6] + 1)) then
+  if ours and ending ~= "elsewhere" and redis.call("ZSCORE", KEYS[7], string.sub(id, #ARGV[6] + 1)) then
     queue_again(id, key)
     return 2
   end

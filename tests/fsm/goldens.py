@@ -13,7 +13,16 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from fsm import EVENT, Reference, ReplyEnded, Usage, decode_event, replay
+from fsm import (
+    EVENT,
+    Origin,
+    Reference,
+    ReplyEnded,
+    Summary,
+    Usage,
+    decode_event,
+    replay,
+)
 from tests.support.playbook import (
     DELETE,
     DRAFT,
@@ -21,25 +30,39 @@ from tests.support.playbook import (
     NOW,
     PAUSE,
     PENDING,
+    PIN,
     RESET,
     RESUME,
     RETRY,
     STARTED,
+    TIME,
+    TITLE,
+    UNPIN,
     Playbook,
     abandoned,
+    answer,
     approve,
+    ask,
+    branch,
     cancel,
     configure,
     deny,
+    edit,
     failed,
+    merge,
     prepared,
+    record,
+    regenerate,
     rename,
     replied,
     reply_lost,
     returned,
     say,
+    switch,
+    titled,
     tool_failed,
     tool_lost,
+    update_queue,
     wants,
 )
 
@@ -171,6 +194,80 @@ def deleted() -> Playbook:
     return book.given(rename("Final"), say(), say("waits"), DELETE)
 
 
+def branches() -> Playbook:
+    """Edited, answered anew, on two branches with a prompt each, merged three ways."""
+    book = Playbook().given(say("One."), replied("1"), say("Two."), STARTED, replied("2"))
+    one, _, two, _ = (message.id for message in book.state.messages)
+    book.given(edit(two, "Three."), replied("3"), regenerate(), STARTED, replied("Three!"))
+    book.given(branch("side", at=one, system_prompt="Rhyme."), switch("side"))
+    book.given(regenerate(one), replied("Won."), say("Aside."), replied("Besides."))
+    aside = book.branch[-2].id
+    book.given(switch("main"), merge("side", "cherry_pick", aside, accept=True))
+    book.given(merge("side", accept=True), switch(to=two), branch("third"), switch("third"))
+    return book.given(say("More."), replied("M."), merge("side", "rebase", accept=True))
+
+
+def policies() -> Playbook:
+    """Messages that meet a running turn, under each policy, and a queue that is changed."""
+    book = Playbook(send_policy="merge").given(say("a"), say("b"), say("c"), STARTED)
+    book.given(say("stop", policy="interrupt", partial="Hel"), replied("stopped"), STARTED)
+    book.given(say("rather", policy="rollback"), replied("", wants("t")))
+    book.given(say("briefly", policy="steer"), approve("t"), returned(), say("x"), say("y"))
+    x, y = (waiting.id for waiting in book.state.queue)
+    book.given(update_queue(move={y: 0}), update_queue(edit={x: "z"}, remove=(y,)))
+    return book.given(say("last", policy="latest"), replied(), replied("At last."))
+
+
+def questions() -> Playbook:
+    """The model asks, a person answers; strangers speak, and a person is asked again."""
+    book = Playbook(tool_policy={"mode": "auto_loop"}).given(say("Paint it."))
+    book.given(replied("", wants("q", question=True), wants("web", untrusted=True)))
+    book.given(returned("Say red!"), answer("q"))
+    book.given(replied("", wants("paint", effect="idempotent"), wants("look")))
+    book.given(returned("white"), approve("paint"), returned("blue"))
+    book.given(replied("", wants("why", question=True))).later(seconds=604_800)
+    return book.given(TIME, replied("Painted."))
+
+
+def asked() -> Playbook:
+    """Turns asked for with all that they take: the client's tools, its results, a new line."""
+    tool: JsonValue = {"name": "weather", "parameters": {"type": "object"}, "strict": True}
+    book = Playbook().given(
+        ask(("user", "Hi."), ("assistant", "Yes?"), ("user", "Rain?"), client_tools=[tool])
+    )
+    book.given(replied("", wants("q", '{"at": "Bern"}', name="weather", question=True)))
+    first = book.branch[0].id
+    book.given(ask(("tool", "Sun."), ("user", "So?"), client_tools=[]), STARTED, replied("No."))
+    return book.given(ask(("user", "Snow?"), follows=first, model="other"), failed())
+
+
+def scheduled() -> Playbook:
+    """A message for later, pinned and given a title meanwhile, and history from elsewhere."""
+    book = Playbook().given(record(("user", "Before."), ("assistant", "Then.")), PIN, TITLE)
+    book.given(say("Now", not_before_ms=book.now_ms + 60_000), titled(), UNPIN)
+    return book.later(seconds=60).given(TIME, replied())
+
+
+def summarised() -> Playbook:
+    """A history over its budget, whose beginning a summary stands for."""
+    book = Playbook(limits={"history_tokens_max": 500})
+    book.given(say("x" * 1_200), replied("y" * 1_200), say("And then?"))
+    (effect,) = book.pending("prepare-request")
+    assert effect.kind == "prepare-request"
+    assert effect.summarise_through is not None
+    told = Summary(through_id=effect.summarise_through, text="Much was said.")
+    return book.given(prepared(summary=told), replied())
+
+
+def copied() -> Playbook:
+    """A log that goes on elsewhere keeps the ids that it had."""
+    origin = Origin(context_id="01932c5e-7a10-7c3b-9d2e-000000000001", version=3)
+    book = Playbook()
+    book.log[0] = book.log[0].model_copy(update={"origins": (origin,)})
+    book.state = replay(book.log)
+    return book.given(say(), replied(), say("Mine."), replied("Yours."))
+
+
 HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "plain-turn": plain_turn,
     "tools-approved-and-edited": tools,
@@ -184,6 +281,13 @@ HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "limits": limits,
     "abandoned-work": abandoned_work,
     "deleted": deleted,
+    "branches": branches,
+    "policies": policies,
+    "questions": questions,
+    "asked": asked,
+    "scheduled": scheduled,
+    "summarised": summarised,
+    "copied": copied,
 }
 
 

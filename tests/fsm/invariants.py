@@ -23,15 +23,16 @@ PENDING_KINDS: Final[Mapping[Phase, Counter[str] | None]] = {
     Phase.AWAITING_LLM_RESPONSE: MODEL,
     Phase.STREAMING_LLM_RESPONSE: MODEL,
     Phase.AWAITING_TOOL_APPROVAL: None,
+    Phase.AWAITING_ANSWER: None,
     Phase.EXECUTING_TOOLS: None,
     Phase.TRANSIENT_FAILURE: Counter({"await-retry": 1}),
     Phase.FAILED: Counter(),
     Phase.PAUSED: None,
     Phase.DELETED: Counter(),
 }
-"""What is pending in each phase; None: only tools, as many as run."""
+"""What is pending in each phase, besides a title; None: only tools, as many as run."""
 
-WAITING: Final = frozenset({CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN})
+WAITING: Final = frozenset({CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.ASKED})
 
 
 def check(state: ContextState) -> None:
@@ -53,13 +54,18 @@ def check_tree(state: ContextState) -> None:
         assert message.id not in older
         assert message.parent_id is None or message.parent_id in older
         older.add(message.id)
-    assert older.isdisjoint(waiting.id for waiting in state.queue)
+    waiting = {said.id for said in (*state.queue, *state.scheduled)}
+    assert older.isdisjoint(waiting)
+    assert len(state.queue) + len(state.scheduled) <= state.config.limits.queue_max + 1
     for branch in state.branches.values():
         assert branch.head is None or branch.head in older
     assert state.active_branch in state.branches
-    asked = [call.id for message in state.messages for call in message.tool_calls]
+    assert {m.replaces for m in state.messages} <= {None, *older}
+    assert {m.copy_of for m in state.messages} <= {None, *older}
+    own = [message for message in state.messages if message.copy_of is None]
+    asked = [call.id for message in own for call in message.tool_calls]
     assert len(set(asked)) == len(asked)
-    told = [message.tool_call_id for message in state.messages if message.role == "tool"]
+    told = [message.tool_call_id for message in own if message.role == "tool"]
     assert len(set(told)) == len(told)
     assert set(told) <= set(asked)
 
@@ -67,6 +73,7 @@ def check_tree(state: ContextState) -> None:
 def check_pending(state: ContextState) -> None:
     """What is pending is what the phase is about."""
     kinds = Counter(effect.kind for effect in state.pending.values())
+    assert kinds.pop("make-title", 0) <= (state.phase is not Phase.DELETED)
     expected = PENDING_KINDS[state.phase]
     if expected is None:
         assert set(kinds) <= {"run-tool"}
@@ -77,7 +84,7 @@ def check_pending(state: ContextState) -> None:
         assert effect.effect_id == effect_id
         assert int(effect_id.split(".")[0]) <= state.version
     if rests(state):
-        assert not state.pending
+        assert not kinds
 
 
 def check_calls(state: ContextState) -> None:
@@ -129,8 +136,13 @@ def check_turn(state: ContextState, turn: Turn) -> None:
     limits = state.config.limits
     assert 1 <= turn.attempt <= limits.attempts_max
     assert turn.rounds <= limits.rounds_max
-    waits = any(call.status in WAITING for call in turn.calls)
+    waiting = {call.status for call in turn.calls} & WAITING
+    approval, answer = Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER
     if state.phase not in {Phase.PAUSED, Phase.FAILED}:
-        assert waits == (state.phase is Phase.AWAITING_TOOL_APPROVAL)
-    waited_for = {Phase.PAUSED, Phase.AWAITING_TOOL_APPROVAL}
+        assert (waiting == {CallStatus.ASKED}) == (state.phase is answer)
+        assert bool(waiting - {CallStatus.ASKED}) == (state.phase is approval)
+    if state.phase in {approval, answer}:
+        assert all(call.expires_ms for call in turn.calls if call.status in WAITING)
+    assert not any(call.expires_ms for call in turn.calls if call.status not in WAITING)
+    waited_for = {Phase.PAUSED, approval, answer}
     assert (turn.waiting_since_ms is not None) == (state.phase in waited_for)

@@ -137,12 +137,9 @@ def test_a_refusal_says_where_the_context_is_and_what_may_be_done_there() -> Non
     assert refused.phase == "failed"
     assert refused.allowed_actions == allowed_actions(book.state)
     assert set(refused.allowed_actions) == {
-        "send_message",
-        "retry",
-        "reset",
-        "configure",
-        "rename",
-        "delete",
+        *("send_message", "edit_message", "regenerate", "update_queue", "create_branch"),
+        *("request_turn", "retry", "reset", "configure", "rename", "generate_title"),
+        *("pin", "unpin", "delete"),
     }
     assert refused.detail == "cancel is not possible while failed."
 

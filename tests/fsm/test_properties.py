@@ -1,5 +1,6 @@
 """Any history at all: what holds after every event, and that none leads into a dead end."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,8 +36,10 @@ from fsm import (
     RequestPrepared,
     RetryDue,
     RunTool,
+    SendPolicy,
     StaleAnswer,
     StopEffect,
+    TitleMade,
     ToolFailed,
     ToolRestarted,
     ToolReturned,
@@ -51,14 +54,27 @@ from tests.support.playbook import (
     DRAFT,
     NOW,
     PAUSE,
+    PIN,
     RESET,
     RESUME,
     RETRY,
+    TIME,
+    TITLE,
+    UNPIN,
     Playbook,
+    answer,
+    ask,
+    branch,
     cancel,
     configure,
+    edit,
+    merge,
+    record,
+    regenerate,
     rename,
     say,
+    switch,
+    update_queue,
 )
 
 TOOLS: Final = ("clock", "notes")
@@ -75,7 +91,12 @@ requested = st.builds(
     arguments=st.sampled_from(["{}", '{"zone":"UTC"}']),
     effect=st.sampled_from(["none", "idempotent", "once"]),
     dangerous=st.booleans(),
+    untrusted=st.booleans(),
+    question=st.sampled_from([False, False, False, True]),
     problem=st.sampled_from([None, None, None, "No such tool."]),
+)
+policies: st.SearchStrategy[SendPolicy | None] = st.sampled_from(
+    [None, "enqueue", "reject", "interrupt", "rollback", "steer", "merge", "latest"]
 )
 patches: st.SearchStrategy[dict[str, JsonValue]] = st.sampled_from(
     [
@@ -89,10 +110,11 @@ patches: st.SearchStrategy[dict[str, JsonValue]] = st.sampled_from(
         {"limits": {"rounds_max": 1, "tools_max": 2}},
         {"limits": None},
         {"limits": {"rounds_max": "many"}},
+        {"send_policy": "merge"},
     ]
 )
 simple: st.SearchStrategy[Action] = st.sampled_from(
-    [PAUSE, PAUSE, RESUME, RESUME, RETRY, RESET, rename("x"), rename("y")]
+    [PAUSE, PAUSE, RESUME, RESUME, RETRY, RESET, rename("x"), rename("y"), TITLE, PIN, UNPIN]
 )
 
 
@@ -106,7 +128,7 @@ def before_attempt(before: Mapping[str, AnyEffect], effect: CallModel | RunTool)
     return lost.attempt
 
 
-def unasked(config: Config, call: RequestedCall, *, first: bool) -> bool:
+def unasked(config: Config, call: RequestedCall, *, first: bool, tainted: bool) -> bool:
     """Whether the policy lets this call run without a person; the contract's own words."""
     mode = config.tool_policy.mode
     by_mode = {
@@ -115,7 +137,8 @@ def unasked(config: Config, call: RequestedCall, *, first: bool) -> bool:
         "auto": first,
         "auto_loop": True,
     }
-    return not call.dangerous and by_mode[mode]
+    harmless = call.effect == "none" or not tainted
+    return not call.dangerous and not call.question and harmless and by_mode[mode]
 
 
 def answers_to(effect: AnyEffect) -> st.SearchStrategy[Answer]:
@@ -154,6 +177,8 @@ def answers_to(effect: AnyEffect) -> st.SearchStrategy[Answer]:
             )
         case "await-retry":
             return st.builds(RetryDue, **to)
+        case "make-title":
+            return st.builds(TitleMade, **to, title=st.just("A title"))
         case "stop-effect":
             raise AssertionError("stop-effect is never pending")
 
@@ -171,6 +196,8 @@ def lead_on(effect: AnyEffect) -> Answer:
             return ToolReturned(at_ms=NOW, effect_id=effect.effect_id, content="noon")
         case "await-retry":
             return RetryDue(at_ms=NOW, effect_id=effect.effect_id)
+        case "make-title":
+            return TitleMade(at_ms=NOW, effect_id=effect.effect_id, title="A title")
         case "stop-effect":
             raise AssertionError("stop-effect is never pending")
 
@@ -195,14 +222,61 @@ class Histories(RuleBasedStateMachine):
             tool_policy={"mode": mode, "allowed": ["clock"]},
             on_takeover=takeover,
             retrieval=retrieval,
-            limits={"rounds_max": 2, "tools_max": 3, "attempts_max": 2, "turn_s_max": 60},
+            limits={
+                "rounds_max": 2,
+                "tools_max": 3,
+                "attempts_max": 2,
+                "turn_s_max": 60,
+                "approval_s_max": 90,
+                "queue_max": 3,
+                "branches_max": 3,
+            },
         )
 
     # What comes
 
-    @rule(content=texts)
-    def send(self, content: str) -> None:
-        self.play(say(content))
+    @rule(content=texts, policy=policies, later_s=st.sampled_from([None, None, None, 30]))
+    def send(self, content: str, policy: SendPolicy | None, later_s: int | None) -> None:
+        at_ms = later_s and self.book.now_ms + later_s * 1_000
+        self.play(say(content, policy=policy, not_before_ms=at_ms))
+
+    @rule(data=st.data())
+    def use_the_tree(self, data: st.DataObject) -> None:
+        messages = [m.id for m in self.book.state.messages] or ["none"]
+        names = [*self.book.state.branches, "new"]
+        one, name = data.draw(st.sampled_from(messages)), data.draw(st.sampled_from(names))
+        few = data.draw(st.lists(st.sampled_from(messages), max_size=3))
+        accept = data.draw(st.booleans())
+        events = [edit(one), regenerate(), regenerate(one), branch("new", at=one)]
+        events += [switch(name), switch(to=one), switch(name, to=one)]
+        events += [merge(name, accept=accept), merge(name, "rebase", accept=accept)]
+        events += [merge(name, "cherry_pick", *few, accept=accept)]
+        events += [record(("user", "Once"), ("assistant", "upon"))]
+        events += [ask(("user", "Why?")), ask(("user", "How?"), follows=one)]
+        self.play(data.draw(st.sampled_from(events)))
+
+    @precondition(lambda self: self.book.state.queue or self.book.state.scheduled)
+    @rule(data=st.data(), place=st.integers(0, 2))
+    def change_the_queue(self, data: st.DataObject, place: int) -> None:
+        state = self.book.state
+        ids = [said.id for said in (*state.queue, *state.scheduled)]
+        one, other = data.draw(st.sampled_from(ids)), data.draw(st.sampled_from([*ids, "zz"]))
+        events = [
+            update_queue(remove=(one,)),
+            update_queue(edit={one: "x"}, move={other: place}),
+        ]
+        self.play(data.draw(st.sampled_from(events)))
+
+    @precondition(lambda self: self.book.state.turn is not None)
+    @rule(data=st.data())
+    def answer_a_question(self, data: st.DataObject) -> None:
+        turn = self.book.state.turn
+        assert turn is not None
+        self.play(answer(data.draw(st.sampled_from([c.id for c in turn.calls] or ["gone"]))))
+
+    @rule()
+    def let_time_pass(self) -> None:
+        self.play(TIME)
 
     @rule(partial=partials, data=st.data())
     def cancel(self, partial: str, data: st.DataObject) -> None:
@@ -305,8 +379,12 @@ class Histories(RuleBasedStateMachine):
                 }
         elif isinstance(event, ReplyEnded) and turn is not None and turn.calls:
             reply = next(m for m in reversed(messages) if m.role == "assistant")
+            line = itertools.takewhile(lambda m: m.id != reply.id, self.book.branch)
+            tainted = any(m.role == "tool" and "untrusted" in m.metadata for m in line)
             for asked_for, call in zip(event.tool_calls, reply.tool_calls, strict=True):
-                if unasked(self.book.state.config, asked_for, first=turn.rounds == 1):
+                if unasked(
+                    self.book.state.config, asked_for, first=turn.rounds == 1, tainted=tainted
+                ):
                     self.granted.add((call.id, call_digest(call.name, call.arguments)))
 
     def issued(self, effect: AnyEffect, *, by: Event, before: Mapping[str, AnyEffect]) -> None:
@@ -355,6 +433,10 @@ class Histories(RuleBasedStateMachine):
                         tool_call_ids=tuple(c.id for c in state.turn.calls if c.status in OPEN),
                     )
                 )
+            elif state.phase is Phase.AWAITING_ANSWER:
+                assert state.turn is not None
+                asked = CallStatus.ASKED
+                self.play(answer(next(c.id for c in state.turn.calls if c.status is asked)))
             else:
                 self.play(RESUME if state.phase is Phase.PAUSED else RESET)
             check(self.book.state)

@@ -46,6 +46,9 @@ STANDING: Final[Mapping[Phase, Callable[[], Playbook]]] = {
     Phase.AWAITING_TOOL_APPROVAL: lambda: Playbook().given(
         say(), replied("", wants("a"), wants("b")), approve("a")
     ),
+    Phase.AWAITING_ANSWER: lambda: Playbook().given(
+        say(), replied("", wants("a"), wants("q", question=True)), approve("a")
+    ),
     Phase.EXECUTING_TOOLS: lambda: Playbook().given(
         say(), replied("", wants("a"), wants("b")), approve("a", "b")
     ),
@@ -61,6 +64,7 @@ WORKING: Final = (
     Phase.AWAITING_LLM_RESPONSE,
     Phase.STREAMING_LLM_RESPONSE,
     Phase.AWAITING_TOOL_APPROVAL,
+    Phase.AWAITING_ANSWER,
     Phase.EXECUTING_TOOLS,
     Phase.TRANSIENT_FAILURE,
 )

@@ -5,7 +5,7 @@ by: phase, calls, queue, attempts, rounds, configuration and whether time is ove
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, get_args
 
@@ -14,14 +14,20 @@ import pytest
 from fsm import (
     TRANSITIONS,
     Action,
+    AnswerGiven,
     AnyEvent,
     ApprovalGiven,
+    BranchMerged,
+    BranchSwitched,
     CancelRequested,
     ContextCreated,
     Event,
+    MessageEdited,
+    MessagesRecorded,
     PauseRequested,
     Phase,
     Refusal,
+    RegenerateRequested,
     ReplyEnded,
     ReplyFailed,
     ReplyRestarted,
@@ -32,10 +38,13 @@ from fsm import (
     RetryDue,
     RetryRequested,
     RunTool,
+    TimePassed,
+    TitleMade,
     ToolFailed,
     ToolRestarted,
     ToolReturned,
     Turn,
+    TurnRequested,
     WorkAbandoned,
 )
 from tests.fsm.invariants import check
@@ -44,51 +53,77 @@ from tests.support.playbook import (
     DELETE,
     DUE,
     PAUSE,
+    PIN,
     RESET,
     RESUME,
     RETRY,
     STARTED,
+    TIME,
+    TITLE,
+    UNPIN,
     Playbook,
     abandoned,
+    answer,
     approve,
+    ask,
+    branch,
     cancel,
     configure,
     deny,
+    edit,
     failed,
+    merge,
     prepared,
+    record,
+    regenerate,
     rename,
     replied,
     reply_lost,
     returned,
     say,
+    switch,
+    titled,
     tool_failed,
     tool_lost,
+    update_queue,
     wants,
 )
 
+pytestmark = pytest.mark.timeout(300)
+"""One exploration serves all of these tests: the first of them waits for it."""
+
 EVENTS: Final[tuple[type[Event], ...]] = get_args(get_args(AnyEvent)[0])
 
+AT_REST_ONLY: Final[frozenset[type[Event]]] = frozenset(
+    {BranchSwitched, BranchMerged, MessagesRecorded}
+)
+IDLE_OR_FAILED: Final[frozenset[type[Event]]] = frozenset(
+    {MessageEdited, RegenerateRequested, TurnRequested}
+)
+DECISIONS: Final[frozenset[type[Event]]] = frozenset({ApprovalGiven, AnswerGiven})
+GOING_ON: Final[frozenset[type[Event]]] = frozenset(
+    {RetryRequested, ResetRequested, ResumeRequested}
+)
+DURING_A_TURN: Final[frozenset[type[Event]]] = AT_REST_ONLY | IDLE_OR_FAILED | GOING_ON
+
 ILLEGAL: Final[Mapping[Phase, frozenset[type[Event]]]] = {
-    Phase.IDLE: frozenset(
-        {ApprovalGiven, CancelRequested, RetryRequested, ResetRequested, ResumeRequested}
-    ),
-    Phase.PREPARING_REQUEST: frozenset(
-        {ApprovalGiven, RetryRequested, ResetRequested, ResumeRequested}
-    ),
-    Phase.AWAITING_LLM_RESPONSE: frozenset(
-        {ApprovalGiven, RetryRequested, ResetRequested, ResumeRequested}
-    ),
-    Phase.STREAMING_LLM_RESPONSE: frozenset(
-        # A draft begins once.
-        {ApprovalGiven, RetryRequested, ResetRequested, ResumeRequested, ReplyStarted}
-    ),
-    Phase.AWAITING_TOOL_APPROVAL: frozenset({RetryRequested, ResetRequested, ResumeRequested}),
-    Phase.EXECUTING_TOOLS: frozenset({RetryRequested, ResetRequested, ResumeRequested}),
-    Phase.TRANSIENT_FAILURE: frozenset({ApprovalGiven, ResumeRequested}),
-    Phase.FAILED: frozenset({ApprovalGiven, CancelRequested, PauseRequested, ResumeRequested}),
-    Phase.PAUSED: frozenset({ApprovalGiven, RetryRequested, ResetRequested, PauseRequested}),
+    Phase.IDLE: frozenset({CancelRequested, *DECISIONS, *GOING_ON}),
+    Phase.PREPARING_REQUEST: DURING_A_TURN | DECISIONS,
+    Phase.AWAITING_LLM_RESPONSE: DURING_A_TURN | DECISIONS,
+    # A draft begins once.
+    Phase.STREAMING_LLM_RESPONSE: DURING_A_TURN | DECISIONS | {ReplyStarted},
+    Phase.AWAITING_TOOL_APPROVAL: DURING_A_TURN,
+    # Whoever asked has the result of its tool, and asks on with it.
+    Phase.AWAITING_ANSWER: DURING_A_TURN - {TurnRequested},
+    Phase.EXECUTING_TOOLS: DURING_A_TURN,
+    Phase.TRANSIENT_FAILURE: AT_REST_ONLY | IDLE_OR_FAILED | DECISIONS | {ResumeRequested},
+    Phase.FAILED: AT_REST_ONLY | DECISIONS | {CancelRequested, PauseRequested, ResumeRequested},
+    Phase.PAUSED: AT_REST_ONLY
+    | IDLE_OR_FAILED
+    | DECISIONS
+    | {RetryRequested, ResetRequested, PauseRequested},
     Phase.DELETED: frozenset(
-        {WorkAbandoned, *(event for event in EVENTS if issubclass(event, Action))}
+        {WorkAbandoned, TimePassed, *(event for event in EVENTS if issubclass(event, Action))}
     ),
 }
 """What the table refuses on purpose. A second creation is refused everywhere."""
@@ -101,11 +136,12 @@ UNASKED: Final[Mapping[Phase, frozenset[type[Event]]]] = {
     Phase.AWAITING_LLM_RESPONSE: frozenset({RequestPrepared, RetryDue, *TOOL}),
     Phase.STREAMING_LLM_RESPONSE: frozenset({RequestPrepared, RetryDue, *TOOL}),
     Phase.AWAITING_TOOL_APPROVAL: frozenset({RequestPrepared, RetryDue, *REPLY}),
+    Phase.AWAITING_ANSWER: frozenset({RequestPrepared, RetryDue, *REPLY}),
     Phase.EXECUTING_TOOLS: frozenset({RequestPrepared, RetryDue, *REPLY}),
     Phase.TRANSIENT_FAILURE: frozenset({RequestPrepared, *REPLY, *TOOL}),
     Phase.FAILED: frozenset({RequestPrepared, RetryDue, *REPLY, *TOOL}),
     Phase.PAUSED: frozenset({RequestPrepared, RetryDue, *REPLY}),
-    Phase.DELETED: frozenset({RequestPrepared, RetryDue, *REPLY, *TOOL}),
+    Phase.DELETED: frozenset({RequestPrepared, RetryDue, TitleMade, *REPLY, *TOOL}),
 }
 """Answers to effects that cannot be pending there: stale, whatever they say."""
 
@@ -132,11 +168,16 @@ def plausible(book: Playbook) -> Iterator[Event]:
     calls = [call.id for call in turn.calls] if turn else []
     yield from (cancel(), cancel("Hel"), DELETE, PAUSE, RESET, RESUME, RETRY, rename("x"))
     yield from (configure(retrieval=["notes"]), configure(retrieval=[]))
-    yield from (abandoned(), abandoned("Hel"))
+    yield from (abandoned(), abandoned("Hel"), TIME)
     if len(book.state.queue) < 1:
         yield say()
+    if len(book.state.messages) < MESSAGES_MAX:
+        yield from (say(policy="interrupt", partial="Hel"), say(policy="rollback"))
+        yield from (regenerate(), record(("assistant", "Hi.")))
+        said = [message for message in book.branch if message.role == "user"]
+        yield from (edit(message.id) for message in said[:1])
     for call_id in calls:
-        yield from (approve(call_id), deny(call_id))
+        yield from (approve(call_id), deny(call_id), answer(call_id))
     kinds = {effect.kind for effect in book.state.pending.values()}
     for event in (
         prepared(),
@@ -144,6 +185,9 @@ def plausible(book: Playbook) -> Iterator[Event]:
         replied(),
         replied("", wants("a", effect="once"), wants("b")),
         replied("", wants("a", problem="Bad.")),
+        replied("", wants("q", question=True), wants("b")),
+        replied("", wants("q", question=True), wants("o", effect="once")),
+        replied("", wants("q", question=True), wants("p", question=True)),
         failed("Hel"),
         failed(retryable=True),
         reply_lost(),
@@ -152,9 +196,29 @@ def plausible(book: Playbook) -> Iterator[Event]:
         tool_failed(),
         tool_lost(),
         DUE,
+        titled(),
     ):
         if ANSWERS[type(event)] in kinds:
             yield event
+
+
+def asides(book: Playbook) -> Iterator[tuple[Event, ...]]:
+    """What changes nothing that other decisions hang on; tried in each state, not beyond."""
+    yield (PIN, UNPIN)
+    yield (TITLE, titled())
+    yield (ask(("user", "More.")),)
+    yield (branch("other"), record(("assistant", "Hi.")), switch("other"), merge("main"))
+    at_ms = book.now_ms + WAIT_S * 1_000
+    yield (say(not_before_ms=book.now_ms + 2_000), TIME)
+    for waiting in book.state.queue:
+        yield (update_queue(edit={waiting.id: "Edited"}),)
+    scheduled = Playbook.at(book)
+    try:
+        scheduled.when(say(not_before_ms=at_ms))
+    except Refusal:
+        return
+    for waiting in scheduled.state.scheduled:
+        yield (say(not_before_ms=at_ms), update_queue(remove=(waiting.id,)))
 
 
 def worked_ms(now_ms: int, turn: Turn) -> int:
@@ -169,6 +233,7 @@ def signature(book: Playbook) -> object:
     return (
         state.phase,
         bool(state.queue),
+        any(message.role == "user" for message in state.messages),
         bool(state.config.retrieval),
         state.config.tool_policy.mode,
         state.config.on_takeover,
@@ -189,9 +254,27 @@ def signature(book: Playbook) -> object:
     )
 
 
-STATES_MAX: Final = 6_000
+STATES_MAX: Final = 12_000
+MESSAGES_MAX: Final = 4
+"""In the tree, before an event that is not needed to go on is left out."""
 WAIT_S: Final = 200
 """A turn's whole time, and how long every second event lets pass."""
+
+
+def tried(book: Playbook, events: Sequence[Event]) -> set[tuple[Phase, type[Event], Phase]]:
+    """The steps that these events lead to, as far as they are taken."""
+    steps: set[tuple[Phase, type[Event], Phase]] = set()
+    after = Playbook.at(book)
+    for event in events:
+        before = after.state
+        try:
+            after.when(event)
+        except Refusal:
+            break
+        if after.state is not before:
+            steps.add((before.phase, type(event), after.state.phase))
+            check(after.state)
+    return steps
 
 
 @cache
@@ -199,7 +282,7 @@ def seen() -> frozenset[tuple[Phase, type[Event], Phase]]:
     """Every step that the exploration has come by; each state is held to the invariants."""
     steps: set[tuple[Phase, type[Event], Phase]] = set()
     limits = {"attempts_max": 2, "tool_starts_max": 2, "rounds_max": 2}
-    limits["turn_s_max"] = WAIT_S
+    limits["turn_s_max"] = limits["approval_s_max"] = WAIT_S
     queue = deque(
         Playbook(on_takeover=takeover, tool_policy={"mode": mode}, limits={**limits})
         for takeover in ("restart", "keep")
@@ -208,6 +291,8 @@ def seen() -> frozenset[tuple[Phase, type[Event], Phase]]:
     known: set[object] = set()
     while queue:
         book = queue.popleft()
+        for events in asides(book):
+            steps |= tried(book, events)
         for event in plausible(book):
             for wait_s in (0, WAIT_S):
                 after = Playbook.at(book).later(seconds=wait_s)

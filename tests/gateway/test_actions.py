@@ -250,7 +250,9 @@ async def test_what_the_phase_forbids_is_refused_with_what_it_allows(
         assert answer.json["phase"] == "idle"
         assert answer.json["version"] == 1
         assert set(answer.json["allowed_actions"]) == {
-            *("send_message", "pause", "configure", "rename", "delete")
+            *("send_message", "edit_message", "regenerate", "update_queue", "create_branch"),
+            *("switch_branch", "merge_branch", "record_messages", "request_turn", "pause"),
+            *("configure", "rename", "generate_title", "pin", "unpin", "delete"),
         }
         assert (await service.client.state(context_id)) == before
 

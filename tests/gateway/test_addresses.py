@@ -146,7 +146,7 @@ async def test_other_addresses_refuse_queries_too(store_url: str) -> None:
         context_id = await client.create()
         for method, path in (
             ("GET", f"/api/contexts/{context_id}?x=1"),
-            ("GET", f"/api/contexts/{context_id}/events?deltas=off"),
+            ("GET", f"/api/contexts/{context_id}/events?deltas=maybe"),
             ("POST", f"/api/contexts/{context_id}/actions/pause?messages=x"),
             ("POST", f"/api/contexts/{context_id}/actions/pause?x=1"),
             ("POST", "/api/contexts?x=1"),
@@ -165,7 +165,7 @@ async def test_other_addresses_refuse_queries_too(store_url: str) -> None:
     [
         ("/api/contexts", "GET, HEAD, OPTIONS, POST"),
         ("/v1/contexts", "GET, HEAD, OPTIONS, POST"),
-        (f"/api/contexts/{WELL_FORMED}", "DELETE, GET, HEAD, OPTIONS"),
+        (f"/api/contexts/{WELL_FORMED}", "DELETE, GET, HEAD, OPTIONS, PUT"),
         (f"/api/contexts/{WELL_FORMED}/state", "GET, HEAD, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/events", "GET, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/actions/pause", "OPTIONS, POST"),
@@ -204,3 +204,13 @@ async def test_head_tells_what_get_would_without_the_body(store_url: str) -> Non
             for name in ("Content-Type", "Content-Length", "ETag"):
                 assert head.headers.get(name) == got.headers.get(name)
         assert (await client.send("HEAD", f"/api/contexts/{WELL_FORMED}")).status == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_the_address_of_imports_is_that_of_no_context(
+    store_url: str, method: str
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        answer = await service.client.send(method, "/api/contexts/import")
+        assert (answer.status, answer.problem) == (405, "method-not-allowed")
+        assert answer.headers["Allow"] == "OPTIONS, POST"

@@ -73,6 +73,15 @@ async def test_p11_dead_letters_are_listed_newest_first_and_counted(
         assert one["count"] == 2
 
 
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "9999999999"])
+async def test_a_page_of_dead_letters_has_one_at_least_and_not_too_many(
+    store_url: str, limit: str
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        answer = await service.client.get(f"/admin/dead_letters?limit={limit}")
+        assert (answer.status, answer.problem) == (400, "invalid-parameter")
+
+
 async def test_p11_a_retried_letter_is_delivered_once_and_gone(
     store_url: str, shared_store: StoreServer
 ) -> None:

@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
+import orjson
 import pytest
 
 from gateway.config import GatewayConfig
 from gateway.directory import Directory
-from storage import StorageConfig, Store, StoreUnavailable, connect
+from gateway.feed import COMPACTED
+from gateway.stream import Frame
+from storage import StorageConfig, Store, StoreUnavailable, connect, feed as channel_of
 from tests.storage.arranging import APPLIED, create, created, listening, next_commit, own
 from tests.support.playbook import CONTEXT_ID, Playbook, rename
 
@@ -95,3 +98,37 @@ async def test_a_context_that_cannot_be_shown_is_nobody_elses_affair(store: Stor
                 raise AssertionError("it cannot be read")
         async with directory.follow(OTHER_ID, "ada") as feed:
             assert feed.mirror.version == 1
+
+
+class Seen:
+    """A viewer that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+    def show(self, frames: Sequence[Frame]) -> None:
+        self.frames += frames
+
+    def close(self) -> None:
+        raise AssertionError("nothing ends it")
+
+
+async def test_viewers_of_a_feed_that_has_missed_what_was_compacted_get_one_reset(
+    store: Store,
+) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        viewer = Seen()
+        feed.viewers.add(viewer)
+        store.subscriber.unsubscribe(channel_of(CONTEXT_ID))  # what is published is lost
+        for title in ("Tea", "Coffee", "Milk"):
+            before = book.state.version
+            await store.commit(next_commit(book.given(rename(title)), owned, base=before))
+        await store.compact(owned.token, book.state, first=book.state.version)
+        feed.read_again()
+        await feed.wait_until(lambda mirror: mirror.version == book.state.version)
+        (reset,) = viewer.frames
+        assert (reset.event, reset.id) == ("reset", feed.mirror.cursor)
+        assert orjson.loads(reset.data)["reason"] == COMPACTED
+        feed.viewers.discard(viewer)

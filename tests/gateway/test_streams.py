@@ -53,6 +53,24 @@ async def test_a_stream_shows_a_turn_as_it_happens(store_url: str) -> None:
         assert frames[-1].id.endswith(".0")
 
 
+async def test_a_message_for_later_leaves_the_text_that_streams_alone(store_url: str) -> None:
+    # Given a context whose messages interrupt, and a reply that streams
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create(config={"send_policy": "interrupt"})
+        async with client.stream(context_id) as stream:
+            await stream.take("snapshot")
+            await client.act(context_id, "send_message", {"content": "/chunks 30 5"})
+            frames = await stream.take("reply-delta")
+            # When a message comes that counts as sent only later
+            later = {"content": "later", "not_before": "2100-01-01T00:00:00Z"}
+            await client.act(context_id, "send_message", later)
+            frames += await stream.take("reply-ended")
+        # Then the reply goes on where it was
+        assert "message-received" in [frame.event for frame in frames[2:]]
+        assert text_of(frames) == frames[-1].data["text"]
+
+
 async def test_every_viewer_gets_the_same_bytes(store_url: str) -> None:
     async with serving(store_url, gateways=2) as service:
         here, there = service.clients

@@ -6,7 +6,7 @@ from typing import cast
 from typing_extensions import override
 
 from gateway.sse import SseViewer
-from gateway.stream import Frame
+from gateway.stream import Frame, Wanted
 
 BYTES_MAX = 1_000
 STALLED_S_MAX = 10.0
@@ -39,7 +39,7 @@ class Wire(asyncio.Transport):
 
 def viewer_on(wire: Wire) -> SseViewer:
     return SseViewer(
-        cast("asyncio.Transport", wire), chunked=False, bytes_max=BYTES_MAX, now=0.0
+        cast("asyncio.Transport", wire), Wanted(), chunked=False, bytes_max=BYTES_MAX, now=0.0
     )
 
 

@@ -21,6 +21,7 @@ class FakeContextd:
             "id": "c1",
             "title": "",
             "status": "idle",
+            "version": 1,
             "cursor": "e.0.0",
             "messages": [],
             "draft": None,
@@ -77,6 +78,11 @@ class FakeContextd:
         self.keys.append(request.headers.get("Authorization"))
         return self._answer()
 
+    def _said(self, message_id: str, data: Json) -> None:
+        message = {"id": message_id, "role": "user", "content": data["content"]}
+        ours = data.get("client_message_id")
+        self.view["messages"].append({**message, "client_message_id": ours})
+
     def _answer(self) -> web.Response:
         body = {"context": self.view, "status": self.view["status"], "version": 1, "new": 1}
         return web.Response(body=orjson.dumps(body), content_type="application/json")
@@ -89,7 +95,9 @@ class FakeContextd:
         body: Json = orjson.loads(await request.read())
         repeated = any(key == known for _, known, _ in self.actions)
         self.actions.append((action, key, body))
-        if not repeated and action in {"send_message", "approve_tools", "retry"}:
+        if not repeated and action == "send_message":
+            self._said(f"u{len(self.actions)}", body)
+        if not repeated and action in {"send_message", "approve_tools", "answer", "retry"}:
             self.view["status"] = "streaming_llm_response"
             self.view["cursor"] = f"e.{len(self.log)}.0"
             for event, data in self.on_message.pop(0):
@@ -116,15 +124,16 @@ class FakeContextd:
             while sent < len(self.log):
                 event, data = self.log[sent]
                 sent += 1
-                frame = (
-                    f"id: e.{sent}.0\nevent: {event}\ndata: {orjson.dumps(data).decode()}\n\n"
-                )
+                shown = orjson.dumps({"at_ms": 0, **data}).decode()
+                frame = f"id: e.{sent}.0\nevent: {event}\ndata: {shown}\n\n"
                 await response.write(frame.encode())
                 if sent in self.cuts:
                     self.cuts.discard(sent)
                     assert request.transport is not None
                     request.transport.abort()
                     return response
+                if event == "message-received":
+                    self._said(f"log-{sent}", data)
                 if event == "reply-ended":
                     self.view["status"] = data.get("then", "idle")
                     message = {"id": data["message_id"], "content": data["text"]}

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runtime.chat_client import ChatClient, ChatFailed
+from contextd_client import Contextd, Problem
 from runtime.conversation import Conversation
 from tests.runtime.fake_contextd import FakeContextd
 from tests.runtime.support import until
@@ -59,13 +59,10 @@ def ended(text: str, **more: object) -> tuple[str, dict[str, Any]]:
 async def talking(
     server: FakeContextd, story: Callable[[Conversation, Paper], Awaitable[None]]
 ) -> None:
-    async with server.served() as url:
-        client = ChatClient(url, key=None)
-        try:
-            paper = Paper()
-            await story(Conversation(client, await client.create(), paper), paper)
-        finally:
-            await client.close()
+    async with server.served() as url, Contextd(url) as client:
+        context, paper = await client.create(), Paper()
+        assert context.seen is not None
+        await story(Conversation(context, context.seen, paper), paper)
 
 
 async def test_a_reply_that_is_cut_twice_is_shown_whole_and_once() -> None:
@@ -74,7 +71,7 @@ async def test_a_reply_that_is_cut_twice_is_shown_whole_and_once() -> None:
     )
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "hi"})
+        await talk.say("hi")
         await talk.follow()
         assert paper.text == "Hello, wörld|"
         assert server.resumed_from == ["e.0.0", "e.1.0", "e.2.0"]
@@ -86,7 +83,7 @@ async def test_a_message_whose_answer_is_lost_is_sent_again_with_the_same_key() 
     server = FakeContextd(on_message=[[ended("ok")]], fail_next=[503, 429])
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "hi"})
+        await talk.say("hi")
         await talk.follow()
         assert paper.text == "ok|"
         assert len({key for _, key, _ in server.actions}) == 1
@@ -98,12 +95,17 @@ async def test_a_message_whose_answer_is_lost_is_sent_again_with_the_same_key() 
 async def test_a_restarted_reply_is_said_and_shown_from_its_beginning() -> None:
     server = FakeContextd(
         on_message=[
-            [*deltas("Hel"), ("reply-restarted", {}), *deltas("Hi", " you"), ended("Hi you")]
+            [
+                *deltas("Hel"),
+                ("reply-restarted", {"message_id": "m2"}),
+                *deltas("Hi", " you"),
+                ended("Hi you"),
+            ]
         ]
     )
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "hi"})
+        await talk.say("hi")
         await talk.follow()
         assert paper.text == "Hel|Hi you|"
         assert len(paper.notes) == 1
@@ -149,7 +151,7 @@ async def test_a_reset_shows_the_state_and_nothing_twice() -> None:
     ]
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "hi"})
+        await talk.say("hi")
         await talk.follow()
         assert paper.text == "Hello, world|"
 
@@ -157,19 +159,12 @@ async def test_a_reset_shows_the_state_and_nothing_twice() -> None:
 
 
 async def test_what_others_say_is_shown_and_what_we_said_is_not() -> None:
-    received = "message-received"
     server = FakeContextd(
-        on_message=[
-            [
-                (received, {"message_id": "1", "content": "mine", "client_message_id": "x"}),
-                (received, {"message_id": "2", "content": "theirs"}),
-                ended("ok"),
-            ]
-        ]
+        on_message=[[("message-received", {"content": "theirs"}), ended("ok")]]
     )
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "mine", "client_message_id": "x"})
+        await talk.say("mine")
         await talk.follow()
         assert paper.messages == [("user", "theirs")]
 
@@ -181,7 +176,7 @@ async def test_a_reply_cannot_steer_the_terminal() -> None:
     server = FakeContextd(on_message=[[*deltas(evil), ended(evil)]])
 
     async def story(talk: Conversation, paper: Paper) -> None:
-        await talk.act("send_message", {"content": "hi"})
+        await talk.say("hi")
         await talk.follow()
         assert paper.text == "]0;owned[2Jtext1m\ttab\n|"
 
@@ -192,19 +187,10 @@ async def test_a_refusal_is_told_in_the_words_of_the_server() -> None:
     server = FakeContextd(on_message=[[]], fail_next=[409])
 
     async def story(talk: Conversation, _paper: Paper) -> None:
-        with pytest.raises(ChatFailed, match=r"^Not now\. \(409\)$"):
-            await talk.act("send_message", {"content": "hi"})
+        with pytest.raises(Problem, match=r"^Not now\. \(409\)$"):
+            await talk.say("hi")
 
     await talking(server, story)
-
-
-async def test_a_server_that_is_not_there_is_told_with_what_to_do(unused_tcp_port: int) -> None:
-    client = ChatClient(f"http://127.0.0.1:{unused_tcp_port}", key=None)
-    try:
-        with pytest.raises(ChatFailed, match=r"cannot be reached.*contextd up"):
-            await client.create()
-    finally:
-        await client.close()
 
 
 # The program itself.
@@ -213,24 +199,37 @@ async def test_a_server_that_is_not_there_is_told_with_what_to_do(unused_tcp_por
 async def said_once(
     server: FakeContextd, *arguments: str, stdin: str = "hi\n", folder: Path | None = None
 ) -> tuple[int, str, str]:
+    async with server.served() as url:
+        return await chatted(url, *arguments, stdin=stdin, folder=folder)
+
+
+async def chatted(
+    url: str, *arguments: str, stdin: str = "hi\n", folder: Path | None = None
+) -> tuple[int, str, str]:
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     if folder is not None:
         environment["CONTEXTD_DATA"] = str(folder)
-    async with server.served() as url:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
-            "--url",
-            url,
-            *arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        async with asyncio.timeout(20):
-            out, errors = await process.communicate(stdin.encode())
-        assert process.returncode is not None
-        return process.returncode, out.decode(), errors.decode()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "--url",
+        url,
+        *arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    async with asyncio.timeout(20):
+        out, errors = await process.communicate(stdin.encode())
+    assert process.returncode is not None
+    return process.returncode, out.decode(), errors.decode()
+
+
+async def test_a_server_that_is_not_there_is_told_with_what_to_do(unused_tcp_port: int) -> None:
+    code, _, errors = await chatted(f"http://127.0.0.1:{unused_tcp_port}", "--once")
+    assert code == 1
+    assert "cannot be reached" in errors
+    assert "contextd up" in errors
 
 
 async def test_once_prints_the_reply_and_nothing_else(tmp_path: Path) -> None:
@@ -289,6 +288,23 @@ async def test_tools_are_shown_asked_about_and_decided_one_by_one() -> None:
     }
     assert 'clock {"zone":"Z1"}' in out
     assert "That is not JSON" in out
+
+
+async def test_a_question_of_the_model_is_asked_and_answered() -> None:
+    arguments = '{"question":"Which one?","options":["left","right"]}'
+    question = {"id": "q1", "name": "ask_person", "arguments": arguments}
+    asks = [ended("", then="awaiting_answer"), ("view", {"pending_questions": [question]})]
+    server = FakeContextd(
+        on_message=[asks, [("view", {"pending_questions": []}), ended("done")], asks]
+    )
+    code, out, _ = await said_once(server, stdin="go\n\nleft\n/quit\n")
+    assert code == 0
+    assert "Which one? (left, right)" in out
+    action, _, body = server.actions[-1]
+    assert (action, body) == ("answer", {"question_id": "q1", "content": "left"})
+    code, _, errors = await said_once(server, "--once")
+    assert code == 3
+    assert "waits for an answer: Which one? (left, right)" in errors
 
 
 async def test_slash_commands_become_actions_and_the_end_says_how_to_go_on() -> None:

@@ -81,6 +81,16 @@ def test_a_command_without_a_store_says_what_to_do(
     assert (done.returncode, said in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_mcp_servers_that_are_not_understood_stop_the_start(
+    tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {"a": {"comand": "b"}}}')
+    done = contextd(command, cwd=tmp_path, CONTEXTD_MCP_SERVERS="mcp.json")
+    assert done.returncode == 2
+    assert "contextd: The MCP servers' file mcp.json: mcpServers.a" in done.stderr
+
+
 def test_the_settings_in_force_are_shown_with_their_source(tmp_path: Path) -> None:
     (tmp_path / "contextd.toml").write_text("workers = 4")
     done = contextd("settings", cwd=tmp_path, CONTEXTD_MODEL_API_KEY="sesame")

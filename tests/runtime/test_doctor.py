@@ -1,4 +1,6 @@
+import json
 import socket
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +15,8 @@ from runtime.embedded import EmbeddedStore
 from runtime.settings import load_settings
 from tests.runtime.support import has_store_binary, run, store_command
 from tests.support.replicated_store import ReplicatedStore, replicated_store
+
+PLAIN_MCP_SERVER = Path(__file__).parent.parent / "workers/tools/mcp_plain_server.py"
 
 real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
 
@@ -194,3 +198,34 @@ def test_a_model_server_that_is_not_there_fails(tmp_path: Path) -> None:
         Level.FAIL,
         True,
     )
+
+
+def test_each_mcp_server_is_started_and_asked_for_its_tools(tmp_path: Path) -> None:
+    servers = {
+        "plain": {
+            "command": sys.executable,
+            "args": ["-I", "-S", str(PLAIN_MCP_SERVER)],
+            "env": {"TRACE": str(tmp_path / "trace"), "KEY": "sesame"},
+            "tools": ["echo", "schemaless"],
+        },
+        "missing": {"command": str(tmp_path / "nothing"), "env": {"KEY": "sesame"}},
+    }
+    file = tmp_path / "mcp.json"
+    file.write_text(json.dumps({"mcpServers": servers}))
+    settings = load_settings({"port": a_free_port(), "data": tmp_path, "mcp_servers": file})
+    found = [check for check in run(examine(settings)) if check.name == "mcp server"]
+    assert [(check.level, check.finding.partition(":")[0]) for check in found] == [
+        (Level.OK, "plain answers; tools offered"),
+        (Level.WARN, "plain"),
+        (Level.FAIL, "missing"),
+    ]
+    assert found[0].finding.endswith(": plain__echo")
+    assert "schemaless is left out" in found[1].finding
+    assert "No such file" in found[2].finding
+    assert "sesame" not in repr(found)
+
+
+def test_a_file_of_mcp_servers_that_cannot_be_used_fails(tmp_path: Path) -> None:
+    found = run(findings(data=tmp_path, mcp_servers=tmp_path / "mcp.json"))
+    assert found["mcp servers"].level is Level.FAIL
+    assert "cannot be read" in found["mcp servers"].finding

@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from runtime.settings import BadSettings, as_environment, load_settings, unknown_variables
+from runtime.settings import (
+    BadSettings,
+    as_environment,
+    load_settings,
+    unknown_variables,
+    with_models,
+)
 from runtime.settings_docs import markdown, toml
 
 
@@ -118,6 +124,22 @@ def test_a_child_process_gets_the_very_same_settings(
     again = load_settings()
     assert again.model_dump() == settings.model_dump()
     assert again.model_api_key == SecretStr("sesame")
+
+
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [
+        ({}, "scripted"),
+        ({"model": "small"}, "scripted"),
+        ({"model_base_url": "http://127.0.0.1/v1", "model": "small"}, "small"),
+        ({"model_base_url": "http://127.0.0.1/v1"}, ""),
+        ({"openai_models": "one,two", "model": "small"}, "one,two"),
+    ],
+)
+def test_a_gateway_serves_the_model_that_the_workers_have(
+    given: dict[str, object], served: str
+) -> None:
+    assert with_models(load_settings(given)).openai_models == served
 
 
 def test_the_example_file_has_every_setting_with_its_default(tmp_path: Path) -> None:

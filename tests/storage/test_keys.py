@@ -18,7 +18,10 @@ def test_every_key_of_a_context_that_a_script_gets_is_on_the_page() -> None:
         "results",
         "snap",
         "msgs",
+        "base",
         "dead",
+        "notices",
+        "gone",
     ]
     assert keys.of_context("id", "log", "mail") == ["ctx:{id}:log", "ctx:{id}:mail"]
 
@@ -28,6 +31,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.meta("id").replace("meta", "..."),
         keys.feed("id"),
         keys.owner_contexts("<owner>"),
+        keys.owner_names("<owner>"),
         keys.notes("<owner>"),
         keys.creation("<owner>", "<key>").replace("7", "<length of owner>"),
         keys.session("<id>"),
@@ -35,6 +39,11 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.worker_mail("<id>"),
         keys.WORKERS,
         keys.READY,
+        keys.DUE,
+        keys.CONTEXTS,
+        keys.WEBHOOKS,
+        keys.TRIES,
+        keys.chore("<name>"),
         keys.DEAD,
         keys.RESTARTING,
         keys.restart("<id>"),
@@ -51,6 +60,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
     assert makers == {
         *("meta", "of_context", "feed", "owner_contexts", "creation", "session"),
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
+        *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
     }
 

@@ -30,7 +30,7 @@ from tests.storage.arranging import (
     say_mail,
 )
 from tests.storage.conftest import Backend
-from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook, say
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID, DELETE, Playbook, say
 
 OTHER_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829305"
 
@@ -53,6 +53,39 @@ async def test_a_creation_key_makes_one_context_however_often_it_is_sent(store: 
     assert (first, again) == ((CONTEXT_ID, False), (CONTEXT_ID, True))
     with pytest.raises(ContextMissing):
         await store.read(OTHER_ID, "ada")
+    assert [item.seq for item in await store.undelivered(CONTEXT_ID)] == [1]
+
+
+async def test_a_name_is_of_one_context_until_that_is_deleted(store: Store) -> None:
+    first = await store.create(created(), first=say_mail(), key="", digest="", name="n")
+    again = await store.create(created(OTHER_ID), first=say_mail(), key="", digest="", name="n")
+    assert (first, again) == ((CONTEXT_ID, False), (CONTEXT_ID, True))
+    with pytest.raises(ContextMissing):
+        await store.read(OTHER_ID, "ada")
+    assert [item.seq for item in await store.undelivered(CONTEXT_ID)] == [1]
+    assert await store.named("ada", "n") == CONTEXT_ID
+    with pytest.raises(ContextMissing):
+        await store.named("bob", "n")
+    book = Playbook().given(DELETE)
+    await store.delete(next_commit(book, await own(store), base=1), "w1")
+    with pytest.raises(ContextMissing):
+        await store.named("ada", "n")
+    made = await store.create(created(OTHER_ID), first=None, key="", digest="", name="n")
+    assert made == (OTHER_ID, False)
+
+
+async def test_the_same_name_of_two_owners_is_two_contexts(store: Store) -> None:
+    await store.create(created(), first=None, key="", digest="", name="n")
+    bobs = created(OTHER_ID, owner="bob")
+    made = await store.create(bobs, first=None, key="", digest="", name="n")
+    assert made == (OTHER_ID, False)
+    assert await store.named("bob", "n") == OTHER_ID
+
+
+async def test_a_creation_that_is_executed_twice_names_one_context(store: Store) -> None:
+    for _ in range(2):
+        made = await store.create(created(), first=say_mail(), key="", digest="", name="n")
+        assert made == (CONTEXT_ID, False)
     assert [item.seq for item in await store.undelivered(CONTEXT_ID)] == [1]
 
 
@@ -260,6 +293,7 @@ async def test_the_list_shows_the_newest_summary(store: Store) -> None:
         "version": 2,
         "created_at_ms": BEGAN_MS,
         "updated_at_ms": book.state.updated_at_ms,
+        "pinned": False,
     }
 
 

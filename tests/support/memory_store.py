@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from fakeredis import FakeServer
 from typing_extensions import override
 
+from fsm import ContextState
 from storage import (
     Commit,
     Delivered,
@@ -40,6 +41,7 @@ StoreStep = Literal[
     "draft",
     "passivate",
     "delete",
+    "compact",
     "undelivered",
     "renew",
     "claim",
@@ -134,6 +136,11 @@ class MemoryStore(Store):
         return await self._made(
             "passivate", lambda: step(context_id, token, worker_id, version=version)
         )
+
+    @override
+    async def compact(self, token: str, state: ContextState, *, first: int) -> None:
+        step = super().compact
+        await self._made("compact", lambda: step(token, state, first=first))
 
     @override
     async def undelivered(self, context_id: str) -> list[Delivered]:

@@ -5,31 +5,42 @@ time nor effect id unless a test gives them, and gets both when it is played.
 """
 
 from collections.abc import Mapping
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 import pytest
 from pydantic import JsonValue
 
 from fsm import (
     Answer,
+    AnswerGiven,
     AnyEffect,
     ApprovalGiven,
+    BranchCreated,
+    BranchMerged,
+    BranchSwitched,
     CallModel,
     CancelRequested,
     Config,
     ContextConfigured,
     ContextCreated,
     ContextDeleted,
+    ContextPinned,
     ContextRenamed,
     ContextState,
+    ContextUnpinned,
     Denial,
     Event,
     Message,
+    MessageEdited,
     MessageReceived,
+    MessagesRecorded,
     PauseRequested,
     Phase,
+    QueueUpdated,
+    RecordedMessage,
     Reference,
     Refusal,
+    RegenerateRequested,
     ReplyEnded,
     ReplyFailed,
     ReplyRestarted,
@@ -40,12 +51,18 @@ from fsm import (
     ResumeRequested,
     RetryDue,
     RetryRequested,
+    SendPolicy,
     StopEffect,
+    Summary,
+    TimePassed,
+    TitleMade,
+    TitleRequested,
     ToolEffect,
     ToolFailed,
     ToolRestarted,
     ToolReturned,
     TurnCall,
+    TurnRequested,
     WorkAbandoned,
     drafting,
     replay,
@@ -73,6 +90,7 @@ ANSWERS: Final[Mapping[type[Answer], str]] = {
     ToolFailed: "run-tool",
     ToolRestarted: "run-tool",
     RetryDue: "await-retry",
+    TitleMade: "make-title",
 }
 """Which kind of effect each answer answers."""
 
@@ -205,9 +223,96 @@ def stop(effect_id: str) -> StopEffect:
 # What clients ask for
 
 
-def say(content: str = "Hello", *, client_message_id: str | None = None) -> MessageReceived:
+def say(
+    content: str = "Hello",
+    *,
+    client_message_id: str | None = None,
+    policy: SendPolicy | None = None,
+    not_before_ms: int | None = None,
+    partial: str = "",
+) -> MessageReceived:
     """The user says something."""
-    return MessageReceived(at_ms=NOW, content=content, client_message_id=client_message_id)
+    return MessageReceived(
+        at_ms=NOW,
+        content=content,
+        client_message_id=client_message_id,
+        policy=policy,
+        not_before_ms=not_before_ms,
+        partial=partial,
+    )
+
+
+def edit(message_id: str, content: str = "I meant this") -> MessageEdited:
+    """The user wants to have said something else."""
+    return MessageEdited(at_ms=NOW, message_id=message_id, content=content)
+
+
+def regenerate(message_id: str | None = None) -> RegenerateRequested:
+    """The user wants another reply."""
+    return RegenerateRequested(at_ms=NOW, message_id=message_id)
+
+
+def branch(
+    name: str, *, at: str | None = None, system_prompt: str | None = None
+) -> BranchCreated:
+    """A line gets a name."""
+    return BranchCreated(at_ms=NOW, name=name, from_message_id=at, system_prompt=system_prompt)
+
+
+def switch(name: str | None = None, *, to: str | None = None) -> BranchSwitched:
+    """The conversation goes on elsewhere."""
+    return BranchSwitched(at_ms=NOW, name=name, message_id=to)
+
+
+def merge(
+    source: str,
+    strategy: Literal["append", "cherry_pick", "rebase"] = "append",
+    *message_ids: str,
+    accept: bool = False,
+) -> BranchMerged:
+    """What another branch has comes here, too."""
+    return BranchMerged(
+        at_ms=NOW,
+        source=source,
+        strategy=strategy,
+        message_ids=message_ids,
+        accept_conflicts=accept,
+    )
+
+
+def record(
+    *said: tuple[Literal["system", "user", "assistant", "tool"], str],
+) -> MessagesRecorded:
+    """Messages came about elsewhere."""
+    messages = tuple(RecordedMessage(role=role, content=content) for role, content in said)
+    return MessagesRecorded(at_ms=NOW, messages=messages)
+
+
+def ask(
+    *said: tuple[Literal["system", "user", "assistant", "tool"], str],
+    follows: str | None = None,
+    **patch: JsonValue,
+) -> TurnRequested:
+    """Messages came about elsewhere and are to be answered; a tool's answers the call `q`."""
+    messages = tuple(
+        RecordedMessage(
+            role=role, content=content, tool_call_id="q" if role == "tool" else None
+        )
+        for role, content in said
+    )
+    return TurnRequested(at_ms=NOW, messages=messages, follows=follows, patch=patch)
+
+
+def update_queue(
+    *, remove: tuple[str, ...] = (), edit: Mapping[str, str] = {}, move: Mapping[str, int] = {}
+) -> QueueUpdated:
+    """The user changes what waits."""
+    return QueueUpdated(at_ms=NOW, remove=remove, edit=edit, move=move)
+
+
+def answer(question_id: str, content: str = "Blue.") -> AnswerGiven:
+    """A person answers what the model has asked."""
+    return AnswerGiven(at_ms=NOW, question_id=question_id, content=content, by="ada")
 
 
 def approve(*call_ids: str, **edits: str) -> ApprovalGiven:
@@ -240,6 +345,10 @@ RESET: Final = ResetRequested(at_ms=NOW)
 PAUSE: Final = PauseRequested(at_ms=NOW)
 RESUME: Final = ResumeRequested(at_ms=NOW)
 DELETE: Final = ContextDeleted(at_ms=NOW)
+PIN: Final = ContextPinned(at_ms=NOW)
+UNPIN: Final = ContextUnpinned(at_ms=NOW)
+TITLE: Final = TitleRequested(at_ms=NOW)
+TIME: Final = TimePassed(at_ms=NOW)
 
 # What the world answers
 
@@ -247,9 +356,14 @@ STARTED: Final = ReplyStarted(at_ms=NOW, effect_id=PENDING, message_id=DRAFT)
 DUE: Final = RetryDue(at_ms=NOW, effect_id=PENDING)
 
 
-def prepared(*references: Reference) -> RequestPrepared:
+def prepared(*references: Reference, summary: Summary | None = None) -> RequestPrepared:
     """The retrievers have answered."""
-    return RequestPrepared(at_ms=NOW, effect_id=PENDING, references=references)
+    return RequestPrepared(at_ms=NOW, effect_id=PENDING, references=references, summary=summary)
+
+
+def titled(title: str = "A title") -> TitleMade:
+    """The model has made a title."""
+    return TitleMade(at_ms=NOW, effect_id=PENDING, title=title)
 
 
 def wants(
@@ -259,6 +373,8 @@ def wants(
     name: str = "clock",
     effect: ToolEffect = "none",
     dangerous: bool = False,
+    untrusted: bool = False,
+    question: bool = False,
     problem: str | None = None,
 ) -> RequestedCall:
     """A tool call as the model writes it."""
@@ -268,6 +384,8 @@ def wants(
         arguments=arguments,
         effect=effect,
         dangerous=dangerous,
+        untrusted=untrusted,
+        question=question,
         problem=problem,
     )
 

@@ -15,6 +15,7 @@ from collections.abc import (
     Callable,
     Generator,
     Mapping,
+    Sequence,
 )
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -29,16 +30,26 @@ from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    ChatAnswer,
+    ContextExport,
     ContextList,
     DeadLetterList,
     EventsPage,
     LetterRetried,
     Liveness,
+    LogPage,
+    MessageList,
+    MessageView,
+    NoteList,
+    NoteView,
     ProblemDocument,
     ProblemTypeView,
     Readiness,
     RestartAccepted,
     RestartReport,
+    RetentionPlan,
+    TitleView,
+    TurnList,
 )
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
@@ -53,13 +64,23 @@ FRAME_BYTES_MAX = 16_777_216
 _CONTEXTS = "/(?:api|v1)/contexts"
 _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     (f"GET {_CONTEXTS}", (ContextList,)),
-    (f"GET {_CONTEXTS}/[^/]+/state", (ActionResponse, EventsPage)),
-    (f"(?:GET|POST|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
+    (f"GET {_CONTEXTS}/[^/]+/state([?].*)?", (ActionResponse, EventsPage)),
+    (f"GET {_CONTEXTS}/[^/]+/messages([?].*)?", (MessageList,)),
+    (f"GET {_CONTEXTS}/[^/]+/messages/.*", (MessageView,)),
+    (f"GET {_CONTEXTS}/[^/]+/turns([?].*)?", (TurnList,)),
+    (f"GET {_CONTEXTS}/[^/]+/log([?].*)?", (LogPage,)),
+    (f"GET {_CONTEXTS}/[^/]+/export", (ContextExport,)),
+    (f"(?:GET|POST|PUT|PATCH|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
+    ("GET /admin/retention([?].*)?", (RetentionPlan,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
+    ("POST /api/chat/title", (TitleView,)),
+    ("POST /api/chat/[a-z]+", (ChatAnswer,)),
+    ("GET /api/notes", (NoteList,)),
+    ("POST /api/notes", (NoteView,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
@@ -200,8 +221,16 @@ class Client:
         self, context_id: str, *, after: str | None = None, query: str = ""
     ) -> AsyncGenerator["Stream", None]:
         """Open the context's stream, perhaps from a cursor on."""
-        headers = {"Last-Event-ID": after} if after is not None else {}
         path = f"/api/contexts/{context_id}/events{query}"
+        async with self.stream_at(path, after=after) as stream:
+            yield stream
+
+    @contextlib.asynccontextmanager
+    async def stream_at(
+        self, path: str, *, after: str | None = None
+    ) -> AsyncGenerator["Stream", None]:
+        """Open a stream by its address, perhaps from an event's id on."""
+        headers = {"Last-Event-ID": after} if after is not None else {}
         async with self.session.get(
             URL(self.url + path, encoded=True), headers=headers
         ) as response:
@@ -248,6 +277,18 @@ class Stream:
             while not taken or taken[-1].event not in events:
                 frame = await self.next(within_s)
                 assert frame is not None, (events, [frame.event for frame in taken])
+                taken.append(frame)
+        return taken
+
+    async def until(
+        self, enough: Callable[[Sequence[SseFrame]], bool], within_s: float = WITHIN_S
+    ) -> list[SseFrame]:
+        """Every event up to the one that makes it enough."""
+        taken: list[SseFrame] = []
+        async with asyncio.timeout(within_s):
+            while not enough(taken):
+                frame = await self.next(within_s)
+                assert frame is not None, [frame.event for frame in taken]
                 taken.append(frame)
         return taken
 

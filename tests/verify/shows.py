@@ -74,6 +74,20 @@ class Log:
         """The reply is stopped, and what there is of it kept."""
         self.n = 0
         self.event("cancel-requested", partial=self.text)
+        self._keep()
+
+    def interrupt(self) -> None:
+        """A message stops the reply, and what there is of it is kept."""
+        self.n = 0
+        self.event("message-received", policy="interrupt", partial=self.text)
+        self._keep()
+
+    def roll_back(self) -> None:
+        """A message stops the reply, and nothing is kept of it."""
+        self.n = 0
+        self.event("message-received", policy="rollback", partial="")
+
+    def _keep(self) -> None:
         made = Message(
             id=self.message_id, role="assistant", content=self.text, status="cancelled"
         )
@@ -166,7 +180,8 @@ def merged(missed: Sequence[Shown]) -> list[Shown]:
     """What is shown of what was missed."""
     result: list[Shown] = []
     for one in missed:
-        if one.event == "reply-restarted" and result and result[-1].event == "reply-delta":
+        dropped = one.event == "reply-restarted" or one.data.get("policy") == "rollback"
+        if dropped and result and result[-1].event == "reply-delta":
             result.pop()
         if one.event == "reply-delta" and result and result[-1].event == "reply-delta":
             text = result.pop().data["text"] + one.data["text"]
@@ -177,7 +192,7 @@ def merged(missed: Sequence[Shown]) -> list[Shown]:
 
 
 def random_log(rng: random.Random, *, turns: int) -> Log:
-    """A log of some turns, some of them with restarts or a cancellation."""
+    """A log of some turns, some of them with restarts, or cut short."""
     log = Log()
     for turn in range(turns):
         log.event("message-received", content=f"question {turn}")
@@ -190,8 +205,8 @@ def random_log(rng: random.Random, *, turns: int) -> Log:
                 log.event("context-renamed", title=f"title {turn}")
             if attempt < attempts - 1:
                 log.restart()
-            elif log.text and rng.random() < 0.2:
-                log.cancel()
+            elif log.text and rng.random() < 0.4:
+                rng.choice((log.cancel, log.interrupt, log.roll_back))()
             else:
                 log.end()
     return log

@@ -19,7 +19,7 @@ from verify.records import (
     StreamFrame,
     StreamRecording,
 )
-from verify.streams import ENDS_DRAFT, check_streams
+from verify.streams import CUTS_IN, ENDS_DRAFT, check_streams
 
 RNG = st.randoms(use_true_random=False)
 
@@ -107,6 +107,11 @@ def _other_text(frames: list[StreamFrame], at: int) -> None:
     frames[at] = replace(frames[at], data=data)
 
 
+def drops(frame: StreamFrame) -> bool:
+    """Whether an event drops the text of a reply."""
+    return frame.event == "reply-restarted" or frame.data.get("policy") == "rollback"
+
+
 @pytest.mark.parametrize("mutate", [_without, _twice, _exchanged, _other_text])
 @given(rng=RNG)
 @settings(max_examples=100, deadline=None)
@@ -123,7 +128,7 @@ def test_one_fault_anywhere_is_refused(
         for place, frame in enumerate(frames[:-1])
         if frame.event not in {"hello", "snapshot", "context-renamed", "reply-restarted"}
         and frame.connection == frames[place + 1].connection
-        and frames[place + 1].event != "reply-restarted"  # what is dropped need not come
+        and not any(map(drops, frames[place + 1 :]))  # what is dropped need not come
         and frame.data.get("text", "ab") != frame.data.get("text", "ab")[::-1]
     ]
     if not places:
@@ -259,6 +264,38 @@ def test_a_kept_part_of_a_reply_is_that_of_its_message() -> None:
     assert checks(watch(log), end=log.at_rest()) == set()
     del frames[-2]
     assert checks(replace(watch(log), frames=frames), end=log.at_rest()) == {"text-differs"}
+
+
+@pytest.mark.parametrize("policy", sorted(CUTS_IN))
+def test_a_message_that_cuts_in_ends_the_draft(policy: str) -> None:
+    log = Log()
+    log.begin("m1")
+    log.grow("some")
+    if policy == "interrupt":
+        log.interrupt()
+    else:
+        log.roll_back()
+    log.begin("m2")
+    log.grow("else")
+    log.end()
+    assert checks(watch(log), end=log.at_rest()) == set()
+    # Not so if it counts as sent only later, or does not cut in
+    frames = list(watch(log).frames)
+    cutting = next(place for place, frame in enumerate(frames) if "policy" in frame.data)
+    for changes in ({"policy": "enqueue"}, {"at_ms": 1, "not_before_ms": 2}):
+        broken = [*frames]
+        broken[cutting] = replace(frames[cutting], data={**frames[cutting].data, **changes})
+        assert "bad-cursor" in checks(replace(watch(log), frames=broken))
+
+
+def test_what_a_message_keeps_of_a_reply_is_what_was_streamed() -> None:
+    log = Log()
+    log.begin("m1")
+    log.grow("some")
+    log.interrupt()
+    frames = list(watch(log).frames)
+    frames[-1] = replace(frames[-1], data={**frames[-1].data, "partial": "same"})
+    assert checks(replace(watch(log), frames=frames)) == {"text-differs"}
 
 
 def test_a_resumption_that_skips_text_is_refused() -> None:

@@ -17,6 +17,7 @@ from fsm import (
     ContextCreated,
     ContextState,
     Event,
+    MakeTitle,
     PrepareRequest,
     ReplyEnded,
     ReplyFailed,
@@ -26,6 +27,7 @@ from fsm import (
     RetryDue,
     RunTool,
     StopEffect,
+    TitleMade,
     ToolReturned,
     decode_event,
     replay,
@@ -134,6 +136,8 @@ class Scripted:
             case AwaitRetry():
                 await asyncio.sleep(max(0, effect.due_ms - now_ms()) / 1_000)
                 activation.post(RetryDue(at_ms=now_ms(), effect_id=effect_id))
+            case MakeTitle():
+                activation.post(TitleMade(at_ms=now_ms(), effect_id=effect_id, title="A title"))
             case StopEffect():
                 raise AssertionError("never performed")
 

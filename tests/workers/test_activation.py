@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fsm import CallModel, ContextRenamed, Phase, RetryDue
+from fsm import CallModel, ContextRenamed, ContextState, Phase, RetryDue
 from storage import ContextMissing, DraftConflict, Fenced, VersionConflict, keys
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore
@@ -19,7 +19,7 @@ from tests.support.playbook import (
     say,
     wants,
 )
-from tests.workers.stage import Bug, Reply, Stage, now_ms, open_stage
+from tests.workers.stage import POLL_S, Bug, Reply, Stage, now_ms, open_stage
 
 # Transition, commit, perform
 
@@ -619,6 +619,19 @@ async def test_a_paused_context_is_not_passivated_while_a_tool_runs() -> None:
 
 
 @in_virtual_time
+async def test_a_context_that_is_due_is_told_so_before_it_is_passivated() -> None:
+    # Given a message for later, and a worker that keeps nothing that rests
+    async with open_stage(say("later", not_before_ms=now_ms() + 10_000), linger_s=0) as stage:
+        await stage.pass_through()
+        assert await stage.said() == []
+        # When its time has come, and somebody activates the context for that
+        await asyncio.sleep(10)
+        await stage.pass_through()
+        # Then it is taken up
+        assert (await stage.said())[0] == ("user", "later", "complete")
+
+
+@in_virtual_time
 async def test_mail_that_comes_with_the_passivation_is_not_lost() -> None:
     async with open_stage(rename("one")) as stage:
         stage.deaf = True
@@ -720,3 +733,68 @@ async def test_what_was_snapshotted_loads_as_what_was_committed() -> None:
         assert owned.snapshot_version == owned.state.version == (await stage.state()).version
         assert owned.messages_saved == 8
         assert await stage.log()
+
+
+# Compaction
+
+
+@in_virtual_time
+async def test_a_long_log_is_compacted_when_its_context_is_passivated_and_no_other() -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 6})
+        await stage.pass_through()
+        assert await stage.store.oldest(CONTEXT_ID) == 1
+        await stage.deliver(say("Two"))
+        async with stage.running() as run:
+            before = await until_said(stage, 4)
+            assert await stage.store.oldest(CONTEXT_ID) == 1
+            assert await run.ended() == "idle"
+        first = await stage.store.oldest(CONTEXT_ID)
+        assert first == before.version - 6 // 2 + 1
+        assert await stage.store.base(CONTEXT_ID) == before == await stage.state()
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
+async def test_a_compaction_that_the_store_does_not_confirm_is_made_until_it_does(
+    fault: Fault,
+) -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
+        stage.store.fail("compact", fault, fault)
+        assert await stage.pass_through() == "idle"
+        assert stage.store.steps.count("compact") == 3
+        state = await stage.state()
+        assert await stage.store.base(CONTEXT_ID) == state
+        assert await stage.store.oldest(CONTEXT_ID) == state.version
+
+
+@in_virtual_time
+@pytest.mark.parametrize("executed", [False, True])
+async def test_a_worker_that_dies_while_it_compacts_has_lost_nothing(executed: bool) -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
+        hold = stage.store.hold_answer if executed else stage.store.hold
+        gate = hold("compact")
+        async with stage.running() as run:
+            await gate.reached.wait()
+            before = await stage.state()
+            run.task.cancel()
+        await stage.die()
+        assert (await stage.store.oldest(CONTEXT_ID) > 1) is executed
+        other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
+        await stage.deliver(say("Two"))
+        assert await other.pass_through() == "idle"
+        after = await stage.state()
+        assert after.messages[: len(before.messages)] == before.messages
+        assert len(after.messages) == len(before.messages) + 2
+        assert await stage.store.base(CONTEXT_ID) == after
+
+
+async def until_said(stage: Stage[MemoryStore], count: int) -> ContextState:
+    """The context, once it rests with so many messages."""
+    while True:
+        state = await stage.until_phase("idle")
+        if len(state.messages) == count:
+            return state
+        await asyncio.sleep(POLL_S)

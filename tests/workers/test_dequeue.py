@@ -41,6 +41,7 @@ from tests.support.store_server import StoreServer
 from workers.dequeue import (
     ALLOWED,
     ActivationSource,
+    Chore,
     ContextWorker,
     activate,
     open_source,
@@ -165,6 +166,54 @@ async def test_stock_rq_info_tells_the_truth_at_every_step(
     assert await rq_info(server) == (["contextd 1, 0 executing, 0 finished, 1 failed"], [])
 
 
+async def test_a_chore_is_one_job_that_rq_shows_and_that_ends_or_fails(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1"), open_both(server) as (queue, source):
+        assert await queue.enqueue_chore("retention")
+        assert await queue.enqueue_chore("webhooks", "c1")
+        assert not await queue.enqueue_chore("webhooks", "c1")
+        chores = [Chore("retention", ""), Chore("webhooks", "c1")]
+        assert await source.take(10) == chores
+        assert not await queue.enqueue_chore("retention")
+        queues, _ = await rq_info(server)
+        assert queues == ["contextd 0, 2 executing, 0 finished, 0 failed"]
+        await source.end_chore(chores[0], None)
+        await source.end_chore(chores[1], "It broke.")
+        queues, _ = await rq_info(server)
+        assert queues == ["contextd 0, 0 executing, 0 finished, 1 failed"]
+        assert await queue.enqueue_chore("webhooks", "c1")
+        queues, _ = await rq_info(server)
+        assert queues == ["contextd 1, 0 executing, 0 finished, 0 failed"]
+
+
+async def test_a_periodic_chore_is_enqueued_once_a_period_however_many_ask(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source), open_queue(server) as other:
+        asked = [await each.enqueue_each("retention", period_s=60) for each in (queue, other)]
+        assert asked == [True, False]
+        assert await source.take(10) == [Chore("retention", "")]
+        await source.end_chore(Chore("retention", ""), None)
+        assert not await other.enqueue_each("retention", period_s=60)
+        store.delete(keys.chore("retention"))
+        assert await other.enqueue_each("retention", period_s=60)
+
+
+async def test_the_chore_of_a_dead_worker_fails_and_is_asked_for_anew(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_both(server) as (queue, source):
+        await queue.enqueue_chore("webhooks", "c1")
+        await source.take(1)
+        store.delete(keys.session("w1"))
+        await queue.forget_worker("w1")
+        assert await rq_info(server) == (["contextd 0, 0 executing, 0 finished, 1 failed"], [])
+        assert await queue.enqueue_chore("webhooks", "c1")
+    async with open_both(server, "w2") as (_, source):
+        assert await source.take(10) == [Chore("webhooks", "c1")]
+
+
 async def test_rq_info_shows_nothing_of_a_dead_worker_once_it_is_forgotten(
     server: StoreServer, store: Redis
 ) -> None:
@@ -187,11 +236,16 @@ async def test_rq_info_shows_nothing_of_a_dead_worker_once_it_is_forgotten(
         assert await source.take(10) == ["with-mail"]
 
 
-def test_the_function_that_jobs_name_exists_and_is_the_only_one_allowed() -> None:
-    assert frozenset({ActivationQueue.FUNCTION}) == ALLOWED
+def test_the_functions_that_jobs_name_exist_and_no_others_are_allowed() -> None:
+    chores = {ActivationQueue.chore_function(name) for name in ActivationQueue.CHORES}
+    assert {ActivationQueue.FUNCTION, *chores} == ALLOWED
     assert import_attribute(ActivationQueue.FUNCTION) is activate
     with pytest.raises(RuntimeError, match="by a worker of contextd only"):
         activate("c1")
+    for name, is_about_one in ActivationQueue.CHORES.items():
+        chore = import_attribute(ActivationQueue.chore_function(name))
+        with pytest.raises(RuntimeError, match="worker of contextd"):
+            chore(*(["c1"] if is_about_one else []))
 
 
 def foreign_json(queue: Queue) -> Job:
@@ -217,6 +271,16 @@ def foreign_in_disguise(queue: Queue) -> Job:
     return queue.enqueue("os.system", context_id="c1", job_id="activate-c1")
 
 
+def foreign_chore(queue: Queue) -> Job:
+    return queue.enqueue(ActivationQueue.chore_function("retention"), context_id="c1")
+
+
+def foreign_chore_id(queue: Queue) -> Job:
+    return queue.enqueue(
+        ActivationQueue.chore_function("retention"), job_id="maintain-webhooks"
+    )
+
+
 def foreign_bomb(queue: Queue) -> Job:
     return queue.enqueue(ActivationQueue.FUNCTION, context_id="c" * 50_000_000)
 
@@ -232,6 +296,8 @@ MARK = Path("ran-by-a-foreign-job")
         (foreign_method, "is not activate(context_id=...)"),
         (foreign_id, "id is not activate-c1"),
         (foreign_in_disguise, "names os.system"),
+        (foreign_chore, "and no chore"),
+        (foreign_chore_id, "id is not maintain-retention"),
         (foreign_bomb, "not JSON"),
     ],
 )
@@ -376,7 +442,7 @@ async def test_cancelled_while_a_job_is_being_ended_finish_leaves_it_to_the_next
 async def test_two_sources_share_the_queue_and_never_a_job(
     server: StoreServer, store: Redis
 ) -> None:
-    taken: list[str] = []
+    taken: list[str | Chore] = []
 
     async def take_forever(source: ActivationSource) -> None:
         while True:
@@ -393,7 +459,8 @@ async def test_two_sources_share_the_queue_and_never_a_job(
         await until(lambda: len(taken) == 300)
         for taker in takers:
             taker.cancel()
-    assert sorted(taken) == sorted(f"c{n}" for n in range(300))
+    assert len(taken) == 300
+    assert set(taken) == {f"c{n}" for n in range(300)}
 
 
 async def test_mail_between_passivation_and_finish_brings_the_context_back(

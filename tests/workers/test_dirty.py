@@ -24,6 +24,7 @@ REPLIES: Final[Mapping[Phase, Reply]] = {
     Phase.AWAITING_LLM_RESPONSE: Reply((), hangs=True),
     Phase.STREAMING_LLM_RESPONSE: Reply(("Hel",), hangs=True),
     Phase.AWAITING_TOOL_APPROVAL: Reply((), calls=(wants("c1"),)),
+    Phase.AWAITING_ANSWER: Reply((), calls=(wants("c1", question=True),)),
     Phase.EXECUTING_TOOLS: Reply((), calls=(wants("c1"),)),
     Phase.TRANSIENT_FAILURE: Reply((), fails="overloaded"),
     Phase.FAILED: Reply(("Hel",), fails="overloaded"),

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from pydantic import JsonValue
@@ -24,6 +24,7 @@ from fsm import (
     RetryDue,
     RunTool,
     StopEffect,
+    TitleMade,
     ToolFailed,
     ToolReturned,
     call_digest,
@@ -31,12 +32,15 @@ from fsm import (
 from storage import Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s
 from tests.support.memory_store import MemoryStore, open_memory_store
-from tests.support.playbook import Playbook, replied, say, wants
+from tests.support.playbook import TITLE, Playbook, replied, say, wants
 from tests.workers.stage import Scripted, now_ms
 from workers import Activation, Effects, WorkerConfig
+from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
+from workers.models.wire import name_of
 from workers.tools.declaration import Tool, ToolCallContext, tool
+from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
 
@@ -134,6 +138,32 @@ async def test_a_reply_starts_with_its_first_text_and_ends_with_all_of_it() -> N
 
 
 @in_virtual_time
+async def test_a_call_of_the_clients_tool_is_left_to_the_client() -> None:
+    own: JsonValue = [{"name": "weather", "description": "Look."}, {"name": "echo"}]
+    said = say('/tool weather {"at": "Bern"}\n/tool echo nonsense\n/tool broken {}')
+    async with scene(said, client_tools=own) as here:
+        ended = (await here.perform())[-1]
+        assert isinstance(ended, ReplyEnded)
+        weather, echoed, ours = ended.tool_calls
+        assert (weather.name, weather.arguments) == ("weather", '{"at": "Bern"}')
+        assert (weather.question, weather.problem) == (True, None)
+        assert (echoed.question, echoed.problem) == (True, None)
+        assert (ours.question, ours.problem) == (False, None)
+
+
+@in_virtual_time
+async def test_a_tool_of_the_client_goes_before_a_registered_one_of_its_name() -> None:
+    own: JsonValue = [{"name": "echo", "description": "Mine.", "strict": True}]
+    async with scene(say(), client_tools=own) as here:
+        offered = here.effects.offered(here.book.state.config)
+    assert [name_of(tool) for tool in offered] == ["broken", "sleep", "echo"]
+    assert offered[-1] == {
+        "type": "function",
+        "function": {"name": "echo", "description": "Mine.", "parameters": {}, "strict": True},
+    }
+
+
+@in_virtual_time
 async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
     async with scene(say("/chunks 4 10\n/fail stream_cut")) as here:
         *_, failed = await here.perform()
@@ -141,6 +171,7 @@ async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
         assert (failed.code, failed.retryable, failed.partial) == (
             *("stream_cut", True, "chunk 1 chunk 2 "),
         )
+        assert failed.detail.endswith("the scripted model answers.)")
         assert failed.jitter == 0.25
 
 
@@ -180,6 +211,32 @@ async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
         assert problems[2] == "There is no tool called 'nothing'."
         assert problems[3] is not None
         assert problems[3].startswith("text:")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("role", ["ops", "sales", None])
+async def test_a_tool_for_other_roles_is_as_good_as_none(role: str | None) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    said = say('/tool echo {"text": "hi"}')
+    async with scene(said, tools=(for_ops, sleep), role=role) as here:
+        (ended,) = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        unknown = None if role == "ops" else "There is no tool called 'echo'."
+        assert [call.problem for call in ended.tool_calls] == [unknown]
+        # Nor does it run if the role has changed since it was approved.
+        *_, answered = await here.perform(run_tool("echo", '{"text": "hi"}'))
+        assert isinstance(answered, ToolReturned if role == "ops" else ToolFailed)
+
+
+@in_virtual_time
+@pytest.mark.parametrize(("role", "asked"), [("ops", ["echo"]), ("sales", [])])
+async def test_the_model_is_offered_what_is_for_the_role(role: str, asked: list[str]) -> None:
+    for_ops = replace(echo, roles=frozenset({"ops"}))
+    # The scripted model asks for tools only where it is offered some.
+    async with scene(say('/tool echo {"text": "hi"}'), tools=(for_ops,), role=role) as here:
+        *_, ended = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        assert [call.name for call in ended.tool_calls] == asked
 
 
 @in_virtual_time
@@ -270,26 +327,35 @@ async def test_a_tool_gets_no_more_time_than_its_turn_has() -> None:
 NOTE = Reference(source="note a", title="A", text="About a")
 
 
-async def found(owner: str, query: str) -> tuple[Reference, ...]:
+async def found(asking: ContextState, query: str) -> tuple[Reference, ...]:
     """A retriever that finds one thing."""
-    assert (owner, query) == ("ada", "Hello")
+    assert (asking.owner, query) == ("ada", "Hello")
     return (NOTE,)
 
 
-async def unavailable(_owner: str, _query: str) -> tuple[Reference, ...]:
+async def unavailable(_asking: ContextState, _query: str) -> tuple[Reference, ...]:
     """A retriever whose store is down."""
     raise StoreUnavailable("down")
 
 
+async def broken_index(_asking: ContextState, _query: str) -> tuple[Reference, ...]:
+    """A retriever that cannot search."""
+    raise SearchFailed("no such module: fts5")
+
+
 @in_virtual_time
 async def test_retrievers_that_are_unknown_or_fail_leave_the_others_references() -> None:
-    retrievers: dict[str, Retriever] = {"notes": found, "web": unavailable}
-    async with scene(
-        say("Hello"), retrievers=retrievers, retrieval=["web", "nobody", "notes"]
-    ) as here:
+    retrievers: dict[str, Retriever] = {
+        "notes": found,
+        "web": unavailable,
+        "search": broken_index,
+    }
+    asked: list[JsonValue] = ["web", "nobody", "search", "notes"]
+    async with scene(say("Hello"), retrievers=retrievers, retrieval=asked) as here:
         assert isinstance(here.book.state.pending["2.0"], PrepareRequest)
         (prepared,) = await here.perform()
-        assert prepared == RequestPrepared(at_ms=now_ms(), effect_id="2.0", references=(NOTE,))
+        noted = NOTE.model_copy(update={"retriever": "notes"})
+        assert prepared == RequestPrepared(at_ms=now_ms(), effect_id="2.0", references=(noted,))
 
 
 @in_virtual_time
@@ -308,3 +374,54 @@ async def test_stopping_is_the_activations_own_affair() -> None:
     async with scene(say()) as here:
         with pytest.raises(AssertionError):
             await here.perform(StopEffect(effect_id="2.0"))
+
+
+@in_virtual_time
+async def test_a_title_is_made_of_how_the_conversation_begins_by_the_scripted_model() -> None:
+    said = say("One two three four five six seven eight")
+    async with scene(said, replied(), TITLE) as here:
+        (made,) = await here.perform()
+        assert isinstance(made, TitleMade)
+        assert made.title == "One two three four five six"
+
+
+@in_virtual_time
+async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begins() -> None:
+    async with scene(say("Hello there"), replied(), TITLE) as here:
+        object.__setattr__(here.effects, "model", Refusing())
+        (made,) = await here.perform()
+        assert isinstance(made, TitleMade)
+        assert made.title == "Hello there"
+
+
+@in_virtual_time
+async def test_a_history_over_its_budget_is_summarised_by_the_model() -> None:
+    long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
+    async with scene(*long, limits={"history_tokens_max": 500}) as here:
+        (prepared,) = await here.perform()
+        assert isinstance(prepared, RequestPrepared)
+        assert prepared.summary is not None
+        assert prepared.summary.through_id == here.book.branch[1].id
+        assert prepared.summary.text.startswith("user: aaa")
+
+
+@in_virtual_time
+async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make() -> None:
+    long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
+    async with scene(*long, limits={"history_tokens_max": 500}) as here:
+        object.__setattr__(here.effects, "model", Refusing())
+        (prepared,) = await here.perform()
+        assert isinstance(prepared, RequestPrepared)
+        assert prepared.summary is None
+
+
+class Refusing(ScriptedModel):
+    """Answers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(WorkerConfig())
+
+    @override
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
+        raise ModelError("overloaded", "Busy.", True)
+        yield TextDelta("never")

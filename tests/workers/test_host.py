@@ -10,13 +10,14 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from fsm import Phase, RequestedCall
-from storage import WAKE, WorkerBuried, keys, worker_mail
+from storage import WAKE, StoreUnavailable, WorkerBuried, keys, worker_mail
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
 from tests.workers.stage import Reply, Scripted, Stage, now_ms, nth_id
 from workers import Host, WorkerConfig
-from workers.dequeue import ActivationSource
+from workers.chores import Chores
+from workers.dequeue import ActivationSource, Chore
 
 
 class Jobs(ActivationSource):
@@ -24,13 +25,14 @@ class Jobs(ActivationSource):
 
     def __init__(self, store: MemoryStore, worker_id: str) -> None:
         super().__init__(store.queue, worker_id, peek_s=5.0)
-        self.waiting: asyncio.Queue[str] = asyncio.Queue()
+        self.waiting: asyncio.Queue[str | Chore] = asyncio.Queue()
         self.finished: list[tuple[str, bool]] = []
         self.failed: list[tuple[str, str]] = []
+        self.ended: list[tuple[Chore, str | None]] = []
         self.rooms: list[int] = []
 
     @override
-    async def take(self, room: int) -> list[str]:
+    async def take(self, room: int) -> list[str | Chore]:
         self.rooms.append(room)
         return [await self.waiting.get()]
 
@@ -42,6 +44,37 @@ class Jobs(ActivationSource):
     async def fail(self, context_id: str, error: str) -> None:
         self.failed.append((context_id, error))
 
+    @override
+    async def end_chore(self, chore: Chore, error: str | None) -> None:
+        self.ended.append((chore, error))
+
+
+class Maintenance(Chores):
+    """Chores as a test wants them: they work until they are let go, or break."""
+
+    def __init__(self, store: MemoryStore, config: WorkerConfig) -> None:
+        super().__init__(store, config, clock=now_ms, teller=None)
+        self.beats = 0
+        self.working = 0
+        self.breaks: Exception | None = None
+        self.away = False
+        self.let_go = asyncio.Event()
+
+    @override
+    async def enqueue_due(self) -> None:
+        self.beats += 1
+        if self.away:
+            raise StoreUnavailable("away")
+        await super().enqueue_due()
+
+    @override
+    async def perform(self, chore: Chore) -> None:
+        self.working += 1
+        if self.breaks is not None:
+            raise self.breaks
+        await self.let_go.wait()
+        self.working -= 1
+
 
 @dataclass(slots=True)
 class Hosting:
@@ -52,6 +85,7 @@ class Hosting:
     performer: Scripted
     stop: asyncio.Event
     task: asyncio.Task[None]
+    chores: Maintenance
     outcome: list[ExceptionGroup] = field(default_factory=list[ExceptionGroup])
 
     def kill(self) -> None:
@@ -70,13 +104,16 @@ async def hosting(
     """A host for the length of a block; it is killed at the end unless it has stopped."""
     performer = performer or Scripted()
     jobs = Jobs(store, worker_id)
+    config = WorkerConfig.model_validate(settings)
+    chores = Maintenance(store, config)
     host = Host(
         worker_id,
         store=store,
         source=jobs,
         performer=performer,
-        config=WorkerConfig.model_validate(settings),
+        config=config,
         clock=now_ms,
+        chores=chores,
     )
     stop, ready = asyncio.Event(), asyncio.Event()
     outcome: list[ExceptionGroup] = []
@@ -91,7 +128,7 @@ async def hosting(
         task = group.create_task(run(), name=worker_id)
         try:
             await ready.wait()
-            yield Hosting(host, jobs, performer, stop, task, outcome)
+            yield Hosting(host, jobs, performer, stop, task, chores, outcome)
         finally:
             task.cancel()
 
@@ -597,3 +634,67 @@ async def test_a_tool_that_waits_for_approval_survives_any_number_of_workers() -
             await asyncio.sleep(10)
             assert other.performer.kinds == []
             assert (await world.state()).phase is Phase.AWAITING_TOOL_APPROVAL
+
+
+# chores
+
+
+@in_virtual_time
+async def test_chores_work_beside_turns_and_no_more_at_once_than_there_are_places() -> None:
+    async with (
+        open_world(CONTEXT_ID) as world,
+        hosting(world.store, chores_max=2, linger_s=0) as hosted,
+    ):
+        chores = [Chore("webhooks", nth_id(number)) for number in range(5)]
+        for chore in [*chores, chores[0]]:
+            hosted.jobs.waiting.put_nowait(chore)
+        await until(lambda: hosted.chores.working == 2)
+        await world.deliver(say())
+        hosted.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: hosted.jobs.finished == [(CONTEXT_ID, False)])
+        assert (await world.state()).messages[-1].content == "Hi."
+        assert (hosted.chores.working, hosted.jobs.ended) == (2, [])
+        hosted.chores.let_go.set()
+        await until(lambda: len(hosted.jobs.ended) == 5)
+        assert sorted(hosted.jobs.ended, key=str) == [(chore, None) for chore in chores]
+
+
+@in_virtual_time
+@pytest.mark.parametrize("broken", [RuntimeError("a bug"), StoreUnavailable("away")])
+async def test_a_chore_that_breaks_fails_alone(broken: Exception) -> None:
+    async with open_world(CONTEXT_ID) as world, hosting(world.store) as hosted:
+        hosted.chores.breaks = broken
+        hosted.jobs.waiting.put_nowait(Chore("retention", ""))
+        with capture_logs() as logs:
+            await until(lambda: bool(hosted.jobs.ended))
+        error = f"{type(broken).__name__}: {broken}"
+        assert hosted.jobs.ended == [(Chore("retention", ""), error)]
+        assert [line["event"] for line in logs if line["log_level"] == "error"] == [
+            "chore failed"
+        ]
+        await world.deliver(say())
+        hosted.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: len(hosted.performer.performed) == 1)
+
+
+@in_virtual_time
+async def test_a_draining_host_leaves_its_chores_to_others() -> None:
+    async with open_world() as world, hosting(world.store) as hosted:
+        hosted.jobs.waiting.put_nowait(Chore("retention", ""))
+        await until(lambda: hosted.chores.working == 1)
+        beats = hosted.chores.beats
+        hosted.stop.set()
+        await asyncio.wait((hosted.task,))
+        assert hosted.jobs.ended == [(Chore("retention", ""), None)]
+        assert hosted.chores.beats == beats
+
+
+@in_virtual_time
+async def test_chores_are_asked_for_again_and_again_also_while_the_store_is_away() -> None:
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=1.0) as hosted:
+        await until(lambda: hosted.chores.beats == 2)
+        hosted.chores.away = True
+        with capture_logs() as logs:
+            await until(lambda: hosted.chores.beats == 4)
+        assert "chores wait" in [line["event"] for line in logs]
+        assert not hosted.outcome

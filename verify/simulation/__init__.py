@@ -9,23 +9,28 @@ from verify.simulation.crashes import (
     run_crash_points,
 )
 from verify.simulation.explorer import (
+    FAMILIES,
     Configuration,
     ExploreReport,
+    Family,
     SeedViolation,
     configuration,
     explore,
     replay_seed,
 )
+from verify.simulation.races import race, replay_race
 from verify.simulation.run import Ran
 from verify.simulation.scenarios import SCENARIOS, Scenario
 from verify.simulation.server import ServerLost
 
 __all__ = [
+    "FAMILIES",
     "SCENARIOS",
     "Configuration",
     "CrashReport",
     "CrashViolation",
     "ExploreReport",
+    "Family",
     "Point",
     "Ran",
     "Scenario",
@@ -34,7 +39,9 @@ __all__ = [
     "configuration",
     "crash_points",
     "explore",
+    "race",
     "replay_crash",
+    "replay_race",
     "replay_seed",
     "run_crash_points",
 ]

@@ -16,6 +16,7 @@ from verify.records import (
     Cursor,
     Final as FinalState,
     Json,
+    Log,
     Operation,
     Outcome,
     Read,
@@ -42,6 +43,7 @@ class Records:
     reads: list[Read] = field(default_factory=list[Read])
     streams: list[StreamRecording] = field(default_factory=list[StreamRecording])
     finals: list[FinalState] = field(default_factory=list[FinalState])
+    logs: list[Log] = field(default_factory=list[Log])
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +56,8 @@ class Client:
     rng: random.Random
     gives_up_s: float = 120.0
     """How long it goes on trying."""
+    send_policy: str = "enqueue"
+    """Of its messages that do not bring their own, as the contexts are configured."""
     _keys: int = 0
 
     def _now_s(self) -> float:
@@ -88,8 +92,18 @@ class Client:
         *,
         key: str | None = None,
         wait_s: int | None = None,
+        takes: Sequence[str] = (),
     ) -> Operation:
-        """Do something, as often as it takes to hear what has become of it."""
+        """Do something, as often as it takes to hear what has become of it.
+
+        Args:
+            context_id: Where.
+            kind: The action's name.
+            body: What it holds.
+            key: Idempotency-Key of all tries; None: a new one.
+            wait_s: How long to wait for the turn to rest; None: not for that.
+            takes: Texts of waiting messages that an `update_queue` names.
+        """
         self._keys += 1
         key = key or f"{self.name}-{self._keys}"
         headers = {"Idempotency-Key": key}
@@ -106,7 +120,10 @@ class Client:
             kind=kind,
             called_s=called_s,
             key=key,
-            content=body.get("content") if kind == "send_message" else None,
+            content=_said(kind, body),
+            takes=tuple(takes),
+            policy=body.get("policy", self.send_policy) if kind == "send_message" else None,
+            later="not_before" in body,
             tool_call_ids=tuple(body.get("tool_call_ids", ())),
             denied_ids=tuple(denial["id"] for denial in body.get("deny", ())),
         )
@@ -161,6 +178,17 @@ class Client:
             f"{self.name} reads {context_id[-2:]}: v{read.version} n{read.n} {read.status}"
         )
         return context
+
+    async def export(self, context_id: str, *, within_s: float) -> Log | None:
+        """A context's whole log; None if it cannot be had."""
+        ends_s = self._now_s() + within_s
+        path = f"/api/contexts/{context_id}/export"
+        while self._now_s() < ends_s:
+            answer = await self._ask("GET", path, {}, None)
+            if not isinstance(answer, str) and answer.status == 200:
+                return Log(context_id=context_id, events=tuple(answer.json()["events"]))
+            await asyncio.sleep(AGAIN_S)
+        return None
 
     async def until(
         self, context_id: str, statuses: Sequence[str], *, within_s: float = 60.0
@@ -244,6 +272,19 @@ class Viewer:
             frames=tuple(self.frames),
             connections=tuple(self.connections),
         )
+
+
+def _said(kind: str, body: Mapping[str, Json]) -> str | None:
+    """The words of a client that an action brings: one text at most."""
+    match kind:
+        case "send_message" | "edit_message":
+            return str(body["content"])
+        case "record_messages":
+            return str(body["messages"][0]["content"])
+        case "update_queue":
+            return next(iter(body.get("edit", {}).values()), None)
+        case _:
+            return None
 
 
 def _settled(

@@ -4,6 +4,10 @@ A seed decides everything: how many workers and gateways there are, how they are
 clients do, what the network does to each command, who dies or freezes when, whether the store
 is restarted, loses its scripts or is set back. Fixed configurations hide bugs.
 
+There are two families. In `histories` messages stand where they were sent, so that what clients
+saw can be judged by itself; in `trees` clients do everything there is, and the log is judged,
+too: there the store is never set back.
+
 Invariant: the same seed gives the same history in any process.
 """
 
@@ -13,9 +17,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from verify.records import Json, Violation
 from verify.simulation.clients import Client
@@ -24,6 +28,7 @@ from verify.simulation.network import QUICK, Fate
 from verify.simulation.run import Ran, Scene, run, silent
 from verify.simulation.scenarios import see_through
 from verify.simulation.server import Server, open_server
+from verify.simulation.trees import POLICIES, TREE_ACTIONS, act_on_tree
 from verify.simulation.world import Settings, script_names
 
 COLLECT_EVERY: Final = 100
@@ -69,17 +74,38 @@ class Configuration:
     drains: int
     kinds: tuple[str, ...]
     """What happens to commands in trouble."""
+    repertoire: tuple[str, ...]
+    """What clients do."""
     weights: tuple[int, ...]
-    """Of the actions of clients (ACTIONS)."""
+    """Of the repertoire."""
 
+
+Family: TypeAlias = Literal["histories", "trees"]
+FAMILIES: Final[tuple[Family, ...]] = ("histories", "trees")
 
 ACTIONS: Final = ("send", "read", "cancel", "pause", "rename", "see through", "delete")
 KINDS: Final = ("lost", "unanswered", "late", "twice", "noscript", "refused", "silent")
 
 
-def configuration(seed: int) -> Configuration:
+def configuration(seed: int, family: Family = "histories") -> Configuration:
     """What a seed stands for."""
-    rng = random.Random(f"configuration {seed}")
+    if family == "histories":
+        return _straight(random.Random(f"configuration {seed}"))
+    rng = random.Random(f"configuration of trees {seed}")
+    straight = _straight(rng)
+    weights = [rng.choice((0, 1, 2)) for _ in TREE_ACTIONS]
+    return replace(
+        straight,
+        clients=rng.choice((1, 2, 3, 5)),
+        actions=rng.choice((4, 8, 12)),
+        config={**straight.config, "send_policy": rng.choice(("enqueue", *POLICIES))},
+        losses=0,
+        repertoire=(*ACTIONS, *TREE_ACTIONS),
+        weights=(*(1, 2), *straight.weights[2:], *(4, *weights[1:])),
+    )
+
+
+def _straight(rng: random.Random) -> Configuration:
     standard = rng.random() < 0.3
     workers = rng.choice((1, 1, 2, 2, 3))
     settings = Settings(
@@ -129,6 +155,7 @@ def configuration(seed: int) -> Configuration:
         flushes=rng.choice((0, 0, 1)),
         drains=rng.choice((0, 0, 1)),
         kinds=tuple(rng.sample(KINDS, rng.randint(1, len(KINDS)))),
+        repertoire=ACTIONS,
         weights=(
             *(8, 4),
             *(rng.choice((0, 2)), rng.choice((0, 1)), rng.choice((0, 2))),
@@ -236,10 +263,12 @@ async def _use(
     scene: Scene, configured: Configuration, name: str, context_ids: Sequence[str]
 ) -> None:
     client, rng = scene.client(name), scene.rng(f"{name} acts")
+    client.send_policy = str(configured.config.get("send_policy", client.send_policy))
     for number in range(configured.actions):
         context_id = rng.choice(context_ids)
-        doing = rng.choices(ACTIONS, configured.weights)[0]
-        await _act(client, rng, context_id, doing, f"{name}-{number}")
+        doing = rng.choices(configured.repertoire, configured.weights)[0]
+        act = act_on_tree if doing in TREE_ACTIONS else _act
+        await act(client, rng, context_id, doing, f"{name}-{number}")
         await asyncio.sleep(rng.random() * 2 * configured.think_s)
 
 
@@ -327,13 +356,15 @@ def _restart(
 class SeedViolation:
     """A seed whose run broke a promise."""
 
+    family: str
+    """`histories`, `trees` or `races/POLICY`."""
     seed: int
     violation: Violation
 
     @property
     def command(self) -> str:
         """What replays it."""
-        return f"contextd verify --replay histories/{self.seed}"
+        return f"contextd verify --replay {self.family}/{self.seed}"
 
 
 @dataclass(slots=True)
@@ -367,13 +398,13 @@ class ExploreReport:
         self.virtual_s += other.virtual_s
         self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
 
-    def count(self, seed: int, ran: Ran) -> None:
+    def count(self, family: str, seed: int, ran: Ran) -> None:
         """Take the run of a seed in."""
         self.histories += 1
         self.violated += bool(ran.violations)
         for violation in ran.violations:
             if len(self.violations) < VIOLATIONS_MAX:
-                self.violations.append(SeedViolation(seed, violation))
+                self.violations.append(SeedViolation(family, seed, violation))
         self.operations += len(ran.records.operations) + len(ran.records.reads)
         self.frames += sum(len(stream.frames) for stream in ran.records.streams)
         self.commands += sum(ran.commands.values())
@@ -381,9 +412,9 @@ class ExploreReport:
         self.virtual_s += ran.virtual_s
 
 
-def run_seed(server: Server, scripts: Mapping[bytes, str], seed: int) -> Ran:
+def run_seed(server: Server, scripts: Mapping[bytes, str], seed: int, family: Family) -> Ran:
     """The run that a seed stands for."""
-    configured = configuration(seed)
+    configured = configuration(seed, family)
 
     def plan(_loop: VirtualTimeLoop, note: Callable[[str], None]) -> RandomPlan:
         return RandomPlan(seed, configured, note)
@@ -401,20 +432,22 @@ def run_seed(server: Server, scripts: Mapping[bytes, str], seed: int) -> Ran:
     )
 
 
-def replay_seed(server_path: Path, seed: int) -> Ran:
+def replay_seed(server_path: Path, seed: int, family: Family = "histories") -> Ran:
     """The run of one seed, on a server of its own.
 
     Raises:
         ServerLost: The server could not be started, or has gone.
     """
     with silent(), open_server(server_path) as server:
-        return run_seed(server, script_names(server), seed)
+        return run_seed(server, script_names(server), seed, family)
 
 
 def explore(
     server_path: Path,
     seeds: Iterable[int],
     progress: Callable[[int, int], None] = lambda _done, _wrong: None,
+    *,
+    family: Family = "histories",
 ) -> ExploreReport:
     """Run every seed and judge it. Several processes may share the seeds.
 
@@ -422,6 +455,7 @@ def explore(
         server_path: A Redis or Valkey server, started for this and stopped again.
         seeds: Which.
         progress: Told how many are done and how many of them were wrong.
+        family: Which runs they stand for.
 
     Raises:
         ServerLost: The server could not be started, or has gone.
@@ -431,7 +465,7 @@ def explore(
     with silent(), open_server(server_path) as server:
         scripts = script_names(server)
         for seed in seeds:
-            report.count(seed, run_seed(server, scripts, seed))
+            report.count(family, seed, run_seed(server, scripts, seed, family))
             if report.histories % COLLECT_EVERY == 0:
                 gc.collect()
                 progress(report.histories, report.violated)

@@ -18,6 +18,7 @@ from fsm import (
     CallModel,
     ContextCreated,
     ContextState,
+    MakeTitle,
     Message,
     Refusal,
     RunTool,
@@ -37,6 +38,8 @@ from verify.simulation.world import World
 RESTS_S_MAX: Final = 90.0
 """How long contexts may take to come to rest once nothing goes wrong any more."""
 LOOK_S: Final = 0.1
+SOON_MS: Final = 60_000
+"""What is due later than that is a question to a person, who has a week for it."""
 _RESTS: Final = "at rest with nothing to do, "
 
 
@@ -74,7 +77,7 @@ async def come_to_rest(world: World, context_ids: Sequence[str]) -> list[Violati
 
 def _unrest(world: World, context_id: str) -> str:
     """Why a context does not rest; "" if it does."""
-    meta, mail, ready = _three(world, context_id)
+    meta, mail, ready, due = _looked_up(world, context_id)
     worker, summary = meta
     if summary is None:
         return ""
@@ -84,22 +87,26 @@ def _unrest(world: World, context_id: str) -> str:
     if mail or worker or ready is not None:
         rests_with = "" if mail or ready is not None else _RESTS
         return f"{rests_with}{status}, but owned by {worker!r}, {mail} mails, ready: {ready!r}"
+    if due is not None and float(due) < world.now_ms() + SOON_MS:
+        return f"{status}, and due at {due!r}"
     return ""
 
 
-def _three(
+def _looked_up(
     world: World, context_id: str
-) -> tuple[tuple[bytes | None, bytes | None], int, bytes | None]:
+) -> tuple[tuple[bytes | None, bytes | None], int, bytes | None, bytes | None]:
     (mail,) = keys.of_context(context_id, "mail")
-    meta, count, ready = world.server.call_all(
+    meta, count, ready, due = world.server.call_all(
         (
             ("HMGET", keys.meta(context_id), "worker", "summary"),
             ("XLEN", mail),
             ("ZSCORE", keys.READY, context_id),
+            ("ZSCORE", keys.DUE, context_id),
         )
     )
     worker, summary = cast("list[bytes | None]", meta)
-    return (worker, summary), cast("int", count), cast("bytes | None", ready)
+    waiting = cast("int", count)
+    return (worker, summary), waiting, cast("bytes | None", ready), cast("bytes | None", due)
 
 
 async def judge_store(world: World, context_id: str) -> list[Violation]:
@@ -280,6 +287,9 @@ def _issued(events: Sequence[object]) -> _Issued:
                 at.setdefault((effect.effect_id, 0), state.version)
                 call_of[effect.effect_id] = effect.call_id
                 counts[effect.effect_id] += 1
+            elif isinstance(effect, MakeTitle):
+                # Nobody is told whether it was made: a new owner just makes it again.
+                at.setdefault((effect.effect_id, 1), state.version)
     return _Issued(at, counts, call_of, unknown)
 
 

@@ -29,6 +29,7 @@ from fsm import Config
 from verify.finals import check_rest
 from verify.history import check_history
 from verify.linearizability import Undecided, check_linearizability
+from verify.logs import check_logs
 from verify.records import Final as FinalState, Losses, Violation
 from verify.simulation.clients import Client, Records, Viewer
 from verify.simulation.clock import NothingHappens, VirtualTimeLoop
@@ -72,6 +73,8 @@ class Scene:
     viewers: list[Viewer] = field(default_factory=list[Viewer])
     losses_s: list[float] = field(default_factory=list[float])
     """When the store was set back or replaced."""
+    linearized_max: int = LINEARIZED_MAX
+    """More operations on one context are not searched for a linear order: the log has one."""
 
     def rng(self, name: str) -> random.Random:
         """Chances of one part of the story, the same whatever the others do."""
@@ -235,6 +238,12 @@ async def _judged(scene: Scene) -> list[Violation]:
         context = await judge.until(context_id, _ANY, within_s=READ_S_MAX)
         if context is not None:
             records.finals.append(FinalState.of(context))
+            log = await judge.export(context_id, within_s=READ_S_MAX)
+            if log is None:
+                text = "Its log cannot be read."
+                violations.append(Violation("unreadable", context_id, text, {}))
+            else:
+                records.logs.append(log)
         elif world.version_of(context_id):
             violations.append(Violation("unreadable", context_id, "It cannot be read.", {}))
         else:
@@ -255,6 +264,15 @@ async def _judged(scene: Scene) -> list[Violation]:
     violations += check_streams(records.streams, records.finals, losses=losses)
     if not losses.at_s:
         violations += _linearized(scene)
+    if not losses.data_lost:
+        violations += check_logs(
+            records.operations,
+            records.reads,
+            records.streams,
+            records.finals,
+            records.logs,
+            accepted_may_be_refused=True,
+        )
     return violations
 
 
@@ -263,7 +281,7 @@ def _linearized(scene: Scene) -> Sequence[Violation]:
     violations: list[Violation] = []
     for context_id in scene.context_ids:
         operations = [o for o in records.operations if o.context_id == context_id]
-        if len(operations) > LINEARIZED_MAX:
+        if len(operations) > scene.linearized_max:
             continue
         with contextlib.suppress(Undecided):
             violations += check_linearizability(

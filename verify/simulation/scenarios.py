@@ -15,7 +15,8 @@ from verify.simulation.run import Scene, Story
 from verify.simulation.world import Settings
 
 SEEN_THROUGH_S_MAX: Final = 60.0
-_RESTING: Final = ("idle", "awaiting_tool_approval", "failed", "paused")
+_RESTING: Final = (*("idle", "awaiting_tool_approval", "awaiting_answer", "failed", "paused"),)
+_DECIDED: Final = ("awaiting_tool_approval", "awaiting_answer")
 _MANUAL: Final[Mapping[str, Json]] = {"tool_policy": {"mode": "manual"}}
 _AUTO: Final[Mapping[str, Json]] = {"tool_policy": {"mode": "auto_loop"}}
 
@@ -33,17 +34,20 @@ async def see_through(client: Client, context_id: str) -> Json | None:
     """Decide whatever waits for a person until the context rests otherwise."""
     for _ in range(8):
         context = await client.until(context_id, _RESTING, within_s=SEEN_THROUGH_S_MAX)
-        if context is None or context["status"] != "awaiting_tool_approval":
+        if context is None or context["status"] not in _DECIDED:
             return context
+        for question in context["pending_questions"]:
+            body = {"question_id": question["id"], "content": "Yes."}
+            await client.act(context_id, "answer", body)
         calls = context["pending_tool_calls"]
         waiting = [call["id"] for call in calls if call["approval_status"] == "pending"]
         unknown = [call["id"] for call in calls if call["approval_status"] == "outcome_unknown"]
         if waiting or unknown:
-            body = {
+            decision = {
                 "tool_call_ids": waiting,
                 "deny": [{"id": call_id, "reason": "Who knows."} for call_id in unknown],
             }
-            await client.act(context_id, "approve_tools", body)
+            await client.act(context_id, "approve_tools", decision)
     return None
 
 

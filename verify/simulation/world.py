@@ -42,6 +42,7 @@ from workers.dequeue import open_source
 from workers.models.protocol import ModelRequest, ReplyFinished, ReplyItem, TextDelta
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
+from workers.tools.builtin import ask_person
 from workers.tools.declaration import ToolCallContext, tool
 from workers.tools.registry import Registry
 
@@ -276,7 +277,7 @@ class World:
             effects = Effects(
                 model=_WatchedModel(self, process, ScriptedModel(config)),
                 requests=RequestBuilder(cache_bytes_max=1_000_000),
-                tools=Registry((_charge, _look), config),
+                tools=Registry((_charge, _look, ask_person), config),
                 retrievers={},
                 clock=self.now_ms,
                 draw=random.Random(process.name).random,
@@ -409,6 +410,11 @@ class _WatchedModel:
     world: World
     process: Process
     model: ScriptedModel
+
+    @property
+    def label(self) -> str:
+        """As that of the scripted model."""
+        return self.model.label
 
     async def close(self) -> None:
         """Do nothing; there is nothing to give back."""

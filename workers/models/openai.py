@@ -81,6 +81,13 @@ class OpenAIModel:
     def __repr__(self) -> str:
         return f"<OpenAIModel {self._url}>"
 
+    @property
+    def label(self) -> str:
+        """A sentence for failures; the address as configured holds no secret."""
+        model = self._config.model
+        models = f"the configured model is {model!r}" if model else "no model is configured"
+        return f"(Asked: {self._url.host}:{self._url.port}; {models}.)"
+
     async def close(self) -> None:
         """Close every connection; streams that are open end in a ModelError."""
         await self._session.close()

@@ -67,6 +67,8 @@ class ModelRequest:
     """What is left of the turn's time."""
     attempt: int = 1
     """Counted from 1."""
+    purpose: Literal["reply", "summary", "title"] = "reply"
+    """What for; a model server is not told."""
 
     @property
     def messages(self) -> tuple[WireObject, ...]:
@@ -109,6 +111,11 @@ ReplyItem: TypeAlias = TextDelta | ReplyFinished
 
 class Model(Protocol):
     """Something that answers: an OpenAI-compatible server, or the scripted model."""
+
+    @property
+    def label(self) -> str:
+        """A sentence for failures: which server is asked, and which models are configured."""
+        ...
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
         """Ask for a reply.

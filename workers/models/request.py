@@ -8,22 +8,36 @@ is a pure function of the state; losing it costs time and nothing else.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import orjson
 
-from fsm import CallModel, ContextState, Message
+from fsm import CallModel, ContextState, Message, branch_messages, line_to, summary_of
 from workers.models.protocol import ModelRequest, WireObject
 from workers.models.wire import wire_message, wire_not_run, wire_system_message
 
+ASIDE_S_MAX: Final = 60.0
+"""Longest wait for a summary or a title, in seconds."""
+_ORDERS: Final = {
+    "summary": "Summarise the conversation below for yourself: you will go on with it and see "
+    "only your summary. Keep names, numbers, decisions, open questions and what the user "
+    "wants. At most 400 words.",
+    "title": "Give the conversation below a title of at most six words, in its language. "
+    "Answer with the title alone.",
+}
+_TITLE_MESSAGES_MAX: Final = 6
+_TITLE_CHARS_MAX: Final = 2_000
+"""Of each message that the title is made from."""
 _ENTRY_BYTES: Final = 500
 """What a cache entry takes beside its encoded messages, about."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Conversation:
-    """The messages from the root to `head`, encoded."""
+    """The messages from the root, or behind a summary, to `head`, encoded."""
 
+    after: str | None
+    """Id of the last message that a summary stands for; None: they begin at the root."""
     head: Message
     encoded: bytes
     """Wire messages, each with a comma after it."""
@@ -62,11 +76,17 @@ class RequestBuilder:
         """
         pieces = [b"["]
         references = (state.turn.references if state.turn else None) or ()
-        if state.config.system_prompt or references:
-            system = wire_system_message(state.config.system_prompt, references)
+        own_prompt = state.branches[state.active_branch].system_prompt
+        prompt = state.config.system_prompt if own_prompt is None else own_prompt
+        summary = summary_of(state)
+        if prompt or references or summary:
+            system = wire_system_message(prompt, references, summary.text if summary else None)
             pieces += (orjson.dumps(system), b",")
         known = self._conversations.get(state.id)
-        conversation = _conversation(state, known)
+        after = summary.through_id if summary else None
+        if known is not None and known.after != after:
+            known = None
+        conversation = _conversation(state, known, after)
         if conversation is not None:
             if conversation is not known:
                 self._keep(state.id, conversation)
@@ -104,8 +124,10 @@ def build_request(
     return RequestBuilder(cache_bytes_max=0).build(state, effect, tools, now_ms=now_ms)
 
 
-def _conversation(state: ContextState, known: _Conversation | None) -> _Conversation | None:
-    """Encode the active branch, going on from `known` where that lies on it."""
+def _conversation(
+    state: ContextState, known: _Conversation | None, after: str | None
+) -> _Conversation | None:
+    """Encode the active branch behind `after`, going on from `known` where that lies on it."""
     wanted = state.branches[state.active_branch].head
     new: list[Message] = []
     base: _Conversation | None = None
@@ -116,6 +138,8 @@ def _conversation(state: ContextState, known: _Conversation | None) -> _Conversa
             # bring an old id with other words.
             if known is not None and message is known.head:
                 base = known
+                break
+            if message.id == after:
                 break
             new.append(message)
             wanted = message.parent_id
@@ -128,7 +152,48 @@ def _conversation(state: ContextState, known: _Conversation | None) -> _Conversa
     open_calls = base.open_calls if base else ()
     for message in new:
         open_calls = _append(pieces, message, open_calls)
-    return _Conversation(head=new[-1], encoded=b"".join(pieces), open_calls=open_calls)
+    return _Conversation(
+        after=after, head=new[-1], encoded=b"".join(pieces), open_calls=open_calls
+    )
+
+
+def summary_request(state: ContextState, through_id: str, *, effect_id: str) -> ModelRequest:
+    """Ask the model for what the beginning of the conversation comes to.
+
+    A summary that there is already stands for what it covers.
+    """
+    summary = summary_of(state)
+    line = line_to(state, through_id)
+    told = [f"Summary of what came before:\n{summary.text}"] if summary else []
+    covered = [message.id for message in line]
+    start = covered.index(summary.through_id) + 1 if summary else 0
+    told += [f"{m.role}: {m.content}" for m in line[start:] if m.content]
+    return _plain_request(state, "summary", "\n\n".join(told), effect_id=effect_id)
+
+
+def title_request(state: ContextState, *, effect_id: str) -> ModelRequest:
+    """Ask the model for a title of the active branch."""
+    line = branch_messages(state)[:_TITLE_MESSAGES_MAX]
+    told = [f"{m.role}: {m.content[:_TITLE_CHARS_MAX]}" for m in line if m.content]
+    return _plain_request(state, "title", "\n\n".join(told), effect_id=effect_id)
+
+
+def _plain_request(
+    state: ContextState, purpose: Literal["summary", "title"], text: str, *, effect_id: str
+) -> ModelRequest:
+    messages = [
+        {"role": "system", "content": _ORDERS[purpose]},
+        {"role": "user", "content": text},
+    ]
+    return ModelRequest(
+        model=state.config.model,
+        messages_json=orjson.dumps(messages),
+        tools=(),
+        parameters={},
+        idempotency_key=f"{state.id}:{effect_id}",
+        timeout_s=ASIDE_S_MAX,
+        purpose=purpose,
+    )
 
 
 def _append(

@@ -46,6 +46,9 @@ _QUOTED_CHARS_MAX: Final = 400
 """How much of a message or a tool's result is said back."""
 
 _CHUNKS_MAX: Final = 100_000
+_TITLE_WORDS: Final = 6
+_SUMMARY_CHARS: Final = 80
+"""Of each message that is summarised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,11 @@ class ScriptedModel:
     def __init__(self, config: ModelConfig) -> None:
         self._chunk_ms = config.scripted_chunk_ms
 
+    @property
+    def label(self) -> str:
+        """A sentence for failures."""
+        return "(No model server is configured; the scripted model answers.)"
+
     async def close(self) -> None:
         """Do nothing; there is nothing to give back."""
 
@@ -76,6 +84,9 @@ class ScriptedModel:
         Raises:
             ModelError: The message asked for it, or the time is over.
         """
+        if request.purpose != "reply":
+            yield _short(request)
+            return
         since_user = _since_last_user_message(request.messages)
         script = _script(_text(since_user[0]) if since_user else "")
         asked = sum(1 for message in since_user if message.get("tool_calls"))
@@ -115,6 +126,23 @@ class ScriptedModel:
             model="scripted",
             metadata={"scripted": True, "note": _NOTE},
         )
+
+
+def _short(request: ModelRequest) -> ReplyFinished:
+    """A title is how the conversation begins, a summary the beginnings of all that was said."""
+    told = _text(request.messages[-1]).split("\n\n")
+    if request.purpose == "title":
+        text = " ".join(told[0].removeprefix("user: ").split()[:_TITLE_WORDS])
+    else:
+        text = "\n".join(_quoted(said)[:_SUMMARY_CHARS] for said in told)
+    return ReplyFinished(
+        text=text,
+        tool_calls=(),
+        finish_reason="stop",
+        usage=None,
+        model="scripted",
+        metadata={"scripted": True, "note": _NOTE},
+    )
 
 
 async def _sleep_until(due_s: float, started_s: float, request: ModelRequest) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from fsm import Message, Reference
+from fsm import ClientTool, Message, Reference
 
 WireMessage = dict[str, JsonValue]
 
@@ -32,7 +32,9 @@ def wire_message(message: Message) -> WireMessage | None:
     return {"role": role, "content": message.content}
 
 
-def wire_system_message(system_prompt: str, references: tuple[Reference, ...]) -> WireMessage:
+def wire_system_message(
+    system_prompt: str, references: tuple[Reference, ...], summary: str | None = None
+) -> WireMessage:
     """Return the one leading system message.
 
     One, because the chat templates of several open models refuse a second.
@@ -47,12 +49,32 @@ def wire_system_message(system_prompt: str, references: tuple[Reference, ...]) -
             f"[{number}] {reference.title} ({reference.source})\n{reference.text}"
             for number, reference in enumerate(references, start=1)
         )
+    if summary is not None:
+        blocks.append(f"What was said before the messages below, in short:\n{summary}")
     return {"role": "system", "content": "\n\n".join(blocks)}
 
 
 def wire_not_run(call_id: str) -> WireMessage:
     """Return the stub that answers a tool call which nothing has answered."""
     return {"role": "tool", "tool_call_id": call_id, "content": NOT_RUN}
+
+
+def wire_client_tool(tool: ClientTool) -> WireMessage:
+    """Return the wire form of a tool that the client runs."""
+    function: WireMessage = {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": dict(tool.parameters),
+    }
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+def name_of(tool: Mapping[str, JsonValue]) -> JsonValue:
+    """The name of a tool in wire form."""
+    function = tool["function"]
+    return function["name"] if isinstance(function, dict) else None
 
 
 def _wire_reply(message: Message) -> WireMessage | None:
@@ -95,6 +117,10 @@ def _wire_part(part: Mapping[str, JsonValue]) -> JsonValue:
             return _wire_image(url, {"detail": detail})
         case {"type": "image_url", "image_url": {"url": str(url)}}:
             return _wire_image(url, {})
+        case {"type": "text_attachment", "name": str(name), "text": str(text)}:
+            return {"type": "text", "text": f"[attached: {name}]\n{text}"}
+        case {"type": str(kind), "name": str(name), "url": str(url)}:
+            return {"type": "text", "text": f"[{kind}: {name}, {url}]"}
         case {"type": str(kind), "name": str(name)}:
             return {"type": "text", "text": f"[{kind}: {name}]"}
         case {"type": str(kind)}:

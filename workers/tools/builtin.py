@@ -1,4 +1,4 @@
-"""The tools that come with contextd: clock, calculator, notes. None can do harm."""
+"""The tools that come with contextd: clock, calculator, notes, questions. None does harm."""
 
 import time
 from collections.abc import Callable
@@ -63,6 +63,20 @@ async def calculator(
     return written(evaluate(expression))
 
 
+@tool(effect="none", question=True)
+def ask_person(
+    question: Annotated[
+        str, Field(description="What you need to know.", min_length=1, max_length=2_000)
+    ],
+    options: Annotated[
+        tuple[str, ...],
+        Field(description="Answers to choose from, if there are such.", max_length=20),
+    ] = (),
+) -> str:
+    """Ask the person who you are talking to, and wait for the answer."""
+    raise AssertionError(f"{question} {options}: a question is not run")
+
+
 def notes_tool(notes: Notes) -> Tool:
     """Return the notes tool over a store of notes."""
 
@@ -94,4 +108,4 @@ def notes_tool(notes: Notes) -> Tool:
 
 def builtin_tools(notes: Notes) -> tuple[Tool, ...]:
     """Return all built-in tools; notes are kept in `notes`."""
-    return (clock, calculator, notes_tool(notes))
+    return (clock, calculator, ask_person, notes_tool(notes))

@@ -2,7 +2,8 @@
 
 The schema comes from the signature, and the same pydantic model checks the arguments: what
 the model was told and what is accepted cannot differ. (A schema validator beside it would
-be a second truth, and the arguments must become Python values anyway.)
+be a second truth, and the arguments must become Python values anyway.) Tools of MCP servers
+(`mcp_tools.py`) come with a schema instead, and are checked by that.
 
     ToolError        a tool call that has no result; `code` says why
 """
@@ -11,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, create_model
@@ -18,15 +20,15 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, create_m
 from fsm import ToolEffect
 
 ToolErrorCode: TypeAlias = Literal[
-    "unknown_tool", "bad_arguments", "digest_mismatch", "timeout", "raised"
+    "unknown_tool", "bad_arguments", "digest_mismatch", "timeout", "raised", "unavailable"
 ]
 
 ToolFunction: TypeAlias = Callable[..., Any]  # any signature: it is read, and then obeyed
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 """What the OpenAI protocol takes as a function's name."""
 
-_PROBLEMS_MAX: Final = 5
+PROBLEMS_MAX: Final = 5
 """How many wrong arguments are told at once."""
 
 
@@ -35,7 +37,7 @@ class ToolError(Exception):
 
     def __init__(self, code: ToolErrorCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
-        self.code = code
+        self.code: ToolErrorCode = code
         self.detail = detail
 
 
@@ -62,8 +64,9 @@ class Tool:
     name: str
     description: str
     function: ToolFunction
-    arguments: type[BaseModel]
-    """What the arguments are checked with; its fields are the function's parameters."""
+    parsed: Callable[[str], dict[str, object]]
+    """Checks arguments (JSON text) and returns them as the function takes them; raises
+    ToolError `bad_arguments`, with a sentence for each of the first few problems."""
     parameters: Mapping[str, JsonValue]
     """JSON Schema of the arguments."""
     context_parameter: str | None
@@ -74,31 +77,25 @@ class Tool:
     dangerous: bool
     """Waits for a person whatever the policy says."""
     timeout_s: float
+    untrusted: bool = False
+    """What it returns comes from strangers; afterwards, what has effects is asked about."""
+    question: bool = False
+    """It is not run: the person answers."""
 
-    def parsed(self, arguments_json: str) -> dict[str, object]:
-        """Check the arguments and return them as the function takes them.
+    roles: frozenset[str] = frozenset()
+    """Which contexts are offered it, by their `config.role`; empty: all."""
 
-        Raises:
-            ToolError: `bad_arguments`, with a sentence for each of the first few problems.
-        """
-        try:
-            parsed = self.arguments.model_validate_json(arguments_json or "{}", strict=True)
-        except ValidationError as error:
-            problems = error.errors(
-                include_url=False, include_input=False, include_context=False
-            )
-            told = [
-                f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
-                for problem in problems[:_PROBLEMS_MAX]
-            ]
-            raise ToolError("bad_arguments", "; ".join(told)) from None
-        return {name: getattr(parsed, name) for name in self.arguments.model_fields}
+    def is_for(self, role: str | None) -> bool:
+        """Whether a context of this role may use it."""
+        return not self.roles or role in self.roles
 
 
 def tool(
     *,
     effect: ToolEffect,
     dangerous: bool = False,
+    untrusted: bool = False,
+    question: bool = False,
     timeout_s: float = 30.0,
     name: str | None = None,
 ) -> Callable[[ToolFunction], Tool]:
@@ -112,6 +109,10 @@ def tool(
         effect: What running it twice would do: `none`, `idempotent` (nothing, under the
             same key), or `once` (harm).
         dangerous: A person must approve each call, whatever the policy.
+        untrusted: What it returns comes from strangers (the web, mail): after it, calls that
+            have effects wait for a person, whatever the policy.
+        question: The function is never run; the call is put to the person, whose answer is
+            its result.
         timeout_s: Longest run. An async function is then cancelled; one that is not runs
             in a thread, which cannot be stopped and is left to itself.
         name: What the model calls it; the function's own name by default.
@@ -123,6 +124,8 @@ def tool(
             name=name or function.__name__,
             effect=effect,
             dangerous=dangerous,
+            untrusted=untrusted,
+            question=question,
             timeout_s=timeout_s,
         )
 
@@ -130,9 +133,16 @@ def tool(
 
 
 def _declared(
-    function: ToolFunction, *, name: str, effect: ToolEffect, dangerous: bool, timeout_s: float
+    function: ToolFunction,
+    *,
+    name: str,
+    effect: ToolEffect,
+    dangerous: bool,
+    untrusted: bool,
+    question: bool,
+    timeout_s: float,
 ) -> Tool:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name for a tool: 1 to 64 of a-z A-Z 0-9 _ -")
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}  # what create_model takes: an annotation and a default
@@ -154,14 +164,34 @@ def _declared(
         name=name,
         description=_description(function),
         function=function,
-        arguments=arguments,
+        parsed=partial(_parsed, arguments),
         parameters=_schema(arguments),
         context_parameter=context_parameter,
         is_async=inspect.iscoroutinefunction(function),
         effect=effect,
         dangerous=dangerous,
+        untrusted=untrusted,
+        question=question,
         timeout_s=timeout_s,
     )
+
+
+def _parsed(arguments: type[BaseModel], arguments_json: str) -> dict[str, object]:
+    """Check arguments with the model whose fields are the function's parameters.
+
+    Raises:
+        ToolError: `bad_arguments`.
+    """
+    try:
+        parsed = arguments.model_validate_json(arguments_json or "{}", strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        told = [
+            f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"
+            for problem in problems[:PROBLEMS_MAX]
+        ]
+        raise ToolError("bad_arguments", "; ".join(told)) from None
+    return {name: getattr(parsed, name) for name in arguments.model_fields}
 
 
 def _description(function: ToolFunction) -> str:

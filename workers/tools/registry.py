@@ -1,15 +1,16 @@
 """The tools of a worker, by name.
 
 What is offered to a model, what is approved and what is run is found here under one name;
-two tools of one name are refused at start. A result is text, bounded, and always valid
-Unicode, whatever the tool returned.
+two tools of one name are refused. Tools that a source may change at any time (an MCP server)
+are named `<source>__<tool>`. What a tool gives, a result or an error, is text, bounded, and
+always valid Unicode.
 """
 
 import asyncio
 from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Final, TypeAlias
 
 from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_json
@@ -20,10 +21,16 @@ from workers.tools.threads import BlockingCalls
 
 ENTRY_POINT_GROUP: Final = "contextd.tools"
 
+SEPARATOR: Final = "__"
+"""Between the names of a source and of its tool."""
+
 _OFFERS_MAX: Final = 256
 """Selections of tools whose wire form is kept; owners choose them, so they are bounded."""
 
 _DETAIL_CHARS_MAX: Final = 1_000
+
+_Selection: TypeAlias = tuple[tuple[str, ...] | None, str | None]
+"""Names that a context asks for, and its role."""
 
 
 def installed_tools() -> tuple[Tool, ...]:
@@ -54,7 +61,11 @@ class Registry:
             if self._tools.get(declared.name, declared) is not declared:
                 raise ValueError(f"two tools are called {declared.name}")
             self._tools[declared.name] = declared
-        self._offers: dict[tuple[str, ...] | None, tuple[dict[str, JsonValue], ...]] = {}
+        self._offers: dict[_Selection, tuple[dict[str, JsonValue], ...]] = {}
+        self._sources: dict[str, tuple[str, ...]] = {}
+        """The names of the tools that each source has now."""
+        self._told: dict[str, asyncio.Event] = {}
+        """Whether an expected source has told its tools."""
         self._blocking_calls = BlockingCalls(threads_max=config.tool_threads_max)
 
     @property
@@ -62,36 +73,66 @@ class Registry:
         """The names of all tools, sorted."""
         return tuple(sorted(self._tools))
 
-    def offered(self, names: tuple[str, ...] | None) -> tuple[dict[str, JsonValue], ...]:
-        """Return tools in wire form, sorted by name; the same object for the same names.
+    def expect(self, source: str) -> None:
+        """Have calls of a source's tools wait until it has told them for the first time."""
+        self._told[source] = asyncio.Event()
+
+    def replace(self, source: str, tools: Iterable[Tool]) -> tuple[str, ...]:
+        """Put tools in the place of those that the source had.
+
+        Returns:
+            The names that were taken already; those tools are left out.
+        """
+        for name in self._sources.pop(source, ()):
+            del self._tools[name]
+        taken: list[str] = []
+        placed: list[str] = []
+        for declared in tools:
+            if declared.name in self._tools:
+                taken.append(declared.name)
+                continue
+            self._tools[declared.name] = declared
+            placed.append(declared.name)
+        self._sources[source] = tuple(placed)
+        self._offers.clear()
+        if source in self._told:
+            self._told[source].set()
+        return tuple(taken)
+
+    def offered(
+        self, names: tuple[str, ...] | None, *, role: str | None = None
+    ) -> tuple[dict[str, JsonValue], ...]:
+        """Return tools in wire form, sorted by name; the same object for the same question.
 
         Args:
             names: Which; names that no tool has are passed over. None: all.
+            role: Of the context; tools that are not for it are passed over.
         """
-        offer = self._offers.get(names)
+        offer = self._offers.get((names, role))
         if offer is None:
             wanted = self.names if names is None else sorted(set(names) & self._tools.keys())
-            offer = tuple(_wire_tool(self._tools[name]) for name in wanted)
+            found = (self._tools[name] for name in wanted)
+            offer = tuple(_wire_tool(declared) for declared in found if declared.is_for(role))
             if len(self._offers) >= _OFFERS_MAX:
                 self._offers.pop(next(iter(self._offers)))
-            self._offers[names] = offer
+            self._offers[names, role] = offer
         return offer
 
-    def describe(self, name: str) -> Tool:
+    def describe(self, name: str, *, role: str | None = None) -> Tool:
         """Return the tool of this name.
 
         Raises:
-            ToolError: `unknown_tool`.
+            ToolError: `unknown_tool`, also where it is not for this role.
         """
         declared = self._tools.get(name)
-        if declared is None:
+        if declared is None or not declared.is_for(role):
             raise ToolError("unknown_tool", f"There is no tool called {name[:64]!r}.")
         return declared
 
-    def problem(self, *, name: str, arguments_json: str) -> str | None:
+    def problem(self, *, name: str, arguments_json: str, role: str | None = None) -> str | None:
         """Say in a sentence why a call could not be run; None where it could."""
         try:
-            self._parsed(self.describe(name), arguments_json)
+            self._parsed(self.describe(name, role=role), arguments_json)
         except ToolError as error:
             return error.detail
         return None
@@ -102,6 +143,7 @@ class Registry:
         arguments_json: str,
         context: ToolCallContext,
         *,
+        role: str | None = None,
         timeout_s: float | None = None,
     ) -> str:
         """Run a tool and return its result as text, cut at `tool_result_bytes_max`.
@@ -114,13 +156,15 @@ class Registry:
             name: Which tool.
             arguments_json: As the model wrote them, or the person edited them.
             context: Who asks, and under which key.
+            role: Of the context.
             timeout_s: What is left of the turn, where that is less than the tool's own.
 
         Raises:
             ToolError: There is no such tool, its arguments are wrong, it took too long or
                 it raised.
         """
-        declared = self.describe(name)
+        timeout_s = await self._source_told(name, timeout_s)
+        declared = self.describe(name, role=role)
         arguments = self._parsed(declared, arguments_json)
         if declared.context_parameter is not None:
             arguments[declared.context_parameter] = context
@@ -135,8 +179,8 @@ class Registry:
                     result: object = await call()
                 else:
                     result = await self._blocking_calls.run(call, name=f"tool {name}")
-        except ToolError:
-            raise
+        except ToolError as error:
+            raise ToolError(error.code, self._text(name, error.detail)) from error
         except (Exception, SystemExit) as error:
             if scope.expired():
                 raise ToolError(
@@ -145,6 +189,28 @@ class Registry:
             detail = f"{type(error).__name__}: {error}".removesuffix(": ")
             raise ToolError("raised", _valid(detail[:_DETAIL_CHARS_MAX])) from error
         return self._text(name, result)
+
+    async def _source_told(self, name: str, timeout_s: float | None) -> float | None:
+        """Wait for the first word of an expected source: an approval may be older than it.
+
+        Returns:
+            What is left of `timeout_s`.
+
+        Raises:
+            ToolError: `unavailable`.
+        """
+        source, separator, _ = name.partition(SEPARATOR)
+        told = self._told.get(source) if separator else None
+        if name in self._tools or told is None or told.is_set():
+            return timeout_s
+        loop = asyncio.get_running_loop()
+        began_s, wait_s = loop.time(), self._config.mcp_connect_s
+        try:
+            async with asyncio.timeout(wait_s if timeout_s is None else min(wait_s, timeout_s)):
+                await told.wait()
+        except TimeoutError:
+            raise ToolError("unavailable", f"{source} has not told its tools yet.") from None
+        return timeout_s and max(0.0, timeout_s - (loop.time() - began_s))
 
     def _parsed(self, declared: Tool, arguments_json: str) -> dict[str, object]:
         bytes_max = self._config.tool_arguments_bytes_max

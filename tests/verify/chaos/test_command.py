@@ -53,5 +53,5 @@ def test_a_violation_ends_with_1_and_leaves_evidence(
 
 def test_a_replay_that_names_nothing_is_refused(tmp_path: Path) -> None:
     wrong = VerifyOptions(tmp_path, replay="tea leaves")
-    with pytest.raises(ValueError, match="neither histories/SEED"):
+    with pytest.raises(ValueError, match="none of histories/SEED"):
         verify(wrong, out=io.StringIO())

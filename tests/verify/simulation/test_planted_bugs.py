@@ -72,9 +72,10 @@ def test_a_tool_that_runs_twice_is_found(
         context: ToolCallContext,
         *,
         timeout_s: float | None = None,
+        role: str | None = None,
     ) -> str:
-        await run(self, name, arguments_json, context, timeout_s=timeout_s)
-        return await run(self, name, arguments_json, context, timeout_s=timeout_s)
+        await run(self, name, arguments_json, context, timeout_s=timeout_s, role=role)
+        return await run(self, name, arguments_json, context, timeout_s=timeout_s, role=role)
 
     monkeypatch.setattr(Registry, "run", twice)
     ran, _ = replay_crash(server_path, "tool once", ())

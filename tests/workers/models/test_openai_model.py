@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncGenerator
 
@@ -256,6 +257,16 @@ async def test_a_refused_connection_is_told() -> None:
         failure = (await call(model, request())).failure
         await model.close()
     assert (failure.code, failure.retryable) == ("connection", True)
+
+
+async def test_what_failures_name_is_the_server_and_the_model_and_no_secret() -> None:
+    async with calling(model_api_key="sk-test") as (model, _):
+        assert re.fullmatch(
+            r"\(Asked: 127\.0\.0\.1:\d+; the configured model is 'mock'\.\)", model.label
+        )
+    async with calling(model=None) as (model, _):
+        assert model.label.endswith("; no model is configured.)")
+    assert "scripted model answers" in ScriptedModel(ModelConfig()).label
 
 
 async def test_no_free_connection_is_a_timeout() -> None:

@@ -5,7 +5,17 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
-from fsm import Branch, CallModel, Config, ContextState, Message, Reference, ToolCall, Turn
+from fsm import (
+    Branch,
+    CallModel,
+    Config,
+    ContextState,
+    Message,
+    Reference,
+    Summary,
+    ToolCall,
+    Turn,
+)
 from workers.models import RequestBuilder, build_request
 from workers.models.wire import NOT_RUN
 
@@ -257,3 +267,54 @@ def test_a_call_of_a_long_conversation_encodes_only_what_is_new() -> None:
     # Measured: 420 us against 10 us; the bounds leave room for a slow machine.
     assert warm_us < cold_us / 3
     assert orjson.loads(builder.build(grown[-1], EFFECT, (), now_ms=0).messages_json)
+
+
+# Summaries, branches
+
+
+def summarised(text: str = "In short.", through: str = "m2") -> ContextState:
+    """Four messages, the first two of which a summary stands for."""
+    given = state(
+        message(1, "user", "a"),
+        message(2, "assistant", "b"),
+        message(3, "user", "c"),
+        message(4, "assistant", "d"),
+    )
+    return given.model_copy(update={"summaries": (Summary(through_id=through, text=text),)})
+
+
+def test_a_summary_stands_for_what_it_covers() -> None:
+    first, *rest = sent(summarised())
+    assert first["role"] == "system"
+    assert str(first["content"]).endswith("In short.")
+    assert [wire["content"] for wire in rest] == ["c", "d"]
+
+
+def test_what_is_remembered_is_not_used_beside_another_summary() -> None:
+    builder = RequestBuilder(cache_bytes_max=100_000)
+    whole = summarised().model_copy(update={"summaries": ()})
+    for given in (whole, summarised(), whole, summarised(through="m1"), summarised()):
+        assert sent(given, builder) == sent(given)
+
+
+def test_a_branch_has_its_own_system_prompt() -> None:
+    given = state(message(1, "user", "a"), config=Config(system_prompt="Be brief."))
+    branches = {"main": Branch(head="m1", system_prompt="Rhyme.")}
+    first, _ = sent(given.model_copy(update={"branches": branches}))
+    assert first == {"role": "system", "content": "Rhyme."}
+    branches = {"main": Branch(head="m1", system_prompt="")}
+    assert len(sent(given.model_copy(update={"branches": branches}))) == 1
+
+
+def test_attachments_are_shown_to_the_model() -> None:
+    parts = (
+        {"type": "text", "text": "Look:"},
+        {"type": "text_attachment", "name": "a.txt", "text": "line"},
+        {"type": "file_reference", "name": "b.pdf", "url": "https://example.org/b.pdf"},
+    )
+    (wire,) = sent(state(message(1, "user", "Look:", parts=parts)))
+    assert wire["content"] == [
+        {"type": "text", "text": "Look:"},
+        {"type": "text", "text": "[attached: a.txt]\nline"},
+        {"type": "text", "text": "[file_reference: b.pdf, https://example.org/b.pdf]"},
+    ]

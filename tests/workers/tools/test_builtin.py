@@ -4,7 +4,9 @@ import orjson
 import pytest
 from typing_extensions import override
 
-from storage import Notes
+from fsm import ContextCreated, ContextState, replay
+from storage import Note, Notes
+from tests.support.playbook import CONTEXT_ID
 from workers.tools import (
     Registry,
     ToolCallContext,
@@ -26,8 +28,9 @@ class KeptNotes(Notes):
         object.__setattr__(self, "kept", {})  # Notes are frozen
 
     @override
-    async def add(self, owner: str, key: str, text: str) -> None:
+    async def add(self, owner: str, key: str, text: str) -> Note:
         self.kept.setdefault(owner, {}).setdefault(key, text)
+        return Note(key, 0, text)
 
     @override
     async def list(self, owner: str) -> Mapping[str, str]:
@@ -38,6 +41,11 @@ def context(effect_id: str = "3.0", *, owner: str = "o") -> ToolCallContext:
     return ToolCallContext(owner=owner, context_id="c1", effect_id=effect_id, call_id="x")
 
 
+def context_of(owner: str) -> ContextState:
+    created = ContextCreated(at_ms=0, context_id=CONTEXT_ID, owner=owner)
+    return replay([created])
+
+
 def registry(notes: KeptNotes | None = None) -> Registry:
     return Registry(builtin_tools(notes or KeptNotes()), ToolConfig())
 
@@ -45,6 +53,7 @@ def registry(notes: KeptNotes | None = None) -> Registry:
 def test_none_of_the_built_in_tools_is_dangerous_or_runs_only_once() -> None:
     tools = registry()
     assert {name: tools.describe(name).effect for name in tools.names} == {
+        "ask_person": "none",
         "calculator": "none",
         "clock": "none",
         "notes": "idempotent",
@@ -144,7 +153,7 @@ async def test_the_retriever_returns_the_five_best_notes_of_the_owner() -> None:
             "other": {"z": "cat"},
         }
     )
-    found = await notes_retriever(notes)("o", "which cat is number 7")
+    found = await notes_retriever(notes)(context_of("o"), "which cat is number 7")
     assert [reference.source for reference in found] == [
         "note k7",
         "note k0",
@@ -154,4 +163,4 @@ async def test_the_retriever_returns_the_five_best_notes_of_the_owner() -> None:
     ]
     assert found[0].title == "cat number 7"
     assert len(found[0].text) == 2_000
-    assert await notes_retriever(notes)("nobody", "cat") == ()
+    assert await notes_retriever(notes)(context_of("nobody"), "cat") == ()

@@ -80,6 +80,16 @@ def test_tools_are_offered_in_wire_form_sorted_and_from_memory() -> None:
     assert tools.offered(("add",)) is not first
 
 
+def test_the_tools_of_a_source_are_replaced_and_offered_anew() -> None:
+    tools = registry(whoami)
+    assert tools.replace("other", (add,)) == ()
+    assert (tools.names, len(tools.offered(None))) == (("add", "whoami"), 2)
+    again = tool(effect="none", name="whoami")(lambda: "nobody")
+    assert tools.replace("other", (again,)) == ("whoami",)
+    assert (tools.names, len(tools.offered(None))) == (("whoami",), 1)
+    assert tools.describe("whoami") is whoami
+
+
 def test_two_tools_of_one_name_are_refused_and_one_tool_twice_is_one() -> None:
     assert registry(add, add).names == ("add",)
     with pytest.raises(ValueError, match="two tools are called add"):

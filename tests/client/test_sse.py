@@ -3,7 +3,8 @@ import itertools
 import pytest
 from hypothesis import given, strategies as st
 
-from runtime.sse import Frame, FrameParser, FrameTooLarge
+from contextd_client.problems import FrameTooLarge
+from contextd_client.sse import Frame, FrameParser
 
 STREAM = (
     ': hello\n\nretry: 250\nid: e.1.0\nevent: reply-delta\ndata: {"text":\n'
@@ -23,6 +24,12 @@ def test_however_the_bytes_are_cut_the_frames_are_the_same(cuts: list[int]) -> N
     pieces = [STREAM[a:b] for a, b in itertools.pairwise(edges)]
     assert [frame for piece in pieces for frame in parser.feed(piece)] == FRAMES
     assert parser.retry_ms == 250
+
+
+def test_a_carriage_return_is_half_a_line_end_until_more_is_known() -> None:
+    parser = FrameParser(frame_bytes_max=1000)
+    assert parser.feed(b"data: x\r\r") == []
+    assert parser.feed(b"d") == [Frame("message", "x", "")]
 
 
 def test_a_frame_that_never_ends_is_refused() -> None:

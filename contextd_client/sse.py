@@ -5,9 +5,7 @@ Pure: no clock, no socket. A frame without data is none; a comment is nothing.
 
 from dataclasses import dataclass
 
-
-class FrameTooLarge(Exception):
-    """A single event is larger than anybody should have to keep."""
+from contextd_client.problems import FrameTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class FrameParser:
 
     def __init__(self, *, frame_bytes_max: int) -> None:
         self._bytes_max = frame_bytes_max
-        self._rest = b""
+        self._rest = bytearray()
         self._event = ""
         self._data: list[str] = []
         self._data_bytes = 0
@@ -39,12 +37,10 @@ class FrameParser:
         Raises:
             FrameTooLarge: One frame, or one line, is over `frame_bytes_max`.
         """
-        piece = self._rest + piece
-        # A \r at the very end may be the first half of \r\n: keep it for the next piece.
-        held = b"\r" if piece.endswith(b"\r") else b""
-        text = piece[: len(piece) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        *lines, rest = text.split(b"\n")
-        self._rest = rest + held
+        # Whole contexts come as one line: it is looked through once, not with each piece.
+        goes_on = not (b"\n" in piece or b"\r" in piece or self._rest.endswith(b"\r"))
+        self._rest += piece
+        lines = [] if goes_on else self._lines()
         if len(self._rest) > self._bytes_max:
             raise FrameTooLarge(f"a line of over {self._bytes_max} bytes")
         frames: list[Frame] = []
@@ -53,6 +49,15 @@ class FrameParser:
             if frame is not None:
                 frames.append(frame)
         return frames
+
+    def _lines(self) -> list[bytes]:
+        """The lines that have come to their end."""
+        # A \r at the very end may be the first half of \r\n: keep it for the next piece.
+        held = 1 if self._rest.endswith(b"\r") else 0
+        text = bytes(self._rest[: len(self._rest) - held])
+        *lines, rest = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        self._rest = bytearray(rest + b"\r" * held)
+        return lines
 
     def _take(self, line: bytes) -> Frame | None:
         if not line:

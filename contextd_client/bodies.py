@@ -1,0 +1,100 @@
+"""What a client sends. A body is encoded once: each repeat has the very same bytes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NotRequired, TypeAlias, TypedDict
+
+import orjson
+from pydantic import JsonValue
+
+SendPolicy = Literal["enqueue", "reject", "interrupt", "rollback", "steer", "merge", "latest"]
+"""What becomes of a message that arrives during a turn; see docs/api.md."""
+MergeStrategy = Literal["append", "cherry_pick", "rebase"]
+
+Content: TypeAlias = str | Sequence[Mapping[str, JsonValue]]
+"""Text, or typed parts such as `{"type": "text", "text": "Look:"}`."""
+
+
+class CreateOptions(TypedDict, total=False):
+    """How a request is made."""
+
+    wait_s: int
+    """Wait so long (60 at most) until the turn rests; else only until it is applied."""
+    idempotency_key: str
+    """One of yours, to send the same again after your own restart; else one is made."""
+
+
+class ActionOptions(CreateOptions, total=False):
+    """How an action is made."""
+
+    if_cursor: str
+    """Only if the context is still at the version of this cursor."""
+
+
+class TextAttachment(TypedDict):
+    """A text that comes with a message."""
+
+    type: Literal["text"]
+    name: str
+    text: str
+
+
+class FileReference(TypedDict):
+    """A file that comes with a message."""
+
+    type: Literal["file_reference"]
+    name: str
+    url: NotRequired[str]
+
+
+Attachment: TypeAlias = TextAttachment | FileReference
+
+
+class NewMessage(TypedDict):
+    """The first message of a new context."""
+
+    content: Content
+    attachments: NotRequired[Sequence[Attachment]]
+    client_message_id: NotRequired[str]
+    not_before: NotRequired[datetime]
+    metadata: NotRequired[Mapping[str, JsonValue]]
+
+
+class RecordedCall(TypedDict):
+    """A tool call of a message that came about elsewhere."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class RecordedMessage(TypedDict):
+    """A message that came about elsewhere."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: NotRequired[Sequence[RecordedCall]]
+    tool_call_id: NotRequired[str]
+    created_at: NotRequired[datetime]
+    status: NotRequired[Literal["complete", "cancelled", "interrupted", "failed"]]
+    finish_reason: NotRequired[str]
+    client_message_id: NotRequired[str]
+    model: NotRequired[str]
+    metadata: NotRequired[Mapping[str, JsonValue]]
+
+
+class Denial(TypedDict):
+    """A tool call that is not to be made."""
+
+    id: str
+    reason: NotRequired[str]
+
+
+def encode(fields: Mapping[str, object]) -> bytes:
+    """A body of the fields that are given: those that are None are left out.
+
+    Raises:
+        TypeError: Something in it is no JSON.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    return orjson.dumps(given, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,83 @@
+"""The line that the model is shown: how long it is, and where a summary stands for it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fsm.state import ContextState, Message, Summary
+
+CHARS_PER_TOKEN: Final = 4
+"""Of English text, about; other languages need more tokens, so budgets leave room."""
+TOKENS_PER_MESSAGE: Final = 4
+"""What a message takes beside its text, about."""
+
+
+def branch_messages(
+    state: ContextState, last: int | None = None, *, branch: str | None = None
+) -> Sequence[Message]:
+    """The messages of a branch, oldest first.
+
+    Args:
+        state: Of the context.
+        last: Only so many, the newest; None: all.
+        branch: Its name; None: the active one.
+    """
+    return line_to(state, state.branches[branch or state.active_branch].head, last)
+
+
+def line_to(
+    state: ContextState, message_id: str | None, last: int | None = None
+) -> Sequence[Message]:
+    """The messages from the root of the tree to one of it, oldest first."""
+    wanted = message_id
+    line: list[Message] = []
+    # Parents stand before their children, so one pass backwards is the walk to the root.
+    for message in reversed(state.messages):
+        if wanted is None or (last is not None and len(line) >= last):
+            break
+        if message.id == wanted:
+            line.append(message)
+            wanted = message.parent_id
+    line.reverse()
+    return line
+
+
+def summary_of(state: ContextState) -> Summary | None:
+    """The summary that stands for the beginning of the active branch, if there is one."""
+    if not state.summaries:
+        return None
+    by_end = {summary.through_id: summary for summary in state.summaries}
+    line = branch_messages(state)
+    return next((by_end[m.id] for m in reversed(line) if m.id in by_end), None)
+
+
+def tokens_of(text: str) -> int:
+    """How many tokens a message takes, estimated without a tokenizer."""
+    return len(text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE
+
+
+def summarise_through(state: ContextState) -> str | None:
+    """Up to which message the active branch needs a new summary; None: it fits as it is.
+
+    What stays takes about half of the budget and begins with the user, so that the next
+    summary is due only after as much again.
+    """
+    tokens_max = state.config.limits.history_tokens_max
+    if sum(tokens_of(message.content) for message in state.messages) <= tokens_max:
+        return None
+    summary = summary_of(state)
+    line = branch_messages(state)
+    if summary is not None:
+        covered = next(i for i, m in enumerate(line) if m.id == summary.through_id)
+        line = line[covered + 1 :]
+    tokens = sum(tokens_of(message.content) for message in line)
+    if tokens + (tokens_of(summary.text) if summary else 0) <= tokens_max:
+        return None
+    first_kept = len(line)
+    kept = 0
+    for index in range(len(line) - 1, 0, -1):
+        kept += tokens_of(line[index].content)
+        if kept > tokens_max // 2 and first_kept < len(line):
+            break
+        if line[index].role == "user":
+            first_kept = index
+    return line[first_kept - 1].id if first_kept < len(line) else None

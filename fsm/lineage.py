@@ -1,0 +1,144 @@
+"""Logs that go on elsewhere: what a copy begins with, and what brings it to rest.
+
+The ids that a machine makes hang on the id of its context. A copied log keeps those that it
+had, because its first event names where it came from, up to which version.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from fsm.effects import MakeTitle
+from fsm.events import (
+    CancelRequested,
+    ContextCreated,
+    ContextDeleted,
+    ContextRenamed,
+    Event,
+    QueueUpdated,
+    TitleMade,
+)
+from fsm.machine import ended, replay, rests, transition
+from fsm.refusals import Refusal, StaleAnswer
+from fsm.state import ContextState, Origin, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedLog:
+    """A log of its own that goes on where another one is."""
+
+    base: ContextState | None
+    """What it begins with, if the other was compacted; else with its first event."""
+    events: Sequence[Event]
+    state: ContextState
+    """What all of it leads to."""
+
+
+class BrokenLog(ValueError):
+    """Some events are no log: the machine does not take them in this order."""
+
+
+def copy_log(
+    events: Sequence[Event],
+    *,
+    context_id: str,
+    owner: str,
+    at_ms: int,
+    base: ContextState | None = None,
+    title: str | None = None,
+    keeps_waiting: bool = True,
+) -> CopiedLog:
+    """The log of a context that goes on where another one is.
+
+    What the other was doing is not done twice: nothing is pending in the copy.
+
+    Args:
+        events: All of the other's log behind its base, up to where the copy is made.
+        context_id: Of the copy.
+        owner: Of the copy.
+        at_ms: Now.
+        base: What the other's log begins with, if it was compacted.
+        title: Of the copy; None: the other's.
+        keeps_waiting: Whether messages that wait come along; they do not where the copy
+            would begin their turn.
+
+    Raises:
+        BrokenLog: The events are no log, or end with the deletion of the context.
+    """
+    before = base.version if base else 0
+    origin_version = before + len(events)
+    copied = list(events)
+    if base is not None:
+        check_base(base)
+        origin = Origin(context_id=base.id, version=origin_version)
+        base = base.model_copy(
+            update={"id": context_id, "owner": owner, "origins": (*base.origins, origin)}
+        )
+        state = base
+    else:
+        if not events or not isinstance(first := events[0], ContextCreated):
+            raise BrokenLog("event 1: a log begins with context-created")
+        origin = Origin(context_id=first.context_id, version=origin_version)
+        origins = (*first.origins, origin)
+        begun = {"context_id": context_id, "owner": owner, "origins": origins}
+        copied[0] = first.model_copy(update=begun)
+        state = replay(copied[:1])
+    for number, event in enumerate(copied[state.version - before :], start=state.version + 1):
+        try:
+            state = transition(state, event).state
+        except (Refusal, StaleAnswer) as error:
+            raise BrokenLog(f"event {number}: {error}") from None
+        if state.version != number:
+            raise BrokenLog(f"event {number}: it changes nothing")
+        if isinstance(event, ContextDeleted):
+            raise BrokenLog(f"event {number}: the context was deleted")
+    settling = _settling(state, at_ms=at_ms, keeps_waiting=keeps_waiting)
+    state = replay(settling, state)
+    if title is not None and title != state.title:
+        renamed = ContextRenamed(at_ms=at_ms, title=title)
+        settling.append(renamed)
+        state = transition(state, renamed).state
+    return CopiedLog(base, [*copied, *settling], state)
+
+
+def check_base(base: ContextState) -> None:
+    """Refuse a state that no log can have led to and that the machine could not go on with.
+
+    Raises:
+        BrokenLog: It does not rest, or its tree is none.
+    """
+    known: set[str | None] = {None}
+    for seq, message in enumerate(base.messages, start=1):
+        if message.seq != seq or message.id in known or message.parent_id not in known:
+            raise BrokenLog(f"base: message {seq} has no place in the tree")
+        known.add(message.id)
+    if any(branch.head not in known for branch in base.branches.values()):
+        raise BrokenLog("base: a branch leads to a message that is not there")
+    if base.active_branch not in base.branches:
+        raise BrokenLog("base: there is no active branch")
+    if base.version < 1 or ended(base) or not rests(base):
+        raise BrokenLog("base: a log begins with a context that rests")
+    if base.phase in _OF_TURNS and base.turn is None:
+        raise BrokenLog("base: nobody knows which turn waits")
+
+
+_OF_TURNS: Final = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})
+
+
+def _settling(state: ContextState, *, at_ms: int, keeps_waiting: bool) -> list[Event]:
+    """What brings a context to rest, as its owner could have done it."""
+    events: list[Event] = []
+    waiting = () if keeps_waiting else (*state.queue, *state.scheduled)
+    if any(not isinstance(effect, MakeTitle) for effect in state.pending.values()):
+        waiting = waiting or state.queue
+        if waiting:
+            events.append(QueueUpdated(at_ms=at_ms, remove=tuple(said.id for said in waiting)))
+        events.append(CancelRequested(at_ms=at_ms))
+    elif waiting:
+        events.append(QueueUpdated(at_ms=at_ms, remove=tuple(said.id for said in waiting)))
+    events += [
+        TitleMade(at_ms=at_ms, effect_id=effect_id, title=state.title)
+        for effect_id, effect in state.pending.items()
+        if isinstance(effect, MakeTitle)
+    ]
+    return events

@@ -1,0 +1,169 @@
+"""The rules of messages: when each is taken up, and what may be done while it waits."""
+
+from collections.abc import Sequence
+
+from fsm.events import MessageReceived, QueueUpdated, TimePassed
+from fsm.state import ContextState, Phase, QueuedMessage
+from fsm.tools import expire_calls
+from fsm.turns import (
+    OPEN,
+    Inapplicable,
+    Step,
+    Unchanged,
+    append_reply,
+    derive_id,
+    move_head,
+    next_turn,
+    stop_all,
+    with_,
+)
+
+
+def send_message(state: ContextState, event: MessageReceived) -> Step:
+    """Idle, or failed: the turn that failed is given up; what waited longest is next."""
+    said = _queued(state, event)
+    if is_early(event):
+        return _schedule(state, said)
+    queue = state.queue
+    if said.policy == "rollback" and state.turn is not None:
+        state = move_head(state, state.turn.rollback_to)
+    if said.policy in CUTTING_IN:
+        queue = (said, *queue)
+    elif said.policy == "latest":
+        queue = (said,)
+    else:
+        queue = (*queue, said)
+    return next_turn(with_(state, queue=queue))
+
+
+CUTTING_IN = frozenset({"interrupt", "rollback"})
+"""Policies that end the running turn."""
+
+
+def receive_message(state: ContextState, event: MessageReceived) -> Step:
+    """During a turn a message does as its policy says; most wait in the visible queue."""
+    said = _queued(state, event)
+    if is_early(event):
+        return _schedule(state, said)
+    if said.policy == "reject":
+        raise Inapplicable("turn-running", f"A turn is {state.phase.value}; nothing was said.")
+    if said.policy in CUTTING_IN:
+        return _cut_in(state, said, event)
+    if said.policy == "latest":
+        return Step(with_(state, queue=(said,)))
+    _check_room(state)
+    return Step(with_(state, queue=(*state.queue, said)))
+
+
+def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
+    policy = event.policy or state.config.send_policy
+    return QueuedMessage(
+        # The reply that it interrupts may be appended by the same event.
+        id=derive_id(state, 1 if policy in CUTTING_IN else 0),
+        content=event.content,
+        parts=event.parts,
+        policy=policy,
+        client_message_id=event.client_message_id,
+        metadata=event.metadata,
+        received_at_ms=event.at_ms,
+        not_before_ms=event.not_before_ms,
+    )
+
+
+def is_early(event: MessageReceived) -> bool:
+    """Whether the message counts as sent only later."""
+    return event.not_before_ms is not None and event.not_before_ms > event.at_ms
+
+
+def _schedule(state: ContextState, said: QueuedMessage) -> Step:
+    _check_room(state)
+    return Step(with_(state, scheduled=(*state.scheduled, said)))
+
+
+def _check_room(state: ContextState) -> None:
+    most = state.config.limits.queue_max
+    if len(state.queue) + len(state.scheduled) >= most:
+        raise Inapplicable("queue-full", f"{most} messages wait already.")
+
+
+def _cut_in(state: ContextState, said: QueuedMessage, event: MessageReceived) -> Step:
+    """End the running turn; the message is next. A paused context stays paused."""
+    paused = state.phase is Phase.PAUSED
+    if paused:
+        _check_room(state)
+    if state.turn is not None:
+        if said.policy == "rollback":
+            state = move_head(state, state.turn.rollback_to)
+        elif event.partial:
+            state = append_reply(
+                state, event.partial, status="cancelled", finish_reason="cancelled"
+            )
+    stopped = stop_all(state)
+    state = with_(stopped.state, turn=None, queue=(said, *state.queue))
+    step = Step(state) if paused else next_turn(state)
+    return Step(step.state, stopped.effects + step.effects)
+
+
+def update_queue(state: ContextState, event: QueueUpdated) -> Step:
+    """Edit, remove and move what waits; messages whose turn has begun are out of reach."""
+    named = {*event.remove, *event.edit, *event.move}
+    waiting = {said.id for said in (*state.queue, *state.scheduled)}
+    queued = {said.id for said in state.queue}
+    if gone := sorted((named - waiting) | (event.move.keys() - queued)):
+        raise Inapplicable("not-waiting", f"Not in the queue: {', '.join(gone)}.")
+    queue = [_edited(said, event) for said in state.queue if said.id not in event.remove]
+    for message_id, place in event.move.items():
+        if (said := next((s for s in queue if s.id == message_id), None)) is not None:
+            queue.remove(said)
+            queue.insert(place, said)
+    scheduled = tuple(
+        _edited(said, event) for said in state.scheduled if said.id not in event.remove
+    )
+    if tuple(queue) == state.queue and scheduled == state.scheduled:
+        raise Unchanged
+    return Step(with_(state, queue=tuple(queue), scheduled=scheduled))
+
+
+def _edited(said: QueuedMessage, event: QueueUpdated) -> QueuedMessage:
+    if said.id not in event.edit:
+        return said
+    return said.model_copy(update={"content": event.edit[said.id], "parts": ()})
+
+
+# Time
+
+
+def wakes_at_ms(state: ContextState) -> int | None:
+    """When the machine wants to be told that time has passed; None: whenever."""
+    times = [said.not_before_ms for said in state.scheduled]
+    if state.turn is not None and state.phase in _EXPIRING:
+        times += [call.expires_ms for call in state.turn.calls if call.status in OPEN]
+    return min((time for time in times if time is not None), default=None)
+
+
+_EXPIRING = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})
+_AT_REST = frozenset({Phase.IDLE, Phase.FAILED})
+
+
+def pass_time(state: ContextState, event: TimePassed) -> Step:
+    """Give up waiting for people who did not come, and take up what was to wait so long."""
+    step = Step(state)
+    if state.phase in _EXPIRING:
+        step = expire_calls(state, event.at_ms)
+    due = [said for said in state.scheduled if (said.not_before_ms or 0) <= event.at_ms]
+    if due:
+        begun = _take_up(step.state, due)
+        step = Step(begun.state, step.effects + begun.effects)
+    if step.state is state:
+        raise Unchanged
+    return step
+
+
+def _take_up(state: ContextState, due: Sequence[QueuedMessage]) -> Step:
+    """Messages whose time has come wait for the turn's end, like any other."""
+    queue = state.queue
+    for said in due:
+        queue = (said,) if said.policy == "latest" else (*queue, said)
+    later = tuple(said for said in state.scheduled if said not in due)
+    state = with_(state, scheduled=later, queue=queue)
+    return next_turn(state) if state.phase in _AT_REST else Step(state)

@@ -1,0 +1,257 @@
+"""From a request of these doors to a turn of a context, in one atomic step."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import JsonValue
+from uuid_utils import uuid7
+
+from fsm import (
+    AnyAction,
+    ClientTool,
+    Config,
+    ContextCreated,
+    ContextDeleted,
+    Limits,
+    RecordedMessage,
+    TurnRequested,
+)
+from gateway.app import Gateway
+from gateway.feed import Feed
+from gateway.openai.errors import ONCE
+from gateway.openai.watch import TurnWatch
+from gateway.problems import Problem, refused
+from storage import (
+    ContextMissing,
+    Mail,
+    Receipt,
+    Result,
+    StoreRefusedWrite,
+    StoreUnavailable,
+)
+
+_LIMITS: Final = Limits(tools_max=200)
+"""Of contexts that these doors make: the client runs the tools, and counts them itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request wants answered, and how."""
+
+    request: str
+    """Its number."""
+    messages: tuple[RecordedMessage, ...]
+    model: str
+    tools: tuple[ClientTool, ...]
+    parameters: Mapping[str, JsonValue]
+    system_prompt: str | None = None
+    """None: as the context has it."""
+    key: str = ""
+    """Its Idempotency-Key."""
+    digest: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of a context that is made for it."""
+    kept: bool = True
+    """Whether anything of it stays."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether who sends it again says nothing twice."""
+        return bool(self.key) or not self.kept
+
+    def config(self) -> Config:
+        """Of a context that is made for it: the client's tools, and no others."""
+        return Config(
+            model=self.model,
+            system_prompt=self.system_prompt or "",
+            parameters=self.parameters,
+            tools=(),
+            client_tools=self.tools,
+            limits=_LIMITS,
+        )
+
+    def patch(self) -> dict[str, JsonValue]:
+        """Of the configuration of a context that there is."""
+        patch: dict[str, JsonValue] = {
+            "model": self.model,
+            "parameters": {"tool_choice": None, **self.parameters},
+            "client_tools": [tool.model_dump(mode="json") for tool in self.tools],
+        }
+        if self.system_prompt is not None:
+            patch["system_prompt"] = self.system_prompt
+        return patch
+
+
+def digest_of(door: str, raw: bytes) -> str:
+    """What a repeat under the same Idempotency-Key must come with."""
+    return hashlib.blake2b(door.encode() + b"\n" + raw, digest_size=16).hexdigest()
+
+
+async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
+    """Make a context whose first turn answers the request; returns its id."""
+    at_ms = gateway.clock()
+    created = ContextCreated(
+        at_ms=at_ms,
+        context_id=str(uuid7()),
+        owner=owner,
+        labels=ask.labels,
+        config=ask.config(),
+    )
+    first = Mail(event=TurnRequested(at_ms=at_ms, messages=ask.messages))
+    context_id, repeated = await gateway.store.create(
+        created, first=first, key=ask.key, digest=ask.digest
+    )
+    if not repeated:
+        await gateway.store.queue.enqueue(context_id)
+    return context_id
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    gateway: Gateway, owner: str, context_id: str, request: str
+) -> AsyncGenerator[TurnWatch, None]:
+    """Watch the turn of a request that was delivered before."""
+    async with gateway.directory.follow(context_id, owner) as feed:
+        watch = TurnWatch(gateway, feed, request, from_log=True)
+        try:
+            yield watch
+        finally:
+            watch.close()
+
+
+@contextlib.asynccontextmanager
+async def going_on(
+    gateway: Gateway, owner: str, context_id: str, ask: Ask, follows: str | None
+) -> AsyncGenerator[TurnWatch, None]:
+    """Have the request answered in a context that there is, and watch its turn.
+
+    Args:
+        gateway: Where the request came in.
+        owner: Who asks.
+        context_id: Where.
+        ask: What.
+        follows: Id of the message that it goes on from; None: the last one.
+
+    Raises:
+        Problem: The machine refuses it: a turn is running.
+    """
+    async with gateway.directory.follow(context_id, owner) as feed:
+        watch = TurnWatch(gateway, feed, ask.request)
+        try:
+            event = TurnRequested(
+                at_ms=gateway.clock(),
+                messages=ask.messages,
+                follows=follows,
+                patch=ask.patch(),
+            )
+            receipt, result = await act(gateway, feed, owner, event, ask.key, ask.digest)
+            if result.outcome == "refused":
+                raise refused(result)
+            if receipt.repeated:
+                watch.close()
+                watch = TurnWatch(gateway, feed, ask.request, from_log=True)
+            yield watch
+        finally:
+            watch.close()
+
+
+async def act(
+    gateway: Gateway,
+    feed: Feed,
+    owner: str,
+    event: AnyAction,
+    key: str = "",
+    digest: str = "",
+) -> tuple[Receipt, Result]:
+    """Deliver an action and wait for what becomes of it, however long that takes."""
+    context_id = feed.context_id
+    receipt = await gateway.store.deliver(
+        context_id, owner, Mail(event=event), key=key, digest=digest
+    )
+    epoch = gateway.store.epoch
+    if receipt.result is not None:
+        return receipt, receipt.result
+    if not receipt.active:
+        await gateway.store.queue.enqueue(context_id)
+    pushed = feed.result_of(epoch, receipt.seq)
+    try:
+        if receipt.repeated and not pushed.done():
+            # It may have been applied before anybody listened here.
+            reading = await gateway.store.read(
+                context_id, owner, known=feed.known, seq=receipt.seq
+            )
+            if reading.result is not None:
+                return receipt, reading.result
+        return receipt, await pushed
+    finally:
+        feed.forget_result(epoch, receipt.seq, pushed)
+
+
+async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
+    """Delete a context that was made for one request, whatever it is doing."""
+    event = ContextDeleted(at_ms=gateway.clock())
+    with contextlib.suppress(ContextMissing, StoreUnavailable, StoreRefusedWrite, TimeoutError):
+        async with asyncio.timeout(gateway.config.applied_s_max):
+            receipt = await gateway.store.deliver(
+                context_id, owner, Mail(event=event), key="", digest=""
+            )
+            if not receipt.active:
+                await gateway.store.queue.enqueue(context_id)
+
+
+async def delete_context_of(gateway: Gateway, owner: str, context_id: str) -> None:
+    """Delete a context because its owner wants it, and wait until it is gone.
+
+    Raises:
+        Problem: draining, answer-late: it is delivered, and nobody has done it yet.
+    """
+    event = ContextDeleted(at_ms=gateway.clock())
+    try:
+        async with (
+            gateway.waiting(None),
+            gateway.directory.follow(context_id, owner) as feed,
+        ):
+            await act(gateway, feed, owner, event)
+    except TimeoutError:
+        raise overdue(gateway) from None
+
+
+def check_model(gateway: Gateway, model: str) -> None:
+    """Refuse a model that is not served.
+
+    Raises:
+        Problem: not-found, which names those that are.
+    """
+    served = served_models(gateway)
+    if served and model not in served:
+        detail = f"There is no model {model[:80]!r}; there are: {', '.join(served)}."
+        raise Problem("not-found", detail, {"code": "model_not_found", "param": "model"})
+
+
+def served_models(gateway: Gateway) -> list[str]:
+    """Names of the models that requests may name; none: whatever the model server knows."""
+    return [name.strip() for name in gateway.config.openai_models.split(",") if name.strip()]
+
+
+def check_serving(gateway: Gateway) -> None:
+    """Begin nothing that this gateway cannot see to its end.
+
+    Raises:
+        Problem: draining.
+    """
+    if gateway.stopping.is_set():
+        raise overdue(gateway)
+
+
+def overdue(gateway: Gateway, *, repeatable: bool = True) -> Problem:
+    """Why a reply is not waited for any longer."""
+    if gateway.stopping.is_set():
+        detail = "This gateway is stopping; another one answers."
+        headers = {} if repeatable else ONCE
+        return Problem("draining", detail, {"retry_after_s": 1}, headers)
+    detail = "The reply takes longer than a request may. In a context, the turn goes on."
+    return Problem("answer-late", detail, {}, ONCE)

@@ -1,0 +1,54 @@
+"""Problems in the shape that clients of these doors know.
+
+The typed exceptions of OpenAI's SDK go by the status alone; 422 is 400 there.
+"""
+
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from gateway.problems import TYPES, Problem
+from gateway.route import BASES
+
+_PREFIX: Final = "/v1/"
+_KINDS: Final = {429: "rate_limit_error", 409: "conflict_error"}
+ONCE: Final = {"x-should-retry": "false"}
+"""Header of answers that the SDK must not repeat the request after."""
+
+
+def speaks_openai(path: str) -> bool:
+    """Whether an address is one of these doors, and not the alias of a native one."""
+    native = any(path == base or path.startswith(f"{base}/") for base in BASES)
+    return path.startswith(_PREFIX) and not native
+
+
+def status_of(problem_type: str) -> int:
+    """The status that a type of problem is answered with here."""
+    status = TYPES[problem_type].status
+    return 400 if status == 422 else status
+
+
+def error_object(problem: Problem) -> dict[str, object]:
+    """What has gone wrong, as OpenAI says it."""
+    status = status_of(problem.type)
+    kind = "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
+    return {
+        "message": problem.detail,
+        "type": kind,
+        "param": problem.extra.get("param"),
+        "code": problem.extra.get("code", problem.type),
+    }
+
+
+def render_error(problem: Problem, request_id: str) -> web.Response:
+    """A problem as a response of these doors."""
+    headers = {**problem.headers, "x-request-id": request_id}
+    if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
+        headers["Retry-After"] = str(retry_after_s)
+    return web.Response(
+        status=status_of(problem.type),
+        body=orjson.dumps({"error": error_object(problem)}),
+        headers=headers,
+        content_type="application/json",
+    )

@@ -1,0 +1,99 @@
+"""What OpenAPI says about these doors, by the name of the route."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.openai.bodies import ChatRequest, ConversationRequest, ResponseRequest
+from gateway.openai.chat import CONTEXT_HEADER
+from gateway.openai.views import (
+    ChatCompletion,
+    ConversationView,
+    Deleted,
+    ItemList,
+    ModelList,
+    ResponseView,
+)
+from gateway.operations import KEY, Answer, Header, Operation
+
+_CONTEXT: Final = Header(
+    CONTEXT_HEADER,
+    "Id of the context that the chat goes on in; what is new in `messages` is said there.",
+    {"type": "string"},
+)
+_STORE: Final = ("store-unavailable",)
+_FOUND: Final = ("not-found", *_STORE)
+_ASKED: Final = (
+    *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+    *("invalid-body", "key-reused", "request-timeout", "not-found", "illegal-in-phase"),
+    *("turn-running", "unknown-message", "invalid-config", "action-abandoned", "mailbox-full"),
+    *("answer-late", "draining", *_STORE),
+)
+_RESPONSE: Final = Answer("The response.", (ResponseView,))
+_STREAMED: Final = Answer("The response, or its events.", (ResponseView,), streams=True)
+
+OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
+    "list_models": Operation("The models", {200: Answer("All.", (ModelList,))}),
+    "complete_chat": Operation(
+        "Complete a chat, in a context or without one",
+        {200: Answer("The reply, or its chunks.", (ChatCompletion,), streams=True)},
+        (KEY, _CONTEXT),
+        body=ChatRequest,
+        problems=(*_ASKED, "model-busy", "unknown-model", "model-refused", "model-unavailable"),
+        description="Without a context nothing is kept. `metadata.context_id` does as the "
+        "header does.",
+    ),
+    "create_response": Operation(
+        "Have a response made: waited for, streamed, or in the background",
+        {200: _STREAMED},
+        (KEY,),
+        body=ResponseRequest,
+        problems=_ASKED,
+    ),
+    "get_response": Operation(
+        "A response; with `stream=true` its events, from any number on",
+        {200: _STREAMED},
+        problems=(*_FOUND, "answer-late", "draining"),
+    ),
+    "cancel_response": Operation(
+        "Stop the turn that makes a response",
+        {200: _RESPONSE},
+        problems=(*_FOUND, "mailbox-full"),
+    ),
+    "delete_response": Operation(
+        "Delete a response, with the context that was made for it",
+        {200: Answer("Gone.", (Deleted,))},
+        problems=(*_FOUND, "in-use", "mailbox-full", "answer-late", "draining"),
+        description="Where others go on from it: 409. Delete the conversation then.",
+    ),
+    "list_input_items": Operation(
+        "What a response was asked with",
+        {200: Answer("A page.", (ItemList,))},
+        problems=_FOUND,
+    ),
+    "create_conversation": Operation(
+        "Make a conversation: a context",
+        {200: Answer("Made.", (ConversationView,))},
+        (KEY,),
+        body=ConversationRequest,
+        problems=(
+            *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
+            *("invalid-body", "key-reused", "request-timeout", *_FOUND),
+        ),
+    ),
+    "get_conversation": Operation(
+        "A context as a conversation",
+        {200: Answer("It.", (ConversationView,))},
+        problems=_FOUND,
+    ),
+    "list_conversation_items": Operation(
+        "What was said in a conversation",
+        {200: Answer("A page.", (ItemList,))},
+        problems=_FOUND,
+    ),
+    "delete_conversation": Operation(
+        "Delete a conversation: its context",
+        {200: Answer("Gone.", (Deleted,))},
+        problems=(*_FOUND, "mailbox-full", "answer-late", "draining"),
+    ),
+}
+"""By route."""

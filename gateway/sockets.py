@@ -1,0 +1,261 @@
+"""The WebSocket of a context: the frames of its stream, and actions on the same connection.
+
+A message from the client is one action:
+
+    {"action": "rename", "body": {...}, "idempotency_key": "k", "if_version": 7, "ref": "1"}
+
+It is answered by an `action-result` with the same `ref` and `idempotency_key`. Actions of one
+socket are delivered in the order in which they came.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+from uuid_utils import uuid7
+
+from gateway.actions import digest_of, late_reading, made_action, wake
+from gateway.answers import action_id
+from gateway.app import GATEWAY, Gateway
+from gateway.bodies import SocketAction, parse_json, validate
+from gateway.config import GatewayConfig
+from gateway.feed import Feed
+from gateway.parameters import context_id_of
+from gateway.problems import Problem, problem_body, problem_of, refused
+from gateway.sse import FRAMES_HELD_MAX, begin
+from gateway.stream import Frame, Wanted
+from gateway.streams import check_open, follow_now, read_wanted, resume_of
+from storage import Mail, Receipt, Result, StorageError
+
+ACTIONS_MAX: Final = 64
+"""Actions of one socket that wait for their result at once."""
+
+
+class SocketViewer:
+    """One open socket. Frames wait in memory, within bounds, until the client takes them."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, wanted: Wanted, *, bytes_max: int
+    ) -> None:
+        self._socket = socket
+        self._wanted = wanted
+        self._bytes_max = bytes_max
+        self._held: list[Frame] | None = []
+        self._waiting: deque[bytes] = deque()
+        self.waiting_bytes = 0
+        """Of what the client has not taken."""
+        self._changed = asyncio.Event()
+        self._code: int | None = None
+
+    def show(self, frames: Sequence[Frame]) -> None:
+        """Take frames from the feed; they are held back until the backlog is sent."""
+        wanted = [frame for frame in frames if self._wanted.takes(frame)]
+        if self._held is not None:
+            self._held += wanted
+            if len(self._held) > FRAMES_HELD_MAX:
+                self._end(WSCloseCode.TRY_AGAIN_LATER)
+            return
+        for frame in wanted:
+            self.send(frame.json())
+
+    def go_live(self, hello: Mapping[str, object], backlog: Sequence[Frame]) -> None:
+        """Send the backlog and what was held back meanwhile, and hold nothing more."""
+        held, self._held = self._held or [], None
+        first = Frame("", "hello", orjson.dumps(hello))
+        shown = [frame.json() for frame in (first, *backlog, *held)]
+        # That a client is behind by what it begins with is no fault of its own.
+        self._bytes_max += sum(map(len, shown))
+        for text in shown:
+            self.send(text)
+
+    def send(self, text: bytes) -> None:
+        """Send one message, or give the client up when too much waits already."""
+        if self._code is not None:
+            return
+        self._waiting.append(text)
+        self.waiting_bytes += len(text)
+        if self.waiting_bytes > self._bytes_max:
+            self._waiting.clear()
+            self._code = WSCloseCode.TRY_AGAIN_LATER
+        self._changed.set()
+
+    def close(self) -> None:
+        """The context has ended: so does the socket."""
+        self._end(WSCloseCode.OK)
+
+    def keep_alive(self, now: float, config: GatewayConfig) -> None:
+        """Nothing: aiohttp pings, and ends a socket that does not answer."""
+
+    def say_bye(self, retry_ms: int, data: bytes) -> None:
+        """Tell the client to go on elsewhere, and end the socket."""
+        del retry_ms  # it is in the data
+        self.send(Frame("", "bye", data).json())
+        self._end(WSCloseCode.SERVICE_RESTART)
+
+    def _end(self, code: int) -> None:
+        if self._code is None:
+            self._code = code
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Write what waits until the socket is to end, then close it."""
+        while True:
+            while self._waiting:
+                text = self._waiting.popleft()
+                self.waiting_bytes -= len(text)
+                await self._socket.send_str(text.decode())
+            if self._code is not None:
+                await self._socket.close(code=self._code)
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+
+async def open_socket(request: web.Request) -> web.StreamResponse:
+    """The frames of a context as JSON messages, and actions from the client."""
+    gateway = request.app[GATEWAY]
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
+    wanted, resume = read_wanted(request), resume_of(request)
+    check_open(gateway)
+    config = gateway.config
+    socket = web.WebSocketResponse(
+        heartbeat=config.sse_heartbeat_s, max_msg_size=config.body_bytes_max
+    )
+    if not socket.can_prepare(request):
+        raise Problem("upgrade-required", "Open this address as a WebSocket.")
+    gateway.viewers.check_room()
+    viewer = SocketViewer(socket, wanted, bytes_max=config.viewer_bytes_max)
+    async with contextlib.AsyncExitStack() as stack:
+        feed = await follow_now(gateway, stack, context_id, owner)
+        feed.viewers.add(viewer)
+        stack.callback(feed.viewers.discard, viewer)
+        stack.enter_context(gateway.viewers.room_for(viewer))
+        hello, backlog = await begin(gateway.store, feed, resume)
+        await socket.prepare(request)
+        viewer.go_live(hello, [frame for frame in backlog if wanted.takes(frame)])
+        if feed.deleted:
+            viewer.close()
+        try:
+            await _converse(gateway, socket, viewer, feed, owner)
+        except* ConnectionError:
+            pass  # the client has gone in the middle of a message
+    return socket
+
+
+async def _converse(
+    gateway: Gateway,
+    socket: web.WebSocketResponse,
+    viewer: SocketViewer,
+    feed: Feed,
+    owner: str,
+) -> None:
+    """Write frames and take actions until either side ends it."""
+    room = asyncio.Semaphore(ACTIONS_MAX)
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(viewer.run(), name=f"socket {feed.context_id}")
+        async for message in socket:
+            if message.type is not WSMsgType.TEXT:
+                viewer.send(_failed(None, Problem("malformed-json", "Send text messages.")))
+                continue
+            await room.acquire()
+            answering = await _act(gateway, viewer, feed, owner, message.data)
+            if answering is None:
+                room.release()
+                continue
+            task = group.create_task(answering, name=f"socket action {feed.context_id}")
+            task.add_done_callback(lambda _: room.release())
+        writing.cancel()
+
+
+async def _act(
+    gateway: Gateway, viewer: SocketViewer, feed: Feed, owner: str, text: str
+) -> "_Answering | None":
+    """Deliver one action; what is left to do is to wait for its result."""
+    asked: SocketAction | None = None
+    try:
+        value = parse_json(text.encode(), depth_max=gateway.config.json_depth_max)
+        asked = validate(SocketAction, value)
+        event = made_action(asked.action, asked.body, by=owner, at_ms=gateway.clock())
+        receipt = await gateway.store.deliver(
+            feed.context_id,
+            owner,
+            Mail(event=event, if_version=asked.if_version),
+            key=asked.idempotency_key or "",
+            digest=digest_of(asked.action, orjson.dumps(asked.body)),
+        )
+        epoch = gateway.store.epoch
+        await wake(gateway, feed.context_id, receipt)
+    except (Problem, StorageError) as error:
+        viewer.send(_failed(asked, error))
+        return None
+    return _answer(gateway, viewer, feed, owner, asked, receipt, epoch)
+
+
+_Answering: TypeAlias = Coroutine[object, object, None]
+
+
+async def _answer(
+    gateway: Gateway,
+    viewer: SocketViewer,
+    feed: Feed,
+    owner: str,
+    asked: SocketAction,
+    receipt: Receipt,
+    epoch: str,
+) -> None:
+    """Tell what became of an action, once that is known or its time is over."""
+    pushed = feed.result_of(epoch, receipt.seq)
+    try:
+        result = receipt.result or await _result_of(gateway, feed, owner, receipt, pushed)
+        if result is not None and result.outcome == "refused":
+            raise refused(result)
+    except (Problem, StorageError) as error:
+        viewer.send(_failed(asked, error))
+        return
+    finally:
+        feed.forget_result(epoch, receipt.seq, pushed)
+    data: dict[str, object] = {
+        "status": 202 if result is None else 200,
+        "action": {
+            "id": action_id(feed.context_id, receipt.seq),
+            "result": result and result.outcome,
+            "version": result and result.version,
+        },
+        "repeated": receipt.repeated,
+    }
+    viewer.send(_message(asked, data))
+
+
+async def _result_of(
+    gateway: Gateway,
+    feed: Feed,
+    owner: str,
+    receipt: Receipt,
+    pushed: asyncio.Future[Result],
+) -> Result | None:
+    if not receipt.repeated:
+        with contextlib.suppress(TimeoutError):
+            async with gateway.waiting(None):
+                return await pushed
+    # It may have been applied before anybody listened here, or nobody has told us.
+    late = await late_reading(gateway, feed, receipt.seq, owner)
+    return late.result if late is not None else None
+
+
+def _failed(asked: SocketAction | None, error: Exception) -> bytes:
+    problem = problem_of(error)
+    assert problem is not None, "each error of the store has one"
+    status, body = problem_body(problem, str(uuid7()))
+    return _message(asked, {"status": status, "problem": orjson.Fragment(body)})
+
+
+def _message(asked: SocketAction | None, data: Mapping[str, object]) -> bytes:
+    named = {
+        "ref": asked and asked.ref,
+        "idempotency_key": asked and asked.idempotency_key,
+    }
+    return Frame("", "action-result", orjson.dumps({**named, **data})).json()

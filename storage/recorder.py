@@ -1,0 +1,245 @@
+"""For programs that bring their own model loop and only want the conversation kept.
+
+    async with open_recorder("unix:///var/lib/contextd/store.sock", owner="local") as recorder:
+        context_id = await recorder.initialize(title="From the proxy")
+        await recorder.record_user_message(context_id, "Hello")
+        await recorder.record_assistant_final(context_id, "Hi.", model="my-model")
+
+Each call returns once what it records is in the context's mailbox, at the store's durability:
+the same mailbox that the gateway fills, so readers, streams and workers see one history. A
+call whose outcome is unknown is repeated under the same key, and recorded once.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import JsonValue
+from uuid_utils import uuid7
+
+from fsm import Config, ContextCreated, MessagesRecorded, RecordedMessage, Usage
+from storage.config import StorageConfig
+from storage.contract import Mail, Result
+from storage.errors import MailboxFull, StorageError, StoreRefusedWrite, StoreUnavailable
+from storage.store import Store, connect
+
+TRIES_MAX: Final = 20
+PAUSE_S: Final = 0.1
+PAUSE_S_MAX: Final = 2.0
+"""Between two tries; doubles from PAUSE_S."""
+FLUSH_S_MAX: Final = 10.0
+
+
+class RecordRefused(StorageError):
+    """The context did not take what was recorded: somebody else has a turn running in it."""
+
+    def __init__(self, context_id: str, results: Mapping[int, Result]) -> None:
+        first = next(iter(results.values()))
+        super().__init__(f"{len(results)} of context {context_id}: {first.detail}")
+        self.context_id = context_id
+        self.results = results
+        """By the number of the action."""
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Records conversations of one owner. Made by `open_recorder`."""
+
+    store: Store
+    owner: str
+    _recorded: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """Numbers of the actions whose result was not looked at, by context."""
+
+    async def initialize(
+        self,
+        *,
+        title: str = "",
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Make a context.
+
+        Args:
+            title: Its title; without one, how the conversation begins.
+            labels: For whoever lists contexts.
+            key: Makes repeating the call safe, also after a restart of the caller.
+
+        Returns:
+            Its id.
+        """
+        event = ContextCreated(
+            at_ms=_now_ms(),
+            context_id=str(uuid7()),
+            owner=self.owner,
+            title=title,
+            labels=labels or {},
+            config=Config(),
+        )
+        own_key = key or str(uuid7())
+        digest = _digest("initialize", title, repr(sorted((labels or {}).items())))
+        tries = _Tries()
+        while True:
+            try:
+                context_id, _ = await self.store.create(
+                    event, first=None, key=own_key, digest=digest
+                )
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                await tries.wait(error)
+            else:
+                return context_id
+
+    async def record_user_message(
+        self,
+        context_id: str,
+        content: str,
+        *,
+        client_message_id: str | None = None,
+        metadata: Mapping[str, JsonValue] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Record what the user has said.
+
+        Raises:
+            ContextMissing: No such context, or not this owner's.
+            KeyReused: The key came with something else before.
+        """
+        said = RecordedMessage(
+            role="user",
+            content=content,
+            client_message_id=client_message_id,
+            metadata=metadata or {},
+        )
+        await self._record(context_id, said, key)
+
+    async def record_assistant_final(
+        self,
+        context_id: str,
+        content: str,
+        *,
+        model: str | None = None,
+        usage: Usage | None = None,
+        finish_reason: str | None = "stop",
+        metadata: Mapping[str, JsonValue] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Record a reply, whole. Raises as `record_user_message`."""
+        said = RecordedMessage(
+            role="assistant",
+            content=content,
+            model=model,
+            usage=usage,
+            finish_reason=finish_reason,
+            metadata=metadata or {},
+        )
+        await self._record(context_id, said, key)
+
+    async def mark_error(
+        self, context_id: str, detail: str, *, partial: str = "", key: str | None = None
+    ) -> None:
+        """Record that there was no reply, or only the beginning of one, and why.
+
+        Raises as `record_user_message`.
+        """
+        said = RecordedMessage(
+            role="assistant",
+            content=partial,
+            status="failed",
+            finish_reason="error",
+            metadata={"error": detail},
+        )
+        await self._record(context_id, said, key)
+
+    async def cleanup(self, *, within_s: float = FLUSH_S_MAX) -> bool:
+        """Wait until all that was recorded stands in the contexts.
+
+        Returns:
+            Whether it does; False where no worker has taken it in time: it is safe all the
+            same, and is applied by the next that runs.
+
+        Raises:
+            RecordRefused: A context has refused some of it.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                for context_id in tuple(self._recorded):
+                    await self._flush(context_id)
+        return not self._recorded
+
+    async def _flush(self, context_id: str) -> None:
+        refused: dict[int, Result] = {}
+        waiting = self._recorded[context_id]
+        while waiting:
+            reading = await self.store.read(context_id, self.owner, seq=waiting[0])
+            if reading.result is None:
+                await asyncio.sleep(PAUSE_S)
+                continue
+            seq = waiting.pop(0)
+            if reading.result.outcome == "refused":
+                refused[seq] = reading.result
+        del self._recorded[context_id]
+        if refused:
+            raise RecordRefused(context_id, refused)
+
+    async def _record(self, context_id: str, said: RecordedMessage, key: str | None) -> None:
+        mail = Mail(event=MessagesRecorded(at_ms=_now_ms(), messages=(said,)))
+        own_key = key or str(uuid7())
+        digest = _digest("record", said.model_dump_json())
+        tries = _Tries()
+        while True:
+            try:
+                receipt = await self.store.deliver(
+                    context_id, self.owner, mail, key=own_key, digest=digest
+                )
+                if not receipt.active and receipt.result is None:
+                    await self.store.queue.enqueue(context_id)
+            except (StoreUnavailable, StoreRefusedWrite, MailboxFull) as error:
+                await tries.wait(error)
+            else:
+                self._recorded.setdefault(context_id, []).append(receipt.seq)
+                return
+
+
+@dataclass(slots=True)
+class _Tries:
+    """Counts, and waits longer each time."""
+
+    made: int = 0
+
+    async def wait(self, error: StorageError) -> None:
+        """Wait before the next try; raise the error after the last."""
+        self.made += 1
+        if self.made >= TRIES_MAX:
+            raise error
+        await asyncio.sleep(min(PAUSE_S * 2**self.made, PAUSE_S_MAX))
+
+
+@contextlib.asynccontextmanager
+async def open_recorder(
+    url: str, *, owner: str, config: StorageConfig | None = None
+) -> AsyncGenerator[Recorder, None]:
+    """A recorder for the length of a block; at its end what was recorded is waited for.
+
+    Args:
+        url: Of the store, as `storage.connect` takes it.
+        owner: Whose contexts these are; the gateway without keys calls its one owner `local`.
+        config: Of the store, where it is not the default.
+
+    Raises:
+        StoreUnavailable: It cannot be reached.
+    """
+    async with connect(url, config or StorageConfig()) as store:
+        recorder = Recorder(store, owner)
+        yield recorder
+        await recorder.cleanup()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,77 @@
+"""Copies of a log that was compacted are copies of the log that it was."""
+
+import pytest
+
+from fsm import BrokenLog, ContextState, Phase, copy_log, replay, rests
+from fsm.lineage import CopiedLog
+from tests.support.playbook import BEGAN_MS, STARTED, Playbook, rename, replied, say
+
+COPY_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829399"
+
+
+def talk() -> Playbook:
+    """A conversation with messages that the machine has given ids to."""
+    book = Playbook().given(say("One"), STARTED, replied("First"), rename("Tea"))
+    return book.given(say("Two"), STARTED, replied("Second"))
+
+
+def copy(book: Playbook, *, after: int = 0) -> CopiedLog:
+    """A copy of a log, compacted at a version unless that is 0."""
+    return copy_log(
+        book.log[after:],
+        context_id=COPY_ID,
+        owner="eve",
+        at_ms=BEGAN_MS,
+        base=replay(book.log[:after]) if after else None,
+    )
+
+
+def resting_versions(book: Playbook) -> list[int]:
+    """Versions at which a context can have been passivated, hence compacted."""
+    versions = range(1, len(book.log) + 1)
+    return [version for version in versions if rests(replay(book.log[:version]))]
+
+
+def test_a_copy_is_the_same_whether_the_log_was_compacted_and_where() -> None:
+    book = talk()
+    whole = copy(book)
+    assert resting_versions(book)[-1] == len(book.log)
+    for after in resting_versions(book):
+        compacted = copy(book, after=after)
+        assert compacted.state == whole.state
+        assert compacted.base is not None
+        assert (compacted.base.id, compacted.base.owner) == (COPY_ID, "eve")
+        assert replay(compacted.events, compacted.base) == whole.state
+
+
+def test_a_copy_of_a_compacted_copy_remembers_both_origins() -> None:
+    book = talk()
+    first = copy(book, after=len(book.log))
+    again = copy_log([], context_id="another", owner="ada", at_ms=BEGAN_MS, base=first.state)
+    assert [origin.context_id for origin in again.state.origins] == [book.state.id, COPY_ID]
+    assert again.state.messages == book.state.messages
+
+
+def refused(state: ContextState) -> str:
+    """Why a base is none."""
+    with pytest.raises(BrokenLog) as broken:
+        copy_log([], context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS, base=state)
+    return str(broken.value)
+
+
+def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
+    book = talk()
+    at_work = replay(book.log[:2])
+    assert refused(at_work) == "base: a log begins with a context that rests"
+    waiting = book.state.model_copy(update={"phase": Phase.AWAITING_ANSWER, "turn": None})
+    assert refused(waiting) == "base: nobody knows which turn waits"
+    backwards = book.state.model_copy(update={"messages": book.state.messages[::-1]})
+    assert refused(backwards) == "base: message 1 has no place in the tree"
+
+
+def test_a_log_without_a_beginning_is_refused() -> None:
+    with pytest.raises(BrokenLog, match="event 1"):
+        copy_log([], context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
+    events = [*talk().log, replied()]
+    with pytest.raises(BrokenLog, match=f"event {len(events)}"):
+        copy_log(events, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)

@@ -1,0 +1,187 @@
+"""What becomes of a message that arrives during a turn, and of those that wait."""
+
+from typing import Final
+
+import pytest
+
+from fsm import Phase, SendPolicy, wakes_at_ms
+from tests.support.playbook import (
+    BEGAN_MS,
+    PAUSE,
+    RESUME,
+    STARTED,
+    TIME,
+    Playbook,
+    approve,
+    cancel,
+    failed,
+    replied,
+    returned,
+    say,
+    stop,
+    update_queue,
+    wants,
+)
+
+STREAMING: Final = Phase.STREAMING_LLM_RESPONSE
+AWAITING: Final = Phase.AWAITING_LLM_RESPONSE
+
+
+def waiting(book: Playbook) -> list[str]:
+    """What waits, in order."""
+    return [said.content for said in book.state.queue]
+
+
+def test_reject_leaves_the_running_turn_alone() -> None:
+    book = Playbook().given(say("one"), STARTED)
+    assert book.refuses(say("two", policy="reject")).code == "turn-running"
+    assert waiting(book.given(replied())) == []
+
+
+@pytest.mark.parametrize(
+    "policy", ["reject", "interrupt", "rollback", "steer", "merge", "latest"]
+)
+def test_every_policy_begins_a_turn_at_rest(policy: SendPolicy) -> None:
+    book = Playbook().when(say("one", policy=policy))
+    book.then(AWAITING, book.call_model())
+
+
+def test_interrupt_keeps_the_partial_reply_and_goes_before_what_waits() -> None:
+    book = Playbook().given(say("one"), say("two"), STARTED)
+    book.when(say("three", policy="interrupt", partial="Hel"))
+    book.then(AWAITING, stop("2.0"), book.call_model())
+    assert book.said == [
+        ("user", "one", "complete"),
+        ("assistant", "Hel", "cancelled"),
+        ("user", "three", "complete"),
+    ]
+    assert waiting(book) == ["two"]
+
+
+def test_rollback_drops_the_running_turn_from_the_branch_but_not_from_the_tree() -> None:
+    book = Playbook().given(say("zero"), replied("0"), say("one"), replied("", wants("a")))
+    book.given(approve("a"), returned(), STARTED)
+    book.when(say("two", policy="rollback"))
+    assert book.state.phase is AWAITING
+    assert [text for _, text, _ in book.said] == ["zero", "0", "two"]
+    assert "one" in [message.content for message in book.state.messages]
+
+
+def test_rollback_of_a_first_turn_begins_at_the_root() -> None:
+    book = Playbook().given(say("one"), STARTED).when(say("two", policy="rollback"))
+    assert book.said == [("user", "two", "complete")]
+
+
+def test_a_failed_turn_can_be_rolled_back() -> None:
+    book = Playbook().given(say("one"), failed("Hel")).when(say("two", policy="rollback"))
+    assert book.said == [("user", "two", "complete")]
+
+
+def test_steer_joins_the_running_turn_before_the_next_model_call() -> None:
+    book = Playbook().given(say("one"), replied("", wants("a")), approve("a"))
+    book.given(say("later"), say("briefly", policy="steer"))
+    assert waiting(book) == ["later", "briefly"]
+    book.when(returned("1"))
+    book.then(AWAITING, book.call_model())
+    assert [role for role, _, _ in book.said] == ["user", "assistant", "tool", "user"]
+    assert book.said[-1][1] == "briefly"
+    assert waiting(book) == ["later"]
+
+
+def test_steer_waits_for_the_next_turn_where_the_running_one_calls_no_model_again() -> None:
+    book = Playbook().given(say("one"), say("two", policy="steer"), replied("1"))
+    assert [text for _, text, _ in book.said] == ["one", "1", "two"]
+
+
+def test_merge_folds_what_waits_into_one_turn() -> None:
+    book = Playbook(send_policy="merge").given(say("one"), say("two"), say("three"))
+    book.given(say("alone", policy="enqueue")).when(replied("1"))
+    book.then(AWAITING, book.call_model())
+    assert [text for _, text, _ in book.said] == ["one", "1", "two", "three"]
+    assert waiting(book) == ["alone"]
+    turn = book.state.turn
+    assert turn is not None
+    assert turn.id == book.branch[2].id
+
+
+def test_latest_drops_what_waited_before() -> None:
+    book = Playbook().given(say("one"), say("two"), say("three", policy="latest"))
+    assert waiting(book) == ["three"]
+    assert waiting(book.given(say("four"))) == ["three", "four"]
+
+
+def test_a_message_without_a_policy_takes_that_of_the_context() -> None:
+    book = Playbook(send_policy="latest").given(say("one"), say("two"), say("three"))
+    assert [(said.content, said.policy) for said in book.state.queue] == [("three", "latest")]
+
+
+def test_a_paused_context_stays_paused_whatever_interrupts_it() -> None:
+    book = Playbook().given(say("one"), PAUSE, say("two"))
+    book.when(say("three", policy="interrupt")).then(Phase.PAUSED)
+    assert waiting(book) == ["three", "two"]
+    assert book.state.turn is None
+    assert book.given(RESUME).said[-1][1] == "three"
+
+
+def test_a_full_queue_refuses_but_never_an_interruption() -> None:
+    book = Playbook(limits={"queue_max": 1}).given(say("one"), say("two"))
+    assert book.refuses(say("three")).code == "queue-full"
+    assert book.refuses(say("x", not_before_ms=BEGAN_MS * 2)).code == "queue-full"
+    assert book.given(say("now", policy="interrupt")).said[-1][1] == "now"
+
+
+# Changing the queue
+
+
+def test_what_waits_can_be_edited_removed_and_moved() -> None:
+    book = Playbook().given(say("one"), say("a"), say("b"), say("c"), say("d"))
+    a, b, c, d = (said.id for said in book.state.queue)
+    book.when(update_queue(edit={a: "A"}, remove=(b,), move={d: 0, c: 9}))
+    assert waiting(book) == ["d", "A", "c"]
+
+
+def test_a_message_whose_turn_has_begun_is_out_of_reach() -> None:
+    book = Playbook().given(say("one"), say("two"))
+    (two,) = (said.id for said in book.state.queue)
+    book.given(cancel())
+    assert book.refuses(update_queue(remove=(two,))).code == "not-waiting"
+    assert waiting(book) == []
+
+
+def test_a_change_that_changes_nothing_is_none() -> None:
+    book = Playbook().given(say("one"), say("two"))
+    (two,) = (said.id for said in book.state.queue)
+    before = book.state
+    assert book.when(update_queue(edit={two: "two"}, move={two: 0})).state is before
+
+
+# Later
+
+
+def test_a_message_for_later_waits_for_its_time() -> None:
+    book = Playbook()
+    due_ms = BEGAN_MS + 60_000
+    book.when(say("later", not_before_ms=due_ms)).then(Phase.IDLE)
+    assert wakes_at_ms(book.state) == due_ms
+    before = book.state
+    assert book.when(TIME).state is before
+    book.later(seconds=60).when(TIME)
+    book.then(AWAITING, book.call_model())
+    assert book.said == [("user", "later", "complete")]
+    assert wakes_at_ms(book.state) is None
+
+
+def test_a_message_for_later_that_is_due_in_a_turn_waits_for_its_end() -> None:
+    book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 5_000), say("now"), STARTED)
+    book.later(seconds=60).when(TIME).then(STREAMING)
+    assert waiting(book) == ["later"]
+
+
+def test_a_message_for_later_can_be_changed_and_removed() -> None:
+    book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 60_000))
+    (later,) = (said.id for said in book.state.scheduled)
+    book.given(update_queue(edit={later: "much later"}))
+    assert [said.content for said in book.state.scheduled] == ["much later"]
+    assert book.refuses(update_queue(move={later: 0})).code == "not-waiting"
+    book.given(update_queue(remove=(later,)))
+    assert wakes_at_ms(book.state) is None

@@ -1,0 +1,105 @@
+"""Conversations by OpenAI's client: contexts, whoever has made them."""
+
+from typing import TYPE_CHECKING
+
+import openai
+import pytest
+from uuid_utils import uuid7
+
+from fsm import ContextCreated, MessagesRecorded, RecordedMessage
+from storage import Mail
+from tests.gateway.openai.sdk import MODEL, talking
+
+if TYPE_CHECKING:
+    from tests.support.service import Json
+
+
+async def test_a_conversation_is_a_context(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        conversations = talk.client.conversations
+        made = await conversations.create(
+            metadata={"topic": "demo"},
+            items=[{"type": "message", "role": "user", "content": "Before."}],
+        )
+        assert (made.object, made.metadata) == ("conversation", {"topic": "demo"})
+        assert await conversations.retrieve(made.id) == made
+        response = await talk.client.responses.create(
+            model=MODEL, input="Now.", conversation=made.id
+        )
+        assert response.conversation is not None
+        assert response.conversation.id == made.id
+        listed = await conversations.items.list(made.id, order="asc")
+        shown: list[Json] = [item.to_dict() for item in listed.data]
+        assert [item["content"][0]["text"] for item in shown] == [
+            "Before.",
+            "Now.",
+            response.output_text,
+        ]
+        (context,) = await talk.contexts()
+        assert made.id == f"conv_{context['id'].replace('-', '')}"
+        await conversations.delete(made.id)
+        assert await talk.keeps_nothing()
+        with pytest.raises(openai.NotFoundError):
+            await conversations.retrieve(made.id)
+
+
+async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        recorded = [{"role": "user", "content": f"{n}"} for n in range(7)]
+        await talk.service.client.act(context_id, "record_messages", {"messages": recorded})
+        conversation = f"conv_{context_id.replace('-', '')}"
+        items = talk.client.conversations.items
+        newest = [item.to_dict() async for item in items.list(conversation, limit=3)]
+        oldest: list[Json] = [
+            item.to_dict() async for item in items.list(conversation, limit=2, order="asc")
+        ]
+        assert [item["content"][0]["text"] for item in oldest] == [*"0123456"]
+        assert newest == oldest[::-1]
+        first = await items.list(conversation, limit=3)
+        assert (first.has_more, len(first.data)) == (True, 3)
+        with pytest.raises(openai.BadRequestError):
+            await items.list(conversation, limit=101)
+        with pytest.raises(openai.BadRequestError):
+            await items.list(conversation, after="msg_0")
+
+
+async def test_what_belongs_to_somebody_else_is_not_found(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        made = await talk.client.responses.create(model=MODEL, input="Mine.")
+        context_id = str(uuid7())
+        request = made.id[37:]
+        said = RecordedMessage(role="user", content="x", client_message_id=f"{request}.0")
+        await talk.service.stores[0].create(
+            ContextCreated(at_ms=1, context_id=context_id, owner="somebody else"),
+            first=Mail(event=MessagesRecorded(at_ms=1, messages=(said,))),
+            key="",
+            digest="",
+        )
+        hexed = context_id.replace("-", "")
+        theirs = f"resp_{hexed}{request}"
+        client = talk.client
+        asked = (
+            client.conversations.retrieve(f"conv_{hexed}"),
+            client.conversations.delete(f"conv_{hexed}"),
+            client.responses.retrieve(theirs),
+            client.responses.cancel(theirs),
+            client.responses.delete(theirs),
+            client.responses.create(model=MODEL, input="x", previous_response_id=theirs),
+            client.responses.create(model=MODEL, input="x", conversation=f"conv_{hexed}"),
+            client.chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": "x"}],
+                metadata={"context_id": context_id},
+            ),
+        )
+        for asking in asked:
+            with pytest.raises(openai.NotFoundError):
+                await asking
+
+
+async def test_what_is_no_conversation_is_not_found(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        for unknown in ("conv_0", "x", f"conv_{'0' * 32}"):
+            with pytest.raises(openai.NotFoundError):
+                await talk.client.conversations.retrieve(unknown)

@@ -1,0 +1,33 @@
+"""Frames that wait for a request are bounded, and silence is told."""
+
+from gateway.openai.watch import Watch
+from gateway.stream import Frame
+
+LARGE = Frame("1.1.0", "turn-requested", b"x" * 1_000)
+SMALL = Frame("1.2.0", "reply-started", b"x")
+
+
+async def test_what_was_shown_comes_in_order_and_then_silence() -> None:
+    watch = Watch(bytes_max=100)
+    watch.show([SMALL])
+    watch.show([LARGE])
+    assert await watch.next(1) == [SMALL, LARGE]
+    assert await watch.next(0.01) == []
+    watch.show([SMALL])
+    assert await watch.next(1) == [SMALL]
+
+
+async def test_a_request_that_lets_too_much_wait_is_given_up() -> None:
+    watch = Watch(bytes_max=100)
+    watch.show([LARGE])  # one commit may be as large as it likes
+    watch.show([SMALL])
+    assert await watch.next(1) == [LARGE, SMALL]
+    assert await watch.next(1) is None
+
+
+async def test_after_the_end_comes_what_was_shown_before_it() -> None:
+    watch = Watch(bytes_max=100)
+    watch.show([SMALL])
+    watch.close()
+    assert await watch.next(1) == [SMALL]
+    assert await watch.next(1) is None

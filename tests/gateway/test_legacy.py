@@ -1,0 +1,141 @@
+"""The old way of writing contexts: it works, says that it is deprecated, and can be gone."""
+
+import re
+from pathlib import Path
+
+import pytest
+import structlog.testing
+
+from tests.support.service import Answer, Client, Json, serving
+
+GUIDE = Path(__file__).parent.parent.parent / "docs" / "migration.md"
+
+
+async def old(
+    client: Client, method: str, context_id: str, path: str, body: Json, **headers: str
+) -> Answer:
+    """A request of the old way."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.send(method, f"/api/contexts/{context_id}{path}", body, headers=named)
+
+
+def said(context: Json) -> list[tuple[str, str]]:
+    """Role and text of each message."""
+    return [(m["role"], m["content"]) for m in context["messages"]]
+
+
+async def test_messages_are_written_and_no_turn_begins(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        user = {"role": "user", "content": "Hello"}
+        answer = await old(client, "POST", context_id, "/messages", user)
+        assert (answer.status, answer.json["status"]) == (200, "idle")
+        reply = {"role": "assistant", "content": "Hi.", "model": "mine"}
+        await old(client, "POST", context_id, "/messages", reply)
+        assert said(await client.state(context_id)) == [("user", "Hello"), ("assistant", "Hi.")]
+
+
+async def test_a_reply_that_is_patched_while_it_arrives_is_one_message(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        await old(client, "POST", context_id, "/messages", {"role": "user", "content": "Hi"})
+        begun = await old(
+            client, "POST", context_id, "/messages", {"role": "assistant", "content": ""}
+        )
+        message_id = begun.context["messages"][-1]["id"]
+        answer = begun
+        for text in ("He", "Hell", "Hello!"):
+            answer = await old(
+                client, "PATCH", context_id, f"/messages/{message_id}", {"content": text}
+            )
+            assert answer.status == 200
+        assert said(answer.context) == [("user", "Hi"), ("assistant", "Hello!")]
+        first = await old(
+            client,
+            "PATCH",
+            context_id,
+            f"/messages/{answer.context['messages'][0]['id']}",
+            {"content": "Hey"},
+        )
+        assert said(first.context) == [("user", "Hey"), ("assistant", "Hello!")]
+        again = await old(
+            client, "PATCH", context_id, f"/messages/{message_id}", {"content": "Bye."}
+        )
+        assert said(again.context) == [("user", "Hey"), ("assistant", "Bye.")]
+        gone = await old(client, "PATCH", context_id, "/messages/none", {"content": "x"})
+        assert (gone.status, gone.problem) == (404, "not-found")
+
+
+async def test_a_context_is_put_as_the_client_has_it(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        body: Json = {"title": "Mine", "config": {"role": "cook"}, "messages": messages}
+        answer = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        assert (answer.context["title"], answer.context["config"]["role"]) == ("Mine", "cook")
+        assert said(answer.context) == [("user", "a"), ("assistant", "b")]
+        same = await old(client, "PUT", context_id, "", body)
+        assert same.json["version"] == answer.json["version"]
+        body["messages"] = [*messages, {"role": "user", "content": "c"}]
+        more = await old(client, "PUT", context_id, "", body)
+        assert said(more.context)[2:] == [("user", "c")]
+        for wrong in (messages[:1], [{"role": "user", "content": "other"}]):
+            refused = await old(client, "PUT", context_id, "", {"messages": wrong})
+            assert (refused.status, refused.problem) == (409, "not-append-only")
+        assert said(await client.state(context_id)) == said(more.context)
+
+
+async def test_tools_are_approved_the_old_way(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        asked = await client.say(context_id, "/tool clock {}")
+        (call,) = asked.context["pending_tool_calls"]
+        body = {"tool_call_ids": [call["id"]]}
+        answer = await old(client, "POST", context_id, "/tools/approve", body, Prefer="wait=10")
+        assert (answer.status, answer.json["status"]) == (200, "idle")
+        nothing = await old(client, "POST", context_id, "/tools/approve", body)
+        assert (nothing.status, nothing.json["detail"]) == (400, "No pending tool approvals")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "", {"title": "x"}),
+        ("POST", "/messages", {"role": "user", "content": "x"}),
+        ("PATCH", "/messages/x", {"content": "x"}),
+        ("POST", "/tools/approve", {"tool_call_ids": ["x"]}),
+    ],
+)
+async def test_every_old_endpoint_says_that_it_is_deprecated_and_can_be_switched_off(
+    store_url: str, method: str, path: str, body: Json
+) -> None:
+    async with serving(store_url, gateway={"legacy_crud": "on"}) as service:
+        context_id = await service.client.create()
+        answer = await old(service.client, method, context_id, path, body)
+        deprecated = dict(answer.headers)
+    async with serving(store_url, gateway={"legacy_crud": "off"}) as service:
+        gone = await old(service.client, method, context_id, path, body)
+        assert (gone.status, gone.problem) == (410, "legacy-gone")
+        for headers in (deprecated, gone.headers):
+            assert re.fullmatch("@[0-9]+", headers["Deprecation"])
+            assert headers["Sunset"].endswith("GMT")
+            assert 'rel="deprecation"' in headers["Link"]
+        described = (await service.client.get("/openapi.json")).json["paths"]
+        address = re.sub("/x$", "/{message_id}", f"/api/contexts/{{id}}{path}")
+        assert described[address][method.lower()]["deprecated"] is True
+        guide = await service.client.get("/docs/migration.md")
+        assert guide.body.decode() == GUIDE.read_text()
+
+
+async def test_the_first_use_of_each_old_endpoint_is_logged_once(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await old(service.client, "PUT", context_id, "", {"title": "x"})
+    told = [one for one in logs if one["event"] == "deprecated endpoint used"]
+    assert [one["endpoint"] for one in told] == ["put_context"]

@@ -1,0 +1,121 @@
+"""Programs that bring their own model loop record into the same mailbox as everybody."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsm import Usage
+from storage import (
+    ContextMissing,
+    KeyReused,
+    Recorder,
+    RecordRefused,
+    StorageConfig,
+    connect,
+    open_recorder,
+)
+from tests.support.service import serving
+from tests.support.store_server import StoreServer
+
+OWNER = "local"
+
+
+async def test_a_recorded_conversation_is_read_like_any_other(store_url: str) -> None:
+    async with (
+        serving(store_url) as service,
+        open_recorder(store_url, owner=OWNER) as recorder,
+    ):
+        context_id = await recorder.initialize()
+        await recorder.record_user_message(context_id, "Hello", client_message_id="c-1")
+        usage = Usage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+        await recorder.record_assistant_final(context_id, "Hi.", model="mine", usage=usage)
+        await recorder.record_user_message(context_id, "And?")
+        await recorder.mark_error(context_id, "The provider is down.", partial="We")
+        assert await recorder.cleanup()
+        context = await service.client.state(context_id)
+        assert [(m["role"], m["content"], m["status"]) for m in context["messages"]] == [
+            ("user", "Hello", "complete"),
+            ("assistant", "Hi.", "complete"),
+            ("user", "And?", "complete"),
+            ("assistant", "We", "failed"),
+        ]
+        assert context["title"] == "Hello"
+        assert context["messages"][3]["metadata"] == {"error": "The provider is down."}
+        assert context["status"] == "idle"
+
+
+async def test_p2_what_is_recorded_twice_under_one_key_is_there_once(store_url: str) -> None:
+    async with (
+        serving(store_url) as service,
+        open_recorder(store_url, owner=OWNER) as recorder,
+    ):
+        context_id = await recorder.initialize(title="t", key="proxy-1")
+        assert await recorder.initialize(title="t", key="proxy-1") == context_id
+        for _ in range(3):
+            await recorder.record_user_message(context_id, "Hello", key="m-1")
+        with pytest.raises(KeyReused):
+            await recorder.record_user_message(context_id, "Other", key="m-1")
+        assert await recorder.cleanup()
+        assert len((await service.client.state(context_id))["messages"]) == 1
+
+
+async def test_nothing_is_recorded_for_another_owner(store_url: str) -> None:
+    async with open_recorder(store_url, owner=OWNER) as recorder:
+        context_id = await recorder.initialize()
+    async with open_recorder(store_url, owner="eve") as other:
+        with pytest.raises(ContextMissing):
+            await other.record_user_message(context_id, "Hello")
+
+
+async def test_p1_what_is_recorded_without_a_worker_is_applied_by_the_next(
+    store_url: str,
+) -> None:
+    async with open_recorder(store_url, owner=OWNER) as recorder:
+        context_id = await recorder.initialize()
+        await recorder.record_user_message(context_id, "Hello")
+        assert not await recorder.cleanup(within_s=0.2)
+        async with serving(store_url) as service:
+            assert await recorder.cleanup()
+            assert len((await service.client.state(context_id))["messages"]) == 1
+
+
+async def test_a_turn_of_somebody_else_refuses_what_is_recorded_and_says_so(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service, connect(store_url, StorageConfig()) as store:
+        recorder = Recorder(store, OWNER)
+        context_id = await service.client.create()
+        await service.client.act(context_id, "send_message", {"content": "/hang"})
+        await recorder.record_user_message(context_id, "Hello")
+        with pytest.raises(RecordRefused) as caught:
+            await recorder.cleanup()
+        (result,) = caught.value.results.values()
+        assert result.code == "illegal-in-phase"
+
+
+async def test_a_store_that_is_away_for_a_moment_loses_and_doubles_nothing() -> None:
+    with StoreServer() as server:
+        async with open_recorder(server.url, owner=OWNER) as recorder:
+            context_id = await recorder.initialize()
+            server.pause()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(recorder.record_user_message(context_id, "Hello"))
+                await asyncio.sleep(0.3)
+                server.resume()
+            async with serving(server.url) as service:
+                assert await recorder.cleanup()
+                assert len((await service.client.state(context_id))["messages"]) == 1
+
+
+async def test_the_example_of_the_page_records_what_it_says(store_url: str) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "recording.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code.replace("unix:///path/to/contextd-data/store.sock", store_url), names)
+    async with serving(store_url) as service:
+        context_id = await names["keep"]()
+        statuses = [m["status"] for m in (await service.client.state(context_id))["messages"]]
+    assert statuses == ["complete", "complete", "failed"]

@@ -1,0 +1,270 @@
+"""The WebSocket of a context: the frames of its stream, and actions on it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp import web
+
+from gateway.sockets import SocketViewer
+from gateway.stream import Frame, Wanted
+from tests.support.service import Client, Json, serving
+
+WITHIN_S = 15.0
+
+
+@dataclass
+class Socket:
+    """A socket whose messages are read one by one."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    results: list[Json] = field(default_factory=list[Json])
+
+    async def next(self) -> Json:
+        """The next message; None once it is closed."""
+        async with asyncio.timeout(WITHIN_S):
+            message = await self.socket.receive()
+        if message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}:
+            return None
+        return orjson.loads(message.data)
+
+    async def until(self, enough: Callable[[Json], bool]) -> list[Json]:
+        """Every message up to the one that is wanted."""
+        taken: list[Json] = []
+        while not taken or not enough(taken[-1]):
+            message = await self.next()
+            assert message is not None, taken
+            taken.append(message)
+        return taken
+
+    async def act(self, action: str, body: Json = None, **more: Json) -> Json:
+        """Send an action; its result."""
+        asked: Json = {"action": action, "body": body or {}, "ref": action, **more}
+        await self.socket.send_str(orjson.dumps(asked).decode())
+        taken = await self.until(lambda one: one["event"] == "action-result")
+        return taken[-1]["data"]
+
+
+@contextlib.asynccontextmanager
+async def open_socket(
+    client: Client, context_id: str, query: str = ""
+) -> AsyncGenerator[Socket, None]:
+    """A socket of a context."""
+    url = f"{client.url}/api/contexts/{context_id}/ws{query}"
+    async with client.session.ws_connect(url) as socket:
+        yield Socket(socket)
+
+
+async def test_a_socket_shows_what_a_stream_shows(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        async with (
+            client.stream(context_id) as stream,
+            open_socket(client, context_id) as socket,
+        ):
+            await stream.take("snapshot")
+            hello, snapshot = await socket.next(), await socket.next()
+            assert (hello["event"], snapshot["event"]) == ("hello", "snapshot")
+            assert snapshot["data"] == await client.state(context_id)
+            await client.say(context_id, "/chunks 9 1")
+            frames = await stream.take("reply-ended")
+            shown = await socket.until(lambda one: one["event"] == "reply-ended")
+        assert shown == [
+            {"id": frame.id, "event": frame.event, "data": frame.data} for frame in frames
+        ]
+
+
+async def test_a_socket_resumes_in_the_middle_of_a_reply_on_another_gateway(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateways=2) as service:
+        here, there = service.clients
+        context_id = await here.create()
+        async with open_socket(here, context_id) as socket:
+            await socket.until(lambda one: one["event"] == "snapshot")
+            await here.act(context_id, "send_message", {"content": "/chunks 30 5"})
+            first = await socket.until(
+                lambda one: one["event"] == "reply-delta" and one["data"]["n"] > 20
+            )
+        async with open_socket(there, context_id, f"?after={first[-1]['id']}") as socket:
+            rest = await socket.until(lambda one: one["event"] == "reply-ended")
+        texts = [one["data"]["text"] for one in first + rest if one["event"] == "reply-delta"]
+        assert "".join(texts) == rest[-1]["data"]["text"]
+
+
+async def test_actions_may_be_sent_on_a_socket(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        async with open_socket(client, context_id) as socket:
+            result = await socket.act("rename", {"title": "by socket"})
+            assert result == {
+                "ref": "rename",
+                "idempotency_key": None,
+                "status": 200,
+                "action": {"id": f"{context_id}.1", "result": "applied", "version": 2},
+                "repeated": False,
+            }
+            asked = await socket.act("send_message", {"content": "/tool clock {}"})
+            assert asked["status"] == 200
+            await client.until(context_id, "awaiting_tool_approval")
+            (call,) = (await client.state(context_id))["pending_tool_calls"]
+            await socket.act("approve_tools", {"tool_call_ids": [call["id"]]})
+            await client.until(context_id, "idle")
+        assert (await client.state(context_id))["title"] == "by socket"
+
+
+async def test_p2_an_action_on_a_socket_is_done_once_under_its_key_on_any_transport(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        body = {"content": "once"}
+        async with open_socket(client, context_id) as socket:
+            first = await socket.act("send_message", body, idempotency_key="k")
+            again = await socket.act("send_message", body, idempotency_key="k")
+            assert (again["repeated"], again["action"]) == (True, first["action"])
+            other = await socket.act("send_message", {"content": "x"}, idempotency_key="k")
+            assert other["problem"]["type"] == "/problems/key-reused"
+        sent = await client.send(
+            "POST",
+            f"/api/contexts/{context_id}/actions/send_message",
+            raw=orjson.dumps(body),
+            headers={"Idempotency-Key": "k", "Content-Type": "application/json"},
+        )
+        assert sent.headers["Idempotent-Replayed"] == "true"
+        said = (await client.until(context_id, "idle"))["messages"]
+        assert [m["content"] for m in said if m["role"] == "user"] == ["once"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "problem"),
+    [
+        ({"action": "resume"}, 409, "illegal-in-phase"),
+        ({"action": "fly"}, 404, "not-found"),
+        ({"action": "rename", "body": {}}, 422, "invalid-body"),
+        (
+            {"action": "rename", "body": {"title": "x"}, "if_version": 9},
+            412,
+            "version-mismatch",
+        ),
+        ({"body": {}}, 422, "invalid-body"),
+        ([], 422, "invalid-body"),
+    ],
+)
+async def test_what_is_refused_is_told_on_the_socket_which_stays_open(
+    store_url: str, asked: Json, status: int, problem: str
+) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.socket.send_str(orjson.dumps(asked).decode())
+            told = await socket.until(lambda one: one["event"] == "action-result")
+            data = told[-1]["data"]
+            assert (data["status"], data["problem"]["type"]) == (status, f"/problems/{problem}")
+            assert (await socket.act("rename", {"title": "still open"}))["status"] == 200
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", '{"action":"a","action":"b"}', "\u0000"])
+async def test_what_is_no_json_is_told_so(store_url: str, text: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.socket.send_str(text)
+            told = await socket.until(lambda one: one["event"] == "action-result")
+            assert told[-1]["data"]["status"] in {400, 422}
+            await socket.socket.send_bytes(b"\x00")
+            told = await socket.until(lambda one: one["event"] == "action-result")
+            assert told[-1]["data"]["problem"]["type"] == "/problems/malformed-json"
+
+
+async def test_actions_of_one_socket_are_applied_in_their_order(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        async with open_socket(client, context_id) as socket:
+            for number in range(50):
+                asked = {"action": "rename", "body": {"title": str(number)}}
+                await socket.socket.send_str(orjson.dumps(asked).decode())
+            results: list[Json] = []
+            while len(results) < 50:
+                results += await socket.until(lambda one: one["event"] == "action-result")
+                results = [one for one in results if one["event"] == "action-result"]
+        versions = {one["data"]["action"]["version"] for one in results}
+        assert versions == {*range(2, 52)}
+        assert (await client.state(context_id))["title"] == "49"
+
+
+async def test_a_stopping_gateway_says_bye_and_closes_its_sockets(store_url: str) -> None:
+    async with serving(store_url, gateways=2) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.until(lambda one: one["event"] == "snapshot")
+            service.stop("gateway 0")
+            bye = await socket.next()
+            assert bye["event"] == "bye"
+            assert bye["data"]["retry_ms"] >= 0
+            assert await socket.next() is None
+            assert socket.socket.close_code == aiohttp.WSCloseCode.SERVICE_RESTART
+
+
+async def test_a_socket_ends_with_its_context(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.until(lambda one: one["event"] == "snapshot")
+            await service.client.act(context_id, "delete")
+            assert (await socket.next())["event"] == "context-deleted"
+            assert await socket.next() is None
+            assert socket.socket.close_code == aiohttp.WSCloseCode.OK
+
+
+class Stuck:
+    """A socket whose client takes nothing."""
+
+    code: int | None = None
+
+    async def send_str(self, _text: str) -> None:
+        if self.code is None:
+            await asyncio.Event().wait()
+
+    async def close(self, *, code: int) -> None:
+        self.code = code
+
+
+async def test_p12_what_a_client_does_not_read_is_kept_within_bounds() -> None:
+    socket = Stuck()
+    viewer = SocketViewer(cast("web.WebSocketResponse", socket), Wanted(), bytes_max=4_096)
+    viewer.go_live({}, [])
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(viewer.run())
+        for number in range(1_000):
+            viewer.show([Frame(str(number), "context-renamed", b"{}")])
+            await asyncio.sleep(0)
+        assert viewer.waiting_bytes <= 4_096 + 200
+        writing.cancel()
+    await viewer.run()
+    assert socket.code == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+
+
+async def test_a_plain_request_is_told_to_upgrade(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        answer = await service.client.get(f"/api/contexts/{context_id}/ws")
+        assert (answer.status, answer.problem) == (426, "upgrade-required")
+
+
+async def test_nobody_opens_a_socket_of_what_is_not_there(store_url: str) -> None:
+    async with serving(store_url) as service:
+        unknown = "01932c5e-7a10-7c3b-9d2e-5f6071829304"
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            async with open_socket(service.client, unknown):
+                raise AssertionError("it is not there")
+        assert caught.value.status == 404

@@ -1,0 +1,93 @@
+"""What is to happen at a time happens then, whoever has the context, if anybody has."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import JsonValue
+
+from fsm import Phase, TimePassed
+from tests.support.clock import in_virtual_time
+from tests.support.playbook import CONTEXT_ID, DELETE, say, update_queue, wants
+from tests.workers.stage import Reply, now_ms, open_stage
+
+OVERDUE_MS: Final = 500
+LATER_MS: Final = 20_000
+EXPIRING: Final[Mapping[str, JsonValue]] = {"limits": {"approval_s_max": 20}}
+
+
+async def until_ms(at_ms: int) -> None:
+    """Let time pass."""
+    await asyncio.sleep((at_ms - now_ms()) / 1_000)
+
+
+@in_virtual_time
+async def test_a_message_for_later_begins_its_turn_in_an_active_context() -> None:
+    async with open_stage(linger_s=1_000) as stage, stage.running():
+        due_ms = now_ms() + LATER_MS
+        await stage.deliver(say("later", not_before_ms=due_ms))
+        await until_ms(due_ms - 10)
+        assert [m.content for m in (await stage.state()).messages] == []
+        await until_ms(due_ms + 50)
+        assert [text for _, text, _ in await stage.said()][:1] == ["later"]
+        (passed,) = [event for event in await stage.log() if isinstance(event, TimePassed)]
+        assert due_ms <= passed.at_ms <= due_ms + 10
+
+
+@in_virtual_time
+async def test_a_passive_context_is_claimed_when_its_time_comes_and_not_before() -> None:
+    async with open_stage(linger_s=0) as stage:
+        due_ms = now_ms() + LATER_MS
+        await stage.deliver(say("later", not_before_ms=due_ms))
+        assert await stage.pass_through() == "idle"
+
+        async def claimed(at_ms: int) -> list[str]:
+            return await stage.store.claim(now_ms=at_ms, overdue_ms=OVERDUE_MS)
+
+        assert await claimed(due_ms - 1) == []
+        assert await claimed(due_ms) == [CONTEXT_ID]
+        # Whoever claimed it may be dead by now: it is claimed again, but not at once.
+        assert await claimed(due_ms + 1) == []
+        assert await claimed(due_ms + OVERDUE_MS) == [CONTEXT_ID]
+        await until_ms(due_ms)
+        assert await stage.pass_through() == "idle"
+        assert [text for _, text, _ in await stage.said()][:1] == ["later"]
+        assert await claimed(due_ms + 10 * OVERDUE_MS) == []
+
+
+@in_virtual_time
+async def test_an_approval_expires_though_nobody_has_the_context() -> None:
+    async with open_stage(config=EXPIRING, linger_s=0) as stage:
+        stage.performer.replies.append(Reply((), calls=(wants("c1"),)))
+        await stage.deliver(say())
+        assert await stage.pass_through() == "idle"
+        assert (await stage.state()).phase is Phase.AWAITING_TOOL_APPROVAL
+        await asyncio.sleep(21)
+        overdue = await stage.store.claim(now_ms=now_ms(), overdue_ms=OVERDUE_MS)
+        assert overdue == [CONTEXT_ID]
+        assert await stage.pass_through() == "idle"
+        expired = [m for m in (await stage.state()).messages if m.role == "tool"]
+        assert [m.metadata["code"] for m in expired] == ["expired"]
+
+
+@in_virtual_time
+async def test_what_is_taken_back_wakes_nobody() -> None:
+    async with open_stage(linger_s=0) as stage:
+        for _ in range(2):
+            await stage.deliver(say("later", not_before_ms=now_ms() + LATER_MS))
+        assert await stage.pass_through() == "idle"
+        ids = tuple(said.id for said in (await stage.state()).scheduled)
+        await stage.deliver(update_queue(remove=ids))
+        assert await stage.pass_through() == "idle"
+        later_ms = now_ms() + 2 * LATER_MS
+        assert await stage.store.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
+
+
+@in_virtual_time
+async def test_a_deleted_context_is_not_woken() -> None:
+    async with open_stage(linger_s=0) as stage:
+        await stage.deliver(say("later", not_before_ms=now_ms() + LATER_MS))
+        await stage.deliver(DELETE)
+        assert await stage.pass_through() == "deleted"
+        later_ms = now_ms() + 2 * LATER_MS
+        assert await stage.store.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []

@@ -1,0 +1,221 @@
+"""Tools of MCP servers as tools of a worker: names, checks of arguments, results as text.
+
+What a server says is a stranger's: a tool that does not fit is left out, and a schema is
+never followed to where it points outside of itself. What a schema could make endless has a
+bound (references) or is left to the server (regular expressions, comparing all items).
+"""
+
+import contextlib
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import cache, partial
+from importlib import import_module
+from typing import Any, Final, TypeAlias
+
+from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+from mcp.types import (
+    AudioContent,
+    CallToolResult,
+    ContentBlock,
+    EmbeddedResource,
+    ImageContent,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+    Tool as ListedTool,
+    ToolAnnotations,
+)
+from pydantic import JsonValue
+from pydantic_core import from_json, to_json
+from referencing import Registry as Schemas
+from referencing.exceptions import Unresolvable
+
+from fsm import ToolEffect
+from workers.tools.declaration import NAME, PROBLEMS_MAX, Tool, ToolCallContext, ToolError
+from workers.tools.mcp_servers import McpServer
+from workers.tools.registry import SEPARATOR
+
+Call: TypeAlias = Callable[[dict[str, JsonValue], ToolCallContext], Awaitable[str]]
+_Schema: TypeAlias = Any  # JSON, as jsonschema's annotations have it
+_Check: TypeAlias = Callable[..., _Schema]
+_extended: Callable[..., type[Validator]] = import_module("jsonschema.validators").extend
+"""Found by name, because its annotations say nothing at all."""
+
+_DEFINITION_BYTES_MAX: Final = 65_536
+"""Of one tool's description and schema: they go into every request to the model."""
+_PROBLEM_CHARS_MAX: Final = 200
+_REFERENCES_MAX: Final = 5_000
+"""References followed in one check; each takes some 30 us."""
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+_LEFT_TO_THE_SERVER: Final = (
+    "format",
+    "pattern",
+    "patternProperties",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "uniqueItems",
+)
+
+_references_left: ContextVar[Iterator[int]] = ContextVar("references_left")
+
+
+def tool_of(server_name: str, server: McpServer, listed: ListedTool, call: Call) -> Tool:
+    """Return a listed tool as one that can be offered.
+
+    Args:
+        server_name: As it was declared; the tool's name begins with it.
+        server: What was declared.
+        listed: What the server says of the tool.
+        call: Runs it.
+
+    Raises:
+        ValueError: It cannot be offered; the message says why.
+    """
+    name = f"{server_name}{SEPARATOR}{re.sub(r'[^a-zA-Z0-9_-]', '_', listed.name)}"
+    if not NAME.fullmatch(name):
+        raise ValueError("its name is over 64 characters with the server's")
+    description = listed.description or listed.title or ""
+    schema: dict[str, JsonValue] = listed.input_schema
+    if len(to_json(schema)) + len(description.encode(errors="replace")) > _DEFINITION_BYTES_MAX:
+        raise ValueError(f"its description and schema are over {_DEFINITION_BYTES_MAX} bytes")
+    return Tool(
+        name=name,
+        description=description,
+        function=call,
+        parsed=partial(_parsed, _validator(schema)),
+        parameters=schema,
+        context_parameter="context",
+        is_async=True,
+        effect=server.effect or _effect(listed.annotations),
+        dangerous=server.approval == "always",
+        timeout_s=server.timeout_s,
+        untrusted=not server.trusted,
+        roles=server.roles,
+    )
+
+
+def text_of(result: CallToolResult) -> str:
+    """Return a result as text; what is no text is named in brackets."""
+    text = "\n".join(_told(block) for block in result.content)
+    structure: JsonValue = result.structured_content
+    if structure is None or _is_told(structure, text):
+        return text
+    return "\n".join(filter(None, (text, to_json(structure).decode())))
+
+
+def _is_told(structure: JsonValue, text: str) -> bool:
+    """Whether the text says the same, as it should for clients that know no structure."""
+    said: JsonValue = text
+    with contextlib.suppress(ValueError):
+        said = from_json(text)
+    # A value that is no object stands under this name.
+    return structure in (said, {"result": said}, {"result": text})
+
+
+def _told(block: ContentBlock) -> str:
+    match block:
+        case TextContent():
+            return block.text
+        case ImageContent() | AudioContent():
+            return f"[{block.type} {block.mime_type}, {len(block.data) * 3 // 4} bytes]"
+        case ResourceLink():
+            return f"[resource {block.name}: {block.uri}]"
+        case EmbeddedResource(resource=TextResourceContents() as resource):
+            return f"[resource {resource.uri}]\n{resource.text}"
+        case EmbeddedResource():
+            return f"[resource {block.resource.uri}]"
+
+
+def _effect(annotations: ToolAnnotations | None) -> ToolEffect:
+    if annotations is not None and annotations.read_only_hint:
+        return "none"
+    if annotations is not None and annotations.idempotent_hint:
+        return "idempotent"
+    return "once"
+
+
+def _parsed(validator: Validator, arguments_json: str) -> dict[str, object]:
+    """Check arguments by a tool's own schema; what its `Call` takes.
+
+    Raises:
+        ToolError: `bad_arguments`.
+    """
+    try:
+        arguments: JsonValue = from_json(arguments_json or "{}", allow_inf_nan=False)
+    except ValueError as error:
+        raise ToolError("bad_arguments", f"arguments: Invalid JSON: {error}") from None
+    if not isinstance(arguments, dict):
+        raise ToolError("bad_arguments", "arguments: This is no JSON object.")
+    told: list[str] = []
+    _references_left.set(iter(range(_REFERENCES_MAX)))
+    try:
+        for problem in validator.iter_errors(arguments):
+            where = ".".join(map(str, problem.absolute_path)) or "arguments"
+            told.append(f"{where}: {problem.message[:_PROBLEM_CHARS_MAX]}")
+            if len(told) == PROBLEMS_MAX:
+                break
+    except (Unresolvable, RecursionError):
+        raise ToolError("bad_arguments", "The tool's own schema cannot be followed.") from None
+    if told:
+        raise ToolError("bad_arguments", "; ".join(told))
+    return {"arguments": arguments}
+
+
+def _validator(schema: dict[str, JsonValue]) -> Validator:
+    if schema.get("type") != "object":
+        raise ValueError("its arguments are no JSON object")
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except (SchemaError, RecursionError):
+        raise ValueError("its arguments' schema is no JSON Schema") from None
+    # Where a part names a draft, jsonschema goes on with that draft's own validator.
+    parts = {key: part for key, part in schema.items() if key != "$schema"}
+    if _names_a_draft(parts):
+        raise ValueError("parts of its arguments' schema are of another draft")
+    return _bounded(kind)(parts, registry=Schemas())
+
+
+def _names_a_draft(schema: JsonValue) -> bool:
+    if isinstance(schema, list):
+        return any(map(_names_a_draft, schema))
+    return isinstance(schema, dict) and (
+        isinstance(schema.get("$schema"), str) or any(map(_names_a_draft, schema.values()))
+    )
+
+
+@cache
+def _bounded(kind: type[Validator]) -> type[Validator]:
+    """A validator that takes no schema for ever."""
+    others: Mapping[str, _Check] = kind.VALIDATORS
+
+    def counted(follow: _Check) -> _Check:
+        def followed(*place: _Schema) -> _Schema:
+            if next(_references_left.get(), None) is None:
+                raise RecursionError
+            return follow(*place)
+
+        return followed
+
+    def additional(
+        validator: Validator, allowed: _Schema, instance: _Schema, schema: _Schema
+    ) -> _Schema:
+        # Which properties are additional would depend on regular expressions.
+        if "patternProperties" in schema:
+            return ()
+        return others["additionalProperties"](validator, allowed, instance, schema)
+
+    def passed_over(*_: _Schema) -> _Schema:
+        return ()
+
+    return _extended(
+        kind,
+        {
+            **{key: counted(others[key]) for key in _REFERENCES if key in others},
+            **dict.fromkeys(_LEFT_TO_THE_SERVER, passed_over),
+            "additionalProperties": additional,
+        },
+    )
