@@ -44,7 +44,7 @@ def short_plan(*, only: frozenset[PartName]) -> Plan:
     """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
     seconds: dict[PartName, float] = {
         "crash-points": 270.0,
-        "histories": 210.0,
+        "histories": 260.0,
         "kills": 90.0,
         "chaos": 45.0,
         "measures": 15.0,
