@@ -185,3 +185,10 @@ def test_a_message_for_later_can_be_changed_and_removed() -> None:
     assert book.refuses(update_queue(move={later: 0})).code == "not-waiting"
     book.given(update_queue(remove=(later,)))
     assert wakes_at_ms(book.state) is None
+
+
+def test_a_latest_message_that_is_due_in_a_turn_drops_what_waited_before() -> None:
+    later = say("later", policy="latest", not_before_ms=BEGAN_MS + 5_000)
+    book = Playbook().given(later, say("now"), say("waits"))
+    book.later(seconds=60).when(TIME)
+    assert waiting(book) == ["later"]

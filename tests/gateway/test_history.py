@@ -127,3 +127,15 @@ async def test_nobody_reads_what_is_not_there(store_url: str, what: str) -> None
         unknown = "01932c5e-7a10-7c3b-9d2e-5f6071829304"
         answer = await service.client.get(f"/api/contexts/{unknown}/{what}")
         assert (answer.status, answer.problem) == (404, "not-found")
+
+
+async def test_pages_of_another_branch_stay_on_it(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await talk(service, "one", "two")
+        messages = (await service.client.state(context_id))["messages"]
+        await service.client.act(context_id, "create_branch", {"name": "kept"})
+        body = {"message_id": messages[0]["id"], "content": "uno"}
+        await service.client.act(context_id, "edit_message", body, Prefer="wait=10")
+        address = f"/api/contexts/{context_id}/messages?branch=kept&limit=1"
+        found = await pages(service, address, "messages")
+        assert [message for page in found for message in page] == messages

@@ -17,7 +17,7 @@ from storage import (
     connect,
     open_recorder,
 )
-from tests.support.service import serving
+from tests.support.service import eventually, serving
 from tests.support.store_server import StoreServer
 
 OWNER = "local"
@@ -119,3 +119,20 @@ async def test_the_example_of_the_page_records_what_it_says(store_url: str) -> N
         context_id = await names["keep"]()
         statuses = [m["status"] for m in (await service.client.state(context_id))["messages"]]
     assert statuses == ["complete", "complete", "failed"]
+
+
+async def test_p12_a_full_mailbox_is_waited_for(store_url: str) -> None:
+    config = StorageConfig(mailbox_max=1)
+    async with open_recorder(store_url, owner=OWNER, config=config) as recorder:
+        context_id = await recorder.initialize()
+        await recorder.record_user_message(context_id, "one")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(recorder.record_user_message(context_id, "two"))
+            await asyncio.sleep(0)
+            async with serving(store_url) as service:
+
+                async def both_are_there() -> bool:
+                    state = await service.client.state(context_id)
+                    return len(state["messages"]) == 2
+
+                await eventually(both_are_there)

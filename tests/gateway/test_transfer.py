@@ -172,3 +172,14 @@ async def test_what_waits_for_a_person_waits_in_the_fork_too(store_url: str) -> 
         done = await client.act(made.context["id"], "approve_tools", body, Prefer="wait=10")
         assert done.json["status"] == "idle"
         assert (await client.state(source))["pending_tool_calls"] == [call]
+
+
+async def test_what_ran_and_waited_does_not_begin_in_an_import(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        source = await client.create()
+        await client.say(source, "/hang", Prefer="wait=0")
+        await client.say(source, "waits", Prefer="wait=0")
+        made = await imported(service, await exported(service, source))
+        assert (made.status, made.json["status"], made.context["queue"]) == (201, "idle", [])
+        assert [m["content"] for m in made.context["messages"]] == ["/hang"]
