@@ -44,6 +44,8 @@ class SocketViewer:
         self._socket = socket
         self._wanted = wanted
         self._bytes_max = bytes_max
+        self._backlog_bytes = 0
+        """Of what it began with: that a client is behind by as much is no fault of its own."""
         self._held: list[Frame] | None = []
         self._waiting: deque[bytes] = deque()
         self.waiting_bytes = 0
@@ -67,8 +69,7 @@ class SocketViewer:
         held, self._held = self._held or [], None
         first = Frame("", "hello", orjson.dumps(hello))
         shown = [frame.json() for frame in (first, *backlog, *held)]
-        # That a client is behind by what it begins with is no fault of its own.
-        self._bytes_max += sum(map(len, shown))
+        self._backlog_bytes = sum(map(len, shown))
         for text in shown:
             self.send(text)
 
@@ -78,7 +79,7 @@ class SocketViewer:
             return
         self._waiting.append(text)
         self.waiting_bytes += len(text)
-        if self.waiting_bytes > self._bytes_max:
+        if self.waiting_bytes > self._bytes_max + self._backlog_bytes:
             self._waiting.clear()
             self._code = WSCloseCode.TRY_AGAIN_LATER
         self._changed.set()
@@ -108,6 +109,7 @@ class SocketViewer:
                 text = self._waiting.popleft()
                 self.waiting_bytes -= len(text)
                 await self._socket.send_str(text.decode())
+            self._backlog_bytes = 0  # it has been taken
             if self._code is not None:
                 await self._socket.close(code=self._code)
                 return

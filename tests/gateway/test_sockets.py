@@ -254,6 +254,20 @@ async def test_p12_what_a_client_does_not_read_is_kept_within_bounds() -> None:
     assert socket.code == aiohttp.WSCloseCode.TRY_AGAIN_LATER
 
 
+async def test_p12_a_large_beginning_does_not_widen_the_bounds_for_ever() -> None:
+    socket = Stuck()
+    socket.code = 0  # it takes what it begins with
+    viewer = SocketViewer(cast("web.WebSocketResponse", socket), Wanted(), bytes_max=4_096)
+    viewer.go_live({}, [Frame("1.1.0", "snapshot", b'"%s"' % (b"x" * 100_000))])
+    async with asyncio.TaskGroup() as group:
+        writing = group.create_task(viewer.run())
+        await asyncio.sleep(0)
+        writing.cancel()
+    for number in range(1_000):
+        viewer.show([Frame(str(number), "context-renamed", b"{}")])
+    assert viewer.waiting_bytes <= 4_096 + 200
+
+
 async def test_a_plain_request_is_told_to_upgrade(store_url: str) -> None:
     async with serving(store_url) as service:
         context_id = await service.client.create()
