@@ -264,6 +264,11 @@ class Viewer:
         deleted = bool(self.frames) and self.frames[-1].event == "context-deleted"
         return deleted or statuses == [404]
 
+    @property
+    def version(self) -> int:
+        """Up to where it has seen the context; 0 before its first frame."""
+        return Cursor.parse(self._at).version if self._at is not None else 0
+
     def recording(self) -> StreamRecording:
         """What it has seen."""
         return StreamRecording(

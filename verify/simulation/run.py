@@ -49,7 +49,8 @@ READ_S_MAX: Final = 5.0
 """How long the last reading of a context may take."""
 TRACE_CHARS_MAX: Final = 3_000
 SETTLES_S: Final = 1.0
-"""How long viewers are given to see the last of it."""
+"""How long viewers are given at least to see the last of it, and what should not come."""
+LOOK_S: Final = 0.1
 
 
 class FaultPlan(Plan, Protocol):
@@ -232,7 +233,7 @@ async def _told(
 async def _judged(scene: Scene) -> list[Violation]:
     world, records = scene.world, scene.records
     violations = await come_to_rest(world, scene.context_ids)
-    await asyncio.sleep(SETTLES_S)
+    await _catch_up(scene)
     judge = scene.client("judge")
     for context_id in scene.context_ids:
         context = await judge.until(context_id, _ANY, within_s=READ_S_MAX)
@@ -274,6 +275,17 @@ async def _judged(scene: Scene) -> list[Violation]:
             accepted_may_be_refused=True,
         )
     return violations
+
+
+async def _catch_up(scene: Scene) -> None:
+    """Give viewers the time that a gateway may take whose last reading went unanswered."""
+    world = scene.world
+    await asyncio.sleep(SETTLES_S)
+    given_s = world.settings.call_s_max + world.settings.feed_check_s
+    for _ in range(round(given_s / LOOK_S)):
+        if all(one.version >= world.version_of(one.context_id) for one in scene.viewers):
+            return
+        await asyncio.sleep(LOOK_S)
 
 
 def _linearized(scene: Scene) -> Sequence[Violation]:
