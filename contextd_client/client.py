@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, Unpack
 from urllib.parse import quote
@@ -74,6 +75,7 @@ class Contextd:
         labels: Mapping[str, str] | None = None,
         config: Mapping[str, JsonValue] | None = None,
         message: str | NewMessage | None = None,
+        expires_at: datetime | None = None,
         **options: Unpack[CreateOptions],
     ) -> Context:
         """Make a context, perhaps with its first message in the same atomic step.
@@ -83,10 +85,19 @@ class Contextd:
             labels: Kept with it.
             config: Of the configuration, what is not as the defaults.
             message: What is said first.
+            expires_at: When it is deleted, unless it is pinned.
             **options: See `CreateOptions`.
         """
         first = NewMessage(content=message) if isinstance(message, str) else message
-        body = encode({"title": title, "labels": labels, "config": config, "message": first})
+        body = encode(
+            {
+                "title": title,
+                "labels": labels,
+                "config": config,
+                "message": first,
+                "expires_at": expires_at,
+            }
+        )
         made = (await post(self._connection, "/api/contexts", body, options)).context
         return Context(self._connection, made.id, seen=made)
 

@@ -91,6 +91,7 @@ class ContextCreated(Committed):
     labels: Mapping[str, str] = {}
     config: Mapping[str, JsonValue] = {}
     origins: tuple[OriginData, ...] = ()
+    expires_ms: int | None = None
 
 
 class MessageReceived(Committed):

@@ -146,6 +146,8 @@ class ContextView(View):
     title: str = ""
     labels: Mapping[str, str] = {}
     pinned: bool = False
+    expires_at: datetime | None = None
+    """When it is deleted, unless it is pinned."""
     origins: tuple[OriginView, ...] = ()
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -106,6 +106,7 @@ from fsm.occasions import (
     occasions,
 )
 from fsm.queue import (
+    event_due,
     wakes_at_ms,
 )
 from fsm.refusals import (
@@ -254,6 +255,7 @@ __all__ = [
     "drafting",
     "ended",
     "ends_draft",
+    "event_due",
     "graph_around",
     "line_to",
     "merge_patch",

@@ -48,6 +48,7 @@ def open_context(event: ContextCreated) -> ContextState:
         origins=event.origins,
         title=event.title,
         labels=event.labels,
+        expires_ms=event.expires_ms,
         version=1,
         created_at_ms=event.at_ms,
         updated_at_ms=event.at_ms,

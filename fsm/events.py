@@ -48,6 +48,8 @@ class ContextCreated(Event):
     config: Config = Config()
     origins: tuple[Origin, ...] = ()
     """Where the log was copied from, if it was."""
+    expires_ms: int | None = None
+    """The context is deleted then, unless it is pinned."""
 
 
 class MessageReceived(Action):

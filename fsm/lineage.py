@@ -50,7 +50,8 @@ def copy_log(
 ) -> CopiedLog:
     """The log of a context that goes on where another one is.
 
-    What the other was doing is not done twice: nothing is pending in the copy.
+    What the other was doing is not done twice: nothing is pending in the copy, which does not
+    expire either.
 
     Args:
         events: All of the other's log behind its base, up to where the copy is made.
@@ -72,7 +73,12 @@ def copy_log(
         check_base(base)
         origin = Origin(context_id=base.id, version=origin_version)
         base = base.model_copy(
-            update={"id": context_id, "owner": owner, "origins": (*base.origins, origin)}
+            update={
+                "id": context_id,
+                "owner": owner,
+                "origins": (*base.origins, origin),
+                "expires_ms": None,
+            }
         )
         state = base
     else:
@@ -81,7 +87,7 @@ def copy_log(
         origin = Origin(context_id=first.context_id, version=origin_version)
         origins = (*first.origins, origin)
         begun = {"context_id": context_id, "owner": owner, "origins": origins}
-        copied[0] = first.model_copy(update=begun)
+        copied[0] = first.model_copy(update={**begun, "expires_ms": None})
         state = replay(copied[:1])
     for number, event in enumerate(copied[state.version - before :], start=state.version + 1):
         try:

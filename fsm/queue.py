@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fsm.events import MessageReceived, QueueUpdated, TimePassed
+from fsm.events import ContextDeleted, MessageReceived, QueueUpdated, TimePassed
 from fsm.state import ContextState, Phase, QueuedMessage
 from fsm.tools import expire_calls
 from fsm.turns import (
@@ -134,11 +134,21 @@ def _edited(said: QueuedMessage, event: QueueUpdated) -> QueuedMessage:
 
 
 def wakes_at_ms(state: ContextState) -> int | None:
-    """When the machine wants to be told that time has passed; None: whenever."""
+    """When something is due (`event_due`); None: nothing waits for a time."""
     times = [said.not_before_ms for said in state.scheduled]
+    if not state.pinned:
+        times.append(state.expires_ms)
     if state.turn is not None and state.phase in _EXPIRING:
         times += [call.expires_ms for call in state.turn.calls if call.status in OPEN]
     return min((time for time in times if time is not None), default=None)
+
+
+def event_due(state: ContextState, at_ms: int) -> TimePassed | ContextDeleted:
+    """What happens at the time that `wakes_at_ms` has told."""
+    expires_ms = None if state.pinned else state.expires_ms
+    if expires_ms is not None and expires_ms <= at_ms:
+        return ContextDeleted(at_ms=at_ms)
+    return TimePassed(at_ms=at_ms)
 
 
 _EXPIRING = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})

@@ -296,7 +296,9 @@ class ContextState(Value):
     title: str = ""
     labels: Mapping[str, str] = {}
     pinned: bool = False
-    """Retention passes it over."""
+    """Retention passes it over, and it does not expire."""
+    expires_ms: int | None = None
+    """When it is deleted, unless it is pinned."""
     version: int = 0
     phase: Phase = Phase.IDLE
     created_at_ms: int

@@ -1,7 +1,6 @@
 """Actions in: from a request to mail, and from its result to an answer."""
 
 import asyncio
-import hashlib
 from collections.abc import Mapping
 
 import orjson
@@ -21,9 +20,10 @@ from fsm import (
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
+from gateway.delivery import digest_of, wake
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
-from gateway.kinds import KINDS, received
+from gateway.kinds import KINDS, expiry_ms, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
 from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable
@@ -45,6 +45,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         title=body.title,
         labels=body.labels,
         config=body.config,
+        expires_ms=None if body.expires_at is None else expiry_ms(body.expires_at, at_ms),
     )
     context_id, repeated = await gateway.store.create(
         event, first=first, key=key, digest=digest_of("create", raw)
@@ -142,12 +143,6 @@ async def deliver_action(
         # There is nothing to follow any more; the tombstone knows what its deletion was.
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         return _without_state(context_id, receipt, Phase.DELETED)
-
-
-async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
-    """Have the context activated, unless somebody has it or there is nothing to do."""
-    if not receipt.active and receipt.result is None:
-        await gateway.store.queue.enqueue(context_id)
 
 
 async def _answer(
@@ -286,8 +281,3 @@ async def action_status(request: web.Request) -> web.StreamResponse:
         and {"type": f"/problems/{result.code}", "detail": result.detail},
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-def digest_of(action: str, raw: bytes) -> str:
-    """What tells whether two requests under one Idempotency-Key are the same."""
-    return hashlib.blake2b(action.encode() + b"\n" + raw, digest_size=16).hexdigest()

@@ -279,6 +279,8 @@ class CreateContext(Body):
     labels: Annotated[dict[Id, ShortText], Field(max_length=32)] = {}
     config: Annotated[Config, BeforeValidator(check_limits)] = Config()
     message: SendMessage | None = None
+    expires_at: Time | None = None
+    """It is deleted then, unless it is pinned."""
 
 
 class Ask(Body):

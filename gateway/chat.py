@@ -29,7 +29,8 @@ from fsm import (
 )
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import Ask, AskTitle, Recorded, RecordMessages, read_body
-from gateway.exchange import Exchange, Question, asking, deliver, opened
+from gateway.delivery import deliver
+from gateway.exchange import Exchange, Question, asking, opened
 from gateway.kinds import recorded
 from gateway.parameters import session_id_of
 from gateway.problems import Problem, problem_body, problem_of
@@ -115,7 +116,13 @@ async def make_title(request: web.Request) -> web.StreamResponse:
     with contextlib.suppress(TimeoutError):
         async with (
             gateway.waiting(gateway.config.title_s_max),
-            opened(gateway, owner, first, config=Config(tools=())) as (feed, _),
+            opened(
+                gateway,
+                owner,
+                first,
+                config=Config(tools=()),
+                wait_s=gateway.config.title_s_max,
+            ) as (feed, _),
         ):
             await deliver(gateway, feed, owner, TitleRequested(at_ms=at_ms))
             await feed.wait_until(lambda mirror: not _makes_title(mirror.view.state))

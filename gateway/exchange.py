@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import structlog
 from pydantic import JsonValue
 from uuid_utils import uuid7
 
@@ -20,7 +19,6 @@ from fsm import (
     Config,
     ContextConfigured,
     ContextCreated,
-    ContextDeleted,
     ContextState,
     Message,
     MessageReceived,
@@ -34,12 +32,11 @@ from fsm import (
     rests,
 )
 from gateway.app import Gateway
+from gateway.delivery import deliver, forget, orphaned_ms
 from gateway.feed import RESTARTED, Feed
 from gateway.mirror import Mirror
-from gateway.problems import Problem, refused, unanswered
-from storage import ContextMissing, Mail, StorageError, StoreUnavailable, View
-
-log = structlog.get_logger(__name__)
+from gateway.problems import Problem, unanswered
+from storage import ContextMissing, Mail, StoreUnavailable, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +212,7 @@ async def asking(
         owner,
         question.history or question.said,
         config=question.config,
+        wait_s=gateway.config.chat_s_max,
         name=question.name,
     )
     async with opening as (feed, before):
@@ -231,12 +229,19 @@ async def asking(
 
 @contextlib.asynccontextmanager
 async def opened(
-    gateway: Gateway, owner: str, first: AnyAction, *, config: Config, name: str = ""
+    gateway: Gateway,
+    owner: str,
+    first: AnyAction,
+    *,
+    config: Config,
+    wait_s: float,
+    name: str = "",
 ) -> AsyncGenerator[tuple[Feed, ContextState | None], None]:
     """Listen to the context of a name; where there is none, it is made with a first action.
 
-    Without a name one is made that is deleted at the end, also when this is cancelled; other
-    contexts' searches do not find it.
+    Without a name one is made that is deleted at the end, also when this is cancelled; it
+    expires soon after `wait_s` if this process is killed. Other contexts' searches do not
+    find it.
 
     Yields:
         Its feed, and the state in which it was found, None where it was made.
@@ -248,6 +253,7 @@ async def opened(
         owner=owner,
         labels={} if name else {UNSEARCHED: "asked once"},
         config=config,
+        expires_ms=None if name else orphaned_ms(gateway, wait_s),
     )
     try:
         context_id, is_old = await store.create(
@@ -259,46 +265,7 @@ async def opened(
             yield feed, feed.mirror.view.state if is_old else None
     finally:
         if not name:
-            await _discard(gateway, created.context_id, owner)
-
-
-async def deliver(gateway: Gateway, feed: Feed, owner: str, event: AnyAction) -> None:
-    """Deliver an action and wait until it is applied.
-
-    Raises:
-        Problem: It was refused.
-        ContextMissing: The context is gone.
-        StorageError: The store does not take it, or its epoch has ended.
-    """
-    store = gateway.store
-    receipt = await store.deliver(feed.context_id, owner, Mail(event=event), key="", digest="")
-    epoch = store.epoch
-    pushed = feed.result_of(epoch, receipt.seq)
-    try:
-        if not receipt.active:
-            await store.queue.enqueue(feed.context_id)
-        result = await pushed
-    finally:
-        feed.forget_result(epoch, receipt.seq, pushed)
-    if result.outcome == "refused":
-        raise refused(result)
-    await feed.wait_until(
-        lambda mirror: mirror.epoch != epoch or mirror.version >= result.version
-    )
-
-
-async def _discard(gateway: Gateway, context_id: str, owner: str) -> None:
-    """Delete the context of one question, if it was made."""
-    try:
-        async with (
-            asyncio.timeout(gateway.config.applied_s_max),
-            gateway.directory.follow(context_id, owner) as feed,
-        ):
-            await deliver(gateway, feed, owner, ContextDeleted(at_ms=gateway.clock()))
-    except ContextMissing:
-        return
-    except (TimeoutError, StorageError) as error:
-        log.warning("context is not deleted yet", context_id=context_id, error=str(error))
+            await forget(gateway, owner, created.context_id)
 
 
 def _patch(config: Config, asked: Config) -> dict[str, JsonValue]:

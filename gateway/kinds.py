@@ -109,6 +109,18 @@ def received(said: SendMessage, at_ms: int) -> MessageReceived:
     )
 
 
+def expiry_ms(at: datetime, now_ms: int) -> int:
+    """When a context that is made now is to be deleted.
+
+    Raises:
+        Problem: invalid-body, if that is over.
+    """
+    expires_ms = _ms(at)
+    if expires_ms <= now_ms:
+        raise Problem("invalid-body", "expires_at: that is over.")
+    return expires_ms
+
+
 def _ms(at: datetime) -> int:
     try:
         return int(at.timestamp() * 1_000)
@@ -351,10 +363,14 @@ KINDS: Final[dict[str, Kind]] = {
         "Have the model make a title; without one it is how the conversation begins",
     ),
     "pin": _kind(
-        Empty, lambda _, at_ms: ContextPinned(at_ms=at_ms), "Keep the context from retention"
+        Empty,
+        lambda _, at_ms: ContextPinned(at_ms=at_ms),
+        "Keep the context from retention and expiry",
     ),
     "unpin": _kind(
-        Empty, lambda _, at_ms: ContextUnpinned(at_ms=at_ms), "Let retention take the context"
+        Empty,
+        lambda _, at_ms: ContextUnpinned(at_ms=at_ms),
+        "Let the context go when its time comes",
     ),
     "delete": _kind(
         Empty,

@@ -106,6 +106,7 @@ class Mirror:
                 "title": state.title,
                 "labels": state.labels,
                 "pinned": state.pinned,
+                "expires_at": state.expires_ms and rfc3339(state.expires_ms),
                 "origins": [origin.model_dump() for origin in state.origins],
                 "status": state.phase.value,
                 "version": state.version,

@@ -18,11 +18,12 @@ import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 from uuid_utils import uuid7
 
-from gateway.actions import digest_of, late_reading, made_action, wake
+from gateway.actions import late_reading, made_action
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import SocketAction, parse_json, validate
 from gateway.config import GatewayConfig
+from gateway.delivery import digest_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, problem_body, problem_of, refused

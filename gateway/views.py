@@ -121,6 +121,8 @@ class ContextView(View):
     title: str
     labels: Mapping[str, str]
     pinned: bool
+    expires_at: str | None
+    """When it is deleted, unless it is pinned."""
     origins: tuple[Origin, ...]
     """Where it was forked or imported from; the last is the nearest."""
     status: Phase

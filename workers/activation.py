@@ -25,11 +25,11 @@ from fsm import (
     Refusal,
     StaleAnswer,
     StopEffect,
-    TimePassed,
     WorkAbandoned,
     allowed_actions,
     drafting,
     ended,
+    event_due,
     refusal,
     rests,
     take_over,
@@ -238,7 +238,7 @@ class Activation:
             if self._mail_missed:
                 await self._read_mailbox()
             if self._is_due():
-                self._inbox.append(TimePassed(at_ms=self._clock()))
+                self._inbox.append(event_due(self.state, self._clock()))
             batch = self._apply_waiting()
             if batch.events or batch.acknowledged:
                 await self._commit(batch)

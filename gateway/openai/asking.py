@@ -1,8 +1,6 @@
 """From a request of these doors to a turn of a context, in one atomic step."""
 
-import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -11,7 +9,6 @@ from pydantic import JsonValue
 from uuid_utils import uuid7
 
 from fsm import (
-    AnyAction,
     ClientTool,
     Config,
     ContextCreated,
@@ -21,18 +18,11 @@ from fsm import (
     TurnRequested,
 )
 from gateway.app import Gateway
-from gateway.feed import Feed
+from gateway.delivery import deliver, orphaned_ms
 from gateway.openai.errors import ONCE
 from gateway.openai.watch import TurnWatch
-from gateway.problems import Problem, refused
-from storage import (
-    ContextMissing,
-    Mail,
-    Receipt,
-    Result,
-    StoreRefusedWrite,
-    StoreUnavailable,
-)
+from gateway.problems import Problem
+from storage import Mail
 
 _LIMITS: Final = Limits(tools_max=200)
 """Of contexts that these doors make: the client runs the tools, and counts them itself."""
@@ -86,11 +76,6 @@ class Ask:
         return patch
 
 
-def digest_of(door: str, raw: bytes) -> str:
-    """What a repeat under the same Idempotency-Key must come with."""
-    return hashlib.blake2b(door.encode() + b"\n" + raw, digest_size=16).hexdigest()
-
-
 async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
     """Make a context whose first turn answers the request; returns its id."""
     at_ms = gateway.clock()
@@ -100,6 +85,7 @@ async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
         owner=owner,
         labels=ask.labels,
         config=ask.config(),
+        expires_ms=None if ask.kept else orphaned_ms(gateway, gateway.config.openai_wait_s_max),
     )
     first = Mail(event=TurnRequested(at_ms=at_ms, messages=ask.messages))
     context_id, repeated = await gateway.store.create(
@@ -148,59 +134,13 @@ async def going_on(
                 follows=follows,
                 patch=ask.patch(),
             )
-            receipt, result = await act(gateway, feed, owner, event, ask.key, ask.digest)
-            if result.outcome == "refused":
-                raise refused(result)
+            receipt = await deliver(gateway, feed, owner, event, key=ask.key, digest=ask.digest)
             if receipt.repeated:
                 watch.close()
                 watch = TurnWatch(gateway, feed, ask.request, from_log=True)
             yield watch
         finally:
             watch.close()
-
-
-async def act(
-    gateway: Gateway,
-    feed: Feed,
-    owner: str,
-    event: AnyAction,
-    key: str = "",
-    digest: str = "",
-) -> tuple[Receipt, Result]:
-    """Deliver an action and wait for what becomes of it, however long that takes."""
-    context_id = feed.context_id
-    receipt = await gateway.store.deliver(
-        context_id, owner, Mail(event=event), key=key, digest=digest
-    )
-    epoch = gateway.store.epoch
-    if receipt.result is not None:
-        return receipt, receipt.result
-    if not receipt.active:
-        await gateway.store.queue.enqueue(context_id)
-    pushed = feed.result_of(epoch, receipt.seq)
-    try:
-        if receipt.repeated and not pushed.done():
-            # It may have been applied before anybody listened here.
-            reading = await gateway.store.read(
-                context_id, owner, known=feed.known, seq=receipt.seq
-            )
-            if reading.result is not None:
-                return receipt, reading.result
-        return receipt, await pushed
-    finally:
-        feed.forget_result(epoch, receipt.seq, pushed)
-
-
-async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
-    """Delete a context that was made for one request, whatever it is doing."""
-    event = ContextDeleted(at_ms=gateway.clock())
-    with contextlib.suppress(ContextMissing, StoreUnavailable, StoreRefusedWrite, TimeoutError):
-        async with asyncio.timeout(gateway.config.applied_s_max):
-            receipt = await gateway.store.deliver(
-                context_id, owner, Mail(event=event), key="", digest=""
-            )
-            if not receipt.active:
-                await gateway.store.queue.enqueue(context_id)
 
 
 async def delete_context_of(gateway: Gateway, owner: str, context_id: str) -> None:
@@ -215,7 +155,7 @@ async def delete_context_of(gateway: Gateway, owner: str, context_id: str) -> No
             gateway.waiting(None),
             gateway.directory.follow(context_id, owner) as feed,
         ):
-            await act(gateway, feed, owner, event)
+            await deliver(gateway, feed, owner, event)
     except TimeoutError:
         raise overdue(gateway) from None
 

@@ -15,14 +15,13 @@ from aiohttp import web
 
 from fsm import ToolCall, Usage
 from gateway.app import GATEWAY, Gateway
+from gateway.delivery import digest_of, forget
 from gateway.headers import read_key
 from gateway.openai.asking import (
     Ask,
     begin,
     check_model,
     check_serving,
-    digest_of,
-    forget,
     going_on,
     overdue,
     watching,

@@ -8,9 +8,10 @@ from uuid_utils import uuid7
 
 from fsm import Config, ContextCreated, MessagesRecorded, branch_messages
 from gateway.app import GATEWAY, Gateway
+from gateway.delivery import digest_of
 from gateway.headers import read_key
 from gateway.mirror import Mirror
-from gateway.openai.asking import delete_context_of, digest_of
+from gateway.openai.asking import delete_context_of
 from gateway.openai.bodies import ConversationRequest, read_request
 from gateway.openai.ids import conversation_id, read_conversation_id
 from gateway.openai.items import page_of, read_items_query

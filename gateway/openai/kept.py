@@ -7,14 +7,9 @@ from aiohttp import web
 
 from fsm import CancelRequested, ContextState, TurnRequested
 from gateway.app import GATEWAY, Gateway
+from gateway.delivery import deliver
 from gateway.mirror import Mirror
-from gateway.openai.asking import (
-    act,
-    check_serving,
-    delete_context_of,
-    overdue,
-    watching,
-)
+from gateway.openai.asking import check_serving, delete_context_of, overdue, watching
 from gateway.openai.errors import ONCE
 from gateway.openai.ids import conversation_id, read_response_id, unknown_response
 from gateway.openai.items import page_of, read_items_query
@@ -137,7 +132,8 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
             if watch.transcript.over is None:
                 turn_id = watch.transcript.asked[-1].id
                 event = CancelRequested(at_ms=gateway.clock(), turn_id=turn_id)
-                await act(gateway, watch.feed, owner, event)
+                with contextlib.suppress(Problem):  # it has ended meanwhile
+                    await deliver(gateway, watch.feed, owner, event)
     except TimeoutError:
         raise Problem(
             "store-unavailable",

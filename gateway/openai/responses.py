@@ -13,14 +13,13 @@ from pydantic import JsonValue
 
 from fsm import ContextState
 from gateway.app import GATEWAY, Gateway
+from gateway.delivery import digest_of, forget
 from gateway.headers import read_key
 from gateway.openai.asking import (
     Ask,
     begin,
     check_model,
     check_serving,
-    digest_of,
-    forget,
     going_on,
     overdue,
     watching,

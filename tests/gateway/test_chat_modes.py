@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import datetime
 
 import orjson
 import pytest
@@ -448,6 +449,21 @@ async def test_a_question_whose_asker_goes_away_is_deleted(store_url: str) -> No
             return await contexts(here.client) == []
 
         await eventually(nothing_left)
+
+
+async def test_a_question_whose_gateway_is_killed_expires(store_url: str) -> None:
+    async with scene(store_url, chat_s_max=30) as here:
+        here.model.default = Script(text="Late.", hang_after=0)
+        async with asyncio.TaskGroup() as group:
+            asker = group.create_task(chat(here.client, "text", "Hello"), name="asker")
+            await here.model.received(1)
+            (context_id,) = await contexts(here.client)
+            context = await here.client.state(context_id)
+            asker.cancel()
+        made, expires = (
+            datetime.fromisoformat(context[name]) for name in ("created_at", "expires_at")
+        )
+        assert 30 < (expires - made).total_seconds() < 120
 
 
 async def test_without_a_store_a_question_is_a_503(

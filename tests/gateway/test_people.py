@@ -81,6 +81,32 @@ async def test_a_message_for_later_waits_where_everybody_can_see_it(store_url: s
         assert state["queue"] == []
 
 
+async def test_a_context_that_expires_is_deleted_though_nobody_watches(store_url: str) -> None:
+    worker = {"linger_s": 0, "worker_heartbeat_s": 0.1}
+    async with serving(store_url, worker=worker) as service:
+        client = service.client
+        expires_at = in_s(1.5)
+        made = await client.send("POST", "/api/contexts", {"expires_at": expires_at})
+        shown = datetime.datetime.fromisoformat(made.context["expires_at"])
+        asked = datetime.datetime.fromisoformat(expires_at)
+        assert shown == asked.replace(microsecond=asked.microsecond // 1_000 * 1_000)
+        kept = await client.send("POST", "/api/contexts", {"expires_at": expires_at})
+        assert (await client.act(kept.context["id"], "pin")).status == 200
+        async with client.stream(made.context["id"]) as stream:
+            await stream.take("context-deleted")
+        gone = await client.get(f"/api/contexts/{made.context['id']}/state")
+        assert (gone.status, gone.problem) == (404, "not-found")
+        assert (await client.state(kept.context["id"]))["status"] == "idle"
+
+
+async def test_a_context_cannot_have_expired_when_it_is_made(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        body: Json = {"expires_at": in_s(-1)}
+        answer = await service.client.send("POST", "/api/contexts", body)
+        assert (answer.status, answer.problem) == (422, "invalid-body")
+        assert "expires_at" in answer.json["detail"]
+
+
 async def test_a_title_is_made_on_request(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client

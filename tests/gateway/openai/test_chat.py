@@ -1,5 +1,7 @@
 """Chat completions by OpenAI's client: whole and streamed, with tools, bound and unbound."""
 
+from datetime import datetime
+
 import openai
 import pytest
 from openai.types.chat import (
@@ -41,6 +43,20 @@ async def test_a_chat_is_answered_and_nothing_of_it_stays(store_url: str) -> Non
         assert completion.usage is not None
         assert completion.usage.completion_tokens == 6
         await eventually(talk.keeps_nothing)
+
+
+async def test_a_chat_whose_gateway_is_killed_expires(store_url: str) -> None:
+    async with talking(store_url, gateway={"openai_wait_s_max": 30}) as talk:
+        stream = await talk.client.chat.completions.create(
+            model=MODEL, messages=said("/chunks 200 20"), stream=True
+        )
+        (listed,) = await talk.contexts()
+        context = await talk.service.client.state(listed["id"])
+        made, expires = (
+            datetime.fromisoformat(context[name]) for name in ("created_at", "expires_at")
+        )
+        assert 30 < (expires - made).total_seconds() < 120
+        await stream.close()
 
 
 async def test_a_stream_of_chunks_comes_to_the_same(store_url: str) -> None:

@@ -1,0 +1,104 @@
+"""An action on its way: into the mailbox of its context, and back as a result.
+
+Doors that answer in words of their own use this; the API's own actions answer with a state
+and know more about waiting (`gateway/actions.py`).
+"""
+
+import asyncio
+import hashlib
+from typing import Final
+
+import structlog
+
+from fsm import AnyAction, ContextDeleted
+from gateway.app import Gateway
+from gateway.feed import Feed
+from gateway.problems import refused
+from storage import ContextMissing, Mail, Receipt, Result, StorageError
+
+log = structlog.get_logger(__name__)
+
+_ORPHANED_S: Final = 60.0
+"""Beyond what its request may take, a context made for it that is still there has no one."""
+
+
+def digest_of(action: str, raw: bytes) -> str:
+    """What tells whether two requests under one Idempotency-Key are the same."""
+    return hashlib.blake2b(action.encode() + b"\n" + raw, digest_size=16).hexdigest()
+
+
+async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+    """Have the context activated, unless somebody has it or there is nothing to do."""
+    if not receipt.active and receipt.result is None:
+        await gateway.store.queue.enqueue(context_id)
+
+
+async def deliver(
+    gateway: Gateway,
+    feed: Feed,
+    owner: str,
+    event: AnyAction,
+    *,
+    key: str = "",
+    digest: str = "",
+) -> Receipt:
+    """Deliver an action and wait until it is applied and seen, however long that takes.
+
+    Raises:
+        Problem: It was refused.
+        ContextMissing: The context is gone.
+        StorageError: The store does not take it, or its epoch has ended.
+    """
+    context_id = feed.context_id
+    receipt = await gateway.store.deliver(
+        context_id, owner, Mail(event=event), key=key, digest=digest
+    )
+    epoch = gateway.store.epoch
+    await wake(gateway, context_id, receipt)
+    result = receipt.result or await _result(gateway, feed, owner, epoch, receipt)
+    if result.outcome == "refused":
+        raise refused(result)
+    await feed.wait_until(
+        lambda mirror: mirror.epoch != epoch or mirror.version >= result.version
+    )
+    return receipt
+
+
+async def _result(
+    gateway: Gateway, feed: Feed, owner: str, epoch: str, receipt: Receipt
+) -> Result:
+    pushed = feed.result_of(epoch, receipt.seq)
+    try:
+        if receipt.repeated and not pushed.done():
+            # It may have been applied before anybody listened here.
+            reading = await gateway.store.read(
+                feed.context_id, owner, known=feed.known, seq=receipt.seq
+            )
+            if reading.result is not None:
+                return reading.result
+        return await pushed
+    finally:
+        feed.forget_result(epoch, receipt.seq, pushed)
+
+
+# Contexts that are made for one request
+
+
+def orphaned_ms(gateway: Gateway, wait_s: float) -> int:
+    """When the context of a request expires whose gateway has not lived to delete it."""
+    return gateway.clock() + round((wait_s + _ORPHANED_S) * 1_000)
+
+
+async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
+    """Delete a context that was made for one request, whatever it is doing."""
+    event = ContextDeleted(at_ms=gateway.clock())
+    try:
+        async with asyncio.timeout(gateway.config.applied_s_max):
+            receipt = await gateway.store.deliver(
+                context_id, owner, Mail(event=event), key="", digest=""
+            )
+            await wake(gateway, context_id, receipt)
+    except ContextMissing:
+        return
+    except (TimeoutError, StorageError) as error:
+        log.warning("context is left to expire", context_id=context_id, error=str(error))
