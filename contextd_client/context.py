@@ -344,11 +344,11 @@ class Context:
         return await self._act("generate_title", options)
 
     async def pin(self, **options: Unpack[ActionOptions]) -> ActionResponse:
-        """Keep the context from retention."""
+        """Keep the context from retention and expiry."""
         return await self._act("pin", options)
 
     async def unpin(self, **options: Unpack[ActionOptions]) -> ActionResponse:
-        """Let retention take the context."""
+        """Let the context go when its time comes."""
         return await self._act("unpin", options)
 
     async def delete(self, **options: Unpack[ActionOptions]) -> None:
@@ -364,6 +364,36 @@ class Context:
             # lost cannot be told from one that somebody else got.
             if problem.tries == 1:
                 raise
+
+    # Copies
+
+    async def fork(
+        self,
+        *,
+        at_version: int | None = None,
+        title: str | None = None,
+        **options: Unpack[CreateOptions],
+    ) -> "Context":
+        """Make a context of this one that goes on by itself.
+
+        Args:
+            at_version: As it was then; None: as it is.
+            title: Of the new one; None: the same.
+            **options: See `CreateOptions`.
+        """
+        body = encode({"at_version": at_version, "title": title})
+        made = (
+            await post(self._connection, f"{self._path}/actions/fork", body, options)
+        ).context
+        return Context(self._connection, made.id, seen=made)
+
+    async def export(self) -> bytes:
+        """The whole log as one JSON document, which `Contextd.import_context` takes.
+
+        Raises:
+            NotUnderstood: It is larger than `ClientLimits.context_bytes_max`.
+        """
+        return (await self._connection.ask("GET", f"{self._path}/export")).body
 
     async def _act(
         self, action: str, options: ActionOptions, **fields: object

@@ -269,6 +269,25 @@ async def test_a_context_is_configured_renamed_titled_and_pinned(store_url: str)
         await until(context, lambda view: view.title == "A question of some length")
 
 
+async def test_a_context_is_forked_and_exported_and_imported(store_url: str) -> None:
+    async with serving(store_url) as service, Contextd(service.client.url) as client:
+        context = await client.create(title="Trip", expires_at=FAR)
+        first = (await context.send_message("One", wait_s=20)).context
+        await context.send_message("Two", wait_s=20)
+        fork = await context.fork(at_version=first.version, title="Other", idempotency_key="f")
+        again = await context.fork(at_version=first.version, title="Other", idempotency_key="f")
+        assert again.id == fork.id != context.id
+        forked = await fork.state()
+        assert (forked.title, said(forked), forked.expires_at) == ("Other", ["One"], None)
+        assert [origin.context_id for origin in forked.origins] == [context.id]
+        document = await context.export()
+        imported = await (await client.import_context(document)).state()
+        assert (imported.title, said(imported)) == ("Trip", ["One", "Two"])
+        assert (await context.state()).expires_at == FAR
+        await fork.send_message("Three", wait_s=20)
+        assert said(await context.state()) == ["One", "Two"]
+
+
 async def test_a_deleted_context_is_gone(store_url: str) -> None:
     async with serving(store_url) as service, Contextd(service.client.url) as client:
         context = await client.create()
