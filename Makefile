@@ -12,4 +12,4 @@ soak:
 # The proofs of the machine and of the API's description, in their long form.
 proofs:
 	@./dev test --long tests/verify/simulation tests/gateway/test_described.py \
-		tests/gateway/test_differential.py $(ARGS)
+		tests/gateway/test_differential.py tests/e2e/test_policies.py $(ARGS)

@@ -1,4 +1,7 @@
-"""Sixteen clients send at once, under each policy, while workers are killed with kill -9."""
+"""Sixteen clients send at once, under each policy, while workers are killed with kill -9.
+
+`--long` runs a hundred races of each policy; this is its short form.
+"""
 
 import asyncio
 import time
@@ -14,11 +17,12 @@ from verify.logs import check_logs
 from verify.promises import check_policy
 from verify.records import Cursor, Final as FinalState, Log, Operation, Outcome
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(1_800)
 
 POLICIES: Final[tuple[SendPolicy, ...]] = get_args(SendPolicy)
 RACES: Final = 3
 """Of each policy, all at once."""
+ROUNDS_LONG: Final = 34
 SENDERS: Final = 16
 KILLS: Final = 4
 FIRST: Final = "m0\n/chunks 120 20"
@@ -96,25 +100,34 @@ async def judge(client: HttpClient, policy: SendPolicy, sent: list[Operation]) -
     return [f"{policy}: {one.check}: {one.text} {one.evidence}" for one in found]
 
 
-async def test_every_policy_keeps_its_promise_while_workers_are_killed() -> None:
+async def race_all(
+    service: Service, client: HttpClient
+) -> list[tuple[SendPolicy, list[Operation]]]:
+    """Races of every policy at once, and kills meanwhile."""
+    async with asyncio.TaskGroup() as group:
+        racing: list[tuple[SendPolicy, asyncio.Task[list[Operation]]]] = [
+            (policy, group.create_task(race(client, policy)))
+            for policy in POLICIES
+            for _ in range(RACES)
+        ]
+        for number in range(KILLS):
+            await asyncio.sleep(0.4)
+            workers = service.processes("worker")
+            kill(workers[number % len(workers)])
+    return [(policy, task.result()) for policy, task in racing]
+
+
+async def test_every_policy_keeps_its_promise_while_workers_are_killed(
+    request: pytest.FixtureRequest,
+) -> None:
+    faults: list[str] = []
+    refused = 0
     with Service(workers=2) as service:
         second_url = f"http://127.0.0.1:{service.join_gateway()}"
         async with HttpClient(service.url, second_url) as client:
-            async with asyncio.TaskGroup() as group:
-                racing: list[tuple[SendPolicy, asyncio.Task[list[Operation]]]] = [
-                    (policy, group.create_task(race(client, policy)))
-                    for policy in POLICIES
-                    for _ in range(RACES)
-                ]
-                for number in range(KILLS):
-                    await asyncio.sleep(0.4)
-                    workers = service.processes("worker")
-                    kill(workers[number % len(workers)])
-            faults: list[str] = []
-            refused = 0
-            for policy, task in racing:
-                sent = task.result()
-                faults += await judge(client, policy, sent)
-                refused += sum(one.outcome is Outcome.REFUSED for one in sent)
+            for _ in range(ROUNDS_LONG if request.config.getoption("--long") else 1):
+                for policy, sent in await race_all(service, client):
+                    faults += await judge(client, policy, sent)
+                    refused += sum(one.outcome is Outcome.REFUSED for one in sent)
     assert faults == []
     assert refused > 0
