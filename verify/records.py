@@ -168,7 +168,9 @@ class Log:
 
     context_id: str
     events: tuple[Json, ...]
-    """By version, from 1 on."""
+    """By version."""
+    after: int = 0
+    """Version of the state that the log begins with; those before it are not in `events`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +260,8 @@ class Losses:
     data_lost: bool = False
     """Whether acknowledged data may be gone: durability `standard` and a dead store. With
     `strict` a new epoch may come, and nothing is gone."""
+    compacts: bool = False
+    """Whether logs are compacted: a stream that is resumed from before begins anew."""
     window_s: float | None = None
     """What was acknowledged longer than this before a loss is there nevertheless; None: no
     bound is known."""

@@ -228,7 +228,11 @@ class _Walk:
     def _reset(self, frame: StreamFrame, here: Cursor) -> None:
         before = self._at
         if before is not None:
-            if epoch_number(here.epoch) <= epoch_number(before.epoch):
+            if here.epoch == before.epoch and self._losses.compacts:
+                if here.version <= before.version:
+                    text = "A stream began anew though nothing was compacted behind it."
+                    self._add("reset-without-loss", text, before=before, frame=frame)
+            elif epoch_number(here.epoch) <= epoch_number(before.epoch):
                 text = "A stream began anew though the epoch is the same."
                 self._add("reset-without-loss", text, before=before, frame=frame)
             elif not self._losses.data_lost and here.version < before.version:

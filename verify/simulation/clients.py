@@ -180,13 +180,16 @@ class Client:
         return context
 
     async def export(self, context_id: str, *, within_s: float) -> Log | None:
-        """A context's whole log; None if it cannot be had."""
+        """A context's log, as far as there is one; None if it cannot be had."""
         ends_s = self._now_s() + within_s
         path = f"/api/contexts/{context_id}/export"
         while self._now_s() < ends_s:
             answer = await self._ask("GET", path, {}, None)
             if not isinstance(answer, str) and answer.status == 200:
-                return Log(context_id=context_id, events=tuple(answer.json()["events"]))
+                document = answer.json()
+                after = document["version"] - len(document["events"])
+                events = tuple(document["events"])
+                return Log(context_id=context_id, events=events, after=after)
             await asyncio.sleep(AGAIN_S)
         return None
 

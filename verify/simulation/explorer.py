@@ -94,8 +94,11 @@ def configuration(seed: int, family: Family = "histories") -> Configuration:
     rng = random.Random(f"configuration of trees {seed}")
     straight = _straight(rng)
     weights = [rng.choice((0, 1, 2)) for _ in TREE_ACTIONS]
+    compacting = random.Random(f"logs of {seed}")
+    log_events_max = compacting.choice((0, 0, 3, 12))
     return replace(
         straight,
+        settings=replace(straight.settings, log_events_max=log_events_max),
         clients=rng.choice((1, 2, 3, 5)),
         actions=rng.choice((4, 8, 12)),
         config={**straight.config, "send_policy": rng.choice(("enqueue", *POLICIES))},

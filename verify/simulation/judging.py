@@ -109,14 +109,22 @@ def _looked_up(
     return (worker, summary), waiting, cast("bytes | None", ready), cast("bytes | None", due)
 
 
-async def judge_store(world: World, context_id: str) -> list[Violation]:
-    """Hold everything that the store has of a context against its log."""
+async def judge_store(
+    world: World, context_id: str, events: Sequence[bytes]
+) -> list[Violation]:
+    """Hold everything that the store has of a context against its log.
+
+    Args:
+        world: Whose store.
+        context_id: Of the context.
+        events: All of its log, as it was before any of it was compacted.
+    """
     found: list[Violation] = []
 
     def fault(check: str, text: str) -> None:
         found.append(_violation(check, context_id, text))
 
-    names = ("meta", "log", "mail", "draft", "results", "snap", "msgs", "keys")
+    names = ("meta", "log", "mail", "draft", "results", "snap", "msgs", "keys", "base")
     where = dict(zip(names, keys.of_context(context_id, *names), strict=True))
     reply = world.server.call_all(
         (
@@ -126,10 +134,12 @@ async def judge_store(world: World, context_id: str) -> list[Violation]:
             ("HKEYS", where["results"]),
             ("HMGET", where["snap"], "version", "head"),
             ("LRANGE", where["msgs"], 0, -1),
+            ("HMGET", where["base"], "version", "state"),
         )
     )
     meta = cast("dict[bytes, bytes]", reply[0])
     log = cast("list[tuple[bytes, list[bytes]]]", reply[1])
+    base = cast("list[bytes | None]", reply[6])
     if not meta:
         left = [name for name in names if world.server.call("EXISTS", where[name])]
         if left:
@@ -137,10 +147,10 @@ async def judge_store(world: World, context_id: str) -> list[Violation]:
         return found
     version = int(meta[b"version"])
     ids = [entry_id.decode() for entry_id, _ in log]
-    if ids != [f"{number}-0" for number in range(1, version + 1)]:
-        fault("log-not-contiguous", f"version {version}, log {ids}")
+    first = int(meta.get(b"first", b"1"))
+    if ids != [f"{number}-0" for number in range(first, version + 1)] or len(events) != version:
+        fault("log-not-contiguous", f"version {version}, log {ids}, {len(events)} events")
         return found
-    events = [fields[1] for _, fields in log]
     states: list[ContextState] = []
     for raw in events:
         try:
@@ -148,6 +158,7 @@ async def judge_store(world: World, context_id: str) -> list[Violation]:
         except (Refusal, StaleAnswer, ValueError) as error:
             fault("log-does-not-replay", f"Version {len(states) + 1} cannot follow: {error!r}")
             return found
+    found += _judge_base(context_id, states, first, base)
     state = states[-1]
     if drafting(state) is None and (reply[2] is not None or meta[b"n"] != b"0"):
         fault("draft-left", f"There is a draft of {meta[b'n']!r} characters and no reply.")
@@ -169,6 +180,25 @@ async def judge_store(world: World, context_id: str) -> list[Violation]:
         fault("stuck", f"It does not rest: {state.phase.value}.")
     found += _judge_performed(world, context_id, [decode_event(raw) for raw in events])
     return found
+
+
+def _judge_base(
+    context_id: str, states: Sequence[ContextState], first: int, base: Sequence[bytes | None]
+) -> list[Violation]:
+    version, raw = base
+    if version is None or raw is None:
+        if first == 1:
+            return []
+        text = f"The log begins with version {first}, and nothing stands for what is gone."
+        return [_violation("base-missing", context_id, text)]
+    at = int(version)
+    if not first - 1 <= at <= len(states):
+        text = f"The base is of version {at}, the log begins with {first}."
+        return [_violation("base-missing", context_id, text)]
+    if ContextState.model_validate_json(raw) != states[at - 1]:
+        text = f"The base of version {at} is not the fold of the log."
+        return [_violation("base-differs", context_id, text)]
+    return []
 
 
 def _judge_snapshot(

@@ -109,6 +109,8 @@ class Network:
         """Commands that were given up and are still to be executed."""
         self.set_back = False
         """Whether the store has been set back to what it was before."""
+        self.on_executing: Callable[[str, Command], None] | None = None
+        """Told of every command before it is executed."""
         self.on_executed: Callable[[str, Command, Reply], None] | None = None
         """Told of every command when it has been executed."""
         self._scripts = scripts
@@ -193,6 +195,8 @@ class Network:
         """Execute a command now."""
         name = self.name_of(command)
         self.executed[name] = self.executed.get(name, 0) + 1
+        if self.on_executing is not None:
+            self.on_executing(name, command)
         publishes = name in PUBLISHING or name == "?"
         call = self.server.call_published if publishes else self.server.call
         reply = call(*command)

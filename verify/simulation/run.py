@@ -24,13 +24,14 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
+from pydantic_core import from_json
 
 from fsm import Config
 from verify.finals import check_rest
 from verify.history import check_history
 from verify.linearizability import Undecided, check_linearizability
 from verify.logs import check_logs
-from verify.records import Final as FinalState, Losses, Violation
+from verify.records import Final as FinalState, Log, Losses, Violation
 from verify.simulation.clients import Client, Records, Viewer
 from verify.simulation.clock import NothingHappens, VirtualTimeLoop
 from verify.simulation.folder import snapshot_folder
@@ -212,13 +213,14 @@ async def _told(
             async with asyncio.TaskGroup() as group:
                 world = World(server, loop, plan, settings, group, scripts, folder, note)
                 watch.network = world.network
+                world.network.on_executing = watch.executing
                 world.network.on_executed = watch.executed
                 scene = Scene(world, records, seed, plan.calm)
                 try:
                     await world.open()
                     await story(scene)
                     plan.calm()
-                    violations = [*await _judged(scene), *watch.violations]
+                    violations = [*await _judged(scene, watch), *watch.violations]
                     violations += [Violation("bug-logged", "", bug, {}) for bug in _logged]
                 finally:
                     world.close()
@@ -230,7 +232,7 @@ async def _told(
     return told
 
 
-async def _judged(scene: Scene) -> list[Violation]:
+async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
     world, records = scene.world, scene.records
     violations = await come_to_rest(world, scene.context_ids)
     await _catch_up(scene)
@@ -244,16 +246,22 @@ async def _judged(scene: Scene) -> list[Violation]:
                 text = "Its log cannot be read."
                 violations.append(Violation("unreadable", context_id, text, {}))
             else:
-                records.logs.append(log)
+                earlier = watch.log_of(context_id)[: log.after]
+                events = (*(from_json(event) for event in earlier), *log.events)
+                records.logs.append(Log(context_id=context_id, events=events))
         elif world.version_of(context_id):
             violations.append(Violation("unreadable", context_id, "It cannot be read.", {}))
         else:
             records.finals.append(FinalState(context_id=context_id, found=False))
     records.streams += [viewer.recording() for viewer in scene.viewers]
     for context_id in scene.context_ids:
-        violations += await judge_store(world, context_id)
+        violations += await judge_store(world, context_id, watch.log_of(context_id))
     violations += judge_world(world)
-    losses = Losses(at_s=tuple(scene.losses_s), data_lost=world.network.set_back)
+    losses = Losses(
+        at_s=tuple(scene.losses_s),
+        data_lost=world.network.set_back,
+        compacts=world.settings.log_events_max > 0,
+    )
     violations += check_rest(records.finals)
     violations += check_history(
         records.operations,

@@ -154,6 +154,17 @@ async def _snapshot(scene: Scene) -> None:
     await see_through(ada, context_id)
 
 
+async def _compact(scene: Scene) -> None:
+    context_id = await scene.create()
+    ada = scene.client("ada")
+    scene.watch("v1", context_id, leaves_after_s=0.4)
+    for number in range(1, 5):
+        said = f"m{number}\n/chunks 1 1"
+        await ada.act(context_id, "send_message", {"content": said})
+        await see_through(ada, context_id)
+        await asyncio.sleep(0.2)
+
+
 async def _restart(scene: Scene) -> None:
     context_id = await scene.create()
     ada = scene.client("ada")
@@ -182,6 +193,7 @@ SCENARIOS: Final = (
         _snapshot,
         Settings(snapshot_events=2, linger_s=0.05, json_snapshots=True),
     ),
+    Scenario("compact", _compact, Settings(log_events_max=4, linger_s=0.05)),
     Scenario("restart", _restart, Settings(workers=2, gateways=2, drain_s=0.1)),
 )
 """Every story of `run_crash_points`."""

@@ -3,6 +3,7 @@
 Invariant: nothing is changed, and no process learns of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
@@ -28,6 +29,29 @@ class Watch:
     violations: list[Violation] = field(default_factory=list[Violation])
     _promised: dict[bytes, int] = field(default_factory=dict[bytes, int])
     """By mailbox: the last mail whose deliverer was told that a living worker will take it."""
+    _logs: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
+    """By key: events from the first on, of logs that were compacted, as they were before."""
+
+    def log_of(self, context_id: str) -> Sequence[bytes]:
+        """Every event of a context by version, those included that a base stands for by now."""
+        (key,) = keys.of_context(context_id, "log")
+        self._keep(key)
+        return self._logs[key]
+
+    def executing(self, name: str, command: Command) -> None:
+        """Look at what a command is about to remove."""
+        if name == "compact":
+            self._keep(command[_KEYS_AT + 1].decode())
+
+    def _keep(self, key: str) -> None:
+        kept = self._logs.setdefault(key, [])
+        entries = self.network.server.call("XRANGE", key, f"{len(kept) + 1}-0", "+")
+        for entry_id, fields in cast("list[tuple[bytes, list[bytes]]]", entries):
+            if entry_id != b"%d-0" % (len(kept) + 1):
+                text = f"Behind version {len(kept)} comes {entry_id!r}."
+                self.violations.append(Violation("log-not-contiguous", "", text, {"key": key}))
+                return
+            kept.append(fields[1])
 
     def executed(self, name: str, command: Command, reply: Reply) -> None:
         """Look at what a command has done."""

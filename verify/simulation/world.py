@@ -79,6 +79,8 @@ class Settings:
     inbox_max: int = 1_024
     mailbox_max: int = 256
     results_max: int = 1_000
+    log_events_max: int = 0
+    """Longer logs are compacted; 0: none is."""
     call_s_max: float = 5.0
     drain_s: float = 2.0
     linger_feed_s: float = 10.0
@@ -94,6 +96,7 @@ class Settings:
             worker_session_ms=SESSION_MS,
             mailbox_max=self.mailbox_max,
             results_max=max(self.results_max, self.mailbox_max),
+            log_events_max=self.log_events_max,
         )
 
     def worker(self) -> WorkerConfig:
