@@ -48,6 +48,8 @@ def simulate_crash_points(
         counts={
             "crash points": f"{done.points:,}",
             "deaths": f"{done.deaths:,}",
+            "operations": f"{done.operations:,}",
+            "operations acknowledged": f"{done.acknowledged:,}",
             "scenarios": ", ".join(f"{k} {n:,}" for k, n in done.by_scenario.items()),
             "virtual time": f"{done.virtual_s / 3_600:.1f} h",
         },
@@ -89,6 +91,7 @@ def simulate_histories(
         counts={
             "histories": f"{done.histories:,}, seeds from {first_seed}, half of them trees",
             "operations": f"{done.operations:,}",
+            "operations acknowledged": f"{done.acknowledged:,}",
             "stream frames": f"{done.frames:,}",
             "store commands": f"{done.commands:,}",
             "deaths": f"{done.deaths:,}",

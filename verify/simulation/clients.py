@@ -45,6 +45,17 @@ class Records:
     finals: list[FinalState] = field(default_factory=list[FinalState])
     logs: list[Log] = field(default_factory=list[Log])
 
+    @property
+    def count(self) -> int:
+        """Operations, reads among them."""
+        return len(self.operations) + len(self.reads)
+
+    @property
+    def acknowledged(self) -> int:
+        """Those whose outcome was answered."""
+        unknown = sum(one.outcome is Outcome.UNKNOWN for one in self.operations)
+        return self.count - unknown
+
 
 @dataclass(slots=True, eq=False)
 class Client:

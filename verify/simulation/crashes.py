@@ -70,6 +70,10 @@ class CrashReport:
         default_factory=dict[str, dict[str, Counter[str]]]
     )
     """Outcomes by crash point and component."""
+    operations: int = 0
+    """What clients did."""
+    acknowledged: int = 0
+    """Of those: what has become of it was answered."""
     elapsed_s: float = 0.0
     virtual_s: float = 0.0
 
@@ -79,6 +83,8 @@ class CrashReport:
         self.deaths += other.deaths
         self.violated += other.violated
         self.violations = [*self.violations, *other.violations][:VIOLATIONS_MAX]
+        self.operations += other.operations
+        self.acknowledged += other.acknowledged
         self.elapsed_s = max(self.elapsed_s, other.elapsed_s)
         self.virtual_s += other.virtual_s
         for scenario, count in other.by_scenario.items():
@@ -256,6 +262,8 @@ def _count(
 ) -> None:
     report.points += bool(deaths)
     report.deaths += len(plan.died)
+    report.operations += ran.records.count
+    report.acknowledged += ran.records.acknowledged
     report.virtual_s += ran.virtual_s
     report.by_scenario[scenario.name] = report.by_scenario.get(scenario.name, 0) + 1
     for point in plan.died:

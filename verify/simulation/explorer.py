@@ -381,6 +381,8 @@ class ExploreReport:
     """The first few."""
     operations: int = 0
     """What clients did."""
+    acknowledged: int = 0
+    """Of those: what has become of it was answered."""
     frames: int = 0
     """What viewers saw."""
     commands: int = 0
@@ -395,6 +397,7 @@ class ExploreReport:
         self.violated += other.violated
         self.violations = [*self.violations, *other.violations][:VIOLATIONS_MAX]
         self.operations += other.operations
+        self.acknowledged += other.acknowledged
         self.frames += other.frames
         self.commands += other.commands
         self.deaths += other.deaths
@@ -408,7 +411,8 @@ class ExploreReport:
         for violation in ran.violations:
             if len(self.violations) < VIOLATIONS_MAX:
                 self.violations.append(SeedViolation(family, seed, violation))
-        self.operations += len(ran.records.operations) + len(ran.records.reads)
+        self.operations += ran.records.count
+        self.acknowledged += ran.records.acknowledged
         self.frames += sum(len(stream.frames) for stream in ran.records.streams)
         self.commands += sum(ran.commands.values())
         self.deaths += ran.deaths
