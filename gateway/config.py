@@ -1,8 +1,9 @@
 """Settings of the gateway room."""
 
-from typing import Literal
+import ipaddress
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class GatewayConfig(BaseModel):
@@ -16,6 +17,27 @@ class GatewayConfig(BaseModel):
         ge=0,
         le=65_535,
         description="Port that gateways listen on; several share it. 0 takes a free one.",
+    )
+    auth: Literal["keys", "off"] = Field(
+        default="keys",
+        description="Who may come in: `keys` asks everybody for an API key, `off` nobody, "
+        "which is for loopback addresses alone.",
+    )
+    access_check_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long a gateway goes by what it has read of a key, in seconds: a key "
+        "that is revoked opens nothing after that.",
+    )
+    stream_check_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often an open stream's credential is looked at again, in seconds.",
+    )
+    ticket_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a ticket can be used, in seconds.",
     )
     connections_max: int = Field(
         default=25_000,
@@ -160,3 +182,20 @@ class GatewayConfig(BaseModel):
         ge=0,
         description="How long a stopping gateway waits for requests under way, in seconds.",
     )
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> Self:
+        if self.auth == "off" and not is_loopback(self.host):
+            raise ValueError(
+                f"auth: off is for loopback addresses, and {self.host} is none; leave it on, "
+                "and make keys with `contextd keys create`"
+            )
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name is none, but for `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

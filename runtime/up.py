@@ -90,11 +90,15 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
         from runtime.banner import Started, print_banner
 
+        new_key: str | None = None
+        if store is not None and settings.auth == "keys":
+            from runtime.access import ensure_owner_key
+
+            new_key = await ensure_owner_key(settings, url())
         notify("READY=1")
         took_s = time.monotonic() - started_s
-        print_banner(
-            settings, Started(own_version(), _store(settings, store), took_s), Console()
-        )
+        started = Started(own_version(), _store(settings, store), took_s, new_key)
+        print_banner(settings, started, Console())
 
     if store is None:
         await _check_store(url(), settings)

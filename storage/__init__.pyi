@@ -1,3 +1,4 @@
+from .access import SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
 from .cancellation import end_if_cancelled
 from .config import StorageConfig
@@ -59,9 +60,12 @@ from .webhooks import Webhooks
 
 __all__ = [
     "MAIL",
+    "SCOPES",
     "WAKE",
+    "Access",
     "ActivationQueue",
     "Aged",
+    "ApiKey",
     "Commit",
     "CommitFrame",
     "ContextBusy",
@@ -75,6 +79,7 @@ __all__ = [
     "DraftFrame",
     "DurabilityMismatch",
     "Fenced",
+    "Grant",
     "KeyReused",
     "Link",
     "Listener",
@@ -100,6 +105,7 @@ __all__ = [
     "Restarts",
     "Result",
     "Retention",
+    "Scope",
     "StorageConfig",
     "StorageError",
     "Store",

@@ -390,6 +390,7 @@ async def serving(
                 if kind == "gateway":
                     config = GatewayConfig.model_validate(
                         {
+                            "auth": "off",
                             "gateway_drain_s": 1.0,
                             "farewell_s": 0,
                             **(gateway or {}),

@@ -1,0 +1,176 @@
+"""Who asks, and whether that is enough for what is asked.
+
+Default deny: a route that names no scope is public on purpose (`gateway/routes.py`), every
+other one is reached with a credential alone. A credential is an API key, or a ticket where
+the browser's API can set no header.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from gateway.config import GatewayConfig
+from gateway.parameters import TICKET
+from gateway.problems import Problem
+from storage import SCOPES, Access, ApiKey, Grant, Scope, StorageError, Store
+
+OWNER: Final = "local"
+"""Whose contexts these are where nobody is asked for a key, and of the first key."""
+_KNOWN_MAX: Final = 10_000
+"""Keys that a gateway remembers."""
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="contextd"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Whoever has come in."""
+
+    grant: Grant
+    credential: str
+    """Id of the key that it comes from."""
+
+    @property
+    def owner(self) -> str:
+        """Whose contexts it sees."""
+        return self.grant.owner
+
+
+PRINCIPAL: Final = web.RequestKey("principal", Principal)
+_ANYBODY: Final = Principal(Grant(OWNER, frozenset(SCOPES)), "")
+
+
+class Guard:
+    """The door of one gateway."""
+
+    def __init__(self, config: GatewayConfig, store: Store, clock: Callable[[], int]) -> None:
+        """Take what it needs.
+
+        Args:
+            config: Who may come in.
+            store: Where the keys are.
+            clock: Unix time in milliseconds.
+        """
+        self._config = config
+        self._access = Access(store.link)
+        self._clock = clock
+        self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
+        """Keys by their text, and when they were read."""
+        self._streams: dict[web.Request, Principal] = {}
+
+    async def admit(
+        self, request: web.Request, scope: Scope, *, takes_ticket: bool
+    ) -> Principal:
+        """Who asks, if that is enough.
+
+        Args:
+            request: What is asked.
+            scope: What that takes.
+            takes_ticket: Whether a ticket does, too: it is seen in addresses, hence in logs.
+
+        Raises:
+            Problem: unauthorized, forbidden.
+            StoreUnavailable: The store does not say whether the key is one.
+        """
+        if self._config.auth == "off":
+            return _ANYBODY
+        ticket = request.query.get(TICKET.name) if takes_ticket else None
+        principal = await self._identify(request.headers, ticket)
+        if scope not in principal.grant.scopes:
+            detail = f"This needs the scope {scope}; the key has: {_listed(principal)}."
+            raise Problem("forbidden", detail)
+        return principal
+
+    async def _identify(self, headers: MultiMapping[str], ticket: str | None) -> Principal:
+        given = headers.getall("Authorization", [])
+        if len(given) > 1 or (given and ticket is not None):
+            raise _unknown("Send one credential.")
+        if ticket is not None:
+            return await self._redeem(ticket)
+        if not given:
+            raise _unknown("Send an API key: `Authorization: Bearer ctxd_...`.")
+        kind, _, text = given[0].partition(" ")
+        if kind.lower() != "bearer":
+            raise _unknown("Authorization takes `Bearer` and an API key.")
+        key = await self._key(text.strip())
+        if key is None or not key.is_valid(self._clock()):
+            raise _unknown("That is no key of ours, or not any more.")
+        return Principal(Grant(key.owner, frozenset(key.scopes), key.expires_at_ms), key.id)
+
+    async def _key(self, text: str) -> ApiKey | None:
+        now_s = asyncio.get_running_loop().time()
+        known = self._known.get(text)
+        if known is not None and now_s - known[1] < self._config.access_check_s:
+            return known[0]
+        key = await self._access.find(text)
+        if key is None:
+            self._known.pop(text, None)
+            return None
+        self._known[text] = key, now_s
+        self._known.move_to_end(text)
+        if len(self._known) > _KNOWN_MAX:
+            self._known.popitem(last=False)
+        return key
+
+    async def _redeem(self, ticket: str) -> Principal:
+        found = await self._access.redeem(ticket)
+        if found is None:
+            raise _unknown("The ticket was used, or is too old; ask for another one.")
+        principal = Principal(*found)
+        if not await self._is_still_valid(principal):
+            raise _unknown("The key that the ticket came from is not valid any more.")
+        return principal
+
+    async def issue(self, principal: Principal) -> str:
+        """A ticket for somebody who has come in.
+
+        Raises:
+            StoreUnavailable, StoreRefusedWrite: There is none.
+        """
+        return await self._access.issue(
+            principal.grant, credential=principal.credential, lives_s=self._config.ticket_s
+        )
+
+    @contextlib.contextmanager
+    def opened(self, request: web.Request, principal: Principal) -> Generator[None, None, None]:
+        """Look at the credential of a stream again and again, for the length of a block."""
+        self._streams[request] = principal
+        try:
+            yield
+        finally:
+            del self._streams[request]
+
+    async def check_streams(self) -> None:
+        """Cut off the streams whose credential is not valid any more, until cancelled."""
+        while True:
+            await asyncio.sleep(self._config.stream_check_s)
+            streams = list(self._streams.items())
+            for principal in {principal for _, principal in streams}:
+                if await self._is_still_valid(principal):
+                    continue
+                for request, whose in streams:
+                    if whose == principal and request.transport is not None:
+                        request.transport.close()  # who comes back is told why
+
+    async def _is_still_valid(self, principal: Principal) -> bool:
+        expires_at_ms = principal.grant.expires_at_ms
+        if expires_at_ms is not None and expires_at_ms <= self._clock():
+            return False
+        try:
+            key = await self._access.get(principal.credential)
+        except StorageError:
+            return True  # nobody knows; it is asked again
+        return key is not None and key.is_valid(self._clock())
+
+
+def _unknown(detail: str) -> Problem:
+    return Problem("unauthorized", detail, {}, _CHALLENGE)
+
+
+def _listed(principal: Principal) -> str:
+    return ", ".join(sorted(principal.grant.scopes)) or "none"
