@@ -61,7 +61,8 @@ class Guard:
         self._clock = clock
         self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
         """Keys by their text, and when they were read."""
-        self._streams: dict[web.Request, Principal] = {}
+        self._streams: dict[asyncio.Transport, Principal] = {}
+        """By connection: each has one at a time."""
 
     async def admit(
         self, request: web.Request, scope: Scope, *, takes_ticket: bool
@@ -139,11 +140,14 @@ class Guard:
     @contextlib.contextmanager
     def opened(self, request: web.Request, principal: Principal) -> Generator[None, None, None]:
         """Look at the credential of a stream again and again, for the length of a block."""
-        self._streams[request] = principal
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        self._streams[transport] = principal
         try:
             yield
         finally:
-            del self._streams[request]
+            del self._streams[transport]
 
     async def check_streams(self) -> None:
         """Cut off the streams whose credential is not valid any more, until cancelled."""
@@ -153,9 +157,9 @@ class Guard:
             for principal in {principal for _, principal in streams}:
                 if await self._is_still_valid(principal):
                     continue
-                for request, whose in streams:
-                    if whose == principal and request.transport is not None:
-                        request.transport.close()  # who comes back is told why
+                for transport, whose in streams:
+                    if whose == principal:
+                        transport.close()  # who comes back is told why
 
     async def _is_still_valid(self, principal: Principal) -> bool:
         expires_at_ms = principal.grant.expires_at_ms
