@@ -35,7 +35,7 @@ class Route:
     needs: Scope | None = None
     """The scope that it takes, if that is not the one of its method."""
     is_stream: bool = False
-    """Whether its answer has no end, so that the credential is looked at again and again."""
+    """Whether its answer may take long, so that the credential is looked at meanwhile."""
 
     @property
     def scope(self) -> Scope | None:

@@ -110,8 +110,8 @@ def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
 
 
-def _post(name: str, path: str, handler: Handler) -> Route:
-    return Route(name, "POST", path, handler, under_contexts=False)
+def _post(name: str, path: str, handler: Handler, *, is_stream: bool = False) -> Route:
+    return Route(name, "POST", path, handler, under_contexts=False, is_stream=is_stream)
 
 
 def _delete(name: str, path: str, handler: Handler) -> Route:
@@ -178,7 +178,7 @@ ROUTES: Final = (
     _get("get_action", "/api/actions/{action_id}", action_status),
     _post("make_title", "/api/chat/title", make_title),
     _post("ask", "/api/chat/{mode}", ask),
-    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True),
     _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
     _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
     _post("add_note", "/api/notes", add_note),

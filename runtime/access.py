@@ -10,10 +10,11 @@ from typing import Final
 
 import orjson
 
-from runtime.key_file import OWNER_KEY
+from gateway.config import is_loopback
+from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.role import leaves
 from runtime.settings import Settings
-from storage import SCOPES, Access, ApiKey, Scope, StorageError, connect
+from storage import SCOPES, Access, ApiKey, Scope, StorageError, Store, connect
 
 OWNER: Final = "local"
 """Whose contexts keys open that name no owner."""
@@ -39,6 +40,23 @@ async def ensure_owner_key(settings: Settings, url: str) -> str | None:
             )
             _write_secret(path, made)
     return made
+
+
+async def check_keys(settings: Settings, store: Store) -> None:
+    """Refuse to listen beyond this machine where nobody could be told from anybody else.
+
+    Raises:
+        NoKeys: There is no valid key.
+        StoreUnavailable: Nobody knows.
+    """
+    if settings.auth == "off" or is_loopback(settings.host):
+        return
+    keys = await Access(store.link).all()
+    if not any(key.is_valid(_now_ms()) for key in keys):
+        raise NoKeys(
+            f"{settings.host} is reached by others, and there is no API key yet: make one with "
+            "`contextd keys create NAME --scope ...`, or listen on 127.0.0.1."
+        )
 
 
 async def create_key(

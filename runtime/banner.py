@@ -34,7 +34,7 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     facts.add_row("Durability", _durability(settings))
     facts.add_row("Model", _model(settings))
     facts.add_row("Processes", _processes(settings))
-    facts.add_row("Key", _key(settings, started.new_key))
+    facts.add_row("Key", _key(settings))
     key_file = settings.data / OWNER_KEY
     console.print()
     console.print(
@@ -45,6 +45,11 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     console.print()
     console.print(facts)
     console.print()
+    if started.new_key is not None and console.is_terminal:
+        # Only to somebody who looks: what is written elsewhere is kept as a log.
+        console.print("The first key, which opens everything here")
+        console.print(Text(f"  {started.new_key}", style="bold"), soft_wrap=True)
+        console.print()
     console.print("Try")
     chat = "contextd chat" if settings.port == 8000 else f"contextd chat --url {url}"
     for line in (chat, _curl(url, key_file, settings.auth)):
@@ -81,13 +86,13 @@ def _processes(settings: Settings) -> str:
     )
 
 
-def _key(settings: Settings, new_key: str | None) -> str:
+def _key(settings: Settings) -> str:
     path = settings.data / OWNER_KEY
     if settings.auth == "off":
         return "none is asked for (CONTEXTD_AUTH=off)"
-    if new_key is not None:
-        return f"{new_key} (also in {path})"
-    return f"in {path}" if path.exists() else "`contextd keys list` has all"
+    if path.exists():
+        return f"in {path}"
+    return "`contextd keys create` makes one"
 
 
 def _curl(url: str, key_file: Path, auth: str) -> str:

@@ -14,6 +14,10 @@ class NoKey(Exception):
     """The file that was named cannot be read; says why."""
 
 
+class NoKeys(Exception):
+    """Others would reach the gateways, and there is no key; says what to do."""
+
+
 def key_for(url: str, key_file: Path | None) -> str | None:
     """The key to send to a server; None: none is known.
 

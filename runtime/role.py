@@ -17,6 +17,7 @@ from typing import cast
 import structlog
 
 from runtime.child import GO_FD, LISTEN_FD, READY, READY_FD
+from runtime.key_file import NoKeys
 from runtime.notify import notify
 from runtime.settings import Settings, with_models
 from runtime.store_address import StoreAddress
@@ -73,7 +74,10 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
         async with watched(settings.loop_stall_s_max), connect(url, settings) as store:
             if role == "gateway":
                 import gateway
+                from runtime.access import check_keys
 
+                if supervisor_fd is None:  # else the supervisor has looked
+                    await check_keys(settings, store)
                 moved = await gateway.serve(
                     with_models(settings),
                     store,
@@ -88,6 +92,10 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     except* StorageError as failed:
         for error in leaves(failed):
             _log.error("store cannot be used", error=type(error).__name__, reason=str(error))
+        failures += 1
+    except* NoKeys as refused:
+        for error in leaves(refused):
+            _log.error("refused to start", reason=str(error))
         failures += 1
     if failures:
         return 1
