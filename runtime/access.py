@@ -12,7 +12,7 @@ import orjson
 
 from gateway.config import is_loopback
 from runtime.key_file import OWNER_KEY, NoKeys
-from runtime.role import leaves
+from runtime.leaves import leaves
 from runtime.settings import Settings
 from storage import SCOPES, Access, ApiKey, Scope, StorageError, Store, connect
 

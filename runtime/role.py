@@ -11,13 +11,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Callable
 
 import structlog
 
 from runtime.child import GO_FD, LISTEN_FD, READY, READY_FD
 from runtime.key_file import NoKeys
+from runtime.leaves import leaves
 from runtime.notify import notify
 from runtime.settings import Settings, with_models
 from runtime.store_address import StoreAddress
@@ -118,15 +118,6 @@ def _descriptor(variable: str) -> int | None:
         return None
     os.set_inheritable(int(given), False)
     return int(given)
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group of groups; rooms run in task groups, which wrap what they raise."""
-    if isinstance(error, BaseExceptionGroup):
-        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from leaves(member)
-    else:
-        yield error
 
 
 def _spare_collector() -> None:

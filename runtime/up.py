@@ -140,7 +140,7 @@ async def _check_store(url: str, settings: Settings) -> None:
     One that is away may come yet.
     """
     from runtime.access import check_keys
-    from runtime.role import leaves
+    from runtime.leaves import leaves
     from storage import DurabilityMismatch, StoreUnavailable, connect
 
     refused: BaseException | None = None
