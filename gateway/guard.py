@@ -1,12 +1,13 @@
 """Who asks, and whether that is enough for what is asked.
 
 Default deny: a route that names no scope is public on purpose (`gateway/routes.py`), every
-other one is reached with a credential alone. A credential is an API key, or a ticket where
-the browser's API can set no header.
+other one is reached with a credential alone. A credential is an API key, a token of the
+configured issuer, or a ticket where the browser's API can set no header.
 """
 
 import asyncio
 import contextlib
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -17,14 +18,24 @@ from multidict import MultiMapping
 
 from gateway.config import GatewayConfig
 from gateway.parameters import TICKET
-from gateway.problems import Problem
-from storage import SCOPES, Access, ApiKey, Grant, Scope, StorageError, Store
+from gateway.problems import Problem, unauthorized
+from gateway.tokens import Tokens
+from storage import (
+    KEY_PREFIX,
+    SCOPES,
+    Access,
+    ApiKey,
+    Grant,
+    Scope,
+    StorageError,
+    Store,
+    StoreUnavailable,
+)
 
 OWNER: Final = "local"
 """Whose contexts these are where nobody is asked for a key, and of the first key."""
 _KNOWN_MAX: Final = 10_000
 """Keys that a gateway remembers."""
-_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="contextd"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class Principal:
 
     grant: Grant
     credential: str
-    """Id of the key that it comes from."""
+    """Id of the key that it comes from; "" of a token, which nobody can revoke."""
 
     @property
     def owner(self) -> str:
@@ -59,8 +70,9 @@ class Guard:
         self._config = config
         self._access = Access(store.link)
         self._clock = clock
-        self._known: OrderedDict[str, tuple[ApiKey, float]] = OrderedDict()
-        """Keys by their text, and when they were read."""
+        self._tokens = Tokens(config, clock) if config.jwt_issuer else None
+        self._known: OrderedDict[bytes, tuple[ApiKey, float]] = OrderedDict()
+        """Keys by a digest of their text, and when they were read."""
         self._streams: dict[asyncio.Transport, Principal] = {}
         """By connection: each has one at a time."""
 
@@ -90,30 +102,40 @@ class Guard:
     async def _identify(self, headers: MultiMapping[str], ticket: str | None) -> Principal:
         given = headers.getall("Authorization", [])
         if len(given) > 1 or (given and ticket is not None):
-            raise _unknown("Send one credential.")
+            raise unauthorized("Send one credential.")
         if ticket is not None:
             return await self._redeem(ticket)
         if not given:
-            raise _unknown("Send an API key: `Authorization: Bearer ctxd_...`.")
+            raise unauthorized("Send an API key: `Authorization: Bearer ctxd_...`.")
         kind, _, text = given[0].partition(" ")
         if kind.lower() != "bearer":
-            raise _unknown("Authorization takes `Bearer` and an API key.")
-        key = await self._key(text.strip())
+            raise unauthorized("Authorization takes `Bearer` and an API key.")
+        text = text.strip()
+        if self._tokens is not None and not text.startswith(KEY_PREFIX):
+            return Principal(await self._tokens.read(text), "")
+        key = await self._key(text)
         if key is None or not key.is_valid(self._clock()):
-            raise _unknown("That is no key of ours, or not any more.")
+            raise unauthorized("That is no key of ours, or not any more.")
         return Principal(Grant(key.owner, frozenset(key.scopes), key.expires_at_ms), key.id)
 
     async def _key(self, text: str) -> ApiKey | None:
+        name = hashlib.blake2b(text.encode(errors="replace"), digest_size=32).digest()
         now_s = asyncio.get_running_loop().time()
-        known = self._known.get(text)
+        known = self._known.get(name)
         if known is not None and now_s - known[1] < self._config.access_check_s:
             return known[0]
-        key = await self._access.find(text)
+        try:
+            async with asyncio.timeout(self._config.stale_after_s):
+                key = await self._access.find(text)
+        except (StoreUnavailable, TimeoutError):
+            if known is None:
+                raise StoreUnavailable("nobody knows whether the key is one") from None
+            return known[0]  # what can be read all the same is not withheld
         if key is None:
-            self._known.pop(text, None)
+            self._known.pop(name, None)
             return None
-        self._known[text] = key, now_s
-        self._known.move_to_end(text)
+        self._known[name] = key, now_s
+        self._known.move_to_end(name)
         if len(self._known) > _KNOWN_MAX:
             self._known.popitem(last=False)
         return key
@@ -121,10 +143,10 @@ class Guard:
     async def _redeem(self, ticket: str) -> Principal:
         found = await self._access.redeem(ticket)
         if found is None:
-            raise _unknown("The ticket was used, or is too old; ask for another one.")
+            raise unauthorized("The ticket was used, or is too old; ask for another one.")
         principal = Principal(*found)
         if not await self._is_still_valid(principal):
-            raise _unknown("The key that the ticket came from is not valid any more.")
+            raise unauthorized("The key that the ticket came from is not valid any more.")
         return principal
 
     async def issue(self, principal: Principal) -> str:
@@ -165,15 +187,13 @@ class Guard:
         expires_at_ms = principal.grant.expires_at_ms
         if expires_at_ms is not None and expires_at_ms <= self._clock():
             return False
+        if not principal.credential:
+            return True
         try:
             key = await self._access.get(principal.credential)
         except StorageError:
             return True  # nobody knows; it is asked again
         return key is not None and key.is_valid(self._clock())
-
-
-def _unknown(detail: str) -> Problem:
-    return Problem("unauthorized", detail, {}, _CHALLENGE)
 
 
 def _listed(principal: Principal) -> str:

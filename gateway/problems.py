@@ -344,6 +344,11 @@ def unanswered(failure: Failure, headers: Mapping[str, str] | None = None) -> Pr
     return Problem(name, failure.detail, extra, headers or {})
 
 
+def unauthorized(detail: str) -> Problem:
+    """Somebody comes without a credential that is good here."""
+    return Problem("unauthorized", detail, {}, {"WWW-Authenticate": 'Bearer realm="contextd"'})
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an exception stands for, or None if it is nobody's fault but ours."""
     match error:

@@ -1,4 +1,4 @@
-from .access import SCOPES, Access, ApiKey, Grant, Scope
+from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
 from .cancellation import end_if_cancelled
 from .config import StorageConfig
@@ -59,6 +59,7 @@ from .subscriber import Listener
 from .webhooks import Webhooks
 
 __all__ = [
+    "KEY_PREFIX",
     "MAIL",
     "SCOPES",
     "WAKE",

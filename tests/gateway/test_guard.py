@@ -12,7 +12,9 @@ from gateway.kinds import KINDS
 from gateway.route import Route
 from gateway.routes import ROUTES
 from storage import SCOPES, Access, Scope
+from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Options, Service, eventually, serving
+from tests.support.store_server import StoreServer
 
 PUBLIC: Final = frozenset(
     {"health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"}
@@ -192,6 +194,20 @@ async def test_a_revoked_key_opens_nothing_once_it_is_looked_at_again(store_url:
             return (await ada.get("/api/contexts")).status == 401
 
         await eventually(closed)
+
+
+async def test_a_known_key_reads_on_while_the_store_does_not_answer(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    async with guarded(store_url, access_check_s=0, stale_after_s=0.3) as scene:
+        ada, bob = await scene.of("ada"), await scene.of("bob")
+        context_id = await ada.create()
+        tell_store(shared_store, "CLIENT", "PAUSE", "2500", "ALL")
+        answer = await ada.get(f"/api/contexts/{context_id}/state")
+        assert (answer.status, answer.headers["Contextd-Stale"]) == (200, "true")
+        # Of another key nobody knows whether it is one.
+        refused = await bob.get("/api/contexts")
+        assert (refused.status, refused.problem) == (503, "store-unavailable")
 
 
 # Owners
