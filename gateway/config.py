@@ -50,8 +50,8 @@ class GatewayConfig(BaseModel):
     )
     jwt_issuer: str = Field(
         default="",
-        description="Issuer (`iss`) whose JSON Web Tokens come in, beside API keys; the owner is "
-        "`jwt:` and the subject, `scope` says what is allowed.",
+        description="Issuer (`iss`) whose JSON Web Tokens come in, beside API keys; the owner "
+        "is `jwt:` and the subject, `scope` says what is allowed.",
     )
     jwt_audience: str = Field(
         default="", description="What such a token must name as its audience (`aud`)."

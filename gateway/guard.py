@@ -11,7 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from multidict import MultiMapping
@@ -19,7 +19,6 @@ from multidict import MultiMapping
 from gateway.config import GatewayConfig
 from gateway.parameters import TICKET
 from gateway.problems import Problem, unauthorized
-from gateway.tokens import Tokens
 from storage import (
     KEY_PREFIX,
     SCOPES,
@@ -31,6 +30,9 @@ from storage import (
     Store,
     StoreUnavailable,
 )
+
+if TYPE_CHECKING:
+    from gateway.tokens import Tokens
 
 OWNER: Final = "local"
 """Whose contexts these are where nobody is asked for a key, and of the first key."""
@@ -70,7 +72,11 @@ class Guard:
         self._config = config
         self._access = Access(store.link)
         self._clock = clock
-        self._tokens = Tokens(config, clock) if config.jwt_issuer else None
+        self._tokens: Tokens | None = None
+        if config.jwt_issuer:
+            from gateway.tokens import Tokens  # with its cryptography, only where it is used
+
+            self._tokens = Tokens(config, clock)
         self._known: OrderedDict[bytes, tuple[ApiKey, float]] = OrderedDict()
         """Keys by a digest of their text, and when they were read."""
         self._streams: dict[asyncio.Transport, Principal] = {}

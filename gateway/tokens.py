@@ -5,7 +5,7 @@ found. Both are the operator's, and so is the issuer.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import structlog
 
 from gateway.config import GatewayConfig
 from gateway.problems import unauthorized
-from storage import SCOPES, Grant
+from storage import SCOPES, Grant, Scope
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,20 @@ _FETCH_S_MAX: Final = 5.0
 _AGAIN_S: Final = 30.0
 """How long an unknown key id is not asked for again."""
 _BYTES_MAX: Final = 1_048_576
+_UNREADABLE: Final = (
+    *(OSError, aiohttp.ClientError, TimeoutError, ValueError),
+    jwt.PyJWTError,
+)
+"""How reading the issuer's keys fails."""
+_REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
+    (jwt.ExpiredSignatureError, "it has expired"),
+    (jwt.ImmatureSignatureError, "it is not valid yet"),
+    (jwt.InvalidAudienceError, "it is for another audience"),
+    (jwt.InvalidIssuerError, "it is of another issuer"),
+    (jwt.MissingRequiredClaimError, f"it must have {', '.join(_REQUIRED)}"),
+    (jwt.InvalidAlgorithmError, "its algorithm is not accepted"),
+    (jwt.InvalidSignatureError, "its signature is wrong"),
+)
 
 Claims = dict[str, Any]
 """What a token says: JSON of somebody else's, looked at claim by claim."""
@@ -77,7 +91,8 @@ class Tokens:
             )
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise unauthorized(f"The token is not valid: {_why(error)}.") from None
-        scopes = frozenset(scope for scope in SCOPES if scope in _scopes(claims))
+        said = _scopes(claims)
+        scopes: frozenset[Scope] = frozenset(scope for scope in SCOPES if scope in said)
         expires_at_ms = int(claims["exp"]) * 1_000
         return Grant(f"{OWNER_PREFIX}{claims['sub']}", scopes, expires_at_ms)
 
@@ -125,23 +140,16 @@ class Tokens:
 
 def _scopes(claims: Claims) -> frozenset[str]:
     """Of `scope` (RFC 9068: words), or of `scp`, a list."""
-    said = claims.get("scope", claims.get("scp", ""))
-    words = said.split() if isinstance(said, str) else said
-    return (
-        frozenset(word for word in words if isinstance(word, str))
-        if isinstance(words, list)
-        else frozenset()
-    )
+    match claims.get("scope", claims.get("scp")):
+        case str() as words:
+            return frozenset(words.split())
+        case [*words]:
+            return frozenset(word for word in words if isinstance(word, str))
+        case _:
+            return frozenset()
 
 
 def _why(error: Exception) -> str:
     """In words of ours: the library's may quote the token."""
-    return {
-        jwt.ExpiredSignatureError: "it has expired",
-        jwt.ImmatureSignatureError: "it is not valid yet",
-        jwt.InvalidAudienceError: "it is for another audience",
-        jwt.InvalidIssuerError: "it is of another issuer",
-        jwt.MissingRequiredClaimError: f"it must have {', '.join(_REQUIRED)}",
-        jwt.InvalidAlgorithmError: "its algorithm is not accepted",
-        jwt.InvalidSignatureError: "its signature is wrong",
-    }.get(type(error), "it cannot be read")
+    said = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    return next(said, "it cannot be read")
