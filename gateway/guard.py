@@ -72,11 +72,7 @@ class Guard:
         self._config = config
         self._access = Access(store.link)
         self._clock = clock
-        self._tokens: Tokens | None = None
-        if config.jwt_issuer:
-            from gateway.tokens import Tokens  # with its cryptography, only where it is used
-
-            self._tokens = Tokens(config, clock)
+        self._tokens = _read_tokens(config, clock)
         self._known: OrderedDict[bytes, tuple[ApiKey, float]] = OrderedDict()
         """Keys by a digest of their text, and when they were read."""
         self._streams: dict[asyncio.Transport, Principal] = {}
@@ -200,6 +196,15 @@ class Guard:
         except StorageError:
             return True  # nobody knows; it is asked again
         return key is not None and key.is_valid(self._clock())
+
+
+def _read_tokens(config: GatewayConfig, clock: Callable[[], int]) -> "Tokens | None":
+    """What reads tokens, where they are taken: it brings a cryptography that takes its time."""
+    if not config.jwt_issuer:
+        return None
+    from gateway.tokens import Tokens
+
+    return Tokens(config, clock)
 
 
 def _listed(principal: Principal) -> str:
