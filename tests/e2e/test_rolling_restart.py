@@ -104,16 +104,21 @@ async def test_p13_a_forced_restart_kills_and_the_reply_is_begun_again() -> None
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                await client.send(context_id, "/chunks 60 30")
+                # Longer than a busy machine takes to start another worker.
+                await client.send(context_id, "/chunks 2000 30")
                 await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 report = await restarted(client, "workers", force=True)
+                await seen.until(lambda stream: len(stream.of("reply-restarted")) > 0)
+                again = len(seen.of("reply-delta"))
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= again + 3)
+                await client.act(context_id, "cancel")
                 final = await client.rested(context_id)
                 await seen.until(lambda stream: stream.cursor == final["cursor"])
             ((process,),) = [s["processes"] for s in report["supervisors"]]
             assert (process["role"], process["outcome"]) == ("worker", "killed")
             assert len(seen.of("reply-restarted")) == 1
             assert text_faults(seen.frames, final) == []
-            assert final["messages"][-1]["status"] == "complete"
+            assert final["messages"][-1]["status"] == "cancelled"
 
 
 async def test_p13_busy_and_unconfirmed_it_is_refused_and_says_where_turns_run() -> None:
