@@ -1,6 +1,7 @@
 """The way in: one contextd, its contexts."""
 
 import asyncio
+import os
 import random
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -42,11 +43,12 @@ class Contextd:
 
         Args:
             url: Of the server, perhaps with a path before `/api`.
-            key: API key, where the server wants one.
+            key: API key; None: that of the environment, CONTEXTD_API_KEY.
             limits: How patient the client is.
             sleep: Waits; tests bring their own.
             draw: Draws the jitter of waits from [0, 1).
         """
+        key = key or os.environ.get("CONTEXTD_API_KEY")
         self._connection = Connection(url, key=key, limits=limits, sleep=sleep, draw=draw)
 
     async def __aenter__(self) -> Self:

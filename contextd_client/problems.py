@@ -92,7 +92,7 @@ class NotFound(Problem):
 
 
 class Unauthorized(Problem):
-    """The key is missing, or is not the right one."""
+    """The key is missing, or is not valid, or does not allow this."""
 
 
 class InvalidRequest(Problem):

@@ -11,15 +11,13 @@ from uuid_utils import uuid7
 
 from gateway.config import GatewayConfig
 from gateway.directory import Directory
+from gateway.guard import PRINCIPAL, Guard
 from gateway.openai.errors import render_error, speaks_openai
 from gateway.problems import Problem, problem_of, render_problem
 from gateway.sse import Viewers
 from storage import Store
 
 log = structlog.get_logger(__name__)
-
-OWNER = "local"
-"""Whose contexts these are. Everybody who reaches the loopback address is this owner."""
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
@@ -36,14 +34,15 @@ class Gateway:
     stopping: asyncio.Event
 
     def __post_init__(self) -> None:
+        self.guard = Guard(self.config, self.store, self.clock)
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
         self.warned: set[str] = set()
         """Deprecated endpoints whose use was logged."""
 
-    def owner_of(self, _request: web.Request) -> str:
-        """Who asks."""
-        return OWNER
+    def owner_of(self, request: web.Request) -> str:
+        """Whose contexts the request is about."""
+        return request[PRINCIPAL].owner
 
     @contextlib.asynccontextmanager
     async def waiting(self, wait_s: float | None) -> AsyncGenerator[None, None]:

@@ -1,8 +1,18 @@
 """Settings of the gateway room."""
 
-from typing import Literal
+import ipaddress
+from typing import Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ASYMMETRIC: Final = frozenset(
+    {
+        *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+        *("ES256", "ES384", "ES512", "EdDSA"),
+    }
+)
+"""Signatures that whoever checks them cannot make."""
 
 
 class GatewayConfig(BaseModel):
@@ -16,6 +26,44 @@ class GatewayConfig(BaseModel):
         ge=0,
         le=65_535,
         description="Port that gateways listen on; several share it. 0 takes a free one.",
+    )
+    auth: Literal["keys", "off"] = Field(
+        default="keys",
+        description="Who may come in: `keys` asks everybody for an API key, `off` nobody, "
+        "which is for loopback addresses alone.",
+    )
+    access_check_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long a gateway goes by what it has read of a key, in seconds: a key "
+        "that is revoked opens nothing after that.",
+    )
+    stream_check_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often an open stream's credential is looked at again, in seconds.",
+    )
+    ticket_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a ticket can be used, in seconds.",
+    )
+    jwt_issuer: str = Field(
+        default="",
+        description="Issuer (`iss`) whose JSON Web Tokens come in, beside API keys; the owner "
+        "is `jwt:` and the subject, `scope` says what is allowed.",
+    )
+    jwt_audience: str = Field(
+        default="", description="What such a token must name as its audience (`aud`)."
+    )
+    jwt_keys: str = Field(
+        default="",
+        description="The issuer's keys (JWKS): an https address (http on loopback), or a file.",
+    )
+    jwt_algorithms: str = Field(
+        default="RS256,ES256,EdDSA",
+        description="Signatures that are accepted, separated by commas; none with a shared "
+        "secret.",
     )
     connections_max: int = Field(
         default=25_000,
@@ -160,3 +208,35 @@ class GatewayConfig(BaseModel):
         ge=0,
         description="How long a stopping gateway waits for requests under way, in seconds.",
     )
+
+    @model_validator(mode="after")
+    def _check_auth(self) -> Self:
+        if self.auth == "off" and not is_loopback(self.host):
+            raise ValueError(
+                f"auth: off is for loopback addresses, and {self.host} is none; leave it on, "
+                "and make keys with `contextd keys create`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> Self:
+        if not self.jwt_issuer:
+            return self
+        if not self.jwt_audience or not self.jwt_keys:
+            raise ValueError("jwt_issuer: jwt_audience and jwt_keys belong to it")
+        address = urlsplit(self.jwt_keys)
+        if address.scheme == "http" and not is_loopback(address.hostname or ""):
+            raise ValueError("jwt_keys: keys that come by http could be anybody's; use https")
+        asked = {name.strip() for name in self.jwt_algorithms.split(",")}
+        if unknown := sorted(asked - ASYMMETRIC):
+            known = ", ".join(sorted(ASYMMETRIC))
+            raise ValueError(f"jwt_algorithms: {unknown[0]!r} is none of {known}")
+        return self
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name is none, but for `localhost`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

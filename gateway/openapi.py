@@ -66,6 +66,7 @@ from gateway.views import (
     RestartAccepted,
     RestartReport,
     RetentionPlan,
+    TicketView,
     TitleView,
     TurnList,
     View,
@@ -79,7 +80,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
-    *(ChatAnswer, ChatChunk, NoteList, NoteView, TitleView),
+    *(ChatAnswer, ChatChunk, NoteList, NoteView, TicketView, TitleView),
     *OPENAI_VIEWS,
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
@@ -139,6 +140,13 @@ def describe(routes: Sequence[Route]) -> Json:
         "servers": [{"url": "/", "description": "The gateway that served this page."}],
         "paths": paths,
         "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key, `ctxd_...` (`contextd keys create`).",
+                }
+            },
             "schemas": _schemas(),
             "responses": {
                 **{str(status): _problem(status) for status in _statuses()},
@@ -166,6 +174,8 @@ def _operation(
     route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    if route.scope is not None:
+        problems |= {"unauthorized", "forbidden"}
     if "{id}" in route.path:
         problems.add("gone")
     responses: Json = {
@@ -200,6 +210,8 @@ def _operation(
         "responses": responses,
         "x-problems": {name: f"/problems/{name}" for name in sorted(problems)},
     }
+    if route.scope is not None:
+        shown["security"] = [{"key": [route.scope]}]
     if route.is_deprecated:
         shown["deprecated"] = True
     if operation.description:

@@ -43,6 +43,7 @@ from gateway.views import (
     RestartAccepted,
     RestartReport,
     RetentionPlan,
+    TicketView,
     TitleView,
     TurnList,
 )
@@ -203,6 +204,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "list_contexts": Operation(
         "Your contexts, newest first",
         {200: Answer("A page.", (ContextList,), (LINK,))},
+        problems=_STORE,
+    ),
+    "issue_ticket": Operation(
+        "A ticket that opens one stream, where no header can be set",
+        {201: Answer("It is good once, and soon.", (TicketView,))},
         problems=_STORE,
     ),
     "create_context": Operation(

@@ -114,6 +114,11 @@ KINDS_SHOWN: Final = Parameter(
 DELTAS: Final = Parameter(
     "deltas", {"enum": ["on", "off"], "type": "string"}, "`off`: no text while it arrives."
 )
+TICKET: Final = Parameter(
+    "ticket",
+    {"type": "string"},
+    "Stands for the header Authorization, once: browsers cannot set it here.",
+)
 DAYS_MAX: Final = 36_500
 DAYS: Final = Parameter(
     "days",

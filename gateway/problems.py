@@ -62,6 +62,17 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "No pending tool approvals",
         "Nothing waits for an approval. Read the state: another client may have decided.",
     ),
+    "unauthorized": ProblemType(
+        401,
+        "Who are you?",
+        "Send an API key: `Authorization: Bearer ctxd_...`. `contextd keys create` makes one; "
+        "the first is in `owner.key` in the data folder.",
+    ),
+    "forbidden": ProblemType(
+        403,
+        "That key does not allow this",
+        "Use a key with the scope that the detail names; `contextd keys create` makes one.",
+    ),
     "not-found": ProblemType(
         404,
         "Not found",
@@ -331,6 +342,11 @@ def unanswered(failure: Failure, headers: Mapping[str, str] | None = None) -> Pr
         case _:
             name, extra["retry_after_s"] = "model-unavailable", 5
     return Problem(name, failure.detail, extra, headers or {})
+
+
+def unauthorized(detail: str) -> Problem:
+    """Somebody comes without a credential that is good here."""
+    return Problem("unauthorized", detail, {}, {"WWW-Authenticate": 'Bearer realm="contextd"'})
 
 
 def problem_of(error: Exception) -> Problem | None:

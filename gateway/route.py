@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.parameters import Parameter
+from storage import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,6 +30,19 @@ class Route:
     is_deprecated: bool = False
     has_head: bool = False
     """HEAD answers the same without the body."""
+    is_public: bool = False
+    """Whether anybody may ask, without a credential."""
+    needs: Scope | None = None
+    """The scope that it takes, if that is not the one of its method."""
+    is_stream: bool = False
+    """Whether its answer may take long, so that the credential is looked at meanwhile."""
+
+    @property
+    def scope(self) -> Scope | None:
+        """What a credential has to allow; None: none is asked for."""
+        if self.is_public:
+            return None
+        return self.needs or ("contexts:read" if self.method == "GET" else "contexts:write")
 
     @property
     def paths(self) -> tuple[str, ...]:

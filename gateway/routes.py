@@ -16,7 +16,9 @@ from gateway.admin import (
     retention_plan,
     retry_letter,
 )
+from gateway.app import GATEWAY
 from gateway.chat import ask, ask_streamed, delete_session, make_title
+from gateway.guard import PRINCIPAL
 from gateway.health import healthz, readyz
 from gateway.history import get_log, get_message, list_messages, list_turns
 from gateway.legacy import (
@@ -47,6 +49,7 @@ from gateway.parameters import (
     MESSAGES,
     RESUME,
     STATES,
+    TICKET,
     Parameter,
     check_query,
 )
@@ -54,6 +57,7 @@ from gateway.route import Handler, Route
 from gateway.sockets import open_socket
 from gateway.states import get_context, get_state, list_contexts
 from gateway.streams import stream_events, stream_many
+from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
 
 
@@ -79,9 +83,26 @@ def _get(
     *query: Parameter,
     under_contexts: bool = False,
     has_head: bool = True,
+    is_stream: bool = False,
 ) -> Route:
     return Route(
-        name, "GET", path, handler, query, under_contexts=under_contexts, has_head=has_head
+        name,
+        "GET",
+        path,
+        handler,
+        query,
+        under_contexts=under_contexts,
+        has_head=has_head,
+        is_stream=is_stream,
+    )
+
+
+def _public(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
+    return Route(
+        *(name, "GET", path, handler, query),
+        under_contexts=False,
+        has_head=True,
+        is_public=True,
     )
 
 
@@ -89,8 +110,8 @@ def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
 
 
-def _post(name: str, path: str, handler: Handler) -> Route:
-    return Route(name, "POST", path, handler, under_contexts=False)
+def _post(name: str, path: str, handler: Handler, *, is_stream: bool = False) -> Route:
+    return Route(name, "POST", path, handler, under_contexts=False, is_stream=is_stream)
 
 
 def _delete(name: str, path: str, handler: Handler) -> Route:
@@ -98,8 +119,12 @@ def _delete(name: str, path: str, handler: Handler) -> Route:
 
 
 def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
-    return Route(name, method, f"/admin{path}", handler, query, under_contexts=False)
+    return Route(
+        name, method, f"/admin{path}", handler, query, under_contexts=False, needs="admin"
+    )
 
+
+_ASSET_VERSION: Final = Parameter("v", {}, "Version of the file.")
 
 ROUTES: Final = (
     Route("list_contexts", "GET", "", list_contexts, (LIMIT, AFTER_ID, STATES), has_head=True),
@@ -130,19 +155,30 @@ ROUTES: Final = (
     _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
     _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
     _read("export_context", "/export", export_context),
-    Route("stream_events", "GET", "/{id}/events", stream_events, (RESUME, KINDS_SHOWN, DELTAS)),
-    Route("open_socket", "GET", "/{id}/ws", open_socket, (RESUME, KINDS_SHOWN, DELTAS)),
+    *(
+        Route(name, "GET", path, handler, (RESUME, KINDS_SHOWN, DELTAS, TICKET), is_stream=True)
+        for name, path, handler in (
+            ("stream_events", "/{id}/events", stream_events),
+            ("open_socket", "/{id}/ws", open_socket),
+        )
+    ),
     _get(
         "stream_many",
         "/api/events",
         stream_many,
-        *(CONTEXTS, KINDS_SHOWN, DELTAS),
+        *(CONTEXTS, KINDS_SHOWN, DELTAS, TICKET),
         has_head=False,
+        is_stream=True,
+    ),
+    Route(
+        *("issue_ticket", "POST", "/api/tickets", issue_ticket),
+        under_contexts=False,
+        needs="contexts:read",
     ),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _post("make_title", "/api/chat/title", make_title),
     _post("ask", "/api/chat/{mode}", ask),
-    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True),
     _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
     _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
     _post("add_note", "/api/notes", add_note),
@@ -154,13 +190,13 @@ ROUTES: Final = (
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
     _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
     _admin("drop_dead_letter", "DELETE", "/dead_letters/{letter_id}", drop_letter),
-    _get("health", "/health", healthz),
-    _get("healthz", "/healthz", healthz),
-    _get("readyz", "/readyz", readyz),
-    _get("get_problem_type", "/problems/{name}", problem_page),
-    _get("openapi", "/openapi.json", openapi_json),
-    _get("docs", "/docs", docs_page),
-    _get("docs_asset", "/docs/{name}", docs_asset, Parameter("v", {}, "Version of the file.")),
+    _public("health", "/health", healthz),
+    _public("healthz", "/healthz", healthz),
+    _public("readyz", "/readyz", readyz),
+    _public("get_problem_type", "/problems/{name}", problem_page),
+    _public("openapi", "/openapi.json", openapi_json),
+    _public("docs", "/docs", docs_page),
+    _public("docs_asset", "/docs/{name}", docs_asset, _ASSET_VERSION),
 )
 
 
@@ -184,12 +220,25 @@ def _routed(path: str) -> str:
 
 
 def _checked(route: Route) -> Handler:
-    """The handler, behind a check of the query."""
+    """The handler, behind the guard and a check of the query."""
+    scope, takes_ticket = route.scope, TICKET in route.query
 
-    async def handle(request: web.Request) -> web.StreamResponse:
+    async def handle_public(request: web.Request) -> web.StreamResponse:
         if request.query_string:
             check_query(request, route.query)
         return await route.handler(request)
+
+    if scope is None:
+        return handle_public
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        guard = request.app[GATEWAY].guard
+        principal = await guard.admit(request, scope, takes_ticket=takes_ticket)
+        request[PRINCIPAL] = principal
+        if not route.is_stream:
+            return await handle_public(request)
+        with guard.opened(request, principal):
+            return await handle_public(request)
 
     return handle
 

@@ -76,6 +76,7 @@ async def serve(
             group.create_task(gateway.directory.sweep(), name="feeds-sweep"),
             group.create_task(gateway.directory.check_feeds(), name="feeds-check"),
             group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
+            group.create_task(gateway.guard.check_streams(), name="streams-check"),
         )
         runner = web.AppRunner(
             make_app(gateway),

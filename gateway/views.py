@@ -145,6 +145,13 @@ class ContextView(View):
     usage: Usage
 
 
+class TicketView(View):
+    """Opens one stream."""
+
+    ticket: str
+    expires_at: str
+
+
 class MessageList(View):
     """A page of messages of one branch; the header Link leads on."""
 

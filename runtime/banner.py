@@ -1,4 +1,4 @@
-"""What `contextd up` says once everything is ready. Nothing secret is in it."""
+"""What `contextd up` says once everything is ready; the first key is shown this once."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runtime.key_file import OWNER_KEY
 from runtime.settings import Settings
 
-KEY_FILE = "owner.key"
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
 
 
@@ -20,6 +20,8 @@ class Started:
     version: str
     store: str
     took_s: float
+    new_key: str | None = None
+    """The first key of the data folder, if this start has made it."""
 
 
 def print_banner(settings: Settings, started: Started, console: Console) -> None:
@@ -32,7 +34,8 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     facts.add_row("Durability", _durability(settings))
     facts.add_row("Model", _model(settings))
     facts.add_row("Processes", _processes(settings))
-    key_file = settings.data / KEY_FILE
+    facts.add_row("Key", _key(settings))
+    key_file = settings.data / OWNER_KEY
     console.print()
     console.print(
         Text.assemble(
@@ -42,9 +45,14 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     console.print()
     console.print(facts)
     console.print()
+    if started.new_key is not None and console.is_terminal:
+        # Only to somebody who looks: what is written elsewhere is kept as a log.
+        console.print("The first key, which opens everything here")
+        console.print(Text(f"  {started.new_key}", style="bold"), soft_wrap=True)
+        console.print()
     console.print("Try")
     chat = "contextd chat" if settings.port == 8000 else f"contextd chat --url {url}"
-    for line in (chat, _curl(url, key_file)):
+    for line in (chat, _curl(url, key_file, settings.auth)):
         # Longer than a narrow terminal: it must still be one line to copy.
         console.print(Text(f"  {line}", style="green"), soft_wrap=True)
     console.print()
@@ -78,8 +86,19 @@ def _processes(settings: Settings) -> str:
     )
 
 
-def _curl(url: str, key_file: Path) -> str:
-    key = f' -H "Authorization: Bearer $(cat {key_file})"' if key_file.exists() else ""
+def _key(settings: Settings) -> str:
+    path = settings.data / OWNER_KEY
+    if settings.auth == "off":
+        return "none is asked for (CONTEXTD_AUTH=off)"
+    if path.exists():
+        return f"in {path}"
+    return "`contextd keys create` makes one"
+
+
+def _curl(url: str, key_file: Path, auth: str) -> str:
+    key = ""
+    if auth != "off":
+        key = f' -H "Authorization: Bearer $(cat {key_file})"'
     return (
         f"curl -sX POST {url}/api/contexts{key} -H 'Content-Type: application/json' -d '{{}}'"
     )

@@ -7,15 +7,12 @@ for its answer.
 """
 
 import asyncio
-import contextlib
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
@@ -34,8 +31,8 @@ from contextd_client import (
     Unauthorized,
     Unreachable,
 )
-from runtime.banner import KEY_FILE
 from runtime.conversation import Conversation, Screen, clean
+from runtime.key_file import NoKey, key_for
 
 T = TypeVar("T")
 
@@ -142,7 +139,7 @@ def run_chat(options: ChatOptions) -> int:
     except Unreachable as error:
         advice = "Is `contextd up` running? `contextd doctor` tells more."
         sys.stderr.write(f"contextd: {error} {advice}\n")
-    except (ChatFailed, ContextdError) as error:
+    except (ChatFailed, ContextdError, NoKey) as error:
         sys.stderr.write(f"contextd: {error}\n")
     except KeyboardInterrupt:
         sys.stderr.write("\n")
@@ -150,23 +147,7 @@ def run_chat(options: ChatOptions) -> int:
 
 
 async def _client(options: ChatOptions) -> Contextd:
-    return Contextd(options.url, key=_key(options))
-
-
-def _key(options: ChatOptions) -> str | None:
-    """The API key; the one of this machine's data folder goes to this machine only."""
-    if options.key_file is not None:
-        try:
-            return options.key_file.read_text().strip()
-        except OSError as error:
-            raise ChatFailed(f"{options.key_file} cannot be read: {error.strerror}.") from None
-    host = urlsplit(options.url).hostname
-    own = Path(os.environ.get("CONTEXTD_DATA", "contextd-data")) / KEY_FILE
-    if host not in {"127.0.0.1", "localhost", "::1"}:
-        return None
-    with contextlib.suppress(OSError):
-        return own.read_text().strip()
-    return None
+    return Contextd(options.url, key=key_for(options.url, options.key_file))
 
 
 class _Chat:

@@ -84,6 +84,13 @@ Data = Annotated[
 ]
 Level = Annotated[LogLevel | None, typer.Option(help="Least severe log line.")]
 Gateways = Annotated[int | None, typer.Option(help="Gateway processes (1).")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the API key; else CONTEXTD_API_KEY, or the data folder's owner.key.",
+        metavar="FILE",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (1).")]
 
 
@@ -192,13 +199,7 @@ def chat(
     once: Annotated[
         bool, typer.Option("--once", help="Send standard input, print the reply, end.")
     ] = False,
-    key_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File with the API key; else CONTEXTD_DATA/owner.key, on this machine only.",
-            metavar="FILE",
-        ),
-    ] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Talk to contextd in the terminal.
 
@@ -262,9 +263,7 @@ def import_history(
     report: Annotated[
         Path, typer.Option(help="What was imported: to go on, and to undo.", metavar="FILE")
     ] = Path("contextd-import.json"),
-    key_file: Annotated[
-        Path | None, typer.Option(help="File with the API key.", metavar="FILE")
-    ] = None,
+    key_file: KeyFile = None,
 ) -> None:
     """Import conversations that a browser or a database has kept.
 
@@ -278,8 +277,7 @@ def import_history(
     """
     from runtime.importing import ImportOptions, check_history, run_import, undo_import
 
-    key = key_file.read_text().strip() if key_file else None
-    options = ImportOptions(url, key, report, skip_broken)
+    options = ImportOptions(url, _key_for(url, key_file), report, skip_broken)
     if undo:
         raise typer.Exit(undo_import(options))
     if file is None:
@@ -296,6 +294,7 @@ def restart(
     force: Annotated[
         bool, typer.Option("--force", help="Kill instead of draining; also while turns run.")
     ] = False,
+    key_file: KeyFile = None,
 ) -> None:
     """Restart the processes of a running `up` or `supervise`, one by one.
 
@@ -306,7 +305,8 @@ def restart(
     """
     from runtime.restart_client import run_restart
 
-    raise typer.Exit(run_restart(url, scope.value, force=force))
+    key = _key_for(url, key_file)
+    raise typer.Exit(run_restart(url, scope.value, force=force, key=key))
 
 
 @app.command()
@@ -342,6 +342,88 @@ def retention(
     if dry_run:
         raise typer.Exit(_run(show_plan(in_force, url, days=days, limit=limit)))
     raise typer.Exit(_run(run_retention(in_force, url)))
+
+
+keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
+app.add_typer(keys_app, name="keys")
+
+
+class KeyScope(StrEnum):
+    """What a key allows."""
+
+    READ = "contexts:read"
+    WRITE = "contexts:write"
+    DASHBOARD = "dashboard"
+    ADMIN = "admin"
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What it is for, in your words.")],
+    owner: Annotated[str, typer.Option(help="Whose contexts it opens.")] = "local",
+    scope: Annotated[
+        list[KeyScope] | None,
+        typer.Option(help="What it allows; may be given again (reading and writing contexts)."),
+    ] = None,
+    days: Annotated[
+        int | None, typer.Option(min=1, help="After so many it opens nothing any more.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Write it there instead of showing it.", metavar="FILE")
+    ] = None,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Make an API key. It is shown once; only a digest is kept.
+
+    contextd keys create laptop
+    contextd keys create dashboard --scope dashboard --days 90
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime import access
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "warning")
+    work = access.create_key(
+        in_force,
+        _store_of(in_force),
+        name=name,
+        owner=owner,
+        scopes=[one.value for one in scope] if scope else access.DEFAULT_SCOPES,
+        days=days,
+        file=file,
+    )
+    raise typer.Exit(_run(work))
+
+
+@keys_app.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """List all keys that there are or were; the keys themselves nobody can read again."""
+    in_force = _settings({"config": config, "data": data})
+    from runtime import access
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "warning")
+    raise typer.Exit(_run(access.list_keys(in_force, _store_of(in_force), as_json=as_json)))
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="Its id, from `contextd keys list`.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Have a key open nothing any more; streams that it has opened end within a minute."""
+    in_force = _settings({"config": config, "data": data})
+    from runtime import access
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "warning")
+    raise typer.Exit(_run(access.revoke_key(in_force, _store_of(in_force), key_id)))
 
 
 @app.command()
@@ -502,6 +584,15 @@ def _store_of(settings: "Settings") -> str:
             2,
         )
     return url
+
+
+def _key_for(url: str, key_file: Path | None) -> str | None:
+    from runtime.key_file import NoKey, key_for
+
+    try:
+        return key_for(url, key_file)
+    except NoKey as error:
+        _fail(str(error), 2)
 
 
 def _check_servers(settings: "Settings") -> None:

@@ -15,10 +15,11 @@ _SILENT_S_MAX = 120.0
 Json = dict[str, Any]
 
 
-def run_restart(url: str, scope: str, *, force: bool) -> int:
+def run_restart(url: str, scope: str, *, force: bool, key: str | None) -> int:
     """Ask, then print each process as it is replaced; the exit code."""
     try:
-        status, answer = _ask(url, "POST", "/admin/restart", {"scope": scope, "force": force})
+        order: Json = {"scope": scope, "force": force}
+        status, answer = _ask(url, "POST", "/admin/restart", key, order)
     except OSError as error:
         return _say(f"Nothing answers at {url} ({error}). Is `contextd up` running?", 1)
     if status != 200:
@@ -27,7 +28,7 @@ def run_restart(url: str, scope: str, *, force: bool) -> int:
     heard_s = time.monotonic()
     while time.monotonic() - heard_s < _SILENT_S_MAX:
         try:
-            status, report = _ask(url, "GET", answer["report_url"])
+            status, report = _ask(url, "GET", answer["report_url"], key)
         except OSError:
             status, report = 0, {}  # the gateway that we asked has just left
         if status == 200:
@@ -59,7 +60,9 @@ def _show(report: Json, shown: set[tuple[str, int]]) -> bool:
     return news
 
 
-def _ask(url: str, method: str, path: str, body: Json | None = None) -> tuple[int, Json]:
+def _ask(
+    url: str, method: str, path: str, key: str | None, body: Json | None = None
+) -> tuple[int, Json]:
     parts = urlsplit(url)
     kind = (
         http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -67,7 +70,10 @@ def _ask(url: str, method: str, path: str, body: Json | None = None) -> tuple[in
     connection = kind(parts.hostname or "", parts.port, timeout=_ANSWER_S_MAX)
     try:
         sent = None if body is None else json.dumps(body)
-        connection.request(method, path, sent, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        connection.request(method, path, sent, headers)
         response = connection.getresponse()
         answer: Json = json.loads(response.read() or b"{}")
     except (http.client.HTTPException, json.JSONDecodeError) as error:

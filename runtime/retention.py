@@ -4,7 +4,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
-from runtime.role import leaves
+from runtime.leaves import leaves
 from runtime.settings import Settings
 from storage import Plan, Retention, StorageError, connect
 

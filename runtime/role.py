@@ -11,12 +11,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Callable
 
 import structlog
 
 from runtime.child import GO_FD, LISTEN_FD, READY, READY_FD
+from runtime.key_file import NoKeys
+from runtime.leaves import leaves
 from runtime.notify import notify
 from runtime.settings import Settings, with_models
 from runtime.store_address import StoreAddress
@@ -73,7 +74,10 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
         async with watched(settings.loop_stall_s_max), connect(url, settings) as store:
             if role == "gateway":
                 import gateway
+                from runtime.access import check_keys
 
+                if supervisor_fd is None:  # else the supervisor has looked
+                    await check_keys(settings, store)
                 moved = await gateway.serve(
                     with_models(settings),
                     store,
@@ -88,6 +92,10 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     except* StorageError as failed:
         for error in leaves(failed):
             _log.error("store cannot be used", error=type(error).__name__, reason=str(error))
+        failures += 1
+    except* NoKeys as refused:
+        for error in leaves(refused):
+            _log.error("refused to start", reason=str(error))
         failures += 1
     if failures:
         return 1
@@ -110,15 +118,6 @@ def _descriptor(variable: str) -> int | None:
         return None
     os.set_inheritable(int(given), False)
     return int(given)
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group of groups; rooms run in task groups, which wrap what they raise."""
-    if isinstance(error, BaseExceptionGroup):
-        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from leaves(member)
-    else:
-        yield error
 
 
 def _spare_collector() -> None:

@@ -38,9 +38,9 @@ ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("workers", WorkerConfig),
     ("storage", StorageConfig),
 )
-NOT_SETTINGS = frozenset({"CONFIG", "GO_FD", "READY_FD", "SUPERVISOR_PID", "URL"})
+NOT_SETTINGS = frozenset({"API_KEY", "CONFIG", "GO_FD", "READY_FD", "SUPERVISOR_PID", "URL"})
 """Variables with our prefix that are no settings: the file's name, what a supervisor
-tells its children, and the address that `contextd chat` talks to."""
+tells its children, and the address and the key that `contextd chat` uses."""
 
 
 class BadSettings(Exception):
@@ -196,8 +196,11 @@ def _nearest(name: str, prefix: str = "") -> str:
 
 
 def _sentence(details: ErrorDetails, given: Mapping[str, object], path: Path | None) -> str:
+    if not details["loc"]:
+        # Of values that do not go together.
+        return f"{details['msg'].removeprefix('Value error, ')}."
     where = ".".join(str(part) for part in details["loc"])
-    name = str(details["loc"][0]) if details["loc"] else ""
+    name = str(details["loc"][0])
     if name not in Settings.model_fields:
         return f"`{where}` is not a setting{_nearest(name)}."
     if name in given:

@@ -114,6 +114,7 @@ class Supervisor:
         store: WatchedStore | None = None,
         standby: Sequence[str] | None = None,
         beside: Callable[[], Awaitable[None]] | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -128,6 +129,7 @@ class Supervisor:
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
             beside: Runs from the announcement until the stop.
+            prepare: Called once the store is there, before any process is started.
         """
         self._config = config
         self._slots = slots
@@ -142,6 +144,7 @@ class Supervisor:
         self._taken = asyncio.Event()
         self._bury_others = bury_others
         self._beside = beside
+        self._prepare = prepare
         self._worker_ids: set[str] = set()
         """Of every worker that we have ever started."""
         self._children: dict[Slot, _Begun] = {}
@@ -196,6 +199,9 @@ class Supervisor:
             return None
         try:
             await self._store.start()
+            if self._prepare is not None:
+                prepare, self._prepare = self._prepare, None
+                await prepare()
         except (StoreFailed, NoStoreBinary, BadDataFolder) as error:
             return error
         return None

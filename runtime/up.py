@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 import runtime
 from runtime.embedded import EmbeddedStore, StoreFailed
+from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.notify import NOTIFY_SOCKET, notify
 from runtime.port import listen
 from runtime.settings import Settings, as_environment
@@ -85,16 +86,30 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
         await obey_restarts(url, settings, supervisor, began_ms=began_ms)
 
+    new_key: str | None = None
+
+    async def make_key() -> None:
+        nonlocal new_key
+        if store is None or settings.auth == "off":
+            return
+        from runtime.access import ensure_owner_key
+
+        new_key = await ensure_owner_key(settings, url()) or new_key
+
+    async def make_first_key() -> None:
+        if not (settings.data / OWNER_KEY).exists():
+            await make_key()
+
     async def announce() -> None:
         from rich.console import Console
 
         from runtime.banner import Started, print_banner
 
+        await make_key()  # the file may be of a store that is not there any more
         notify("READY=1")
         took_s = time.monotonic() - started_s
-        print_banner(
-            settings, Started(own_version(), _store(settings, store), took_s), Console()
-        )
+        started = Started(own_version(), _store(settings, store), took_s, new_key)
+        print_banner(settings, started, Console())
 
     if store is None:
         await _check_store(url(), settings)
@@ -108,6 +123,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         store=store,
         standby=_command("worker") if settings.standby and settings.workers else None,
         beside=obey_restarts,
+        prepare=make_first_key,
     )
     killed = _obey_signals(supervisor)
     try:
@@ -119,20 +135,25 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
 
 async def _check_store(url: str, settings: Settings) -> None:
-    """Refuse a store that keeps less than was promised; one that is away may come yet."""
-    from runtime.role import leaves
+    """Refuse a store that keeps less than was promised, or no key where one is needed.
+
+    One that is away may come yet.
+    """
+    from runtime.access import check_keys
+    from runtime.leaves import leaves
     from storage import DurabilityMismatch, StoreUnavailable, connect
 
-    mismatch = ""
+    refused: BaseException | None = None
     try:
-        async with connect(url, settings):
-            pass
-    except* DurabilityMismatch as failed:
-        mismatch = str(next(leaves(failed)))
+        async with connect(url, settings) as store:
+            if settings.gateways:
+                await check_keys(settings, store)
+    except* (DurabilityMismatch, NoKeys) as failed:
+        refused = next(leaves(failed))
     except* StoreUnavailable:
         _log.warning("store does not answer yet")
-    if mismatch:
-        raise StoreFailed(mismatch)
+    if refused is not None:
+        raise StoreFailed(str(refused))
 
 
 def _slots(settings: Settings, listeners: Sequence[socket.socket]) -> list[Slot]:

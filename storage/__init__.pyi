@@ -1,3 +1,4 @@
+from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
 from .cancellation import end_if_cancelled
 from .config import StorageConfig
@@ -58,10 +59,14 @@ from .subscriber import Listener
 from .webhooks import Webhooks
 
 __all__ = [
+    "KEY_PREFIX",
     "MAIL",
+    "SCOPES",
     "WAKE",
+    "Access",
     "ActivationQueue",
     "Aged",
+    "ApiKey",
     "Commit",
     "CommitFrame",
     "ContextBusy",
@@ -75,6 +80,7 @@ __all__ = [
     "DraftFrame",
     "DurabilityMismatch",
     "Fenced",
+    "Grant",
     "KeyReused",
     "Link",
     "Listener",
@@ -100,6 +106,7 @@ __all__ = [
     "Restarts",
     "Result",
     "Retention",
+    "Scope",
     "StorageConfig",
     "StorageError",
     "Store",

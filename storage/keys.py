@@ -63,6 +63,12 @@ Workers
   (ms). create and commit set it, delete removes, claim postpones.
 * `rq:*`: rq's own queue, jobs, registries, workers. storage/enqueue.py, workers/dequeue.py.
 
+Access
+
+* `access:keys` (hash): key id -> what is kept of an API key, as JSON. storage/access.py.
+* `ticket:<digest>` (string, lives `ticket_s`): what a ticket stands for, as JSON.
+  storage/access.py.
+
 The store
 
 * `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
@@ -90,6 +96,7 @@ SUPERVISORS = "supervisors"
 WORKERS = "workers"
 EPOCH = "epoch"
 WAKE = "workers:wake"
+ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"
 
 
@@ -146,6 +153,11 @@ def restart(restart_id: str) -> str:
 def notes(owner: str) -> str:
     """The notes that an owner keeps."""
     return f"owner:{owner}:notes"
+
+
+def ticket(digest: str) -> str:
+    """What a ticket stands for."""
+    return f"ticket:{digest}"
 
 
 def chore(name: str) -> str:

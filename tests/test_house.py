@@ -37,6 +37,8 @@ PURE = {
     "typing_extensions",
 }
 RQ_FILES = {"storage/enqueue.py", "workers/dequeue.py"}
+MODULES = {"pyjwt": "jwt"}
+"""Where a distribution's module has another name."""
 UNIMPORTED = {
     "tzdata": "zoneinfo reads it where the system has no time zones",
 }
@@ -234,7 +236,7 @@ def test_every_runtime_dependency_is_used() -> None:
     unused = [
         name
         for name in declared_dependencies(extras=False)
-        if name not in UNIMPORTED and name.replace("-", "_") not in used
+        if name not in UNIMPORTED and MODULES.get(name, name.replace("-", "_")) not in used
     ]
     assert not unused, f"{unused}: no room imports them; drop them from pyproject.toml."
 

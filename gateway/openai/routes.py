@@ -36,9 +36,17 @@ def _route(
     handler: Handler,
     *query: Parameter,
     has_head: bool = False,
+    is_stream: bool = False,
 ) -> Route:
     return Route(
-        name, method, f"/v1{path}", handler, query, under_contexts=False, has_head=has_head
+        name,
+        method,
+        f"/v1{path}",
+        handler,
+        query,
+        under_contexts=False,
+        has_head=has_head,
+        is_stream=is_stream,
     )
 
 
@@ -51,9 +59,12 @@ _CONVERSATION: Final = "/conversations/{conversation_id}"
 
 OPENAI_ROUTES: Final = (
     _route("list_models", "GET", "/models", list_models, has_head=True),
-    _route("complete_chat", "POST", "/chat/completions", complete_chat),
-    _route("create_response", "POST", "/responses", create_response),
-    _route("get_response", "GET", _RESPONSE, get_response, _STREAM, _STARTING_AFTER),
+    _route("complete_chat", "POST", "/chat/completions", complete_chat, is_stream=True),
+    _route("create_response", "POST", "/responses", create_response, is_stream=True),
+    _route(
+        *("get_response", "GET", _RESPONSE, get_response, _STREAM, _STARTING_AFTER),
+        is_stream=True,
+    ),
     _route("delete_response", "DELETE", _RESPONSE, delete_response),
     _route("cancel_response", "POST", f"{_RESPONSE}/cancel", cancel_response),
     _items("list_input_items", f"{_RESPONSE}/input_items", list_input_items),

@@ -14,6 +14,7 @@ from contextd_client.problems import (
     QueueFull,
     Refused,
     TurnRunning,
+    Unauthorized,
     Unavailable,
     VersionMismatch,
     problem_of,
@@ -23,6 +24,8 @@ from gateway.problems import TYPES, Problem as Raised, problem_body
 from gateway.views import ProblemDocument as Answered
 
 KINDS = {
+    "unauthorized": Unauthorized,
+    "forbidden": Unauthorized,
     "not-found": NotFound,
     "gone": NotFound,
     "key-reused": KeyReused,

@@ -32,15 +32,15 @@ def test_only_marked_shell_blocks_belong_to_the_tour() -> None:
 
 
 @needs_curl
-def test_the_tour_of_the_readme_shows_what_it_says(
-    shared_service: Service, tmp_path: Path
-) -> None:
+def test_the_tour_of_the_readme_shows_what_it_says(tmp_path: Path) -> None:
     blocks = tour_blocks(README.read_text()) if README.exists() else []
     if not blocks:
         pytest.skip("README.md has no block marked as tour yet")
     script = "set -euo pipefail\n" + "\n".join(blocks)
-    environment = {**os.environ, "CONTEXTD_URL": shared_service.url}
-    ran = run_words(["bash", "-c", script], environment, folder=tmp_path)
+    with Service(auth="keys") as service:
+        (tmp_path / "contextd-data").symlink_to(service.data)
+        environment = {**os.environ, "CONTEXTD_URL": service.url}
+        ran = run_words(["bash", "-c", script], environment, folder=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stderr == ""
     answer, replayed, deltas, status, told, product = ran.stdout.splitlines()

@@ -6,10 +6,13 @@
 import asyncio
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from storage import SCOPES, Access
+from tests.support.playbook import BEGAN_MS
 from tests.support.service import serving
 
 EXAMPLES, EXAMPLES_LONG = 10, 500
@@ -19,6 +22,7 @@ CASES_MIN, CASES_MIN_LONG = 200, 5_000
 """A slow machine makes fewer in its time; a quick one ten times as many."""
 CONFIG = Path(__file__).parent / "data" / "schemathesis.toml"
 OPTIONS = {
+    "auth": "keys",
     "wait_s_max": 1,
     "applied_s_max": 0.5,
     "gateway_drain_s": 0.2,
@@ -33,9 +37,12 @@ async def test_what_is_made_from_the_description_gets_what_it_promises(
     long = request.config.getoption("--long")
     async with serving(store_url, gateway=OPTIONS) as service:
         url = f"{service.client.url}/openapi.json"
+        _, key = await Access(service.stores[0].link).create(
+            "all", owner="ada", scopes=SCOPES, now_ms=BEGAN_MS
+        )
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),
-            *("run", url, "--no-color"),
+            *("run", url, "--no-color", "--header", f"Authorization: Bearer {key}"),
             *("--checks", "all", "--generation-deterministic", "--continue-on-failure"),
             *("--max-examples", str(EXAMPLES_LONG if long else EXAMPLES)),
             *("--max-time", str(SECONDS_LONG if long else SECONDS)),
@@ -53,6 +60,6 @@ async def test_what_is_made_from_the_description_gets_what_it_promises(
         made = re.search(r"(\d+) generated", told)
         assert made is not None
         assert int(made[1]) >= (CASES_MIN_LONG if long else CASES_MIN)
-        context_id = await service.client.create()
-        answer = await service.client.say(context_id, "still there?")
+        client = replace(service.client, key=key)
+        answer = await client.say(await client.create(), "still there?")
         assert answer.status == 200

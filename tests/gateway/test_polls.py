@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from gateway import GatewayConfig
-from gateway.app import OWNER
 from gateway.directory import Directory
+from gateway.guard import OWNER
 from storage import Link, Store
 from tests.gateway.arrivals import asked_after
 from tests.support.service import Json, serving, text_of

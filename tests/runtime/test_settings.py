@@ -186,3 +186,11 @@ def test_an_address_that_should_name_sentinels_is_refused_with_an_example(
     assert problem.startswith("CONTEXTD_REDIS_URL: ")
     assert "redis+sentinel://host:26379,host:26379/service" in problem
     assert "sesame" not in problem
+
+
+def test_values_that_do_not_go_together_are_named_in_one_sentence() -> None:
+    with pytest.raises(BadSettings) as refused:
+        load_settings({"auth": "off", "host": "0.0.0.0"})
+    (sentence,) = refused.value.problems
+    assert sentence.startswith("auth: off is for loopback addresses, and 0.0.0.0 is none")
+    assert load_settings({"auth": "off", "host": "::1"}).auth == "off"

@@ -51,6 +51,8 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.EPOCH,
         keys.WAKE,
         keys.REPLICATED,
+        keys.ACCESS_KEYS,
+        keys.ticket("<digest>"),
     ]
     assert [key for key in made if f"`{key}`" not in PAGE] == []
 
@@ -62,6 +64,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
         *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
+        *("ACCESS_KEYS", "ticket"),
     }
 
 

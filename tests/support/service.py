@@ -48,6 +48,7 @@ from gateway.views import (
     RestartAccepted,
     RestartReport,
     RetentionPlan,
+    TicketView,
     TitleView,
     TurnList,
 )
@@ -72,6 +73,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     (f"GET {_CONTEXTS}/[^/]+/export", (ContextExport,)),
     (f"(?:GET|POST|PUT|PATCH|DELETE) {_CONTEXTS}.*", (ActionResponse,)),
     ("GET /api/actions/[^/]+", (ActionStatus,)),
+    ("POST /api/tickets", (TicketView,)),
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
     ("GET /admin/retention([?].*)?", (RetentionPlan,)),
@@ -144,6 +146,13 @@ class Client:
 
     url: str
     session: aiohttp.ClientSession
+    key: str | None = None
+    """The API key that comes with every request."""
+
+    @property
+    def credential(self) -> dict[str, str]:
+        """The header that carries it."""
+        return {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
 
     async def send(
         self,
@@ -156,6 +165,7 @@ class Client:
     ) -> Answer:
         """One request; `raw` is sent as it is, `body` as JSON."""
         given = list((headers or {}).items()) if not isinstance(headers, list) else headers
+        given += self.credential.items()
         if body is not None:
             raw = orjson.dumps(body)
         if raw is not None and not any(name == "Content-Type" for name, _ in given):
@@ -231,6 +241,7 @@ class Client:
     ) -> AsyncGenerator["Stream", None]:
         """Open a stream by its address, perhaps from an event's id on."""
         headers = {"Last-Event-ID": after} if after is not None else {}
+        headers |= self.credential
         async with self.session.get(
             URL(self.url + path, encoded=True), headers=headers
         ) as response:
@@ -390,6 +401,7 @@ async def serving(
                 if kind == "gateway":
                     config = GatewayConfig.model_validate(
                         {
+                            "auth": "off",
                             "gateway_drain_s": 1.0,
                             "farewell_s": 0,
                             **(gateway or {}),

@@ -231,7 +231,8 @@ class Service:
     @property
     def environment(self) -> dict[str, str]:
         """What all its processes are started with."""
-        given = {f"CONTEXTD_{name.upper()}": str(v) for name, v in self._settings.items()}
+        settings = {"auth": "off", **self._settings}
+        given = {f"CONTEXTD_{name.upper()}": str(v) for name, v in settings.items()}
         paths = [str(ROOT), *filter(None, [given.pop("CONTEXTD_PYTHONPATH", "")])]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CONTEXTD_")}
         return {**inherited, **given, "PYTHONPATH": os.pathsep.join(paths)}

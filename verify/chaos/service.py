@@ -80,6 +80,7 @@ class Service:
         packages = self.folder / "packages"
         extra = {
             **SERVICE_ENVIRONMENT,
+            "CONTEXTD_AUTH": "off",
             **settings.environment,
             witness.TRACES: str(self.traces),
             clock.CLOCKS: str(self.clocks),

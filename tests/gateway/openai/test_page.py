@@ -17,6 +17,8 @@ from tests.gateway.openai.sdk import MODEL, TOOL, talking
 
 PAGE = Path(__file__).parents[3] / "docs" / "openai.md"
 
+KEY = 'open("contextd-data/owner.key").read().strip()'
+
 
 async def test_the_examples_of_the_page_do_what_they_say(store_url: str) -> None:
     blocks = re.findall(
@@ -24,6 +26,7 @@ async def test_the_examples_of_the_page_do_what_they_say(store_url: str) -> None
     )
     async with talking(store_url) as talk:
         source = "\n".join(blocks).replace("http://127.0.0.1:8000", talk.service.client.url)
+        source = source.replace(KEY, "'any'")
         printed = io.StringIO()
         names = {"print": functools.partial(print, file=printed)}
         await asyncio.to_thread(exec, f"{source}\nclient.close()", names)

@@ -1,0 +1,155 @@
+"""JSON Web Tokens of somebody else's: whoever has signed in there comes in here.
+
+Invariant: a token says neither which algorithms are good enough nor where its key is to be
+found. Both are the operator's, and so is the issuer.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import jwt
+import orjson
+import structlog
+
+from gateway.config import GatewayConfig
+from gateway.problems import unauthorized
+from storage import SCOPES, Grant, Scope
+
+log = structlog.get_logger(__name__)
+
+OWNER_PREFIX: Final = "jwt:"
+"""Before the subject: nobody else's signing in makes an owner of API keys."""
+_REQUIRED: Final = ["exp", "iss", "aud", "sub"]
+_LEEWAY_S: Final = 5
+_FETCH_S_MAX: Final = 5.0
+_AGAIN_S: Final = 30.0
+"""How long an unknown key id is not asked for again."""
+_BYTES_MAX: Final = 1_048_576
+_UNREADABLE: Final = (
+    *(OSError, aiohttp.ClientError, TimeoutError, ValueError),
+    jwt.PyJWTError,
+)
+"""How reading the issuer's keys fails."""
+_REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
+    (jwt.ExpiredSignatureError, "it has expired"),
+    (jwt.ImmatureSignatureError, "it is not valid yet"),
+    (jwt.InvalidAudienceError, "it is for another audience"),
+    (jwt.InvalidIssuerError, "it is of another issuer"),
+    (jwt.MissingRequiredClaimError, f"it must have {', '.join(_REQUIRED)}"),
+    (jwt.InvalidAlgorithmError, "its algorithm is not accepted"),
+    (jwt.InvalidSignatureError, "its signature is wrong"),
+)
+
+Claims = dict[str, Any]
+"""What a token says: JSON of somebody else's, looked at claim by claim."""
+
+
+class Tokens:
+    """The tokens of one issuer. Made and used within one event loop."""
+
+    def __init__(self, config: GatewayConfig, clock: Callable[[], int]) -> None:
+        """Take whose tokens are good; nothing is fetched yet.
+
+        Args:
+            config: With `jwt_issuer`, `jwt_audience`, `jwt_keys` and `jwt_algorithms`.
+            clock: Unix time in milliseconds.
+        """
+        self._config = config
+        self._clock = clock
+        self._algorithms = [name.strip() for name in config.jwt_algorithms.split(",")]
+        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._fetched_s = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def read(self, text: str) -> Grant:
+        """What a token allows.
+
+        Raises:
+            Problem: unauthorized, and why: it is not signed by a key of the issuer's, is for
+                somebody else, or is over.
+        """
+        try:
+            header: Claims = jwt.get_unverified_header(text)
+        except (jwt.PyJWTError, ValueError):
+            raise unauthorized("That is neither a key of ours nor a token.") from None
+        key_id = header.get("kid")
+        key = await self._key(key_id if isinstance(key_id, str) else "")
+        if key is None:
+            raise unauthorized("The token is signed with a key that its issuer does not have.")
+        try:
+            claims: Claims = jwt.decode(
+                text,
+                key,
+                algorithms=self._algorithms,
+                audience=self._config.jwt_audience,
+                issuer=self._config.jwt_issuer,
+                leeway=_LEEWAY_S,
+                options={"require": _REQUIRED, "strict_aud": False},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise unauthorized(f"The token is not valid: {_why(error)}.") from None
+        said = _scopes(claims)
+        scopes: frozenset[Scope] = frozenset(scope for scope in SCOPES if scope in said)
+        expires_at_ms = int(claims["exp"]) * 1_000
+        return Grant(f"{OWNER_PREFIX}{claims['sub']}", scopes, expires_at_ms)
+
+    async def _key(self, key_id: str) -> jwt.PyJWK | None:
+        if key_id not in self._keys:
+            async with self._fetching:
+                now_s = asyncio.get_running_loop().time()
+                if key_id not in self._keys and now_s - self._fetched_s >= _AGAIN_S:
+                    self._fetched_s = now_s
+                    await self._fetch()
+        return self._keys.get(key_id)
+
+    async def _fetch(self) -> None:
+        """Read the issuer's keys; those that were there stay if that fails."""
+        try:
+            raw = await self._read_keys(self._config.jwt_keys)
+            found = jwt.PyJWKSet.from_dict(orjson.loads(raw)).keys
+        except (
+            OSError,
+            aiohttp.ClientError,
+            TimeoutError,
+            ValueError,
+            jwt.PyJWTError,
+        ) as error:
+            log.warning("keys of the issuer cannot be read", error=repr(error))
+            return
+        usable = [key for key in found if key.key_type != "oct"]
+        self._keys = {key.key_id or "": key for key in usable}
+
+    async def _read_keys(self, where: str) -> bytes:
+        if "://" not in where:
+            return await asyncio.to_thread(Path(where).read_bytes)
+        timeout = aiohttp.ClientTimeout(total=_FETCH_S_MAX)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(where, allow_redirects=False) as response,
+        ):
+            if response.status != 200:
+                raise ValueError(f"{where} answers {response.status}")
+            raw = await response.content.read(_BYTES_MAX + 1)
+        if len(raw) > _BYTES_MAX:
+            raise ValueError(f"{where} answers more than {_BYTES_MAX} bytes")
+        return raw
+
+
+def _scopes(claims: Claims) -> frozenset[str]:
+    """Of `scope` (RFC 9068: words), or of `scp`, a list."""
+    match claims.get("scope", claims.get("scp")):
+        case str() as words:
+            return frozenset(words.split())
+        case [*words]:
+            return frozenset(word for word in words if isinstance(word, str))
+        case _:
+            return frozenset()
+
+
+def _why(error: Exception) -> str:
+    """In words of ours: the library's may quote the token."""
+    said = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    return next(said, "it cannot be read")

@@ -1,0 +1,13 @@
+"""Errors out of groups of groups: rooms run in task groups, which wrap what they raise."""
+
+from collections.abc import Iterator
+from typing import cast
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves, in the order of their groups."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(member)
+    else:
+        yield error
