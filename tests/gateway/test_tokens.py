@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from tests.support.service import Client, Options, serving
 
@@ -32,9 +33,9 @@ def public_jwk(
 ) -> dict[str, Any]:
     """The public half, as an issuer shows it."""
     if isinstance(key, rsa.RSAPrivateKey):
-        shown = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        shown = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
         return {**shown, "kid": key_id, "alg": "RS256", "use": "sig"}
-    shown = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    shown = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return {**shown, "kid": key_id, "alg": "ES256", "use": "sig"}
 
 
