@@ -23,6 +23,8 @@ FRESH_RATE = 0.05
 AT_THE_DOOR = frozenset({429, 412})
 """Refusals that say nothing of an earlier try of the same operation."""
 GONE = frozenset({404, 410})
+STALE = "Contextd-Stale"
+"""Header of answers that may be behind, and say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,13 @@ class Api:
             return None
         context = answer.body["context"]
         self.records.reads.append(
-            Read.of(context, client=self.client, called_s=called_s, returned_s=returned_s)
+            Read.of(
+                context,
+                client=self.client,
+                called_s=called_s,
+                returned_s=returned_s,
+                stale=answer.headers.get(STALE) == "true",
+            )
         )
         self.records.answered_at_s.append(returned_s)
         return context
@@ -265,7 +273,7 @@ def _settled(operation: Operation, answer: Answer, returned_s: float) -> tuple[O
             code=None,
             action_id=action["id"],
             version=action["version"],
-            seen_version=None if answer.headers.get("Contextd-Stale") else body["version"],
+            seen_version=None if answer.headers.get(STALE) else body["version"],
             epoch=Cursor.parse(etag).epoch if etag else None,
         ),
         context,

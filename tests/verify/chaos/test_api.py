@@ -1,0 +1,36 @@
+"""What a client of the chaos writes down is what it was answered."""
+
+import asyncio
+import random
+from typing import Final
+
+import pytest
+
+from tests.gateway.arrivals import tell_store
+from tests.support.service import serving
+from tests.support.store_server import StoreServer
+from verify.chaos.api import Api, Records
+
+PAUSE_MS: Final = "1500"
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_read_that_may_be_behind_is_written_down_as_such(
+    store_url: str, shared_store: StoreServer, *, paused: bool
+) -> None:
+    async with serving(store_url, workers=0, gateway={"stale_after_s": 0.2}) as service:
+        records = Records()
+        api = Api(
+            *(service.client.url, "c", records),
+            draw=random.Random(1),
+            request_s_max=5,
+            operation_s_max=5,
+        )
+        context_id = await service.client.create()
+        async with asyncio.timeout(10):
+            assert await api.read(context_id) is not None
+            if paused:
+                tell_store(shared_store, "CLIENT", "PAUSE", PAUSE_MS, "ALL")
+            assert await api.read(context_id) is not None
+        await api.close()
+    assert [read.stale for read in records.reads] == [False, paused]
