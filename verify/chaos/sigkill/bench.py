@@ -129,7 +129,7 @@ class Bench:
             config: dict[str, Json] = (
                 {"worker_id": name, "linger_s": 0.02, "scripted_chunk_ms": 0, "drain_s": 0.05}
                 if component == "worker"
-                else {"port": self._port, "gateway_drain_s": 0.2}
+                else {"port": self._port, "gateway_drain_s": 0.2, "auth": "off"}
             )
             member = self._family.fork(
                 name,
