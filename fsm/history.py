@@ -62,8 +62,8 @@ def summarise_through(state: ContextState) -> str | None:
     summary is due only after as much again.
     """
     tokens_max = state.config.limits.history_tokens_max
-    if sum(tokens_of(message.content) for message in state.messages) <= tokens_max:
-        return None
+    if state.tokens <= tokens_max:
+        return None  # without a look at every message, before each model call
     summary = summary_of(state)
     line = branch_messages(state)
     if summary is not None:

@@ -18,6 +18,7 @@ from fsm.events import (
     QueueUpdated,
     TitleMade,
 )
+from fsm.history import tokens_of
 from fsm.machine import ended, replay, rests, transition
 from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import ContextState, Origin, Phase
@@ -113,6 +114,8 @@ def check_base(base: ContextState) -> None:
     Raises:
         BrokenLog: It does not rest, or its tree is none.
     """
+    if base.tokens != sum(tokens_of(message.content) for message in base.messages):
+        raise BrokenLog("base: its messages have another number of tokens")
     known: set[str | None] = {None}
     for seq, message in enumerate(base.messages, start=1):
         if message.seq != seq or message.id in known or message.parent_id not in known:

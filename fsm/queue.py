@@ -135,10 +135,13 @@ def _edited(said: QueuedMessage, event: QueueUpdated) -> QueuedMessage:
 
 def wakes_at_ms(state: ContextState) -> int | None:
     """When something is due (`event_due`); None: nothing waits for a time."""
+    waits = state.turn is not None and state.phase in _EXPIRING
+    if not (waits or state.scheduled or state.expires_ms is not None):
+        return None  # as most of the time, and it is asked at every step
     times = [said.not_before_ms for said in state.scheduled]
     if not state.pinned:
         times.append(state.expires_ms)
-    if state.turn is not None and state.phase in _EXPIRING:
+    if state.turn is not None and waits:
         times += [call.expires_ms for call in state.turn.calls if call.status in OPEN]
     return min((time for time in times if time is not None), default=None)
 

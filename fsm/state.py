@@ -308,6 +308,8 @@ class ContextState(Value):
     branches: Mapping[str, Branch] = {"main": Branch()}
     messages: tuple[Message, ...] = ()
     """The tree, in the order of `seq`."""
+    tokens: int = 0
+    """Of all messages, about: no line through the tree has more."""
     summaries: tuple[Summary, ...] = ()
     """Made for model requests, oldest first; the messages themselves stay."""
     queue: tuple[QueuedMessage, ...] = ()

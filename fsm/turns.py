@@ -30,7 +30,7 @@ from fsm.events import (
     RetryDue,
     WorkAbandoned,
 )
-from fsm.history import branch_messages, summarise_through
+from fsm.history import branch_messages, summarise_through, tokens_of
 from fsm.state import (
     CallStatus,
     Conflict,
@@ -143,7 +143,12 @@ def stop_all(state: ContextState, *, keep_tools: bool = False) -> Step:
 
 def append(state: ContextState, message: Message) -> ContextState:
     """Grow the tree by one message at the head of the active branch."""
-    return move_head(with_(state, messages=(*state.messages, message)), message.id)
+    grown = with_(
+        state,
+        messages=(*state.messages, message),
+        tokens=state.tokens + tokens_of(message.content),
+    )
+    return move_head(grown, message.id)
 
 
 def move_head(state: ContextState, message_id: str | None) -> ContextState:

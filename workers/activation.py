@@ -457,6 +457,7 @@ class Activation:
             at_rest or state.version - self._snapshot_version >= self._config.snapshot_events
         )
         self._tried = self._tried or bool(batch.acknowledged)
+        wake_ms = wakes_at_ms(state)
         commit = Commit(
             context_id=self.context_id,
             token=self.token,
@@ -470,7 +471,7 @@ class Activation:
             snapshot=snapshot,
             messages_saved=self._messages_saved,
             letter=batch.letter,
-            wake_ms=wakes_at_ms(state) if wakes_at_ms(state) != wakes_at_ms(self.state) else -1,
+            wake_ms=wake_ms if wake_ms != wakes_at_ms(self.state) else -1,
             progress=self._tried,
             notices=batch.notices,
         )

@@ -14,6 +14,7 @@ from fsm import (
     allowed_actions,
     call_digest,
     rests,
+    tokens_of,
 )
 
 MODEL: Final = Counter({"call-model": 1})
@@ -54,6 +55,7 @@ def check_tree(state: ContextState) -> None:
         assert message.id not in older
         assert message.parent_id is None or message.parent_id in older
         older.add(message.id)
+    assert state.tokens == sum(tokens_of(message.content) for message in state.messages)
     waiting = {said.id for said in (*state.queue, *state.scheduled)}
     assert older.isdisjoint(waiting)
     assert len(state.queue) + len(state.scheduled) <= state.config.limits.queue_max + 1

@@ -67,6 +67,8 @@ def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
     assert refused(waiting) == "base: nobody knows which turn waits"
     backwards = book.state.model_copy(update={"messages": book.state.messages[::-1]})
     assert refused(backwards) == "base: message 1 has no place in the tree"
+    lighter = book.state.model_copy(update={"tokens": 0})
+    assert refused(lighter) == "base: its messages have another number of tokens"
 
 
 def test_a_log_without_a_beginning_is_refused() -> None:
