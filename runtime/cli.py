@@ -25,7 +25,7 @@ AI chat contexts that live on the server: send actions, read state.
 
 [bold]First steps[/bold]
 
-    contextd up             everything on this machine, no key needed
+    contextd up             everything on this machine, no account needed
     contextd chat           talk to it, in another terminal
     contextd doctor         what is wrong, and what to do
 
