@@ -112,7 +112,8 @@ async def race_all(
         ]
         for number in range(KILLS):
             await asyncio.sleep(0.4)
-            workers = service.processes("worker")
+            while not (workers := service.processes("worker")):
+                await asyncio.sleep(0.05)
             kill(workers[number % len(workers)])
     return [(policy, task.result()) for policy, task in racing]
 
@@ -122,7 +123,8 @@ async def test_every_policy_keeps_its_promise_while_workers_are_killed(
 ) -> None:
     faults: list[str] = []
     refused = 0
-    with Service(workers=2) as service:
+    # Who is killed so often would be started again only after a while.
+    with Service(workers=2, restart_backoff_s_max=0.1) as service:
         second_url = f"http://127.0.0.1:{service.join_gateway()}"
         async with HttpClient(service.url, second_url) as client:
             for _ in range(ROUNDS_LONG if request.config.getoption("--long") else 1):
