@@ -35,6 +35,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     config, owner = gateway.config, gateway.owner_of(request)
     raw = await read_bytes(request)
     body = await read_body(request, CreateContext, depth_max=config.json_depth_max)
+    read_whole(request, MESSAGES.name)
     key, prefer = read_key(request), read_prefer(request, wait_s_max=config.wait_s_max)
     at_ms = gateway.clock()
     first = Mail(event=received(body.message, at_ms)) if body.message else None

@@ -293,7 +293,7 @@ class Ask(Body):
     """Something to read before answering; told to the model as a quotation."""
     session_id: SessionId | None = None
     """Whose questions belong together; without one the question is forgotten."""
-    skip_memory: bool = False
+    skip_memory: Flag = False
     """Tell the model nothing of other contexts but what fits the query (mode `deep`)."""
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """The configured one, if it is not given."""

@@ -230,6 +230,9 @@ def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
         check_limits(dict(patch))
     except ValueError as error:
         raise Problem("invalid-body", f"limits: {error}.") from None
+    if unknown := sorted(patch.keys() - Config.model_fields.keys()):
+        # With null, too: what is taken away must be there to be taken away.
+        raise Problem("invalid-config", f"{unknown[0][:64]!r} is no field of it.")
     return ContextConfigured(at_ms=at_ms, patch=patch)
 
 

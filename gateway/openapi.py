@@ -108,6 +108,15 @@ _PATH_SCHEMAS: Final = {
     "conversation_id": {"type": "string"},
     "name": {"type": "string", "enum": list(TYPES)},
 }
+_ONE_EVENT: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
+"""Of a stream of OpenAI's: its fields."""
 _INTRODUCTION: Final = (
     "A context (one conversation) lives on the server: clients send actions and read state. "
     "Errors are `application/problem+json` (RFC 9457); `/problems/<name>` explains each type. "
@@ -256,7 +265,7 @@ def _answer(answer: Answer) -> Json:
         schema = refs[0] if len(refs) == 1 else {"anyOf": refs}
         shown["content"] = {answer.content_type: {"schema": schema}}
         if answer.streams:
-            shown["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+            shown["content"]["text/event-stream"] = {"schema": _ONE_EVENT}
     return shown
 
 

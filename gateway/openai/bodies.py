@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from gateway.app import GATEWAY
-from gateway.bodies import Body, Id, ShortText, parse_json, read_bytes
+from gateway.bodies import Body, Flag, Id, ShortText, parse_json, read_bytes
 from gateway.problems import Problem
 
 MESSAGES_MAX: Final = 4_000
@@ -79,7 +79,7 @@ class Function(Body):
     name: ToolName
     description: str | None = None
     parameters: dict[str, JsonValue] | None = None
-    strict: bool | None = None
+    strict: Flag | None = None
 
 
 class ChatTool(Body):
@@ -98,7 +98,7 @@ class ResponseTool(Function):
 class StreamOptions(Loose):
     """What a stream shows."""
 
-    include_usage: bool | None = None
+    include_usage: Flag | None = None
 
 
 class AnyRequest(Body):
@@ -106,10 +106,10 @@ class AnyRequest(Body):
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     metadata: Metadata | None = None
-    stream: bool | None = None
+    stream: Flag | None = None
     stream_options: StreamOptions | None = None
     tool_choice: str | dict[str, JsonValue] | None = None
-    parallel_tool_calls: bool | None = None
+    parallel_tool_calls: Flag | None = None
     temperature: float | None = None
     top_p: float | None = None
     user: str | None = None
@@ -117,7 +117,7 @@ class AnyRequest(Body):
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    store: bool | None = None
+    store: Flag | None = None
 
 
 class ChatRequest(AnyRequest):
@@ -187,7 +187,7 @@ class ResponseRequest(AnyRequest):
     instructions: str | None = None
     previous_response_id: Annotated[str, Field(max_length=100)] | None = None
     conversation: Annotated[str, Field(max_length=100)] | ConversationRef | None = None
-    background: bool | None = None
+    background: Flag | None = None
     include: list[str] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     reasoning: Reasoning | None = None

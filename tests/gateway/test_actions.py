@@ -201,7 +201,12 @@ async def test_configure_patches_and_null_restores_the_default(store_url: str) -
 
 @pytest.mark.parametrize(
     "patch",
-    [{"limits": {"rounds_max": 0}}, {"unheard_of": 1}, {"tool_policy": {"mode": "chaos"}}],
+    [
+        {"limits": {"rounds_max": 0}},
+        {"unheard_of": 1},
+        {"unheard_of": None},
+        {"tool_policy": {"mode": "chaos"}},
+    ],
 )
 async def test_a_configuration_that_would_be_invalid_is_refused(
     store_url: str, patch: dict[str, object]

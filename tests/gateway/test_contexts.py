@@ -34,6 +34,14 @@ async def test_a_created_context_is_the_whole_state_with_etag_and_location(
         assert answer.headers["Content-Type"] == "application/json"
 
 
+async def test_what_would_not_be_looked_at_is_refused_all_the_same(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        answer = await service.client.send("POST", "/api/contexts?messages=-1", {})
+        assert (answer.status, answer.problem) == (400, "invalid-parameter")
+        listed = await service.client.get("/api/contexts")
+        assert listed.json["contexts"] == []
+
+
 async def test_an_empty_body_creates_a_context_with_defaults(store_url: str) -> None:
     async with serving(store_url, workers=0) as service:
         answer = await service.client.send("POST", "/api/contexts", raw=b"")
