@@ -78,14 +78,14 @@ async def test_p12_half_a_head_costs_a_connection_for_the_time_of_a_head(
     async with serving(store_url, gateway={"head_s_max": 0.5}) as service:
         context_id = await service.client.create()
         async with contextlib.AsyncExitStack() as stack:
-            half_open = [
-                await stack.enter_async_context(raw(service)) for _ in range(HALF_OPEN)
-            ]
-            began_s = time.monotonic()
-            for _, writer in half_open:
+            readers: list[asyncio.StreamReader] = []
+            for _ in range(HALF_OPEN):
+                reader, writer = await stack.enter_async_context(raw(service))
                 writer.write(HEADS[head])
+                readers.append(reader)
+            began_s = time.monotonic()
             await assert_served(service.client, context_id)
-            answers = [await rest(reader) for reader, _ in half_open]
+            answers = [await rest(reader) for reader in readers]
             assert time.monotonic() - began_s < ENDED_S_MAX
         if head == "nothing":
             assert set(answers) == {b""}
