@@ -69,6 +69,7 @@ def _flag(value: object) -> object:
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 

@@ -132,10 +132,12 @@ class Tokens:
         ):
             if response.status != 200:
                 raise ValueError(f"{where} answers {response.status}")
-            raw = await response.content.read(_BYTES_MAX + 1)
-        if len(raw) > _BYTES_MAX:
-            raise ValueError(f"{where} answers more than {_BYTES_MAX} bytes")
-        return raw
+            raw = bytearray()
+            async for piece in response.content.iter_any():
+                raw += piece
+                if len(raw) > _BYTES_MAX:
+                    raise ValueError(f"{where} answers more than {_BYTES_MAX} bytes")
+        return bytes(raw)
 
 
 def _scopes(claims: Claims) -> frozenset[str]:

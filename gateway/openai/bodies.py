@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from gateway.app import GATEWAY
-from gateway.bodies import Body, Flag, Id, ShortText, parse_json, read_bytes
+from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole, parse_json, read_bytes
 from gateway.problems import Problem
 
 MESSAGES_MAX: Final = 4_000
@@ -110,8 +110,8 @@ class AnyRequest(Body):
     stream_options: StreamOptions | None = None
     tool_choice: str | dict[str, JsonValue] | None = None
     parallel_tool_calls: Flag | None = None
-    temperature: float | None = None
-    top_p: float | None = None
+    temperature: Real | None = None
+    top_p: Real | None = None
     user: str | None = None
     safety_identifier: str | None = None
     service_tier: str | None = None
@@ -124,17 +124,17 @@ class ChatRequest(AnyRequest):
     """Complete a chat: `messages` as they stand, or what is new in them to a context."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MESSAGES_MAX)]
-    n: Literal[1] | None = None
+    n: Annotated[Whole, Field(ge=1, le=1)] | None = None
     tools: Annotated[list[ChatTool], Field(max_length=TOOLS_MAX)] | None = None
-    frequency_penalty: float | None = None
-    logit_bias: dict[str, float] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    frequency_penalty: Real | None = None
+    logit_bias: dict[str, Real] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     modalities: list[Literal["text"]] | None = None
-    presence_penalty: float | None = None
+    presence_penalty: Real | None = None
     reasoning_effort: ShortText | None = None
     response_format: dict[str, JsonValue] | None = None
-    seed: int | None = None
+    seed: Whole | None = None
     stop: str | list[str] | None = None
     verbosity: ShortText | None = None
 
@@ -189,7 +189,7 @@ class ResponseRequest(AnyRequest):
     conversation: Annotated[str, Field(max_length=100)] | ConversationRef | None = None
     background: Flag | None = None
     include: list[str] | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[Whole, Field(ge=1)] | None = None
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
     tools: Annotated[list[ResponseTool], Field(max_length=TOOLS_MAX)] | None = None

@@ -283,6 +283,7 @@ async def test_a_session_is_one_context_that_goes_on(store_url: str) -> None:
             *("One", "At noon.", "Two"),
         ]
         shown = await here.client.state(context_id)
+        assert shown["expires_at"] is None
         assert [message["content"] for message in shown["messages"]] == [
             *("One", "At noon.", "Two", "At noon."),
         ]

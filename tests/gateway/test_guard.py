@@ -174,6 +174,9 @@ async def test_two_credentials_are_one_too_many(store_url: str) -> None:
         twice = [("Authorization", f"Bearer {ada.key}")] * 2
         answer = await scene.stranger.send("GET", "/api/contexts", headers=twice)
         assert (answer.status, answer.problem) == (401, "unauthorized")
+        ticket = (await ada.send("POST", "/api/tickets", {})).json["ticket"]
+        both = await ada.get(f"/api/contexts/{UNKNOWN}/events?ticket={ticket}")
+        assert (both.status, both.problem) == (401, "unauthorized")
 
 
 async def test_a_key_that_has_expired_opens_nothing(store_url: str) -> None:

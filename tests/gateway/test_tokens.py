@@ -44,13 +44,21 @@ class Issuer:
     """Shows its keys, and counts how often they were asked for."""
 
     keys: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    padding: int = 0
+    """Spaces before the key set."""
     asked: int = 0
     url: str = ""
 
-    async def show(self, _request: web.Request) -> web.Response:
-        """Answer with the key set."""
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the key set, in pieces."""
         self.asked += 1
-        return web.Response(body=orjson.dumps({"keys": self.keys}))
+        response = web.StreamResponse()
+        await response.prepare(request)
+        said = b" " * self.padding + orjson.dumps({"keys": self.keys})
+        for at in range(0, len(said), 65_536):
+            await response.write(said[at : at + 65_536])
+        await response.write_eof()
+        return response
 
     async def send_away(self, _request: web.Request) -> web.Response:
         """Answer that the keys are at the other address."""
@@ -234,6 +242,21 @@ async def test_keys_are_not_fetched_from_where_their_address_sends_us(store_url:
         async with trusting(store_url, jwt_keys=moved) as scene:
             assert await scene.status(signed()) == 401
         assert issuer.asked == 0
+
+
+@pytest.mark.parametrize(("padding", "status"), [(500_000, 200), (2_000_000, 401)])
+async def test_keys_may_come_in_pieces_but_not_without_end(
+    store_url: str, padding: int, status: int
+) -> None:
+    async with trusting(store_url) as scene:
+        scene.issuer.padding = padding
+        assert await scene.status(signed()) == status
+
+
+async def test_a_shared_secret_among_the_keys_is_passed_over(store_url: str) -> None:
+    async with trusting(store_url) as scene:
+        scene.issuer.keys.append({"kty": "oct", "kid": "one", "k": "c2VjcmV0"})
+        assert await scene.status(signed()) == 200
 
 
 async def test_a_stream_ends_with_its_token(store_url: str) -> None:
