@@ -162,7 +162,9 @@ class Run:
         if not scenarios:
             return
         with ExitStack() as stack:
-            under = stack.enter_context(floor(self._folder(), model_port=self._rig.mock.port))
+            port = self._rig.mock.port
+            under = stack.enter_context(floor(self._folder(), model_port=port))
+            synced = stack.enter_context(floor(self._folder(), model_port=port, synced=True))
             ours, failed = None, list[Reading]()
             if not self._options.floors_only:
                 try:
@@ -172,6 +174,8 @@ class Run:
             for scenario in scenarios:
                 _say(f"{scenario.name} ...")
                 columns = [Column("floor", self._measure(scenario, under))]
+                if scenario.awaits_disk:
+                    columns.append(Column("floor-synced", self._measure(scenario, synced)))
                 if ours is not None:
                     columns.append(Column("contextd", self._measure(scenario, ours)))
                 columns.append(Column("contextd", failed))

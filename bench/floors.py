@@ -50,10 +50,11 @@ def store_binary() -> str:
     return found
 
 
-def store_arguments(folder: Path) -> list[str]:
-    """Return the command of a store without any persistence, on a unix socket."""
+def store_arguments(folder: Path, *, synced: bool) -> list[str]:
+    """Return the command of a store on a unix socket: each write on the disk, or none."""
     options = {"--port": "0", "--unixsocket": str(folder / "floor.sock"), "--save": ""}
-    options |= {"--appendonly": "no", "--dir": str(folder), "--daemonize": "no"}
+    options |= {"--appendonly": "yes" if synced else "no", "--appendfsync": "always"}
+    options |= {"--dir": str(folder), "--daemonize": "no"}
     return [store_binary(), *(part for pair in options.items() for part in pair)]
 
 

@@ -36,13 +36,14 @@ class Reading(Value):
 
 
 class Row(Value):
-    """A measure of contextd with its target, and the floor's value beside it."""
+    """A measure of contextd with its target, and the floors' values beside it."""
 
     scenario: str
     measure: str
     unit: str
     contextd: float | None
     floor: float | None
+    floor_synced: float | None
     goal: Goal | None
     errors: Mapping[str, int]
     note: str
@@ -61,7 +62,7 @@ class Row(Value):
 class Column:
     """The readings of one system in one scenario."""
 
-    system: Literal["contextd", "floor"]
+    system: Literal["contextd", "floor", "floor-synced"]
     readings: Sequence[Reading]
 
 
@@ -81,17 +82,18 @@ def rows(
             for system, reading in by_system.items()
             for problem, count in reading.errors.items()
         }
-        ours, theirs = by_system.get("contextd"), by_system.get("floor")
+        values = {system: reading.value for system, reading in by_system.items()}
         joined.append(
             Row(
                 scenario=scenario,
                 measure=measure,
                 unit=any_reading.unit,
-                contextd=ours.value if ours is not None else None,
-                floor=theirs.value if theirs is not None else None,
+                contextd=values.get("contextd"),
+                floor=values.get("floor"),
+                floor_synced=values.get("floor-synced"),
                 goal=goals.get(measure),
                 errors=errors,
-                note=(ours or any_reading).note,
+                note=by_system.get("contextd", any_reading).note,
             )
         )
     return tuple(joined)
@@ -107,7 +109,17 @@ def _number(value: float | None) -> str:
 
 def table(all_rows: Sequence[Row]) -> str:
     """Return a Markdown table that reads well as plain text too."""
-    head = ["scenario", "measure", "contextd", "target", "", "floor", "unit", "note"]
+    head = [
+        "scenario",
+        "measure",
+        "contextd",
+        "target",
+        "",
+        "floor",
+        "floor, synced",
+        "unit",
+        "note",
+    ]
     cells = [
         [
             row.scenario,
@@ -116,6 +128,7 @@ def table(all_rows: Sequence[Row]) -> str:
             f"{row.goal.at} {_number(row.goal.number)}" if row.goal is not None else "",
             row.verdict,
             _number(row.floor),
+            _number(row.floor_synced),
             row.unit,
             "; ".join([*(f"{name} x{count}" for name, count in row.errors.items()), row.note]),
         ]

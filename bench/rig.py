@@ -83,6 +83,8 @@ class Scenario:
     fresh: bool = False
     """Needs servers that have done nothing yet (memory)."""
     has_floor: bool = True
+    awaits_disk: bool = False
+    """contextd's answer waits for the disk; so does that of a floor beside the other one."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {"": {}})
     """Settings to run it with; the label leads its measures. `@` stands for a new folder."""
 

@@ -323,8 +323,9 @@ SCENARIOS = (
         "send",
         sends,
         {"applied, saturated p95": at_most(25), "applied, 5/s each p95": at_most(25)},
+        awaits_disk=True,
     ),
-    Scenario("first-token", first_token, {"added p50": at_most(2)}),
+    Scenario("first-token", first_token, {"added p50": at_most(2)}, awaits_disk=True),
     Scenario(
         "turns",
         turns,
@@ -334,6 +335,7 @@ SCENARIOS = (
             "CPU per 1,000 turns, 1 context": at_most(1.2),
             "CPU per 1,000 turns, 64 contexts": at_most(1.2),
         },
+        awaits_disk=True,
     ),
     Scenario(
         "polls",

@@ -196,15 +196,21 @@ def contextd(
 
 
 @contextmanager
-def floor(folder: Path, *, model_port: int) -> Generator[System]:
-    """Start the unsafe floor: a store without persistence, one gateway, one worker."""
+def floor(folder: Path, *, model_port: int, synced: bool = False) -> Generator[System]:
+    """Start the unsafe floor: one gateway, one worker, a store that keeps nothing.
+
+    Args:
+        folder: An empty folder for its store and its log.
+        model_port: Where the mock listens.
+        synced: Have the store write to the disk before it answers, as contextd's does.
+    """
     socket = folder / "floor.sock"
     log = folder / "floor.log"
     role = [sys.executable, "-m", "bench.floors"]
     begun = time.perf_counter()
     with ExitStack() as stack:
         store = stack.enter_context(
-            Child(floors.store_arguments(folder), log=log, announces=False)
+            Child(floors.store_arguments(folder, synced=synced), log=log, announces=False)
         )
         while not socket.exists():
             if store.process.poll() is not None:
@@ -216,7 +222,7 @@ def floor(folder: Path, *, model_port: int) -> Generator[System]:
         worker = stack.enter_context(Child([*role, "worker", *joined, *model], log=log))
         target = Target(port=gateway.announced_port())
         yield System(
-            name="floor",
+            name="floor-synced" if synced else "floor",
             target=target,
             roles={"store": (store.pid,), "gateway": (gateway.pid,), "worker": (worker.pid,)},
             store_socket=socket,
