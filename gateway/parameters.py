@@ -179,10 +179,7 @@ def read_id(request: web.Request, name: str) -> str | None:
     Raises:
         Problem: invalid-parameter.
     """
-    raw = request.query.get(name)
-    if raw is not None and _ID.fullmatch(raw) is None:
-        raise Problem("invalid-parameter", f"{name} takes the id of a context.")
-    return raw
+    return _read_matching(request, name, _ID, "a context")
 
 
 def read_note_id(request: web.Request, name: str) -> str | None:
@@ -191,9 +188,15 @@ def read_note_id(request: web.Request, name: str) -> str | None:
     Raises:
         Problem: invalid-parameter.
     """
+    return _read_matching(request, name, _NOTE_ID, "a note")
+
+
+def _read_matching(
+    request: web.Request, name: str, pattern: re.Pattern[str], what: str
+) -> str | None:
     raw = request.query.get(name)
-    if raw is not None and _NOTE_ID.fullmatch(raw) is None:
-        raise Problem("invalid-parameter", f"{name} takes the id of a note.")
+    if raw is not None and pattern.fullmatch(raw) is None:
+        raise Problem("invalid-parameter", f"{name} takes the id of {what}.")
     return raw
 
 
@@ -203,10 +206,8 @@ def restart_id_of(request: web.Request) -> str:
     Raises:
         Problem: not-found.
     """
-    restart_id = request.match_info["restart_id"]
-    if _RESTART_ID.fullmatch(restart_id) is None:
-        raise Problem("not-found", "There is no such restart, or it was long ago.")
-    return restart_id
+    unknown = "There is no such restart, or it was long ago."
+    return _path_part(request, "restart_id", _RESTART_ID, unknown)
 
 
 def session_id_of(request: web.Request) -> str:
@@ -215,10 +216,7 @@ def session_id_of(request: web.Request) -> str:
     Raises:
         Problem: not-found.
     """
-    session_id = request.match_info["session_id"]
-    if _SESSION_ID.fullmatch(session_id) is None:
-        raise Problem("not-found", "Session not found")
-    return session_id
+    return _path_part(request, "session_id", _SESSION_ID, "Session not found")
 
 
 def note_id_of(request: web.Request) -> str:
@@ -227,10 +225,7 @@ def note_id_of(request: web.Request) -> str:
     Raises:
         Problem: not-found.
     """
-    note_id = request.match_info["note_id"]
-    if _NOTE_ID.fullmatch(note_id) is None:
-        raise Problem("not-found", "Note not found")
-    return note_id
+    return _path_part(request, "note_id", _NOTE_ID, "Note not found")
 
 
 def letter_id_of(request: web.Request) -> str:
@@ -239,22 +234,23 @@ def letter_id_of(request: web.Request) -> str:
     Raises:
         Problem: not-found.
     """
-    letter_id = request.match_info["letter_id"]
-    if _LETTER_ID.fullmatch(letter_id) is None:
-        raise Problem("not-found", "There is no such dead letter.")
-    return letter_id
+    return _path_part(request, "letter_id", _LETTER_ID, "There is no such dead letter.")
 
 
 def context_id_of(request: web.Request) -> str:
-    """The id in the path.
+    """The id of a context in the path.
 
     Raises:
         Problem: not-found, in the words for an id that nobody has: it is none.
     """
-    context_id = request.match_info["id"]
-    if _ID.fullmatch(context_id) is None:
-        raise Problem("not-found", "Context not found")
-    return context_id
+    return _path_part(request, "id", _ID, "Context not found")
+
+
+def _path_part(request: web.Request, name: str, pattern: re.Pattern[str], unknown: str) -> str:
+    part = request.match_info[name]
+    if pattern.fullmatch(part) is None:
+        raise Problem("not-found", unknown)
+    return part
 
 
 def action_of(request: web.Request) -> tuple[str, int]:
