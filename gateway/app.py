@@ -9,7 +9,9 @@ import structlog
 from aiohttp import web
 from uuid_utils import uuid7
 
+from gateway.browsers import Browsers
 from gateway.config import GatewayConfig
+from gateway.connection import check_framing
 from gateway.directory import Directory
 from gateway.guard import PRINCIPAL, Guard
 from gateway.openai.errors import render_error, speaks_openai
@@ -34,6 +36,7 @@ class Gateway:
     stopping: asyncio.Event
 
     def __post_init__(self) -> None:
+        self.browsers = Browsers(self.config)
         self.guard = Guard(self.config, self.store, self.clock)
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
@@ -82,6 +85,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what a handler raises as problem+json; the unforeseen is logged, once."""
     try:
+        check_framing(request)
+        request.app[GATEWAY].browsers.check(request)
         return await handler(request)
     except Exception as error:
         problem = problem_of(error)
@@ -92,4 +97,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             log.exception("request failed", request_id=request_id, path=request.path)
             problem = Problem("internal", "This is our fault; the log has the request id.")
         render = render_error if speaks_openai(request.path) else render_problem
-        return render(problem, request_id)
+        response = render(problem, request_id)
+        if problem.type == "malformed-request":
+            response.force_close()  # nobody knows where the next request begins
+        return response

@@ -72,9 +72,7 @@ async def ask_streamed(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     owner = gateway.owner_of(request)
     question = await _read_question(request, gateway, "deep")
-    response = web.StreamResponse(
-        headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    )
+    response = web.StreamResponse(headers={"X-Accel-Buffering": "no"})
     response.content_type = "text/event-stream"
     try:
         async with _in_time(gateway, question), asking(gateway, owner, question) as exchange:

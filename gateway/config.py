@@ -1,6 +1,8 @@
 """Settings of the gateway room."""
 
 import ipaddress
+import re
+from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
@@ -13,6 +15,10 @@ ASYMMETRIC: Final = frozenset(
     }
 )
 """Signatures that whoever checks them cannot make."""
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_IMPLIED_PORTS: Final = (("http://", ":80"), ("https://", ":443"))
+"""What browsers leave out of an origin."""
+_HOST: Final = re.compile("[a-z0-9._-]+")
 
 
 class GatewayConfig(BaseModel):
@@ -65,6 +71,30 @@ class GatewayConfig(BaseModel):
         description="Signatures that are accepted, separated by commas; none with a shared "
         "secret.",
     )
+    cors_origins: str = Field(
+        default="",
+        description="Origins of the pages, besides the gateway's own, that may ask from a "
+        "browser, separated by commas, as in `https://chat.example`; `*` takes all pages, and "
+        "goes with keys alone.",
+    )
+    public_hosts: str = Field(
+        default="",
+        description="Names that clients know the gateways by, where a proxy stands in front, "
+        "separated by commas. Requests for other names are refused (421); without it, where "
+        "`auth` is off.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of the proxies whose `X-Forwarded-For` is believed, "
+        "separated by commas.",
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="Certificate chain (PEM) to speak https with; `tls_key` belongs to it.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="Private key (PEM, not encrypted) of `tls_cert`."
+    )
     connections_max: int = Field(
         default=25_000,
         ge=1,
@@ -75,6 +105,11 @@ class GatewayConfig(BaseModel):
         default=10.0,
         gt=0,
         description="How long a request's head may take to arrive, in seconds (408 after).",
+    )
+    head_bytes_max: int = Field(
+        default=32_768,
+        ge=1_024,
+        description="How much of a request's head is waited for (431 above).",
     )
     body_s_max: float = Field(
         default=10.0,
@@ -219,6 +254,46 @@ class GatewayConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_origins(self) -> Self:
+        for origin in named(self.cors_origins):
+            if origin == "*" and self.auth == "off":
+                raise ValueError(
+                    "cors_origins: with auth off every page could do everything here; name "
+                    "the origins of yours"
+                )
+            implied = any(
+                origin.startswith(scheme) and origin.endswith(port)
+                for scheme, port in _IMPLIED_PORTS
+            )
+            if origin != "*" and (implied or _ORIGIN.fullmatch(origin) is None):
+                raise ValueError(
+                    f"cors_origins: {origin!r} is no origin as browsers send it; write it "
+                    "like https://chat.example or http://localhost:3000"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_hosts(self) -> Self:
+        for host in named(self.public_hosts):
+            if _HOST.fullmatch(host) is None:
+                raise ValueError(
+                    f"public_hosts: {host!r} is no name of a host; write it like chat.example, "
+                    "without a port"
+                )
+        for proxy in named(self.trusted_proxies):
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+        return self
+
+    @model_validator(mode="after")
     def _check_tokens(self) -> Self:
         if not self.jwt_issuer:
             return self
@@ -232,6 +307,11 @@ class GatewayConfig(BaseModel):
             known = ", ".join(sorted(ASYMMETRIC))
             raise ValueError(f"jwt_algorithms: {unknown[0]!r} is none of {known}")
         return self
+
+
+def named(listed: str) -> tuple[str, ...]:
+    """The names in a list whose parts are separated by commas."""
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def is_loopback(host: str) -> bool:

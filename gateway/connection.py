@@ -2,8 +2,9 @@
 
 A client that is slow on purpose costs a connection for a bounded time and never a handler:
 
-- the head of a request is there within `head_s_max`, its body within `body_s_max`
-  (`gateway/bodies.py`), and a connection without a request ends after `idle_s_max`;
+- the head of a request is there within `head_s_max`, and no more of it is waited for than
+  `head_bytes_max`; its body is there within `body_s_max` (`gateway/bodies.py`); a connection
+  without a request ends after `idle_s_max`;
 - an answer that the client does not take is given up after `answer_stalled_s_max`; streams
   watch that themselves (`gateway/sse.py`);
 - beyond `connections_max` a client is told to come again, and costs no handler at all.
@@ -13,15 +14,17 @@ what is overridden here at every event of a connection.
 """
 
 import asyncio
+import http
 import resource
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 from typing_extensions import override
 from uuid_utils import uuid7
 
+from gateway.browsers import PROTECTIVE, SERVER
 from gateway.config import GatewayConfig
 from gateway.problems import Problem, problem_body, render_problem
 
@@ -41,6 +44,9 @@ REFUSALS_MAX: Final = 32
 REFUSAL_S_MAX: Final = 2.0
 """How long a connection that is not served has to send something and take the answer."""
 
+_VERSIONS: Final = (HttpVersion11, HttpVersion10)
+_TOO_MANY_LINES: Final = "Too many headers received"
+"""aiohttp's words for it; it has no type."""
 _NO_ACCESS_LOG: Final = cast("logging.Logger", None)
 """aiohttp takes None for this; its annotation does not say so."""
 
@@ -60,6 +66,25 @@ def connections_allowed(config: GatewayConfig) -> int:
     allowed = max(1, soft - FILES_RESERVED)
     log.warning("fewer connections than configured", allowed=allowed, files_max=soft)
     return allowed
+
+
+def check_framing(request: web.Request) -> None:
+    """See that everybody in between finds the end of the request where we do.
+
+    aiohttp has refused what contradicts itself (two lengths, a length beside chunks, ...).
+
+    Raises:
+        Problem: malformed-request; the connection has to end with the answer.
+    """
+    if request.version not in _VERSIONS:
+        raise Problem("malformed-request", "Speak HTTP/1.1.")
+    coding = request.headers.get("Transfer-Encoding")
+    if coding is None:
+        return
+    if request.version == HttpVersion10:
+        raise Problem("malformed-request", "HTTP/1.0 has no Transfer-Encoding.")
+    if coding.lower() != "chunked":
+        raise Problem("malformed-request", "Of transfer codings `chunked` alone is known.")
 
 
 class Connections:
@@ -92,6 +117,7 @@ class Connection(web.RequestHandler):
         "_config",
         "_connections",
         "_head_begun",
+        "_head_bytes",
         "_head_timer",
         "_stall_timer",
         "_untaken_bytes",
@@ -115,6 +141,8 @@ class Connection(web.RequestHandler):
         self._config = config
         self._connections = connections
         self._head_begun = False
+        self._head_bytes = 0
+        """Of a head that has not come to its end."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._untaken_bytes: int | None = 0
@@ -140,13 +168,17 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if self._request_count != seen:
             self._head_begun = False
+            self._head_bytes = 0
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
         elif self._waiter is not None or self._head_timer is not None:
             # No request is under way: these bytes are a part of a head.
             self._head_begun = True
-            if self._head_timer is None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._config.head_bytes_max:
+                self._refuse_head("head-too-large", "The head of the request is too large.")
+            elif self._head_timer is None:
                 self._await_head()
 
     def _await_head(self) -> None:
@@ -154,14 +186,15 @@ class Connection(web.RequestHandler):
 
     def _head_overdue(self) -> None:
         self._head_timer = None
-        if self.transport is None:
-            return
         if self._head_begun:
-            self.transport.write(
-                bare_answer(
-                    "request-timeout", "The head of the request did not come to its end."
-                )
-            )
+            detail = "The head of the request did not come to its end."
+            self._refuse_head("request-timeout", detail)
+        else:
+            self.force_close()
+
+    def _refuse_head(self, problem: str, detail: str) -> None:
+        if self.transport is not None:
+            self.transport.write(bare_answer(problem, detail))
         self.force_close()
 
     # What the client takes
@@ -223,9 +256,12 @@ class Connection(web.RequestHandler):
             return super().handle_error(request, status, exc, message)
         if isinstance(exc, LineTooLong):
             problem = Problem("head-too-large", "A line of the request's head is too long.")
+        elif message == _TOO_MANY_LINES:
+            problem = Problem("head-too-large", "The request's head has too many lines.")
         else:
             problem = Problem("malformed-request", "What came is no HTTP request.")
         response = render_problem(problem, str(uuid7()))
+        response.headers.update({"Server": SERVER, **PROTECTIVE})
         response.force_close()
         return response
 
@@ -268,8 +304,9 @@ def bare_answer(problem: str, detail: str, *, retry_after_s: int | None = None) 
     extra = {} if retry_after_s is None else {"retry_after_s": retry_after_s}
     status, body = problem_body(Problem(problem, detail, extra), str(uuid7()))
     head = [
-        f"HTTP/1.1 {status} {'Request Timeout' if status == 408 else 'Service Unavailable'}",
+        f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}",
         "Content-Type: application/problem+json",
+        *(f"{name}: {value}" for name, value in PROTECTIVE.items()),
         f"Content-Length: {len(body)}",
         *(() if retry_after_s is None else (f"Retry-After: {retry_after_s}",)),
         "Connection: close",

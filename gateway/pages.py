@@ -52,7 +52,6 @@ async def docs_asset(request: web.Request) -> web.StreamResponse:
     headers = {
         "Cache-Control": _FOR_EVER if versioned else "no-cache",
         "Content-Type": content_type,
-        "X-Content-Type-Options": "nosniff",
     }
     return web.FileResponse(STATIC / name, headers=headers)
 
@@ -85,9 +84,8 @@ async def problem_page(request: web.Request) -> web.StreamResponse:
 def _page(text: str) -> web.Response:
     headers = {
         "Content-Security-Policy": _CSP,
-        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
         "Vary": "Accept",
-        "X-Content-Type-Options": "nosniff",
     }
     return web.Response(text=text, headers=headers, content_type="text/html", charset="utf-8")
 

@@ -73,6 +73,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "That key does not allow this",
         "Use a key with the scope that the detail names; `contextd keys create` makes one.",
     ),
+    "origin-not-allowed": ProblemType(
+        403,
+        "This page may not ask here",
+        "A browser has asked for a page of another origin. If the page is yours, put its "
+        "origin on the server's `cors_origins`.",
+    ),
     "not-found": ProblemType(
         404,
         "Not found",
@@ -187,6 +193,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "The body must be JSON",
         "Send Content-Type: application/json, without Content-Encoding.",
     ),
+    "misdirected": ProblemType(
+        421,
+        "This server has another name",
+        "Ask it by an address or as localhost; operators name what else it is called in "
+        "`public_hosts`.",
+    ),
     "unknown-model": ProblemType(
         422,
         "There is no such model",
@@ -251,7 +263,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "head-too-large": ProblemType(
         431,
         "The head of the request is too large",
-        "Send a shorter address and shorter headers: at most 8 KB a line.",
+        "Send a shorter address, and fewer and shorter headers: at most 128 lines, of 8 KB "
+        "each, and the server's `head_bytes_max` of all.",
     ),
     "internal": ProblemType(
         500,
@@ -291,7 +304,10 @@ TYPES: Final[Mapping[str, ProblemType]] = {
 """Every problem type, by the last part of its URI."""
 
 EVERYWHERE: Final = frozenset(
-    {"malformed-request", "head-too-large", "too-many-connections", "method-not-allowed"}
+    {
+        *("malformed-request", "head-too-large", "too-many-connections"),
+        *("method-not-allowed", "origin-not-allowed", "misdirected"),
+    }
 )
 """Types that any request may meet before its address is looked at."""
 

@@ -246,7 +246,8 @@ def _checked(route: Route) -> Handler:
 def _options(methods: list[str]) -> Handler:
     allowed = ", ".join(sorted(methods))
 
-    async def tell_methods(_request: web.Request) -> web.StreamResponse:
-        return web.Response(status=204, headers={"Allow": allowed})
+    async def tell_methods(request: web.Request) -> web.StreamResponse:
+        headers = request.app[GATEWAY].browsers.preflight(request, allowed)
+        return web.Response(status=204, headers={"Allow": allowed, **headers})
 
     return tell_methods

@@ -9,10 +9,12 @@ import structlog
 from aiohttp import web
 
 from gateway.app import GATEWAY, Gateway, answer_errors
+from gateway.clients import PROXIES, read_proxies
 from gateway.config import GatewayConfig
-from gateway.connection import Connections
+from gateway.connection import LINGER_S, Connections
 from gateway.directory import Directory
 from gateway.routes import add_routes
+from gateway.tls import tls_context
 from storage import Store
 
 log = structlog.get_logger(__name__)
@@ -31,6 +33,8 @@ def make_app(gateway: Gateway) -> web.Application:
         middlewares=[answer_errors], client_max_size=gateway.config.body_bytes_max
     )
     app[GATEWAY] = gateway
+    app[PROXIES] = read_proxies(gateway.config.trusted_proxies)
+    app.on_response_prepare.append(gateway.browsers.protect)
     app.on_response_prepare.append(_end_connections_when_stopping)
     add_routes(app)
     return app
@@ -68,8 +72,10 @@ async def serve(
         How many streams were sent elsewhere.
 
     Raises:
+        BadCertificate: TLS is configured and cannot be spoken.
         OSError: The address cannot be listened on.
     """
+    tls = tls_context(config)
     async with asyncio.TaskGroup() as group:
         gateway = Gateway(config, store, Directory(store, config, group), now_ms, stop)
         helpers = (
@@ -88,7 +94,12 @@ async def serve(
         assert runner.server is not None, "it was set up"
         connections = Connections(runner.server, config)
         accepting = await asyncio.get_running_loop().create_server(
-            connections, sock=listener or _listen(config), backlog=BACKLOG
+            connections,
+            sock=listener or _listen(config),
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=config.head_s_max if tls else None,
+            ssl_shutdown_timeout=LINGER_S if tls else None,
         )
         ready()
         await stop.wait()

@@ -125,8 +125,9 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     wanted, resume = read_wanted(request), resume_of(request)
     check_open(gateway)
     config = gateway.config
+    # Compressed, every viewer would cost a compressor, and take messages that unpack to more.
     socket = web.WebSocketResponse(
-        heartbeat=config.sse_heartbeat_s, max_msg_size=config.body_bytes_max
+        heartbeat=config.sse_heartbeat_s, max_msg_size=config.body_bytes_max, compress=False
     )
     if not socket.can_prepare(request):
         raise Problem("upgrade-required", "Open this address as a WebSocket.")

@@ -351,6 +351,7 @@ class Viewers:
         self, request: web.Request, viewer: SseViewer, go_live: Callable[[], None]
     ) -> web.StreamResponse:
         response = EventSourceResponse(sep="\n", ping_interval=_PING_NEVER_S, send_timeout=None)
+        response.headers["Cache-Control"] = "no-store"  # its own would let it be kept
         await response.prepare(request)
         async with response:
             await response.write(b"retry: %d\n\n" % self._retry_ms())

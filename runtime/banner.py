@@ -12,6 +12,9 @@ from runtime.settings import Settings
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
 
+_URL = "http://127.0.0.1:8000"
+"""Where our own commands ask if they are not told where."""
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -51,7 +54,7 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
         console.print(Text(f"  {started.new_key}", style="bold"), soft_wrap=True)
         console.print()
     console.print("Try")
-    chat = "contextd chat" if settings.port == 8000 else f"contextd chat --url {url}"
+    chat = "contextd chat" if url == _URL else f"contextd chat --url {url}"
     for line in (chat, _curl(url, key_file, settings.auth)):
         # Longer than a narrow terminal: it must still be one line to copy.
         console.print(Text(f"  {line}", style="green"), soft_wrap=True)
@@ -63,7 +66,8 @@ def base_url(settings: Settings) -> str:
     host = _EVERYWHERE.get(settings.host, settings.host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
-    return f"http://{host}:{settings.port}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{host}:{settings.port}"
 
 
 def _durability(settings: Settings) -> str:

@@ -555,6 +555,8 @@ def _supervise(settings: "Settings") -> int:
         typer.echo(f"contextd: {sentence}", err=True)
     if settings.workers:
         _check_servers(settings)
+    if settings.gateways:
+        _check_certificate(settings)
     try:
         return _run(run(settings, started_s=_STARTED_S))
     except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
@@ -568,6 +570,8 @@ def _run_role(role: "Role", settings: "Settings") -> None:
     configure_logs(settings.log_level or "info")
     if role == "worker":
         _check_servers(settings)
+    else:
+        _check_certificate(settings)
     if not wait_for_go(role):
         raise typer.Exit
     raise typer.Exit(_run(run_role(role, settings, url=_store_of(settings))))
@@ -604,6 +608,18 @@ def _check_servers(settings: "Settings") -> None:
     try:
         read_servers(settings.mcp_servers)
     except BadServers as error:
+        _fail(str(error), 2)
+
+
+def _check_certificate(settings: "Settings") -> None:
+    """Refuse a certificate that gateways could not use."""
+    if settings.tls_cert is None:
+        return
+    from gateway import BadCertificate, tls_context
+
+    try:
+        tls_context(settings)
+    except BadCertificate as error:
         _fail(str(error), 2)
 
 

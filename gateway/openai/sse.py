@@ -33,7 +33,6 @@ class EventStream:
             self._response = web.StreamResponse(
                 headers={
                     "Content-Type": "text/event-stream; charset=utf-8",
-                    "Cache-Control": "no-cache",
                     "X-Accel-Buffering": "no",
                 }
             )

@@ -71,7 +71,7 @@ async def test_p12_idle_viewers_cost_little_and_each_of_them_hears_what_comes() 
             context_id = await client.create()
             alone_s = await honest_s(client, context_id)
             before = resident_bytes(gateway)
-            asked = f"GET /api/contexts/{context_id}/events HTTP/1.1\r\nHost: x\r\n\r\n"
+            asked = f"GET /api/contexts/{context_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
             async with crowd(service.port, VIEWERS, asked.encode()) as wires:
                 async with asyncio.timeout(60):
                     for reader, _ in wires:
@@ -89,7 +89,7 @@ async def test_p12_idle_viewers_cost_little_and_each_of_them_hears_what_comes() 
             assert beside_s < HONEST_S_MAX
 
 
-POST = b"POST /api/contexts HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /api/contexts HTTP/1.1\r\nHost: localhost\r\n"
 ATTACKS = {
     "half a head": POST,
     "half a body": POST + b"Content-Length: 9999\r\n\r\n{",
@@ -133,7 +133,7 @@ async def test_p12_a_full_gateway_says_so_and_goes_on_serving_those_it_has() -> 
     with Service(scripted_chunk_ms=0, connections_max=50) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
-            asked = f"GET /api/contexts/{context_id}/events HTTP/1.1\r\nHost: x\r\n\r\n"
+            asked = f"GET /api/contexts/{context_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
             async with crowd(service.port, 60, asked.encode()) as wires:
                 answers: list[bytes] = []
                 async with asyncio.timeout(30):

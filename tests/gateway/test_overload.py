@@ -2,58 +2,18 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 import zlib
-from collections.abc import AsyncGenerator
 
 import orjson
 import pytest
 
-from tests.support.service import Client, Service, eventually, serving
+from tests.gateway.bare import ENDED_S_MAX, problem_in, raw, rest
+from tests.support.service import Client, eventually, serving
 
 HONEST_S_MAX = 2.0
 """So long an honest request may take beside the others, on a busy machine."""
-ENDED_S_MAX = 10.0
 HALF_OPEN = 200
-
-Raw = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@contextlib.asynccontextmanager
-async def raw(service: Service, *, buffer_bytes: int = 0) -> AsyncGenerator[Raw, None]:
-    """A bare connection, perhaps one that takes little at a time."""
-    connection = socket.socket()
-    if buffer_bytes:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-    connection.setblocking(False)
-    port = int(service.client.url.rpartition(":")[2])
-    await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-    limit = buffer_bytes or 65_536
-    reader, writer = await asyncio.open_connection(sock=connection, limit=limit)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-async def rest(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the server ends the connection."""
-    async with asyncio.timeout(ENDED_S_MAX):
-        with contextlib.suppress(ConnectionError):
-            return await reader.read()
-        return b""
-
-
-def problem_in(answer: bytes) -> tuple[int, str]:
-    """Status and problem of an answer's bytes."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"application/problem+json" in head, answer
-    document = orjson.loads(body)
-    assert document["status"] == int(head.split(b" ")[1])
-    return document["status"], document["type"].removeprefix("/problems/")
 
 
 async def assert_served(client: Client, context_id: str) -> None:
@@ -67,7 +27,7 @@ async def assert_served(client: Client, context_id: str) -> None:
 HEADS = {
     "nothing": b"",
     "half a line": b"GET /heal",
-    "half a head": b"GET /healthz HTTP/1.1\r\nHost: x\r\n",
+    "half a head": b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
 }
 
 
@@ -118,7 +78,7 @@ async def _peek(reader: asyncio.StreamReader) -> bytes:
 async def test_p12_the_next_request_of_a_connection_has_the_same_time(store_url: str) -> None:
     bounds = {"head_s_max": 0.5, "idle_s_max": 60}
     async with serving(store_url, gateway=bounds) as service, raw(service) as (reader, writer):
-        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         for _ in range(2):
             writer.write(whole)
             assert b'{"status":"ok"}' in await reader.readuntil(b"}")
@@ -135,7 +95,7 @@ async def test_p12_the_next_request_of_a_connection_has_the_same_time(store_url:
 async def test_p12_a_connection_without_a_request_ends(store_url: str) -> None:
     bounds = {"idle_s_max": 0.5}
     async with serving(store_url, gateway=bounds) as service, raw(service) as (reader, writer):
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await rest(reader)).endswith(b'{"status":"ok"}')
 
 
@@ -149,7 +109,9 @@ async def test_p12_half_a_body_costs_a_connection_for_the_time_of_a_body(
         before = await client.state(context_id)
         path = f"/api/contexts/{context_id}"
         path += "/actions/send_message" if method == "POST" else ""
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        )
         async with contextlib.AsyncExitStack() as stack:
             half_open = [
                 await stack.enter_async_context(raw(service)) for _ in range(HALF_OPEN)
@@ -168,7 +130,7 @@ async def test_p12_a_body_that_is_too_large_is_refused_before_it_is_sent(
     async with serving(store_url) as service:
         context_id = await service.client.create()
         path = f"/api/contexts/{context_id}/actions/send_message"
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000000\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000000\r\n\r\n"
         async with raw(service) as (reader, writer):
             writer.write(head.encode())
             assert problem_in(await rest(reader)) == (413, "body-too-large")
@@ -180,7 +142,7 @@ async def test_p12_a_body_without_a_length_is_read_no_further_than_the_bound(
     async with serving(store_url) as service:
         context_id = await service.client.create()
         path = f"/api/contexts/{context_id}/actions/send_message"
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
         async with raw(service) as (reader, writer):
             writer.write(head.encode() + 2 * chunk)
@@ -201,7 +163,7 @@ async def test_p12_a_compressed_body_is_refused_and_never_unpacked(
         context_id = await service.client.create()
         path = f"/api/contexts/{context_id}/actions/send_message"
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Encoding: {encoding}\r\nContent-Length: {len(bomb)}\r\n"
             "Connection: close\r\n\r\n"
         )
@@ -230,7 +192,7 @@ async def test_what_is_no_request_is_told_so_as_a_problem(
 
 async def test_p12_connections_beyond_the_bound_are_told_to_come_again(store_url: str) -> None:
     async with serving(store_url, gateway={"connections_max": 5}) as service:
-        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(5):
                 reader, writer = await stack.enter_async_context(raw(service))
@@ -262,7 +224,7 @@ async def test_p12_an_answer_that_nobody_takes_is_given_up(store_url: str) -> No
         path = f"/api/contexts/{context_id}".encode()
         async with raw(service, buffer_bytes=4_096) as (reader, writer):
             for _ in range(20):
-                writer.write(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+                writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
             await reader.readuntil(b"\r\n\r\n")
             await assert_served(client, context_id)
 
@@ -284,7 +246,7 @@ async def test_a_viewer_that_reads_slowly_gets_a_snapshot_larger_than_its_bound(
         whole = await client.state(context_id)
         path = f"/api/contexts/{context_id}/events".encode()
         async with raw(service, buffer_bytes=65_536) as (reader, writer):
-            writer.write(b"GET %s HTTP/1.0\r\nHost: x\r\n\r\n" % path)
+            writer.write(b"GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" % path)
             seen = bytearray()
             async with asyncio.timeout(30):
                 while b"\n\n: still here" not in seen:

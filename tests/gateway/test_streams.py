@@ -19,7 +19,7 @@ async def test_a_stream_begins_with_hello_and_the_whole_state(store_url: str) ->
         state = await service.client.state(context_id)
         assert stream.response.status == 200
         assert headers["Content-Type"] == "text/event-stream"
-        assert headers["Cache-Control"] == "no-cache"
+        assert headers["Cache-Control"] == "no-store"
         assert headers["X-Accel-Buffering"] == "no"
         epoch = state["cursor"].split(".")[0]
         assert (hello.id, hello.event) == ("", "hello")
@@ -226,7 +226,7 @@ async def raw_stream(
     reader, writer = await asyncio.open_connection(sock=connection, limit=limit)
     try:
         path = f"/api/contexts/{context_id}/events".encode()
-        writer.write(b"GET %s %s\r\nHost: contextd\r\n\r\n" % (path, version))
+        writer.write(b"GET %s %s\r\nHost: localhost\r\n\r\n" % (path, version))
         yield reader, writer
     finally:
         writer.close()

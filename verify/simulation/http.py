@@ -168,7 +168,7 @@ class Wire(asyncio.Transport):
 def encode(method: str, path: str, headers: Mapping[str, str], body: object) -> bytes:
     """A request as it travels."""
     raw = b"" if body is None else orjson.dumps(body)
-    lines = [f"{method} {path} HTTP/1.1", "Host: simulated"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(raw)}"]
