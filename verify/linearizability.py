@@ -90,6 +90,7 @@ def check_linearizability(
     *,
     accepted_may_be_refused: bool = False,
     decided_once: bool = True,
+    pauses_hold: bool = True,
     states_max: int = STATES_MAX,
 ) -> tuple[Violation, ...]:
     """One violation for each context whose history no order of its operations explains.
@@ -104,6 +105,8 @@ def check_linearizability(
         accepted_may_be_refused: Whether a 202 may have come to nothing.
         decided_once: Whether a tool call is decided on once; False where the outcome of a tool
             may become unknown, so that a person is asked again.
+        pauses_hold: Whether nothing but a client ends a pause; False where work was given up,
+            since a context whose work ends workers fails, paused or not.
         states_max: How much to try per context.
 
     Raises:
@@ -124,7 +127,9 @@ def check_linearizability(
     for context_id, history in histories.items():
         if not is_straight(by_context[context_id]):
             continue
-        model = ContextModel.for_history(history, decided_once=decided_once)
+        model = ContextModel.for_history(
+            history, decided_once=decided_once, pauses_hold=pauses_hold
+        )
         entries = arrange(history, accepted_may_be_refused=accepted_may_be_refused)
         answer = linearize(model, entries, states_max=states_max)
         if isinstance(answer, Stuck):

@@ -96,6 +96,7 @@ class ContextModel:
         shared_keys: frozenset[str] = frozenset(),
         unseen: frozenset[str] = frozenset(),
         decided_once: bool = True,
+        pauses_hold: bool = True,
     ) -> None:
         """Take what the history tells about itself, so that less has to be tried.
 
@@ -105,14 +106,18 @@ class ContextModel:
             unseen: Messages that nobody has ever seen and nobody was told of: they change
                 nothing for anybody, so they need not have happened.
             decided_once: Whether a tool call is decided on once.
+            pauses_hold: Whether nothing but a client ends a pause.
         """
         self._order = order
         self._shared_keys = shared_keys
         self._unseen = unseen
         self._decided_once = decided_once
+        self._pauses_hold = pauses_hold
 
     @classmethod
-    def for_history(cls, history: Iterable[Record], *, decided_once: bool = True) -> Self:
+    def for_history(
+        cls, history: Iterable[Record], *, decided_once: bool = True, pauses_hold: bool = True
+    ) -> Self:
         """A model that knows the longest list of messages and the keys of a history."""
         records = list(history)
         reads = [record for record in records if isinstance(record, Read) and record.found]
@@ -132,7 +137,11 @@ class ContextModel:
         )
         order = max((read.said for read in reads), key=len, default=())
         return cls(
-            order=order, shared_keys=shared_keys, unseen=unseen, decided_once=decided_once
+            order=order,
+            shared_keys=shared_keys,
+            unseen=unseen,
+            decided_once=decided_once,
+            pauses_hold=pauses_hold,
         )
 
     def begin(self) -> ContextFacts:
@@ -165,7 +174,7 @@ class ContextModel:
         fits = (
             read.said == state.said
             and read.version >= state.version
-            and (read.status == "paused") == state.paused
+            and (not self._pauses_hold or (read.status == "paused") == state.paused)
         )
         return replace(state, version=read.version) if fits else None
 
@@ -210,6 +219,8 @@ class ContextModel:
                 return self._decide(state, operation)
             case "cancel" if state.cancelled < len(state.said):
                 return replace(state, cancelled=state.cancelled + 1)
+            case "pause" | "resume" | "retry" | "reset" if not self._pauses_hold:
+                return state
             case "pause" if not state.paused:
                 return replace(state, paused=True)
             case "resume" if state.paused:

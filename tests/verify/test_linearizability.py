@@ -203,6 +203,13 @@ def test_the_violation_shows_the_smallest_stuck_beginning() -> None:
     assert violation.evidence["explained_last"]
 
 
+@pytest.mark.parametrize("given_up", [True, False])
+def test_a_pause_ends_without_a_client_only_where_work_was_given_up(given_up: bool) -> None:
+    pause = act("pause", 0, 1, 4)
+    violations = check_linearizability([pause], [read((), 2, 3, 5)], pauses_hold=not given_up)
+    assert bool(violations) is not given_up
+
+
 def test_contexts_are_judged_each_by_itself() -> None:
     there = send("a", 0, 1, 2, context_id="c2")
     [violation] = check_linearizability(

@@ -272,7 +272,7 @@ async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
     )
     violations += check_streams(records.streams, records.finals, losses=losses)
     if not losses.at_s:
-        violations += _linearized(scene)
+        violations += _linearized(scene, watch)
     if not losses.data_lost:
         violations += check_logs(
             records.operations,
@@ -296,7 +296,7 @@ async def _catch_up(scene: Scene) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-def _linearized(scene: Scene) -> Sequence[Violation]:
+def _linearized(scene: Scene, watch: Watch) -> Sequence[Violation]:
     records = scene.records
     violations: list[Violation] = []
     for context_id in scene.context_ids:
@@ -310,8 +310,13 @@ def _linearized(scene: Scene) -> Sequence[Violation]:
                 [final for final in records.finals if final.context_id == context_id],
                 accepted_may_be_refused=True,
                 decided_once=scene.world.deaths == 0,
+                pauses_hold=not _was_given_up(watch.log_of(context_id)),
             )
     return violations
+
+
+def _was_given_up(log: Sequence[bytes]) -> bool:
+    return any(from_json(event)["kind"] == "work-abandoned" for event in log)
 
 
 _ANY: Final = (

@@ -31,6 +31,7 @@ KEPT_TREES = {
     44: "a context that was due, given back by a worker that keeps nothing before it was told",
     1158: "events that came while a stream was told of a compaction, shown twice",
     2132: "the same of a reply's text",
+    1795318243: "a paused context whose next action ended three workers, so that it failed",
     1795292391: "a stream that was judged while its gateway's last reading went unanswered",
 }
 """The same, of trees."""
