@@ -14,6 +14,7 @@ from gateway.config import GatewayConfig
 from gateway.connection import check_framing
 from gateway.directory import Directory
 from gateway.guard import PRINCIPAL, Guard
+from gateway.limits import Limits
 from gateway.openai.errors import render_error, speaks_openai
 from gateway.problems import Problem, problem_of, render_problem
 from gateway.sse import Viewers
@@ -38,6 +39,7 @@ class Gateway:
     def __post_init__(self) -> None:
         self.browsers = Browsers(self.config)
         self.guard = Guard(self.config, self.store, self.clock)
+        self.limits = Limits(self.config, self.store)
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
         self.warned: set[str] = set()

@@ -6,6 +6,7 @@ that is not trusted: what stands before it is that client's own words. `Forwarde
 read: a proxy that writes the one header passes the other on as it has come.
 """
 
+import functools
 import ipaddress
 from typing import Final, TypeAlias
 
@@ -18,6 +19,10 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 PROXIES: Final = web.AppKey("proxies", tuple[Network, ...])
 """Those that are trusted."""
+_NETWORK_BITS: Final = 64
+"""Of an IPv6 address: what one subscriber has all of."""
+_NETWORKS_MAX: Final = 16_384
+"""Addresses whose network is remembered."""
 
 
 def read_proxies(trusted: str) -> tuple[Network, ...]:
@@ -43,6 +48,15 @@ def client_address(request: web.Request) -> str:
             break
         found = before
     return remote if found is None else str(found)
+
+
+@functools.lru_cache(_NETWORKS_MAX)
+def network_of(address: str) -> str:
+    """What stands for a client in counts: its IPv4 address, or the /64 of its IPv6 one."""
+    found = _read(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((int(found), _NETWORK_BITS), strict=False))
+    return address if found is None else str(found)
 
 
 def _trusts(proxies: tuple[Network, ...], address: Address) -> bool:

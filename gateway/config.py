@@ -101,6 +101,66 @@ class GatewayConfig(BaseModel):
         description="Connections that one gateway serves at once (503 above); fewer, where the "
         "system lets the process open fewer files.",
     )
+    actions_per_owner_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="What one owner may ask in a minute that is no read; 0: no limit (429 "
+        "above).",
+    )
+    polls_per_owner_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Reads of one owner in a minute; one that is answered 304 counts a "
+        "tenth; 0: no limit (429 above).",
+    )
+    streams_per_owner_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Streams that one owner opens in a minute; 0: no limit (429 above).",
+    )
+    admin_per_owner_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Admin requests of one owner in a minute; 0: no limit (429 above).",
+    )
+    actions_per_address_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="The same of one client address, whoever the owner: the network may "
+        "tell no more (a proxy, a NAT). Of IPv6 it is the /64.",
+    )
+    polls_per_address_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Reads of one client address in a minute; 0: no limit (429 above).",
+    )
+    streams_per_address_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Streams that one address opens in a minute; 0: no limit (429 above).",
+    )
+    admin_per_address_minute_max: int = Field(
+        default=0,
+        ge=0,
+        description="Admin requests of one address in a minute; 0: no limit (429 above).",
+    )
+    rate_burst_s: int = Field(
+        default=10,
+        ge=1,
+        description="What may come at once after a pause: so many seconds' worth of a rate.",
+    )
+    streams_per_owner_max: int = Field(
+        default=0,
+        ge=0,
+        description="Streams that one owner has open at once on one gateway; 0: no limit (429 "
+        "above).",
+    )
+    connections_per_address_max: int = Field(
+        default=0,
+        ge=0,
+        description="Connections that one client address has open at once on one gateway; "
+        "0: no limit (503 above). A proxy or a NAT is one address.",
+    )
     head_s_max: float = Field(
         default=10.0,
         gt=0,

@@ -7,7 +7,8 @@ A client that is slow on purpose costs a connection for a bounded time and never
   without a request ends after `idle_s_max`;
 - an answer that the client does not take is given up after `answer_stalled_s_max`; streams
   watch that themselves (`gateway/sse.py`);
-- beyond `connections_max` a client is told to come again, and costs no handler at all.
+- beyond `connections_max`, and `connections_per_address_max` of one address, a client is told
+  to come again, and costs no handler at all.
 
 aiohttp has none of these but the idle time (its default is an hour); its handler calls
 what is overridden here at every event of a connection.
@@ -16,6 +17,7 @@ what is overridden here at every event of a connection.
 import asyncio
 import http
 import resource
+from collections import Counter
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -25,6 +27,7 @@ from typing_extensions import override
 from uuid_utils import uuid7
 
 from gateway.browsers import PROTECTIVE, SERVER
+from gateway.clients import network_of
 from gateway.config import GatewayConfig
 from gateway.problems import Problem, problem_body, render_problem
 
@@ -97,6 +100,8 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self.open = 0
         """Connections that are served."""
+        self._of_address: Counter[str] = Counter()
+        """The same by where they come from, as far as that is limited."""
         self.refusing = 0
         """Connections that are told that they are not."""
         self.refused = 0
@@ -106,14 +111,34 @@ class Connections:
         """The protocol for one more connection."""
         if self.open >= self._allowed:
             self.refused += 1
-            return Refusal(self)
+            return Refusal(self, "This gateway serves as many clients as it can.")
         return Connection(self._server, self._config, self, self._loop)
+
+    def enter(self, address: str) -> bool:
+        """Count a connection, unless its address has as many as one may have."""
+        address_max = self._config.connections_per_address_max
+        if address and address_max:
+            if self._of_address[address] >= address_max:
+                self.refused += 1
+                return False
+            self._of_address[address] += 1
+        self.open += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """A connection that was counted has ended."""
+        self.open -= 1
+        if address in self._of_address:
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
 
 
 class Connection(web.RequestHandler):
     """aiohttp's side of a connection, with deadlines."""
 
     __slots__ = (
+        "_address",
         "_config",
         "_connections",
         "_head_begun",
@@ -138,6 +163,7 @@ class Connection(web.RequestHandler):
             lingering_time=LINGER_S,
             auto_decompress=False,
         )
+        self._address = ""
         self._config = config
         self._connections = connections
         self._head_begun = False
@@ -150,13 +176,18 @@ class Connection(web.RequestHandler):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._connections.open += 1
+        self._address = _address_of(transport)
+        if not self._connections.enter(self._address):
+            refusal = Refusal(self._connections, "Your address has as many as one may have.")
+            cast("asyncio.Transport", transport).set_protocol(refusal)
+            refusal.connection_made(transport)
+            return
         super().connection_made(transport)
         self._await_head()
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._connections.open -= 1
+        self._connections.leave(self._address)
         self._cancel_timers()
         super().connection_lost(exc)
 
@@ -269,8 +300,9 @@ class Connection(web.RequestHandler):
 class Refusal(asyncio.Protocol):
     """A connection for which there is no room: it is told so once it has asked something."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, detail: str) -> None:
         self._connections = connections
+        self._detail = detail
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -288,8 +320,9 @@ class Refusal(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         # An answer before the question would be lost: closing then resets the connection.
         if self._transport is not None and not self._transport.is_closing():
-            detail = "This gateway serves as many clients as it can."
-            self._transport.write(bare_answer("too-many-connections", detail, retry_after_s=2))
+            self._transport.write(
+                bare_answer("too-many-connections", self._detail, retry_after_s=2)
+            )
             self._transport.close()
 
     @override
@@ -297,6 +330,15 @@ class Refusal(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._connections.refusing -= 1
+
+
+def _address_of(transport: asyncio.BaseTransport) -> str:
+    """Where a connection comes from; "" where that is no network."""
+    match transport.get_extra_info("peername"):
+        case (str() as address, *_):
+            return network_of(address)
+        case _:
+            return ""
 
 
 def bare_answer(problem: str, detail: str, *, retry_after_s: int | None = None) -> bytes:

@@ -27,7 +27,7 @@ from gateway.openai.bodies import ChatRequest, ConversationRequest, ResponseRequ
 from gateway.openai.errors import speaks_openai, status_of
 from gateway.openai.operations import OPENAI_OPERATIONS
 from gateway.openai.views import OPENAI_VIEWS
-from gateway.operations import OPERATIONS, Answer, Header, Operation
+from gateway.operations import OPERATIONS, RATE_HEADERS, Answer, Header, Operation
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
     ID_SCHEMA,
@@ -52,6 +52,7 @@ from gateway.views import (
     EventsPage,
     HelloData,
     LetterRetried,
+    LimitsView,
     Liveness,
     LogPage,
     MessageList,
@@ -80,7 +81,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
     *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
-    *(ChatAnswer, ChatChunk, NoteList, NoteView, TicketView, TitleView),
+    *(ChatAnswer, ChatChunk, LimitsView, NoteList, NoteView, TicketView, TitleView),
     *OPENAI_VIEWS,
 )
 _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
@@ -120,7 +121,8 @@ _ONE_EVENT: Final[Json] = {
 _INTRODUCTION: Final = (
     "A context (one conversation) lives on the server: clients send actions and read state. "
     "Errors are `application/problem+json` (RFC 9457); `/problems/<name>` explains each type. "
-    "`/v1/contexts...` is the same as `/api/contexts...`."
+    "`/v1/contexts...` is the same as `/api/contexts...`. Where the operator limits rates, "
+    "every answer to a request that counts has the headers RateLimit-Policy and RateLimit."
 )
 
 
@@ -184,7 +186,9 @@ def _operation(
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
     if route.scope is not None:
-        problems |= {"unauthorized", "forbidden"}
+        problems |= {"unauthorized", "forbidden", "rate-limited"}
+    if route.is_stream:
+        problems.add("too-many-streams")
     if "{id}" in route.path:
         problems.add("gone")
     responses: Json = {
@@ -283,6 +287,11 @@ def _problem(status: int) -> Json:
     if status in {429, 503}:
         retry = {"description": "Seconds to wait.", "schema": {"type": "string"}}
         shown["headers"] = {"Retry-After": retry}
+    if status == 429:
+        shown["headers"] |= {
+            header.name: {"description": header.description, "schema": header.schema}
+            for header in RATE_HEADERS
+        }
     if status == 405:
         shown["headers"] = {"Allow": {"description": "Methods.", "schema": {"type": "string"}}}
     return shown

@@ -32,6 +32,7 @@ from gateway.views import (
     DeadLetterList,
     EventsPage,
     LetterRetried,
+    LimitsView,
     Liveness,
     LogPage,
     MessageList,
@@ -110,6 +111,10 @@ CONTEXT_ID: Final = Header(
 POLL_AFTER: Final = Header(
     "Poll-After-Ms", "When asking again is worth it.", {"type": "integer"}
 )
+RATE_HEADERS: Final = (
+    Header("RateLimit-Policy", "Of each rate: how many at once (q), in how many s (w).", _TEXT),
+    Header("RateLimit", "Of each rate: how many are left (r), all again in t s.", _TEXT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,7 @@ _POLLED: Final = Answer(
 )
 _UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)
+_QUOTA: Final = ("quota-full", "quota-exceeded")
 _BODY: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "request-timeout"),
@@ -161,11 +167,11 @@ _BODY: Final = (
 _ASKED: Final = (
     *(*_BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
     *("action-abandoned", "model-busy", "unknown-model", "model-refused", "model-unavailable"),
-    *("answer-late", "draining", *_STORE),
+    *("answer-late", "draining", *_QUOTA, *_STORE),
 )
 _WRITE: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
-    *("invalid-body", "key-reused", "request-timeout", *_STORE),
+    *("invalid-body", "key-reused", "request-timeout", *_QUOTA, *_STORE),
 )
 
 ACT: Final = Operation(
@@ -209,6 +215,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "issue_ticket": Operation(
         "A ticket that opens one stream, where no header can be set",
         {201: Answer("It is good once, and soon.", (TicketView,))},
+        problems=_STORE,
+    ),
+    "get_limits": Operation(
+        "What you may, and what you have used of it",
+        {200: Answer("Quotas and rates.", (LimitsView,))},
         problems=_STORE,
     ),
     "create_context": Operation(
@@ -401,7 +412,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "retry_dead_letter": Operation(
         "Deliver a dead letter's action, or its webhook, once more",
         {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
-        problems=("not-found", "key-reused", "mailbox-full", *_STORE),
+        problems=("not-found", "key-reused", "mailbox-full", *_QUOTA, *_STORE),
     ),
     "drop_dead_letter": Operation(
         "Forget a dead letter",

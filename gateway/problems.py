@@ -21,6 +21,7 @@ from storage import (
     LogCompacted,
     MailboxFull,
     NotesFull,
+    QuotaExceeded,
     Result,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -78,6 +79,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "This page may not ask here",
         "A browser has asked for a page of another origin. If the page is yours, put its "
         "origin on the server's `cors_origins`.",
+    ),
+    "quota-full": ProblemType(
+        403,
+        "You have as much as you may have",
+        "`quota` says of what, `limit` how much may be and `used` how much there is; delete "
+        "some, or ask whoever runs the server for more.",
     ),
     "not-found": ProblemType(
         404,
@@ -244,6 +251,24 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "upgrade-required": ProblemType(
         426, "This address is a WebSocket", "Open it with a WebSocket client, or use /events."
     ),
+    "rate-limited": ProblemType(
+        429,
+        "Too many requests",
+        "Come again after Retry-After; `RateLimit-Policy` and `RateLimit` tell how many may "
+        "come how fast, and how many are left.",
+    ),
+    "quota-exceeded": ProblemType(
+        429,
+        "You have used as much as you may for now",
+        "Nothing was taken. `quota` says of what, `limit` how much may be and `used` how much "
+        "was; send again after Retry-After.",
+    ),
+    "too-many-streams": ProblemType(
+        429,
+        "Too many streams of one owner",
+        "Close one, or show several contexts on one stream; the server's "
+        "`streams_per_owner_max` bounds them.",
+    ),
     "queue-full": ProblemType(
         429,
         "Too many messages wait",
@@ -289,7 +314,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "too-many-connections": ProblemType(
         503,
         "Too many connections",
-        "Connect again after Retry-After; the server's `connections_max` bounds them.",
+        "Connect again after Retry-After; the server's `connections_max` bounds them, and its "
+        "`connections_per_address_max` those of one address.",
     ),
     "too-many-viewers": ProblemType(
         503, "Too many streams", "Connect again after Retry-After, or poll."
@@ -392,6 +418,8 @@ def problem_of(error: Exception) -> Problem | None:
                 "The context has as many undelivered actions as it may have. Send again later.",
                 {"retry_after_s": 1},
             )
+        case QuotaExceeded():
+            return _exceeded(error)
         case StoreUnavailable():
             return Problem(
                 "store-unavailable",
@@ -419,6 +447,19 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem("not-found", "There is nothing at this address. See /docs.")
         case _:
             return None
+
+
+def _exceeded(error: QuotaExceeded) -> Problem:
+    extra: dict[str, JsonValue] = {
+        "quota": error.quota,
+        "limit": error.most,
+        "used": error.used,
+    }
+    said = f"There are {error.used} {error.quota}, and no more than {error.most} may be"
+    if error.again_s is None:
+        return Problem("quota-full", f"{said}.", extra)
+    extra["retry_after_s"] = error.again_s
+    return Problem("quota-exceeded", f"{said}; send again in {error.again_s} s.", extra)
 
 
 def _why_refused(text: str) -> str:

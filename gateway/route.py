@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.limits import Traffic
 from gateway.parameters import Parameter
 from storage import Scope
 
@@ -43,6 +44,15 @@ class Route:
         if self.is_public:
             return None
         return self.needs or ("contexts:read" if self.method == "GET" else "contexts:write")
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it counts as where rates are limited."""
+        if self.needs == "admin":
+            return "admin"
+        if self.method != "GET":
+            return "actions"
+        return "streams" if self.is_stream else "polls"
 
     @property
     def paths(self) -> tuple[str, ...]:

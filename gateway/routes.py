@@ -16,6 +16,7 @@ from gateway.admin import (
     retention_plan,
     retry_letter,
 )
+from gateway.allowances import get_limits
 from gateway.app import GATEWAY
 from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.guard import PRINCIPAL
@@ -28,6 +29,7 @@ from gateway.legacy import (
     post_message,
     put_context,
 )
+from gateway.limits import LEVELS, Level
 from gateway.notes import add_note, delete_note, list_notes
 from gateway.openai.routes import OPENAI_ROUTES
 from gateway.openapi import describe
@@ -175,6 +177,7 @@ ROUTES: Final = (
         under_contexts=False,
         needs="contexts:read",
     ),
+    _get("get_limits", "/api/limits", get_limits),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _post("make_title", "/api/chat/title", make_title),
     _post("ask", "/api/chat/{mode}", ask),
@@ -220,8 +223,8 @@ def _routed(path: str) -> str:
 
 
 def _checked(route: Route) -> Handler:
-    """The handler, behind the guard and a check of the query."""
-    scope, takes_ticket = route.scope, TICKET in route.query
+    """The handler, behind the guard, the limits and a check of the query."""
+    scope, takes_ticket, traffic = route.scope, TICKET in route.query, route.traffic
 
     async def handle_public(request: web.Request) -> web.StreamResponse:
         if request.query_string:
@@ -232,13 +235,23 @@ def _checked(route: Route) -> Handler:
         return handle_public
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        guard = request.app[GATEWAY].guard
+        gateway = request.app[GATEWAY]
+        guard, limits = gateway.guard, gateway.limits
+        levels: list[Level] = []
+        if limits.have_rates:
+            request[LEVELS] = levels
+            levels += limits.take_for_address(request, traffic)
         principal = await guard.admit(request, scope, takes_ticket=takes_ticket)
         request[PRINCIPAL] = principal
-        if not route.is_stream:
-            return await handle_public(request)
-        with guard.opened(request, principal):
-            return await handle_public(request)
+        if limits.have_rates:
+            levels += await limits.take_for_owner(request, traffic)
+        if route.is_stream:
+            with limits.stream(principal.owner), guard.opened(request, principal):
+                return await handle_public(request)
+        response = await handle_public(request)
+        if response.status == 304:
+            limits.give_back(levels)
+        return response
 
     return handle
 

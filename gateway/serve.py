@@ -13,6 +13,7 @@ from gateway.clients import PROXIES, read_proxies
 from gateway.config import GatewayConfig
 from gateway.connection import LINGER_S, Connections
 from gateway.directory import Directory
+from gateway.limits import show_levels
 from gateway.routes import add_routes
 from gateway.tls import tls_context
 from storage import Store
@@ -36,6 +37,8 @@ def make_app(gateway: Gateway) -> web.Application:
     app[PROXIES] = read_proxies(gateway.config.trusted_proxies)
     app.on_response_prepare.append(gateway.browsers.protect)
     app.on_response_prepare.append(_end_connections_when_stopping)
+    if gateway.limits.have_rates:
+        app.on_response_prepare.append(show_levels)
     add_routes(app)
     return app
 
@@ -83,6 +86,7 @@ async def serve(
             group.create_task(gateway.directory.check_feeds(), name="feeds-check"),
             group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
             group.create_task(gateway.guard.check_streams(), name="streams-check"),
+            group.create_task(gateway.limits.settle(), name="limits-settle"),
         )
         runner = web.AppRunner(
             make_app(gateway),

@@ -144,18 +144,14 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
         if feed.deleted:
             viewer.close()
         try:
-            await _converse(gateway, socket, viewer, feed, owner)
+            await _converse(request, socket, viewer, feed)
         except* ConnectionError:
             pass  # the client has gone in the middle of a message
     return socket
 
 
 async def _converse(
-    gateway: Gateway,
-    socket: web.WebSocketResponse,
-    viewer: SocketViewer,
-    feed: Feed,
-    owner: str,
+    request: web.Request, socket: web.WebSocketResponse, viewer: SocketViewer, feed: Feed
 ) -> None:
     """Write frames and take actions until either side ends it."""
     room = asyncio.Semaphore(ACTIONS_MAX)
@@ -166,7 +162,7 @@ async def _converse(
                 viewer.send(_failed(None, Problem("malformed-json", "Send text messages.")))
                 continue
             await room.acquire()
-            answering = await _act(gateway, viewer, feed, owner, message.data)
+            answering = await _act(request, viewer, feed, message.data)
             if answering is None:
                 room.release()
                 continue
@@ -176,14 +172,18 @@ async def _converse(
 
 
 async def _act(
-    gateway: Gateway, viewer: SocketViewer, feed: Feed, owner: str, text: str
+    request: web.Request, viewer: SocketViewer, feed: Feed, text: str
 ) -> "_Answering | None":
     """Deliver one action; what is left to do is to wait for its result."""
+    gateway = request.app[GATEWAY]
+    limits, owner = gateway.limits, gateway.owner_of(request)
     asked: SocketAction | None = None
     try:
         value = parse_json(text.encode(), depth_max=gateway.config.json_depth_max)
         asked = validate(SocketAction, value)
         event = made_action(asked.action, asked.body, by=owner, at_ms=gateway.clock())
+        limits.take_for_address(request, "actions")
+        await limits.take_for_owner(request, "actions")
         receipt = await gateway.store.deliver(
             feed.context_id,
             owner,

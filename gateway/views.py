@@ -152,6 +152,41 @@ class TicketView(View):
     expires_at: str
 
 
+class Allowance(View):
+    """How much there may be of something, and how much there is."""
+
+    limit: int | None
+    """Null: any number."""
+    used: int
+
+
+class RateView(View):
+    """How fast requests of one kind may come."""
+
+    per_minute: int
+    burst: int
+    """How many at once, after a pause."""
+    left: int
+
+
+class LimitsView(View):
+    """What you may, and what you have used of it."""
+
+    owner: str
+    contexts: Allowance
+    turns: Allowance
+    """Contexts that are at work."""
+    tokens_today: Allowance
+    today_ends_at: str
+    streams: Allowance
+    """On the gateway that has answered."""
+    messages_per_context: int | None
+    """Null: any number."""
+    bytes_per_context: int | None
+    rates: Mapping[Literal["actions", "polls", "streams", "admin"], RateView]
+    """Of those that are limited."""
+
+
 class MessageList(View):
     """A page of messages of one branch; the header Link leads on."""
 
@@ -365,6 +400,11 @@ class ProblemDocument(View):
     """What is left of a compacted log begins with it."""
     code: str | None = None
     """How the model server has failed."""
+    quota: Literal["contexts", "messages", "bytes", "turns", "tokens"] | None = None
+    """What there is too much of."""
+    limit: int | None = None
+    """How much of it may be."""
+    used: int | None = None
 
 
 class ProblemTypeView(View):

@@ -1,5 +1,6 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
+from .buckets import Buckets, Rate, Taking
 from .cancellation import end_if_cancelled
 from .config import StorageConfig
 from .contract import (
@@ -31,6 +32,7 @@ from .errors import (
     MailboxFull,
     NoScript,
     NotesFull,
+    QuotaExceeded,
     StorageError,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -42,6 +44,7 @@ from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
 from .notes import Note, Notes
+from .quotas import Usage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
 from .restarts import (
     NoSupervisor,
@@ -67,6 +70,7 @@ __all__ = [
     "ActivationQueue",
     "Aged",
     "ApiKey",
+    "Buckets",
     "Commit",
     "CommitFrame",
     "ContextBusy",
@@ -96,6 +100,8 @@ __all__ = [
     "Owned",
     "Plan",
     "ProcessRestart",
+    "QuotaExceeded",
+    "Rate",
     "Reading",
     "Receipt",
     "RecordRefused",
@@ -114,6 +120,8 @@ __all__ = [
     "StoreUnavailable",
     "Summary",
     "SupervisorReport",
+    "Taking",
+    "Usage",
     "VersionConflict",
     "View",
     "Webhooks",
@@ -125,6 +133,7 @@ __all__ = [
     "make_client",
     "open_recorder",
     "parse_sentinels",
+    "usage_of",
     "why_no_writes",
     "worker_mail",
 ]

@@ -85,6 +85,35 @@ class StorageConfig(BaseModel):
         ge=1,
         description="Notes that one owner can keep, uploaded or written with the notes tool.",
     )
+    contexts_per_owner_max: int = Field(
+        default=0,
+        ge=0,
+        description="Contexts that one owner can have; 0: no limit (403 above).",
+    )
+    messages_per_context_max: int = Field(
+        default=0,
+        ge=0,
+        description="Messages of one context, on all of its branches; 0: no limit. Above, no "
+        "turn begins and nothing is recorded (403); a turn that runs comes to its end.",
+    )
+    bytes_per_context_max: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of one context's log, and of the state that it begins with where it "
+        "was compacted; 0: no limit. As `messages_per_context_max` for the rest.",
+    )
+    turns_per_owner_max: int = Field(
+        default=0,
+        ge=0,
+        description="Contexts of one owner that are at work at once; 0: no limit (429 above).",
+    )
+    tokens_per_owner_day_max: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens that one owner's replies may use in a day (UTC), as the model "
+        "server counts them; 0: no limit. Above, no turn begins (429); those that run come to "
+        "their end.",
+    )
 
     log_events_max: int = Field(
         default=0,

@@ -177,6 +177,8 @@ class Commit:
     """The work that the activation began with has ended nobody; False: it is still ahead."""
     notices: Sequence[Notice] = ()
     """What is to be told of the events."""
+    tokens: int = 0
+    """What the replies among the events have used."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@
         * ContextGone: this owner's, who has deleted it; a tombstone says so.
     * LogCompacted: the events asked for were replaced by the state that they led to.
     * MailboxFull: too many undelivered actions; try again later.
+    * QuotaExceeded: the owner, or the context, has as much as it may have.
     * KeyReused: the idempotency key was used for another body.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
     * NoScript: the store has lost its scripts (SCRIPT FLUSH); load them and call again.
@@ -72,6 +73,19 @@ class LogCompacted(StorageError):
 
 class MailboxFull(StorageError):
     """The context has as many undelivered actions as it may have."""
+
+
+class QuotaExceeded(StorageError):
+    """The owner, or the context, has as much as it may have; nothing has happened."""
+
+    def __init__(self, quota: str, *, most: int, used: int, again_s: int | None) -> None:
+        super().__init__(f"{used} {quota} of {most}")
+        self.quota = quota
+        """What there is too much of."""
+        self.most = most
+        self.used = used
+        self.again_s = again_s
+        """When it may be worth asking again; None: not by waiting."""
 
 
 class KeyReused(StorageError):

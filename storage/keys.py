@@ -8,8 +8,8 @@ A context, `ctx:{id}:...`
 * `meta` (hash): owner, token, worker, version, n, mail_seq, summary; name (the owner's, if
   it has one), drafted (version at which the draft began), activation (process and its own
   number of it), attempts (activations in a row that have committed nothing), first (version
-  in the log, 1 if it is not there). create, deliver, activate, attempt, commit, draft,
-  passivate, compact, bury.
+  in the log, 1 if it is not there), messages (how many), bytes (of log and base). create,
+  deliver, activate, attempt, commit, draft, passivate, compact, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -31,6 +31,10 @@ An owner
 
 * `owner:<owner>:contexts` (zset): ids of the contexts, by id (UUIDv7: by age). create, delete.
 * `owner:<owner>:names` (hash): the owner's name for a context -> its id. create, delete.
+* `owner:<owner>:turns` (set): ids of the contexts that are at work, or have mail that may
+  begin a turn. create, deliver and commit add, commit and delete remove.
+* `owner:<owner>:tokens` (hash, lives a day): day (UTC, by the store's clock, since 1970), used
+  (tokens of its replies). commit.
 * `owner:<owner>:notes` (hash): note key -> when (ms) and text. storage/notes.py.
 * `create:<length of owner>:<owner>:<key>` (string, lives `creation_key_s`): id and digest of
   the context that an Idempotency-Key has created. create.
@@ -68,6 +72,8 @@ Access
 * `access:keys` (hash): key id -> what is kept of an API key, as JSON. storage/access.py.
 * `ticket:<digest>` (string, lives `ticket_s`): what a ticket stands for, as JSON.
   storage/access.py.
+* `bucket:<name>` (string, lives until it is full): when a token bucket would be full again
+  (us). spend.
 
 The store
 
@@ -125,6 +131,16 @@ def owner_names(owner: str) -> str:
     return f"owner:{owner}:names"
 
 
+def owner_turns(owner: str) -> str:
+    """The contexts of an owner that are at work."""
+    return f"owner:{owner}:turns"
+
+
+def owner_tokens(owner: str) -> str:
+    """How many tokens an owner's replies have used in a day."""
+    return f"owner:{owner}:tokens"
+
+
 def creation(owner: str, key: str) -> str:
     """What an owner's Idempotency-Key has created."""
     return f"create:{len(owner)}:{owner}:{key}"  # both may contain colons
@@ -158,6 +174,11 @@ def notes(owner: str) -> str:
 def ticket(digest: str) -> str:
     """What a ticket stands for."""
     return f"ticket:{digest}"
+
+
+def bucket(name: str) -> str:
+    """A bucket of tokens."""
+    return f"bucket:{name}"
 
 
 def chore(name: str) -> str:

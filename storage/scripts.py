@@ -34,6 +34,7 @@ NAMES: Final = (
     "read",
     "renew",
     "settle",
+    "spend",
     "take",
 )
 

@@ -53,6 +53,7 @@ from storage.errors import (
 )
 from storage.frames import commit_header, draft_frame
 from storage.link import Link, Reply, open_link
+from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
@@ -114,6 +115,7 @@ class Store:
 
         Raises:
             KeyReused: The key came with another digest.
+            QuotaExceeded: The owner has as much as one may have.
         """
         context_id, owner = event.context_id, event.owner
         meta, log, mail, notices, based = keys.of_context(
@@ -121,7 +123,7 @@ class Store:
         )
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
         where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
-        where += [keys.owner_names(owner)]
+        where += [keys.owner_names(owner), keys.owner_turns(owner), keys.owner_tokens(owner)]
         state = state or replay([event])
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
@@ -142,12 +144,17 @@ class Store:
             base.version if base else 0,
             base.model_dump_json() if base else "",
             name,
+            len(state.messages),
+            demand_of(first),
+            *allowed(self.config),
             *further,
         ):
             case [b"created"]:
                 return context_id, False
             case [b"repeated", bytes() as before]:
                 return before.decode(), True
+            case [b"over", bytes() as quota, int() as used]:
+                raise exceeded(quota.decode(), used, self.config, at_ms=event.at_ms)
             case _:
                 raise KeyReused(key)
 
@@ -161,12 +168,16 @@ class Store:
             ContextGone: This owner has deleted it, and not with this key.
             KeyReused: The key came with another digest.
             MailboxFull: `mailbox_max` actions wait already.
+            QuotaExceeded: The owner, or the context, has as much as it may have.
         """
         where = keys.of_context(context_id, "meta", "mail", "keys", "results")
         match await self.scripts.run(
             self.link,
             "deliver",
-            [*where, keys.READY, *keys.of_context(context_id, "gone")],
+            [
+                *(*where, keys.READY, *keys.of_context(context_id, "gone")),
+                *(keys.owner_turns(owner), keys.owner_tokens(owner)),
+            ],
             context_id,
             owner,
             mail.model_dump_json(),
@@ -175,6 +186,8 @@ class Store:
             mail.event.at_ms,
             self.config.mailbox_max,
             self.config.results_max,
+            demand_of(mail),
+            *allowed(self.config),
         ):
             case [b"delivered", int() as seq, int() as active]:
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
@@ -186,6 +199,8 @@ class Store:
                 raise ContextGone(context_id)
             case [b"full"]:
                 raise MailboxFull(context_id)
+            case [b"over", bytes() as quota, int() as used]:
+                raise exceeded(quota.decode(), used, self.config, at_ms=mail.event.at_ms)
             case _:
                 raise KeyReused(key)
 
@@ -378,6 +393,7 @@ class Store:
         letter = commit.letter
         dead, notices = keys.of_context(commit.context_id, "dead", "notices")
         where += [keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE, notices, keys.WEBHOOKS]
+        where += [keys.owner_turns(state.owner), keys.owner_tokens(state.owner)]
         reply = await self.scripts.run(
             self.link,
             "commit",
@@ -404,6 +420,9 @@ class Store:
             int(commit.progress),
             "" if commit.wake_ms is None else commit.wake_ms,
             len(commit.notices),
+            len(state.messages),
+            commit.tokens,
+            int(commit.rests),
             *commit.events,
             *results,
             *fresh,
@@ -509,7 +528,7 @@ class Store:
         )
         where += [keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE]
         where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS, base]
-        where += [keys.owner_names(commit.state.owner)]
+        where += [keys.owner_names(commit.state.owner), keys.owner_turns(commit.state.owner)]
         if self.files is not None:
             # Before, because nobody would look for them afterwards, and a snapshot that is
             # missing costs a replay only.

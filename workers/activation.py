@@ -23,6 +23,7 @@ from fsm import (
     ContextState,
     Event,
     Refusal,
+    ReplyEnded,
     StaleAnswer,
     StopEffect,
     WorkAbandoned,
@@ -95,6 +96,7 @@ class _Batch:
     acknowledged: int = 0
     letter: DeadLetter | None = None
     notices: list[Notice] = field(default_factory=list[Notice])
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +400,8 @@ class Activation:
         notice = self._store.webhooks.notice(batch.state, event, step.state)
         if notice is not None:
             batch.notices.append(notice)
+        if isinstance(event, ReplyEnded) and event.usage is not None:
+            batch.tokens += event.usage.total_tokens
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
@@ -474,6 +478,7 @@ class Activation:
             wake_ms=wake_ms if wake_ms != wakes_at_ms(self.state) else -1,
             progress=self._tried,
             notices=batch.notices,
+            tokens=batch.tokens,
         )
         if ended(state):
             await self._insist(lambda: self._store.delete(commit, self._worker_id))

@@ -13,6 +13,7 @@ from gateway.route import BASES
 
 _PREFIX: Final = "/v1/"
 _KINDS: Final = {429: "rate_limit_error", 409: "conflict_error"}
+_CODES: Final = {"rate-limited": "rate_limit_exceeded", "quota-exceeded": "insufficient_quota"}
 ONCE: Final = {"x-should-retry": "false"}
 """Header of answers that the SDK must not repeat the request after."""
 
@@ -37,7 +38,7 @@ def error_object(problem: Problem) -> dict[str, object]:
         "message": problem.detail,
         "type": kind,
         "param": problem.extra.get("param"),
-        "code": problem.extra.get("code", problem.type),
+        "code": problem.extra.get("code", _CODES.get(problem.type, problem.type)),
     }
 
 

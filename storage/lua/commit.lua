@@ -5,7 +5,7 @@
 -- that already ends where this commit would end is this commit.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
---      11 epoch  12 due  13 notices  14 webhooks
+--      11 epoch  12 due  13 notices  14 webhooks  15 owner's turns  16 owner's tokens
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
@@ -13,9 +13,10 @@
 --      16 number of further messages  17 dead letter or ""  18 its id  19 now (ms)
 --      20 1: what may have ended workers before is behind us
 --      21 when to activate it (ms), "" never, -1 as before  22 number of notices
+--      23 messages that the context has  24 tokens that the events tell of  25 1: the context rests
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
-local meta = redis.call("HMGET", KEYS[1], "token", "version")
+local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes")
 if not meta[1] then return {"missing"} end
 if (redis.call("HGET", KEYS[11], "n") or "") .. "." .. meta[1] ~= ARGV[2] then return {"fenced"} end
 local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -24,11 +25,12 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at = 22
+local at, bytes = 25, tonumber(meta[3] or 0)
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
   lines[i + 1] = ARGV[at + i]
+  bytes = bytes + #ARGV[at + i]
 end
 at = at + count
 if ARGV[7] == "start" then
@@ -39,7 +41,8 @@ elseif ARGV[7] == "clear" then
   redis.call("HSET", KEYS[1], "n", 0)
 end
 if count > 0 then
-  redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10])
+  redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10], "bytes", bytes,
+    "messages", ARGV[23])
 end
 if ARGV[21] == "" then
   redis.call("ZREM", KEYS[12], ARGV[1])
@@ -61,6 +64,19 @@ if ARGV[5] ~= "0" then
     redis.call("DEL", KEYS[3])
     redis.call("ZREM", KEYS[8], ARGV[1])
   end
+end
+if ARGV[25] == "0" then
+  redis.call("SADD", KEYS[15], ARGV[1])
+elseif redis.call("EXISTS", KEYS[3]) == 0 then
+  redis.call("SREM", KEYS[15], ARGV[1])
+end
+if ARGV[24] ~= "0" then
+  local today = math.floor(tonumber(redis.call("TIME")[1]) / 86400)
+  if tonumber(redis.call("HGET", KEYS[16], "day") or 0) ~= today then
+    redis.call("HSET", KEYS[16], "day", today, "used", 0)
+    redis.call("EXPIRE", KEYS[16], 86400)
+  end
+  redis.call("HINCRBY", KEYS[16], "used", ARGV[24])
 end
 for i = 1, tonumber(ARGV[22]) do
   local notice = #ARGV - 2 * (tonumber(ARGV[22]) - i)

@@ -13,5 +13,7 @@ if (redis.call("HGET", KEYS[4], "n") or "") .. "." .. (meta[1] or "") ~= ARGV[1]
 if meta[2] ~= ARGV[2] then return {"conflict", tonumber(meta[2])} end
 redis.call("HSET", KEYS[3], "version", ARGV[2], "state", ARGV[3])
 redis.call("XTRIM", KEYS[2], "MINID", ARGV[4] .. "-0")
-redis.call("HSET", KEYS[1], "first", ARGV[4])
+local bytes = #ARGV[3]
+for _, entry in ipairs(redis.call("XRANGE", KEYS[2], "-", "+")) do bytes = bytes + #entry[2][2] end
+redis.call("HSET", KEYS[1], "first", ARGV[4], "bytes", bytes)
 return "compacted"

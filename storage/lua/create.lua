@@ -3,12 +3,16 @@
 --
 -- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
 --      7 due  8 contexts  9 notices  10 webhooks  11 base  12 owner's names (unused without ARGV 13)
+--      13 owner's turns  14 owner's tokens
 -- ARGV 1 context id  2 owner  3 context-created event  4 summary  5 first mail or ""
 --      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
 --      9 when to activate it by itself (ms), or ""  10 notice of the first event or ""
 --      11 version of a base or 0  12 its state: then ARGV 3 is not logged, and the log begins
---      behind the base  13 the owner's name for it, or ""  then further events
+--      behind the base  13 the owner's name for it, or ""  14 messages that it has
+--      15 what the first mail demands: see deliver  16 contexts  17 messages  18 bytes  19 turns
+--      20 tokens that the quotas allow, each 0 for any number  then further events
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
+--      | {"over", quota, how many are used}
 --      reused: the key came with another request
 if ARGV[7] ~= "" then
   local before = redis.call("GET", KEYS[5])
@@ -23,18 +27,35 @@ if ARGV[13] ~= "" then
   local named = redis.call("HGET", KEYS[12], ARGV[13])
   if named then return {"repeated", named} end
 end
-local base = tonumber(ARGV[11])
-local version = math.max(base, 1) + #ARGV - 13
+local base, messages = tonumber(ARGV[11]), tonumber(ARGV[14])
+local bytes = base > 0 and #ARGV[12] or #ARGV[3]
+for i = 21, #ARGV do bytes = bytes + #ARGV[i] end
+local contexts, turns = redis.call("ZCARD", KEYS[4]), redis.call("SCARD", KEYS[13])
+local function is_over(most, used) return tonumber(most) > 0 and used >= tonumber(most) end
+if is_over(ARGV[16], contexts) then return {"over", "contexts", contexts} end
+if is_over(ARGV[17], messages - 1) then return {"over", "messages", messages} end
+if is_over(ARGV[18], bytes - 1) then return {"over", "bytes", bytes} end
+if ARGV[15] == "begins" then
+  if is_over(ARGV[19], turns) then return {"over", "turns", turns} end
+  if ARGV[20] ~= "0" then
+    local spent = redis.call("HMGET", KEYS[14], "day", "used")
+    local today = math.floor(tonumber(redis.call("TIME")[1]) / 86400)
+    local tokens = tonumber(spent[1]) == today and tonumber(spent[2]) or 0
+    if is_over(ARGV[20], tokens) then return {"over", "tokens", tokens} end
+  end
+  redis.call("SADD", KEYS[13], ARGV[1])
+end
+local version = math.max(base, 1) + #ARGV - 20
 local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
-  "n", 0, "mail_seq", mail_seq, "summary", ARGV[4])
+  "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes)
 if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
 else
   redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
 end
-for i = 14, #ARGV do
+for i = 21, #ARGV do
   redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
 end
 if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end

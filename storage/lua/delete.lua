@@ -5,6 +5,7 @@
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 keys  6 results  7 snap  8 msgs  9 ready
 --      10 owner's index  11 the worker's contexts  12 dead  13 dead letters  14 epoch
 --      15 due  16 contexts  17 gone  18 notices  19 webhooks  20 base  21 owner's names
+--      22 owner's turns
 -- ARGV 1 context id  2 token  3 channel  4 frame  5 how long a tombstone stands (s), or 0
 --      6 seq of the action that has deleted it  7 its result  then notices (version, value)
 -- Returns "deleted" | "fenced" | "missing"
@@ -32,5 +33,6 @@ redis.call("ZREM", KEYS[15], ARGV[1])
 redis.call("ZREM", KEYS[10], ARGV[1])
 redis.call("ZREM", KEYS[16], ARGV[1])
 redis.call("SREM", KEYS[11], ARGV[1])
+redis.call("SREM", KEYS[22], ARGV[1])
 redis.call("PUBLISH", ARGV[3], ARGV[4])
 return "deleted"

@@ -1,14 +1,17 @@
 #!lua
 -- deliver: put an action into a context's mailbox, once per idempotency key.
 --
--- KEYS 1 meta  2 mail  3 keys  4 results  5 ready  6 gone
+-- KEYS 1 meta  2 mail  3 keys  4 results  5 ready  6 gone  7 owner's turns
+--      8 owner's tokens
 -- ARGV 1 context id  2 owner  3 mail  4 idempotency key or ""  5 digest of the action
---      6 now (ms)  7 mailbox_max  8 results_max
+--      6 now (ms)  7 mailbox_max  8 results_max  9 what it demands: "" | "adds" messages
+--      | "begins" a turn too  10 contexts  11 messages  12 bytes  13 turns  14 tokens that the
+--      quotas allow, each 0 for any number
 -- Returns {"delivered", seq, active} | {"repeated", seq, active, result or ""}
---      | {"missing"} | {"gone"} | {"reused"} | {"full"}
+--      | {"missing"} | {"gone"} | {"reused"} | {"full"} | {"over", quota, how many are used}
 --      gone: its owner has deleted it; repeated, if it is that deletion that comes again
 --      active: 1 if a living worker has the context and was told, else 0: enqueue it
-local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "mail_seq")
+local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "mail_seq", "messages", "bytes")
 if not meta[1] then
   local gone = redis.call("HMGET", KEYS[6], "owner", "seq", "key", "digest", "result")
   if gone[1] ~= ARGV[2] then return {"missing"} end
@@ -30,7 +33,27 @@ if ARGV[4] ~= "" then
     return {"repeated", tonumber(seq), active, redis.call("HGET", KEYS[4], seq) or ""}
   end
 end
-if redis.call("XLEN", KEYS[2]) >= tonumber(ARGV[7]) then return {"full"} end
+local waiting = redis.call("XLEN", KEYS[2])
+if waiting >= tonumber(ARGV[7]) then return {"full"} end
+local function is_over(most, used) return tonumber(most) > 0 and used >= tonumber(most) end
+if ARGV[9] ~= "" then
+  local messages, bytes = tonumber(meta[4] or 0) + waiting, tonumber(meta[5] or 0)
+  if is_over(ARGV[11], messages) then return {"over", "messages", messages} end
+  if is_over(ARGV[12], bytes) then return {"over", "bytes", bytes} end
+end
+if ARGV[9] == "begins" then
+  local turns = redis.call("SCARD", KEYS[7])
+  if is_over(ARGV[13], turns) and redis.call("SISMEMBER", KEYS[7], ARGV[1]) == 0 then
+    return {"over", "turns", turns}
+  end
+  if ARGV[14] ~= "0" then
+    local spent = redis.call("HMGET", KEYS[8], "day", "used")
+    local today = math.floor(tonumber(redis.call("TIME")[1]) / 86400)
+    local tokens = tonumber(spent[1]) == today and tonumber(spent[2]) or 0
+    if is_over(ARGV[14], tokens) then return {"over", "tokens", tokens} end
+  end
+  redis.call("SADD", KEYS[7], ARGV[1])
+end
 local seq = tonumber(meta[3]) + 1
 redis.call("HSET", KEYS[1], "mail_seq", seq)
 redis.call("XADD", KEYS[2], seq .. "-0", "m", ARGV[3])

@@ -32,6 +32,8 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.feed("id"),
         keys.owner_contexts("<owner>"),
         keys.owner_names("<owner>"),
+        keys.owner_turns("<owner>"),
+        keys.owner_tokens("<owner>"),
         keys.notes("<owner>"),
         keys.creation("<owner>", "<key>").replace("7", "<length of owner>"),
         keys.session("<id>"),
@@ -53,6 +55,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.REPLICATED,
         keys.ACCESS_KEYS,
         keys.ticket("<digest>"),
+        keys.bucket("<name>"),
     ]
     assert [key for key in made if f"`{key}`" not in PAGE] == []
 
@@ -64,7 +67,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
         *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
-        *("ACCESS_KEYS", "ticket"),
+        *("ACCESS_KEYS", "ticket", "bucket", "owner_turns", "owner_tokens"),
     }
 
 

@@ -1,0 +1,95 @@
+"""Token buckets in the store, which all gateways take from together.
+
+A bucket is one number, the moment at which it would be full again (GCRA, the generic cell
+rate algorithm): what is taken moves it on, time brings it nearer. Its clock is the store's,
+so those of the gateways do not matter.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import storage.keys as keys
+from storage.link import Link
+from storage.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast a bucket fills, and how much it holds."""
+
+    per_minute: int
+    burst: int
+    """Tokens of a full bucket."""
+
+    @property
+    def token_s(self) -> float:
+        """How long a token takes to come back."""
+        return 60 / self.per_minute
+
+    @property
+    def window_s(self) -> float:
+        """How long an empty bucket takes to fill."""
+        return self.burst * self.token_s
+
+    def left(self, full_s: float) -> int:
+        """Whole tokens in a bucket that is full in `full_s`."""
+        return max(0, math.floor(self.burst - full_s / self.token_s + _ROUNDING))
+
+    def wait_s(self, full_s: float) -> float:
+        """How long until a bucket that is full in `full_s` has a token."""
+        return max(0.0, full_s + self.token_s - self.window_s)
+
+
+_ROUNDING = 1e-6
+"""Of a token: what divisions lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Tokens to be taken out of one bucket."""
+
+    bucket: str
+    """Its name; all gateways mean the same by it."""
+    rate: Rate
+    tokens: float = 1.0
+    """Less than 0 gives some back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The buckets of one store."""
+
+    link: Link
+    scripts: Scripts
+
+    async def take(self, *takings: Taking) -> tuple[bool, Sequence[float]]:
+        """Take tokens out of each bucket, or out of none if one has too few.
+
+        Returns:
+            Whether they were taken, and how long until each bucket is full, in seconds.
+
+        Raises:
+            StoreUnavailable: They may be gone.
+            StoreRefusedWrite: They are not.
+        """
+        return await self._spend("0", takings)
+
+    async def settle(self, takings: Sequence[Taking]) -> Sequence[float]:
+        """Tell of tokens that are gone already. Returns and raises as `take`."""
+        _, fulls_s = await self._spend("1", takings)
+        return fulls_s
+
+    async def _spend(
+        self, gone: str, takings: Sequence[Taking]
+    ) -> tuple[bool, Sequence[float]]:
+        spans_us = [
+            round(span_s * 1_000_000)
+            for taking in takings
+            for span_s in (taking.rate.window_s, taking.tokens * taking.rate.token_s)
+        ]
+        where = [keys.bucket(taking.bucket) for taking in takings]
+        reply = await self.scripts.run(self.link, "spend", where, gone, *spans_us)
+        taken, *fulls_us = cast("list[int]", reply)
+        return taken == 1, [full_us / 1_000_000 for full_us in fulls_us]

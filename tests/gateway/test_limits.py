@@ -1,0 +1,253 @@
+"""Rates: who asks too often is told when to come again, and nobody else notices."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final
+
+import aiohttp
+import openai
+import pytest
+
+from gateway.clients import network_of
+from gateway.routes import ROUTES
+from storage import Buckets, Rate, Taking
+from tests.gateway.test_guard import Scene, guarded
+from tests.support.service import Answer, Client, Json, eventually
+
+SLOW: Final = 6
+"""A minute: with a burst of so many, nothing comes back while a test runs."""
+BURST: Final = {"rate_burst_s": 60}
+
+
+@contextlib.asynccontextmanager
+async def limited(
+    store_url: str, *, gateways: int = 1, workers: int = 1, **gateway: object
+) -> AsyncGenerator[Scene, None]:
+    """A service with keys, and limits whose buckets do not fill while a test looks."""
+    async with guarded(
+        store_url, gateways=gateways, workers=workers, **BURST, **gateway
+    ) as scene:
+        yield scene
+
+
+async def ask(client: Client, count: int, method: str, path: str) -> list[Answer]:
+    """The same request so often, one after another."""
+    return [await client.send(method, path) for _ in range(count)]
+
+
+def statuses(answers: Sequence[Answer]) -> list[int]:
+    return [answer.status for answer in answers]
+
+
+async def test_actions_beyond_the_rate_are_refused_before_anything_is_done(
+    store_url: str,
+) -> None:
+    async with limited(store_url, actions_per_owner_minute_max=SLOW) as scene:
+        ada = await scene.of("ada")
+        answers = [await ada.send("POST", "/api/contexts", {}) for _ in range(SLOW + 2)]
+        assert statuses(answers) == [201] * SLOW + [429] * 2
+        assert answers[-1].problem == "rate-limited"
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 10
+        assert answers[-1].json["retry_after_s"] == int(answers[-1].headers["Retry-After"])
+        assert len((await ada.get("/api/contexts")).json["contexts"]) == SLOW
+
+
+async def test_one_owners_rate_is_nobody_elses(store_url: str) -> None:
+    async with limited(store_url, actions_per_owner_minute_max=SLOW) as scene:
+        ada, eve = await scene.of("ada"), await scene.of("eve")
+        await ask(ada, SLOW + 1, "POST", "/api/tickets")
+        assert statuses(await ask(eve, SLOW, "POST", "/api/tickets")) == [201] * SLOW
+        assert (await scene.stranger.get("/healthz")).status == 200
+
+
+async def test_all_gateways_together_let_no_more_actions_through(store_url: str) -> None:
+    async with limited(
+        store_url, gateways=2, workers=0, actions_per_owner_minute_max=SLOW
+    ) as scene:
+        ada = await scene.of("ada")
+        doors = [Client(one.url, one.session, ada.key) for one in scene.service.clients]
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(door.send("POST", "/api/tickets"), name="ask")
+                for door in doors
+                for _ in range(SLOW)
+            ]
+        assert sorted(task.result().status for task in tasks) == [201] * SLOW + [429] * SLOW
+
+
+@pytest.mark.parametrize(
+    ("limit", "path"),
+    [
+        ("polls_per_owner_minute_max", "/api/contexts"),
+        ("admin_per_owner_minute_max", "/admin/dead_letters"),
+        ("polls_per_address_minute_max", "/api/contexts"),
+        ("admin_per_address_minute_max", "/admin/dead_letters"),
+    ],
+)
+async def test_each_rate_counts_its_own_requests(store_url: str, limit: str, path: str) -> None:
+    async with limited(store_url, workers=0, **{limit: SLOW}) as scene:
+        ada = await scene.of("ada")
+        assert statuses(await ask(ada, SLOW + 1, "GET", path)) == [200] * SLOW + [429]
+        other = "/api/notes" if "admin" in path else "/admin/dead_letters"
+        assert (await ada.get(other)).status == 200
+        assert (await ada.send("POST", "/api/tickets")).status == 201
+
+
+async def test_streams_count_when_they_are_opened(store_url: str) -> None:
+    async with limited(store_url, streams_per_owner_minute_max=2) as scene:
+        ada = await scene.of("ada")
+        context_id = await ada.create()
+        for _ in range(2):
+            async with ada.stream(context_id) as stream:
+                await stream.take("snapshot")
+        refused = await ada.get(f"/api/contexts/{context_id}/events")
+        assert (refused.status, refused.problem) == (429, "rate-limited")
+
+
+async def test_who_guesses_keys_is_counted_by_address(store_url: str) -> None:
+    async with limited(store_url, workers=0, polls_per_address_minute_max=SLOW) as scene:
+        guesser = Client(scene.stranger.url, scene.stranger.session, "ctxd_guess")
+        answers = await ask(guesser, SLOW + 1, "GET", "/api/contexts")
+        assert statuses(answers) == [401] * SLOW + [429]
+
+
+async def test_what_is_left_of_a_rate_is_told_with_each_answer(store_url: str) -> None:
+    async with limited(
+        store_url, actions_per_owner_minute_max=SLOW, actions_per_address_minute_max=60
+    ) as scene:
+        ada = await scene.of("ada")
+        answer = await ada.send("POST", "/api/contexts", {})
+        assert answer.headers["RateLimit-Policy"] == (
+            '"address-actions";q=60;w=60, "owner-actions";q=6;w=60'
+        )
+        assert answer.headers["RateLimit"] == (
+            '"address-actions";r=59;t=1, "owner-actions";r=5;t=10'
+        )
+        answers = await ask(ada, SLOW, "POST", "/api/tickets")
+        assert answers[-1].headers["RateLimit-Policy"] == '"owner-actions";q=6;w=60'
+        assert answers[-1].headers["RateLimit"] == '"owner-actions";r=0;t=60'
+        assert "RateLimit" not in (await ada.get("/api/contexts")).headers
+
+
+async def test_a_stream_tells_of_its_rate_too(store_url: str) -> None:
+    async with limited(store_url, streams_per_owner_minute_max=SLOW) as scene:
+        ada = await scene.of("ada")
+        async with ada.stream(await ada.create()) as stream:
+            assert stream.response.headers["RateLimit"] == '"owner-streams";r=5;t=10'
+
+
+async def test_a_poll_that_is_answered_304_costs_a_tenth(store_url: str) -> None:
+    async with limited(store_url, polls_per_owner_minute_max=SLOW) as scene:
+        ada = await scene.of("ada")
+        path = f"/api/contexts/{await ada.create()}/state"
+        first = await ada.get(path)
+        assert first.headers["RateLimit"] == '"owner-polls";r=5;t=10'
+        seen = [await ada.get(path, If_None_Match=first.headers["ETag"]) for _ in range(10)]
+        assert statuses(seen) == [304] * 10
+        assert seen[-1].headers["RateLimit"] == '"owner-polls";r=4;t=20'
+
+
+async def test_what_one_gateway_counts_the_others_learn(store_url: str) -> None:
+    async with limited(store_url, gateways=2, polls_per_owner_minute_max=SLOW) as scene:
+        ada = await scene.of("ada")
+        other = Client(scene.service.clients[1].url, ada.session, ada.key)
+        answers = await ask(ada, SLOW, "GET", "/api/contexts")
+        answers.append(await other.get("/api/contexts"))  # it does not know yet
+        assert statuses(answers) == [200] * (SLOW + 1)
+
+        async def is_settled() -> bool:
+            taking = Taking("owner-polls:ada", Rate(SLOW, SLOW), 0)
+            _, (full_s,) = await Buckets(
+                scene.access.link, scene.service.stores[0].scripts
+            ).take(taking)
+            return full_s > 60
+
+        async def is_refused() -> bool:
+            answers.append(await other.get("/api/contexts"))
+            return answers[-1].status == 429
+
+        await eventually(is_settled)
+        await eventually(is_refused)
+        assert len(answers) < 2 * SLOW, "it has learned nothing, and used up a burst of its own"
+
+
+async def test_actions_on_a_socket_count_as_any_others(store_url: str) -> None:
+    async with limited(store_url, actions_per_owner_minute_max=2) as scene:
+        ada = await scene.of("ada")
+        path = f"/api/contexts/{await ada.create()}/ws"
+        async with ada.session.ws_connect(ada.url + path, headers=ada.credential) as socket:
+            for _ in range(2):
+                await socket.send_json({"action": "rename", "body": {"title": "x"}})
+            results = [frame async for frame in _results(socket, 2)]
+        by_status = {result["status"]: result.get("problem") for result in results}
+        assert by_status[200] is None
+        assert by_status[429]["type"] == "/problems/rate-limited"
+
+
+async def _results(
+    socket: aiohttp.ClientWebSocketResponse, count: int
+) -> AsyncGenerator[Json, None]:
+    while count:
+        frame = await socket.receive_json()
+        if frame["event"] == "action-result":
+            count -= 1
+            yield frame["data"]
+
+
+async def test_openais_client_is_told_in_its_own_words(store_url: str) -> None:
+    async with limited(store_url, actions_per_owner_minute_max=1) as scene:
+        ada = await scene.of("ada")
+        async with openai.AsyncOpenAI(
+            base_url=f"{ada.url}/v1", api_key=ada.key or "", max_retries=0
+        ) as client:
+            await client.responses.create(model="scripted", input="Hello")
+            with pytest.raises(openai.RateLimitError) as refused:
+                await client.responses.create(model="scripted", input="Hello")
+        assert refused.value.code == "rate_limit_exceeded"
+        assert int(refused.value.response.headers["Retry-After"]) >= 1
+
+
+async def test_an_owner_has_so_many_streams_at_once(store_url: str) -> None:
+    async with guarded(store_url, workers=1, streams_per_owner_max=1) as scene:
+        ada, eve = await scene.of("ada"), await scene.of("eve")
+        path = f"/api/contexts/{await ada.create()}/events"
+        async with ada.stream_at(path) as stream:
+            await stream.take("snapshot")
+            assert (await ada.get(path)).problem == "too-many-streams"
+            async with eve.stream(await eve.create()) as other:
+                assert other.response.status == 200
+
+        async def is_open_again() -> bool:
+            async with ada.stream_at(path) as stream:
+                return stream.response.status == 200
+
+        await eventually(is_open_again)
+
+
+def test_what_is_limited_is_every_request_that_takes_a_credential() -> None:
+    traffic = {route.name: route.traffic for route in ROUTES if route.scope is not None}
+    assert {name for name, one in traffic.items() if one == "admin"} == {
+        route.name for route in ROUTES if route.path.startswith("/admin")
+    }
+    assert {name for name, one in traffic.items() if one == "streams"} == {
+        *("stream_events", "open_socket", "stream_many", "get_response"),
+    }
+    assert (traffic["act"], traffic["complete_chat"], traffic["get_state"]) == (
+        *("actions", "actions", "polls"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("no address", "no address"),
+    ],
+)
+def test_a_client_is_known_by_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network

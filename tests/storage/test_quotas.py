@@ -1,0 +1,192 @@
+"""Quotas: what an owner or a context has too much of is refused before anything is taken."""
+
+import asyncio
+import itertools
+from dataclasses import replace
+from typing import cast
+
+import pytest
+from uuid_utils import uuid7
+
+from fsm import ContextRenamed, MessagesRecorded, RecordedMessage
+from storage import Commit, Mail, Owned, QuotaExceeded, Store, keys, usage_of
+from tests.storage.arranging import create, created, next_commit, own, say_mail
+from tests.storage.conftest import Backend
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook
+
+OTHER_ID = "01890a5d-ac96-774b-bcce-b302099a8058"
+
+
+async def make(store: Store, context_id: str = "", *, key: str = "") -> str:
+    """A context with its first message."""
+    made, _ = await store.create(
+        created(context_id or str(uuid7())), first=say_mail(), key=key, digest="d"
+    )
+    return made
+
+
+async def say(store: Store, context_id: str = CONTEXT_ID, *, key: str = "") -> int:
+    receipt = await store.deliver(context_id, "ada", say_mail(), key=key, digest="d")
+    return receipt.seq
+
+
+def rename() -> Mail:
+    return Mail(event=ContextRenamed(at_ms=BEGAN_MS, title="t"))
+
+
+async def rest(store: Store, owned: Owned, *, base: int, seq: int) -> Commit:
+    """The mail up to `seq` is done with, and the context rests."""
+    book = Playbook()
+    while book.state.version <= base:
+        book.given(ContextRenamed(at_ms=BEGAN_MS, title=f"t{book.state.version}"))
+    commit = next_commit(book, owned, base=base, acknowledged=seq)
+    await store.commit(commit)
+    return commit
+
+
+async def test_an_owner_has_no_more_contexts_than_one_may_have(backend: Backend) -> None:
+    async with backend.connect(contexts_per_owner_max=2) as store:
+        first = await make(store, key="k")
+        await make(store)
+        with pytest.raises(QuotaExceeded) as refused:
+            await make(store)
+        error = refused.value
+        assert (error.quota, error.most, error.used, error.again_s) == ("contexts", 2, 2, None)
+        assert await make(store, key="k") == first, "what was made already is no new one"
+        await store.create(created(owner="eve"), first=None, key="", digest="")
+
+
+async def test_of_many_who_create_at_the_edge_no_more_succeed(backend: Backend) -> None:
+    async with (
+        backend.connect(contexts_per_owner_max=5) as one,
+        backend.connect(contexts_per_owner_max=5) as other,
+    ):
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(_succeeds(store), name=f"create {n}")
+                for n, store in zip(range(24), itertools.cycle((one, other)), strict=False)
+            ]
+        assert sum(task.result() for task in tasks) == 5
+        assert (await usage_of(one.link, "ada")).contexts == 5
+
+
+async def _succeeds(store: Store) -> bool:
+    try:
+        await make(store)
+    except QuotaExceeded:
+        return False
+    return True
+
+
+async def test_a_context_is_at_work_from_its_mail_until_it_rests(store: Store) -> None:
+    await create(store)
+    owned = await own(store)
+    assert (await usage_of(store.link, "ada")).turns == 0
+    seq = await say(store)
+    assert (await usage_of(store.link, "ada")).turns == 1
+    await say(store)
+    await rest(store, owned, base=1, seq=seq)
+    assert (await usage_of(store.link, "ada")).turns == 1, "there is mail that may begin one"
+    await rest(store, owned, base=2, seq=seq + 1)
+    assert (await usage_of(store.link, "ada")).turns == 0
+    book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
+    book.given(*(ContextRenamed(at_ms=BEGAN_MS, title=f"t{n}") for n in range(3)))
+    await store.commit(replace(next_commit(book, owned, base=3), rests=False))
+    assert (await usage_of(store.link, "ada")).turns == 1
+
+
+async def test_a_turn_too_many_is_refused_and_one_that_waits_is_not(backend: Backend) -> None:
+    async with backend.connect(turns_per_owner_max=1) as store:
+        await create(store)
+        await create(store, created(OTHER_ID))
+        await say(store)
+        with pytest.raises(QuotaExceeded) as refused:
+            await say(store, OTHER_ID)
+        assert (refused.value.quota, refused.value.again_s) == ("turns", 1)
+        with pytest.raises(QuotaExceeded):
+            await make(store)
+        await say(store)  # it waits for its turn in a context that is at work already
+        await store.deliver(OTHER_ID, "ada", rename(), key="", digest="")
+        owned = await own(store)
+        await rest(store, owned, base=1, seq=2)
+        await say(store, OTHER_ID)
+
+
+async def test_a_deleted_context_is_not_at_work(backend: Backend) -> None:
+    async with backend.connect() as store:
+        await make(store, CONTEXT_ID)
+        owned = await own(store)
+        await store.delete(next_commit(Playbook(), owned, base=1, acknowledged=1), "w1")
+        assert (await usage_of(store.link, "ada")).turns == 0
+
+
+async def test_tokens_are_counted_once_with_their_commit(backend: Backend) -> None:
+    async with backend.connect(tokens_per_owner_day_max=100) as store:
+        await create(store)
+        owned = await own(store)
+        book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
+        commit = replace(next_commit(book, owned, base=1), tokens=60)
+        await store.commit(commit)
+        await store.commit(commit)  # its answer was lost
+        assert (await usage_of(store.link, "ada")).tokens == 60
+        await say(store, key="k")
+        again = await own(store, "w1")
+        book.given(ContextRenamed(at_ms=BEGAN_MS, title="u"))
+        await store.commit(replace(next_commit(book, again, base=2), tokens=60))
+        with pytest.raises(QuotaExceeded) as refused:
+            await say(store)
+        error = refused.value
+        assert (error.quota, error.most, error.used) == ("tokens", 100, 120)
+        assert error.again_s == 86_400 - BEGAN_MS // 1_000 % 86_400
+        assert await say(store, key="k") == 1, "what was delivered already is told again"
+        await store.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
+        with pytest.raises(QuotaExceeded):
+            await make(store)
+
+
+async def test_another_day_begins_with_no_tokens(backend: Backend) -> None:
+    async with backend.connect(tokens_per_owner_day_max=100) as store:
+        await create(store)
+        await store.link.call("HSET", keys.owner_tokens("ada"), "day", 1, "used", 100)
+        await say(store)
+        assert (await usage_of(store.link, "ada")).tokens == 0
+
+
+async def test_messages_and_bytes_of_a_context_are_bounded(backend: Backend) -> None:
+    async with backend.connect(messages_per_context_max=2, mailbox_max=9) as store:
+        await create(store)
+        await say(store)
+        await say(store)
+        with pytest.raises(QuotaExceeded) as refused:
+            await say(store)
+        assert (refused.value.quota, refused.value.used) == ("messages", 2)
+        note = RecordedMessage(role="user", content="x")
+        with pytest.raises(QuotaExceeded):
+            await store.deliver(
+                *(CONTEXT_ID, "ada"),
+                Mail(event=MessagesRecorded(at_ms=BEGAN_MS, messages=(note,))),
+                key="",
+                digest="",
+            )
+        await store.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
+    async with backend.connect(bytes_per_context_max=10) as store:
+        with pytest.raises(QuotaExceeded) as refused:
+            await say(store)
+        assert refused.value.quota == "bytes"
+
+
+async def test_the_bytes_of_a_context_are_those_of_its_log(store: Store) -> None:
+    await create(store)
+    owned = await own(store)
+    await rest(store, owned, base=1, seq=0)
+    commit = await rest(store, owned, base=2, seq=0)
+    log = await store.events(CONTEXT_ID, after=0, until=9)
+    assert await _bytes(store) == sum(map(len, log))
+    await store.compact(owned.token, commit.state, first=3)
+    kept = await store.events(CONTEXT_ID, after=0, until=9)
+    base = commit.state.model_dump_json().encode()
+    assert await _bytes(store) == len(base) + sum(map(len, kept))
+
+
+async def _bytes(store: Store) -> int:
+    return int(cast("bytes", await store.link.call("HGET", keys.meta(CONTEXT_ID), "bytes")))
