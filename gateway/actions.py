@@ -59,7 +59,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         mirror = await gateway.directory.read(context_id, owner)
         return action_response(mirror, status=201, headers=headers, minimal=prefer.minimal)
     if not repeated:
-        await gateway.store.queue.enqueue(context_id)
+        await gateway.store.queue.enqueue(context_id, owner=owner)
     receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
     if prefer.respond_async:
         return _accepted(context_id, receipt)
@@ -128,7 +128,7 @@ async def deliver_action(
     digest = digest_of(name, await read_raw(request))
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        await wake(gateway, context_id, receipt)
+        await wake(gateway, context_id, owner, receipt)
         return _accepted(context_id, receipt)
     try:
         async with gateway.directory.follow(context_id, owner) as feed:
@@ -136,7 +136,7 @@ async def deliver_action(
                 context_id, owner, mail, key=key, digest=digest
             )
             epoch = gateway.store.epoch
-            await wake(gateway, context_id, receipt)
+            await wake(gateway, context_id, owner, receipt)
             return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
     except ContextGone:
         if not isinstance(event, ContextDeleted):

@@ -152,7 +152,7 @@ async def retry_letter(request: web.Request) -> web.StreamResponse:
         digest=letter.id,
     )
     if not receipt.active and receipt.result is None:
-        await gateway.store.queue.enqueue(letter.context_id)
+        await gateway.store.queue.enqueue(letter.context_id, owner=letter.owner)
     await letters.drop(letter.id)
     name = action_id(letter.context_id, receipt.seq)
     return web.Response(

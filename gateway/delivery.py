@@ -27,10 +27,10 @@ def digest_of(action: str, raw: bytes) -> str:
     return hashlib.blake2b(action.encode() + b"\n" + raw, digest_size=16).hexdigest()
 
 
-async def wake(gateway: Gateway, context_id: str, receipt: Receipt) -> None:
+async def wake(gateway: Gateway, context_id: str, owner: str, receipt: Receipt) -> None:
     """Have the context activated, unless somebody has it or there is nothing to do."""
     if not receipt.active and receipt.result is None:
-        await gateway.store.queue.enqueue(context_id)
+        await gateway.store.queue.enqueue(context_id, owner=owner)
 
 
 async def deliver(
@@ -54,7 +54,7 @@ async def deliver(
         context_id, owner, Mail(event=event), key=key, digest=digest
     )
     epoch = gateway.store.epoch
-    await wake(gateway, context_id, receipt)
+    await wake(gateway, context_id, owner, receipt)
     result = receipt.result or await _result(gateway, feed, owner, epoch, receipt)
     if result.outcome == "refused":
         raise refused(result)
@@ -97,7 +97,7 @@ async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
             receipt = await gateway.store.deliver(
                 context_id, owner, Mail(event=event), key="", digest=""
             )
-            await wake(gateway, context_id, receipt)
+            await wake(gateway, context_id, owner, receipt)
     except ContextMissing:
         return
     except (TimeoutError, StorageError) as error:

@@ -260,7 +260,7 @@ async def opened(
             created, first=Mail(event=first), key="", digest="", name=name
         )
         if not is_old:
-            await store.queue.enqueue(context_id)
+            await store.queue.enqueue(context_id, owner=owner)
         async with gateway.directory.follow(context_id, owner) as feed:
             yield feed, feed.mirror.view.state if is_old else None
     finally:

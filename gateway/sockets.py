@@ -192,7 +192,7 @@ async def _act(
             digest=digest_of(asked.action, orjson.dumps(asked.body)),
         )
         epoch = gateway.store.epoch
-        await wake(gateway, feed.context_id, receipt)
+        await wake(gateway, feed.context_id, owner, receipt)
     except (Problem, StorageError) as error:
         viewer.send(_failed(asked, error))
         return None

@@ -7,6 +7,8 @@
 - A lost, doubled or late job is harmless: contexts with mail are in `ready` as well, and
   what an activation may change is fenced by its token.
 - rq's keys are not part of a context: they live on one primary.
+- Who has many contexts at work holds nobody up: where jobs wait, those of such an owner
+  wait in the crowd, a second list behind the queue. A job alone in the queue may be anybody's.
 """
 
 import zlib
@@ -34,6 +36,9 @@ FORGETS_MAX: Final = 200
 ERROR_CHARS_MAX: Final = 16_000
 """Of the reason that is kept with a failed job; its end is what says most."""
 
+CROWD_MIN: Final = 16
+"""Contexts at work with which an owner's further ones wait behind other owners'."""
+
 _NOWHERE: Final = Redis()
 """rq asks for a connection where it only makes formats; this one is never connected."""
 
@@ -59,6 +64,7 @@ class ActivationQueue:
     CHORES: ClassVar[Mapping[str, bool]] = {"retention": False, "webhooks": True}
     """Maintenance: functions beside FUNCTION, and whether each is about one context."""
     KEY: ClassVar[str] = "rq:queue:contextd"
+    CROWD_KEY: ClassVar[str] = f"{KEY}-crowd"
 
     def __init__(
         self,
@@ -99,15 +105,20 @@ class ActivationQueue:
         """Jobs that a worker has started: job id to execution id."""
         return f"rq:contextd:jobs:{worker_id}"
 
-    async def enqueue(self, context_id: str) -> bool:
+    async def enqueue(self, context_id: str, *, owner: str = "") -> bool:
         """Ask for a context to be activated; False if that is asked for already.
+
+        Args:
+            context_id: Which.
+            owner: Whose; without one it waits for nobody else's.
 
         Raises:
             StoreUnavailable: The outcome is unknown; calling it again is safe.
             ValueError: The id cannot be part of a job's id.
         """
         arguments = {"context_id": context_id}
-        return await self._enqueue(self.job_id(context_id), self.FUNCTION, arguments)
+        job_id = self.job_id(context_id)
+        return await self._enqueue(job_id, self.FUNCTION, arguments, owner=owner)
 
     async def enqueue_chore(self, name: str, context_id: str = "") -> bool:
         """Ask for maintenance; False if just that is asked for already.
@@ -147,7 +158,9 @@ class ActivationQueue:
         """The id of the one job that a chore may have for a context, or for all."""
         return f"maintain-{name}-{context_id}" if context_id else f"maintain-{name}"
 
-    async def _enqueue(self, job_id: str, function: str, arguments: Mapping[str, str]) -> bool:
+    async def _enqueue(
+        self, job_id: str, function: str, arguments: Mapping[str, str], *, owner: str = ""
+    ) -> bool:
         validate_job_id(job_id)
         at = utcformat(self._clock())
         call = orjson.dumps([function, None, [], arguments])
@@ -161,9 +174,11 @@ class ActivationQueue:
                 f"rq:job:{job_id}",
                 f"rq:failed:{self.NAME}",
                 f"rq:canceled:{self.NAME}",
+                self.CROWD_KEY,
+                keys.owner_turns(owner),
             ],
             job_id,
-            self.KEY,
+            CROWD_MIN,
             *self._template,
             *("data", zlib.compress(call)),
             *("description", f"{function}({shown})"),
@@ -174,7 +189,7 @@ class ActivationQueue:
     async def take(
         self, worker_id: str, *, number: int, room: int
     ) -> tuple[list[TakenJob], int]:
-        """Start queued jobs on a worker, oldest first.
+        """Start queued jobs on a worker, oldest first, those of the crowd last.
 
         Args:
             worker_id: Whose session lives.
@@ -201,6 +216,7 @@ class ActivationQueue:
                 self.worker_jobs_key(worker_id),
                 self._last_take_key(worker_id),
                 keys.session(worker_id),
+                self.CROWD_KEY,
             ],
             worker_id,
             number,

@@ -195,7 +195,7 @@ class Recorder:
                     context_id, self.owner, mail, key=own_key, digest=digest
                 )
                 if not receipt.active and receipt.result is None:
-                    await self.store.queue.enqueue(context_id)
+                    await self.store.queue.enqueue(context_id, owner=self.owner)
             except (StoreUnavailable, StoreRefusedWrite, MailboxFull) as error:
                 await tries.wait(error)
             else:

@@ -6,7 +6,7 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -49,6 +49,7 @@ from workers.models.protocol import (
 )
 from workers.models.request import RequestBuilder, summary_request, title_request
 from workers.models.wire import name_of, wire_client_tool
+from workers.places import Places
 from workers.tools.declaration import ToolCallContext, ToolError
 from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
@@ -65,6 +66,8 @@ class Effects:
     requests: RequestBuilder
     tools: Registry
     retrievers: Mapping[str, Retriever]
+    places: Places
+    """At the model."""
     clock: Clock
     draw: Callable[[], float]
     """A random number in [0, 1): the jitter of back-offs."""
@@ -93,8 +96,10 @@ class Effects:
         self, effect: CallModel, state: ContextState, activation: Activation
     ) -> None:
         effect_id, message_id = effect.effect_id, str(uuid7())
+        left_s = max(0, effect.due_ms - self.clock()) / 1_000
         try:
-            await self._stream_reply(effect, state, activation, message_id)
+            async with self._place(state.owner, within_s=left_s):
+                await self._stream_reply(effect, state, activation, message_id)
         except ModelError as error:
             over = self.clock() >= effect.due_ms
             partial = activation.partial_of(effect_id)
@@ -142,6 +147,21 @@ class Effects:
                 else:
                     calls = tuple(self._requested(c, state.config) for c in item.tool_calls)
                     activation.post(self._reply_ended(effect_id, message_id, item, calls))
+
+    @contextlib.asynccontextmanager
+    async def _place(self, owner: str, *, within_s: float) -> AsyncGenerator[None, None]:
+        """A place at the model for the length of a block, in turn with other owners'.
+
+        Raises:
+            ModelError: There was none in time.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.places.taken(owner, within_s=within_s))
+            except TimeoutError:
+                detail = "The model was busy with other calls until this one's time was over."
+                raise ModelError("timeout", detail, False) from None
+            yield
 
     def offered(self, config: Config) -> Sequence[WireObject]:
         """The tools of the registry, and those that the client runs."""
@@ -256,7 +276,8 @@ class Effects:
         """What stands for the beginning of the conversation; None where it cannot be made."""
         request = summary_request(state, through_id, effect_id=effect.effect_id)
         try:
-            return Summary(through_id=through_id, text=await self._asked(request))
+            text = await self._asked(request, state.owner)
+            return Summary(through_id=through_id, text=text)
         except ModelError as error:
             # A request that is too long may still be answered.
             log.warning("summary failed", context_id=state.id, code=error.code)
@@ -267,15 +288,19 @@ class Effects:
         first = next((m.content for m in state.messages if m.role == "user"), "")
         title = title_of(first) or state.title
         try:
-            made = title_of(await self._asked(title_request(state, effect_id=effect.effect_id)))
+            request = title_request(state, effect_id=effect.effect_id)
+            made = title_of(await self._asked(request, state.owner))
             title = made.strip("\"' ") or title
         except ModelError as error:
             log.warning("title failed", context_id=state.id, code=error.code)
         return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
 
-    async def _asked(self, request: ModelRequest) -> str:
+    async def _asked(self, request: ModelRequest, owner: str) -> str:
         """The whole text of an answer that nobody watches arriving."""
-        async with contextlib.aclosing(self.model.stream(request)) as items:
+        async with (
+            self._place(owner, within_s=request.timeout_s),
+            contextlib.aclosing(self.model.stream(request)) as items,
+        ):
             async for item in items:
                 if not isinstance(item, TextDelta):
                     return item.text

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import structlog
 from pydantic import ValidationError
@@ -39,6 +39,9 @@ from workers.config import WorkerConfig
 from workers.dequeue import ActivationSource, Chore
 
 log = structlog.get_logger(__name__)
+
+STARTING_MAX: Final = 256
+"""Contexts loaded at once; more wait in the queue, where no owner holds up the others."""
 
 
 @dataclass(slots=True)
@@ -99,6 +102,8 @@ class Host:
         """Held by the one context that is suspected of ending workers and being tried."""
         self._look_now = asyncio.Event()
         self._emptied = asyncio.Event()
+        self._started = asyncio.Event()
+        """Some context is not being loaded any more."""
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
 
@@ -221,8 +226,12 @@ class Host:
             if room <= 0:
                 await asyncio.sleep(self._config.worker_heartbeat_s / 10)
                 continue
+            if len(self._starting) > STARTING_MAX // 2:
+                self._started.clear()
+                await self._started.wait()
+                continue
             try:
-                taken = await self._source.take(room)
+                taken = await self._source.take(min(room, STARTING_MAX - len(self._starting)))
             except (StoreUnavailable, StoreRefusedWrite):
                 await asyncio.sleep(self._config.worker_heartbeat_s)
                 continue
@@ -314,6 +323,7 @@ class Host:
             self._starting.pop(context_id, None)
             self._drafts.pop(context_id, None)
             self._emptied.set()
+            self._started.set()
         if context_id in self._jobs:
             self._jobs.discard(context_id)
             try:
@@ -360,6 +370,7 @@ class Host:
         self._active[context_id] = activation
         for delivered in self._starting.pop(context_id):
             activation.deliver(delivered)
+        self._started.set()
         if self._draining:
             activation.hurry()
         log.info(

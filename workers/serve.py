@@ -15,6 +15,7 @@ from workers.effects import Effects
 from workers.host import Host
 from workers.models.request import RequestBuilder
 from workers.models.selection import open_model
+from workers.places import Places
 from workers.tools.builtin import builtin_tools
 from workers.tools.mcp_attachment import attached
 from workers.tools.recall import recall_retrievers
@@ -64,6 +65,7 @@ async def serve(
             "notes": notes_retriever(notes),
             **recall_retrievers(searches, config),
         },
+        places=Places(config.model_connections_max),
         clock=now_ms,
         draw=random.random,
     )

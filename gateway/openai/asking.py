@@ -92,7 +92,7 @@ async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
         created, first=first, key=ask.key, digest=ask.digest
     )
     if not repeated:
-        await gateway.store.queue.enqueue(context_id)
+        await gateway.store.queue.enqueue(context_id, owner=owner)
     return context_id
 
 

@@ -41,7 +41,7 @@ async def create_conversation(request: web.Request) -> web.StreamResponse:
         event, first=first, key=read_key(request), digest=digest_of("conversations", raw)
     )
     if first is not None and not repeated:
-        await gateway.store.queue.enqueue(context_id)
+        await gateway.store.queue.enqueue(context_id, owner=owner)
         with contextlib.suppress(TimeoutError):
             async with (
                 gateway.waiting(None),

@@ -10,11 +10,14 @@
 -- one without status or data is junk and is deleted, for its context could never be
 -- enqueued again.
 --
+-- The crowd is taken from when the queue is empty, and is never there without a queue before it:
+-- the queue is what workers that have nothing to do look at.
+--
 -- rq's keys live on one primary: those of jobs and executions are made up here.
 --
 -- KEYS 1 queue (list)  2 started jobs (zset)  3 rq's worker (hash)
 --      4 jobs of the worker: id -> execution id (hash)  5 number of its last take (string)
---      6 its session
+--      6 its session  7 crowd (list)
 -- ARGV 1 worker id  2 number of this take  3 room  4 now (rq's format)  5 now (s)
 -- Returns {"buried"} | {"taken", how many were dropped, job id, execution id, data, job id...}
 if redis.call("EXISTS", KEYS[6]) == 0 then return {"buried"} end
@@ -32,7 +35,12 @@ if tonumber(redis.call("GET", KEYS[5]) or 0) >= tonumber(ARGV[2]) then
 end
 
 local room, ids = tonumber(ARGV[3]), {}
-if room > 0 then ids = redis.call("LRANGE", KEYS[1], 0, room - 1) end
+for _, line in ipairs({KEYS[1], KEYS[7]}) do
+  local left = room - #ids
+  if left > 0 then
+    for _, id in ipairs(redis.call("LRANGE", line, 0, left - 1)) do ids[#ids + 1] = id end
+  end
+end
 local found, junk, seen = {}, {}, {}
 for _, id in ipairs(ids) do
   if not seen[id] then
@@ -49,7 +57,12 @@ end
 redis.call("SET", KEYS[5], ARGV[2])
 local reply = {"taken", #ids - #found}
 if #ids == 0 then return reply end
-redis.call("LTRIM", KEYS[1], #ids, -1)
+local first = math.min(#ids, redis.call("LLEN", KEYS[1]))
+redis.call("LTRIM", KEYS[1], first, -1)
+redis.call("LTRIM", KEYS[7], #ids - first, -1)
+if redis.call("EXISTS", KEYS[1]) == 0 and redis.call("EXISTS", KEYS[7]) == 1 then
+  redis.call("RPUSH", KEYS[1], redis.call("LPOP", KEYS[7]))
+end
 for _, key in ipairs(junk) do redis.call("DEL", key) end
 for _, job in ipairs(found) do
   local id = job[1]

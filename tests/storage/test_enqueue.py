@@ -21,7 +21,7 @@ from rq.worker import Worker
 
 from storage import ActivationQueue, Link, WorkerBuried, keys
 from storage.address import make_pool
-from storage.enqueue import FORGETS_MAX, TakenJob
+from storage.enqueue import CROWD_MIN, FORGETS_MAX, TakenJob
 from storage.link import open_link
 from storage.scripts import Scripts
 from tests.support.store_server import StoreServer
@@ -424,6 +424,42 @@ async def test_a_foreign_job_on_a_dead_worker_is_seen_as_failed(
         await queue.forget_worker("w1")
     assert store.zrange("rq:failed:contextd", 0, -1) == [foreign.id]
     assert store.zcard("rq:wip:contextd") == 0
+
+
+def crowded(store: Redis) -> list[str]:
+    return cast("list[str]", store.lrange("rq:queue:contextd-crowd", 0, -1))
+
+
+async def test_who_asks_for_thousands_holds_up_nobody_else(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    async with open_queue(server) as queue:
+        for n in range(1_000):
+            store.sadd(keys.owner_turns("many"), f"m{n}")  # as delivering its mail does
+            await queue.enqueue(f"m{n}", owner="many")
+        store.sadd(keys.owner_turns("one"), "o")
+        await queue.enqueue("o", owner="one")
+        taken, _ = await queue.take("w1", number=1, room=CROWD_MIN)
+        assert ids(taken).index("o") == CROWD_MIN - 1
+        more, _ = await queue.take("w1", number=2, room=2_000)
+    assert ids(taken)[:-1] + ids(more) == [f"m{n}" for n in range(1_000)]
+    assert (queued(store), crowded(store)) == ([], [])
+
+
+async def test_the_crowd_is_never_without_a_queue_that_workers_look_at(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.sadd(keys.owner_turns("many"), *(f"m{n}" for n in range(CROWD_MIN)))
+    async with open_queue(server) as queue:
+        for n in range(4):
+            await queue.enqueue(f"m{n}", owner="many")
+        assert (queued(store), len(crowded(store))) == (["activate-m0"], 3)
+        for number in range(1, 5):
+            taken, _ = await queue.take("w1", number=number, room=1)
+            assert ids(taken) == [f"m{number - 1}"]
+            assert bool(queued(store)) == (number < 4)
 
 
 async def test_jobs_survive_the_death_of_the_store(server: StoreServer, store: Redis) -> None:

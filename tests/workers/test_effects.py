@@ -39,6 +39,7 @@ from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDel
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
 from workers.models.wire import name_of
+from workers.places import Places
 from workers.tools.declaration import Tool, ToolCallContext, tool
 from workers.tools.index import SearchFailed
 from workers.tools.registry import Registry
@@ -114,6 +115,7 @@ async def scene(
         requests=RequestBuilder(cache_bytes_max=0),
         tools=Registry(tools, settings),
         retrievers=retrievers or {},
+        places=Places(settings.model_connections_max),
         clock=now_ms,
         draw=lambda: 0.25,
     )
@@ -123,6 +125,36 @@ async def scene(
 
 
 # The model
+
+
+@in_virtual_time
+async def test_calls_that_wait_for_the_model_are_made_owner_by_owner() -> None:
+    async with scene(say("/chunks 2 1000")) as here:
+        effects, called = replace(here.effects, places=Places(1)), list[str]()
+
+        async def call(owner: str) -> None:
+            state = here.book.state.model_copy(update={"owner": owner})
+            (effect,) = state.pending.values()
+            await effects.perform(effect, state, here.ear)
+            called.append(owner)
+
+        async with asyncio.TaskGroup() as group:
+            for n, owner in enumerate([*["many"] * 50, "one"]):
+                group.create_task(call(owner), name=f"call {n}")
+        assert called.index("one") == 2
+        assert len(called) == 51
+
+
+@in_virtual_time
+async def test_a_turn_whose_time_ends_while_it_waits_for_the_model_fails() -> None:
+    async with scene(say("Hello")) as here:
+        places = Places(1)
+        here = replace(here, effects=replace(here.effects, places=places))
+        (effect,) = here.book.state.pending.values()
+        async with places.taken("many", within_s=1):
+            (failed,) = await here.perform(effect)
+        assert isinstance(failed, ReplyFailed)
+        assert (failed.code, failed.retryable) == ("turn_timeout", False)
 
 
 @in_virtual_time

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from fsm import Phase, RequestedCall
-from storage import WAKE, StoreUnavailable, WorkerBuried, keys, worker_mail
+from storage import WAKE, Owned, StoreUnavailable, WorkerBuried, keys, worker_mail
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
@@ -18,6 +18,7 @@ from tests.workers.stage import Reply, Scripted, Stage, now_ms, nth_id
 from workers import Host, WorkerConfig
 from workers.chores import Chores
 from workers.dequeue import ActivationSource, Chore
+from workers.host import STARTING_MAX
 
 
 class Jobs(ActivationSource):
@@ -259,6 +260,29 @@ async def test_no_more_contexts_are_taken_than_may_be_active() -> None:
         assert len(one.performer.kinds) == 2
         assert max(one.jobs.rooms) == 2
         assert one.jobs.waiting.qsize() == 2
+
+
+@in_virtual_time
+async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ids = [nth_id(n) for n in range(STARTING_MAX)]
+    async with open_world(*ids) as world, hosting(world.store) as one:
+        let_go, activate = asyncio.Event(), world.store.activate
+
+        async def held(context_id: str, worker_id: str) -> Owned:
+            await let_go.wait()
+            return await activate(context_id, worker_id)
+
+        monkeypatch.setattr(world.store, "activate", held)
+        for context_id in ids:
+            await world.deliver(say(), context_id=context_id)
+            one.jobs.waiting.put_nowait(context_id)
+        await asyncio.sleep(0.1)
+        assert one.jobs.waiting.qsize() == STARTING_MAX // 2 - 1
+        assert max(one.jobs.rooms) == STARTING_MAX
+        let_go.set()
+        await until(one.jobs.waiting.empty)
 
 
 # Failures that concern one context

@@ -43,6 +43,7 @@ from workers.dequeue import open_source
 from workers.models.protocol import ModelRequest, ReplyFinished, ReplyItem, TextDelta
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
+from workers.places import Places
 from workers.tools.builtin import ask_person
 from workers.tools.declaration import ToolCallContext, tool
 from workers.tools.registry import Registry
@@ -284,6 +285,7 @@ class World:
                 requests=RequestBuilder(cache_bytes_max=1_000_000),
                 tools=Registry((_charge, _look, ask_person), config),
                 retrievers={},
+                places=Places(config.model_connections_max),
                 clock=self.now_ms,
                 draw=random.Random(process.name).random,
             )

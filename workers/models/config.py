@@ -34,7 +34,7 @@ class ModelConfig(BaseModel):
     model_connect_s: float = Field(
         default=10.0,
         gt=0,
-        description="Longest wait for a connection, for a free place in the pool included.",
+        description="Longest wait for a connection.",
     )
     model_first_byte_s: float = Field(
         default=120.0,
@@ -57,7 +57,10 @@ class ModelConfig(BaseModel):
         "means calls that fail at once; the usual Python servers keep 5 s.",
     )
     model_connections_max: int = Field(
-        default=5_000, ge=1, description="Connections to the model server in one worker."
+        default=5_000,
+        ge=1,
+        description="Calls of the model that one worker makes at once, each on a connection; "
+        "those that wait are made in turn, owner by owner.",
     )
     model_event_bytes_max: int = Field(
         default=8_388_608, ge=1_024, description="Largest single event of a streamed reply."

@@ -1,0 +1,64 @@
+"""Places at something that takes only so many at once, given to owners in turn."""
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator
+
+from typing_extensions import override
+
+
+class Places:
+    """So many places; those who wait for one get it owner by owner, however many each has."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        """By owner, who is next first."""
+
+    @override
+    def __repr__(self) -> str:
+        waiting = sum(map(len, self._waiting.values()))
+        return f"<Places {self._free} free, {waiting} of {len(self._waiting)} owners waiting>"
+
+    @contextlib.asynccontextmanager
+    async def taken(self, owner: str, *, within_s: float) -> AsyncGenerator[None, None]:
+        """Wait for a place, and have it for the length of a block.
+
+        Cancelled while it waits, nobody's place is lost.
+
+        Raises:
+            TimeoutError: There was none within that time.
+        """
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait(owner, within_s)
+        try:
+            yield
+        finally:
+            self._leave()
+
+    async def _wait(self, owner: str, within_s: float) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(owner, deque()).append(place)
+        try:
+            async with asyncio.timeout(within_s):
+                await place
+        except (TimeoutError, asyncio.CancelledError):
+            if not place.cancelled():  # it was given at the last moment
+                self._leave()
+            raise
+
+    def _leave(self) -> None:
+        while self._waiting:
+            owner, line = self._waiting.popitem(last=False)
+            while line:
+                place = line.popleft()
+                if place.done():
+                    continue  # nobody waits for it any more
+                if line:
+                    self._waiting[owner] = line  # behind all others
+                place.set_result(None)
+                return
+        self._free += 1
