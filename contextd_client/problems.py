@@ -10,6 +10,7 @@
         ├── InvalidRequest       the request itself is wrong
         │   └── KeyReused        the idempotency key came with another request before
         ├── Unavailable          busy, full or stopping, and it stayed so
+        ├── OverQuota            you have, or have used, as much as you may
         └── Refused              the context does not do that, or not now
             ├── IllegalInPhase
             ├── NoPendingApprovals
@@ -73,6 +74,10 @@ class Problem(ContextdError):
         """How the model server has failed, where that is what is wrong."""
         self.first_version = document.first_version
         """What is left of a compacted log begins with it."""
+        self.quota = document.quota
+        """What there is too much of."""
+        self.limit = document.limit
+        self.used = document.used
         self.retry_after_s = document.retry_after_s or 0.0
         """What the server asks to wait before the request is sent again."""
         self.tries = tries
@@ -107,6 +112,10 @@ class Unavailable(Problem):
     """The server is busy, full or stopping, and has stayed so."""
 
 
+class OverQuota(Problem):
+    """You have, or have used, as much as you may: `limit` of `quota`."""
+
+
 class Refused(Problem):
     """The context does not do that, or not in its phase."""
 
@@ -139,6 +148,8 @@ _BY_TYPE: Final[Mapping[str, type[Problem]]] = {
     "not-found": NotFound,
     "gone": NotFound,
     "key-reused": KeyReused,
+    "quota-full": OverQuota,
+    "quota-exceeded": OverQuota,
     "illegal-in-phase": IllegalInPhase,
     "no-pending-approvals": NoPendingApprovals,
     "version-mismatch": VersionMismatch,

@@ -252,3 +252,6 @@ class ProblemDocument(View):
     conflicts: tuple[ConflictView, ...] = ()
     first_version: int | None = None
     code: str | None = None
+    quota: str | None = None
+    limit: int | None = None
+    used: int | None = None

@@ -10,6 +10,7 @@ from contextd_client.problems import (
     MergeConflict,
     NoPendingApprovals,
     NotFound,
+    OverQuota,
     Problem,
     QueueFull,
     Refused,
@@ -29,6 +30,8 @@ KINDS = {
     "not-found": NotFound,
     "gone": NotFound,
     "key-reused": KeyReused,
+    "quota-full": OverQuota,
+    "quota-exceeded": OverQuota,
     "illegal-in-phase": IllegalInPhase,
     "no-pending-approvals": NoPendingApprovals,
     "version-mismatch": VersionMismatch,
@@ -66,6 +69,13 @@ def test_what_the_machine_refuses_says_where_it_is_and_what_it_takes() -> None:
     assert type(problem) is Refused
     assert (problem.phase, problem.version) == ("idle", 7)
     assert problem.allowed_actions == ("send_message", "pause")
+
+
+def test_what_there_is_too_much_of_is_told() -> None:
+    problem = raised("quota-exceeded", quota="tokens", limit=100, used=120, retry_after_s=9)
+    assert (problem.quota, problem.limit, problem.used) == ("tokens", 100, 120)
+    assert (problem.passes, problem.retry_after_s) == (True, 9)
+    assert not raised("quota-full", quota="contexts", limit=1, used=1).passes
 
 
 def test_conflicts_of_a_merge_are_told() -> None:

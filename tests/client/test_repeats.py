@@ -87,10 +87,11 @@ async def test_a_deletion_whose_answer_is_cut_is_no_error(store_url: str) -> Non
         cut,
         problem(503, "store-unavailable"),
         problem(429, "mailbox-full"),
+        problem(429, "rate-limited"),
         says(502, "<html>"),
         says(504, None),
     ],
-    ids=["cut", "503", "429", "502", "504"],
+    ids=["cut", "503", "429", "429 by rate", "502", "504"],
 )
 async def test_a_repeat_has_the_same_key_and_the_same_bytes(first: Reply) -> None:
     server = MadeUpServer([first, first, acted()])
@@ -145,6 +146,17 @@ async def test_retry_after_is_waited_for_and_jitter_comes_on_top() -> None:
     async with server.served() as url, impatient(url, waits) as client:
         await client.context("c1").pause()
     assert waits.seconds == pytest.approx([7.1, 2.2, 0.4])
+
+
+async def test_who_asks_too_fast_is_slowed_down_and_loses_nothing(store_url: str) -> None:
+    limits = {"actions_per_owner_minute_max": 60, "rate_burst_s": 2}
+    async with (
+        serving(store_url, workers=0, gateway=limits) as service,
+        Contextd(service.client.url) as client,
+    ):
+        made = [await client.create() for _ in range(3)]
+        assert len({context.id for context in made}) == 3
+        assert len((await service.client.get("/api/contexts")).json["contexts"]) == 3
 
 
 async def test_a_server_that_asks_for_too_long_a_wait_is_not_waited_for() -> None:

@@ -13,7 +13,7 @@ from gateway.clients import network_of
 from gateway.routes import ROUTES
 from storage import Buckets, Rate, Taking
 from tests.gateway.test_guard import Scene, guarded
-from tests.support.service import Answer, Client, Json, eventually
+from tests.support.service import Answer, Client, Json, eventually, serving
 
 SLOW: Final = 6
 """A minute: with a burst of so many, nothing comes back while a test runs."""
@@ -251,3 +251,75 @@ def test_what_is_limited_is_every_request_that_takes_a_credential() -> None:
 )
 def test_a_client_is_known_by_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
+
+
+# Quotas, and what is told of all of it
+
+
+async def test_a_quota_that_is_full_says_of_what_and_how_far(store_url: str) -> None:
+    quotas = {"contexts_per_owner_max": 1, "messages_per_context_max": 2}
+    async with serving(store_url, storage=quotas) as service:
+        client = service.client
+        context_id = await client.create()
+        full = await client.send("POST", "/api/contexts", {})
+        assert (full.status, full.problem) == (403, "quota-full")
+        assert (full.json["quota"], full.json["limit"], full.json["used"]) == ("contexts", 1, 1)
+        assert (await client.say(context_id, "Hello")).status == 200
+        full = await client.say(context_id, "again")
+        assert (full.json["quota"], full.json["limit"], full.json["used"]) == ("messages", 2, 2)
+        assert (await client.act(context_id, "rename", {"title": "x"})).status == 200
+        assert (await client.act(context_id, "delete")).status == 200
+        await client.create()
+
+
+async def test_tokens_of_a_day_are_those_of_its_replies(store_url: str) -> None:
+    async with serving(store_url, storage={"tokens_per_owner_day_max": 1}) as service:
+        client = service.client
+        context_id = await client.create()
+        answer = await client.say(context_id, "Hello")
+        used = answer.context["usage"]["total_tokens"]
+        assert used > 0
+        refused = await client.say(context_id, "again")
+        assert (refused.status, refused.problem) == (429, "quota-exceeded")
+        assert (refused.json["quota"], refused.json["used"]) == ("tokens", used)
+        assert 1 <= int(refused.headers["Retry-After"]) <= 86_400
+        assert (await client.get("/api/limits")).json["tokens_today"] == {
+            "limit": 1,
+            "used": used,
+        }
+
+
+async def test_a_turn_too_many_waits_for_no_worker(store_url: str) -> None:
+    async with serving(store_url, storage={"turns_per_owner_max": 1}) as service:
+        client = service.client
+        busy, other = await client.create(), await client.create()
+        await client.act(busy, "send_message", {"content": "/chunks 1000 1000"})
+        refused = await client.say(other, "Hello")
+        assert (refused.status, refused.problem) == (429, "quota-exceeded")
+        assert (refused.json["quota"], refused.headers["Retry-After"]) == ("turns", "1")
+        assert (await client.act(busy, "send_message", {"content": "later"})).status == 200
+        assert [entry["content"] for entry in (await client.state(busy))["queue"]] == ["later"]
+        await client.act(busy, "delete")
+        assert (await client.say(other, "Hello")).status == 200
+
+
+async def test_an_owner_is_told_what_it_may_and_what_it_has_used(store_url: str) -> None:
+    async with limited(
+        store_url, actions_per_owner_minute_max=SLOW, streams_per_owner_max=3
+    ) as scene:
+        ada = await scene.of("ada")
+        async with ada.stream(await ada.create()) as stream:
+            await stream.take("snapshot")
+            told = (await ada.get("/api/limits")).json
+        day_ends = told.pop("today_ends_at")
+        assert day_ends.endswith("Z")
+        assert told == {
+            "owner": "ada",
+            "contexts": {"limit": None, "used": 1},
+            "turns": {"limit": None, "used": 0},
+            "tokens_today": {"limit": None, "used": 0},
+            "streams": {"limit": 3, "used": 1},
+            "messages_per_context": None,
+            "bytes_per_context": None,
+            "rates": {"actions": {"per_minute": SLOW, "burst": SLOW, "left": SLOW - 1}},
+        }

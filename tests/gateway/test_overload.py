@@ -215,6 +215,27 @@ async def test_p12_connections_beyond_the_bound_are_told_to_come_again(store_url
         await eventually(served)
 
 
+async def test_p12_an_address_has_so_many_connections_and_gets_room_back(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateway={"connections_per_address_max": 3}) as service:
+        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(3):
+                reader, writer = await stack.enter_async_context(raw(service))
+                writer.write(whole)
+                assert b'{"status":"ok"}' in await reader.readuntil(b"}")
+            for _ in range(3):
+                async with raw(service) as (reader, writer):
+                    writer.write(whole)
+                    assert problem_in(await rest(reader)) == (503, "too-many-connections")
+
+        async def served() -> bool:
+            return (await service.client.get("/healthz")).status == 200
+
+        await eventually(served)
+
+
 async def test_p12_an_answer_that_nobody_takes_is_given_up(store_url: str) -> None:
     async with serving(store_url, gateway={"answer_stalled_s_max": 0.3}) as service:
         client = service.client
