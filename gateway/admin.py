@@ -111,7 +111,7 @@ async def list_letters(request: web.Request) -> web.StreamResponse:
     """The newest dead letters."""
     gateway = request.app[GATEWAY]
     limit = read_limit(request, gateway.config.list_max)
-    letters = DeadLetters(gateway.store.link)
+    letters = DeadLetters(gateway.store.link, gateway.store.sealer)
     body = {
         "count": await letters.count(),
         "dead_letters": [_letter(letter) for letter in await letters.newest(limit)],
@@ -171,7 +171,8 @@ async def drop_letter(request: web.Request) -> web.StreamResponse:
 
 
 async def _one(request: web.Request) -> tuple[DeadLetters, DeadLetter]:
-    letters = DeadLetters(request.app[GATEWAY].store.link)
+    store = request.app[GATEWAY].store
+    letters = DeadLetters(store.link, store.sealer)
     letter = await letters.one(letter_id_of(request))
     if letter is None:
         raise Problem("not-found", "There is no such dead letter.")

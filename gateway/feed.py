@@ -17,6 +17,7 @@ from fsm import drafting, ended
 from gateway.mirror import Mirror
 from gateway.stream import Frame, Position, delta_frame, frames_between, reset_frame
 from storage import (
+    CannotOpen,
     CommitFrame,
     ContextMissing,
     DraftFrame,
@@ -25,7 +26,6 @@ from storage import (
     Store,
     StoreUnavailable,
     View,
-    decode_frame,
     feed,
 )
 
@@ -234,7 +234,11 @@ class Feed:
 
     def _take(self, raw: bytes) -> bool:
         """Fold one frame; False if it does not continue what is here."""
-        frame = decode_frame(raw)
+        try:
+            frame = self._store.read_frame(self.context_id, raw)
+        except CannotOpen:
+            self._on_gap()  # whoever has published it, the store knows
+            return True
         mirror = self.mirror
         if frame.epoch != mirror.epoch:
             # Older: the store has lost it. Newer: so it has what is here.

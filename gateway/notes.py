@@ -59,7 +59,8 @@ async def delete_note(request: web.Request) -> web.StreamResponse:
 
 
 def _notes(gateway: Gateway) -> Notes:
-    return Notes(gateway.store.link, gateway.store.config.notes_max)
+    store = gateway.store
+    return Notes(store.link, store.sealer, store.config.notes_max)
 
 
 def _shown(note: Note) -> dict[str, str]:

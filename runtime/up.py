@@ -97,6 +97,8 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         new_key = await ensure_owner_key(settings, url()) or new_key
 
     async def make_first_key() -> None:
+        if settings.encryption is not None:
+            await _check_store(url(), settings, asks_for_keys=False)
         if not (settings.data / OWNER_KEY).exists():
             await make_key()
 
@@ -112,7 +114,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         print_banner(settings, started, Console())
 
     if store is None:
-        await _check_store(url(), settings)
+        await _check_store(url(), settings, asks_for_keys=settings.gateways > 0)
     supervisor = Supervisor(
         settings,
         _slots(settings, listeners),
@@ -134,21 +136,31 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     return _KILLED if killed.is_set() else 0
 
 
-async def _check_store(url: str, settings: Settings) -> None:
-    """Refuse a store that keeps less than was promised, or no key where one is needed.
+async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> None:
+    """Refuse a store that keeps less than was promised, or that cannot be read.
 
     One that is away may come yet.
+
+    Args:
+        url: Of the store.
+        settings: What was promised.
+        asks_for_keys: Refuse no API key, too, where one is needed.
     """
     from runtime.access import check_keys
     from runtime.leaves import leaves
-    from storage import DurabilityMismatch, StoreUnavailable, connect
+    from storage import (
+        DurabilityMismatch,
+        EncryptionMismatch,
+        StoreUnavailable,
+        connect,
+    )
 
     refused: BaseException | None = None
     try:
         async with connect(url, settings) as store:
-            if settings.gateways:
+            if asks_for_keys:
                 await check_keys(settings, store)
-    except* (DurabilityMismatch, NoKeys) as failed:
+    except* (DurabilityMismatch, EncryptionMismatch, NoKeys) as failed:
         refused = next(leaves(failed))
     except* StoreUnavailable:
         _log.warning("store does not answer yet")

@@ -21,11 +21,13 @@ from .contract import (
 from .durability import why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
+    CannotOpen,
     ContextBusy,
     ContextGone,
     ContextMissing,
     DraftConflict,
     DurabilityMismatch,
+    EncryptionMismatch,
     Fenced,
     KeyReused,
     LogCompacted,
@@ -56,6 +58,7 @@ from .restarts import (
     SupervisorReport,
 )
 from .retention import Aged, Plan, Retention
+from .sealing import Cipher, Sealer
 from .sentinels import parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
@@ -71,6 +74,8 @@ __all__ = [
     "Aged",
     "ApiKey",
     "Buckets",
+    "CannotOpen",
+    "Cipher",
     "Commit",
     "CommitFrame",
     "ContextBusy",
@@ -83,6 +88,7 @@ __all__ = [
     "DraftConflict",
     "DraftFrame",
     "DurabilityMismatch",
+    "EncryptionMismatch",
     "Fenced",
     "Grant",
     "KeyReused",
@@ -113,6 +119,7 @@ __all__ = [
     "Result",
     "Retention",
     "Scope",
+    "Sealer",
     "StorageConfig",
     "StorageError",
     "Store",

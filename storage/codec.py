@@ -4,61 +4,98 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from fsm import ContextState, Message, decode_event, replay
-from storage.contract import MAIL, RESULT, Delivered, Owned, Result, Summary
+from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Result, Summary
+from storage.sealing import Sealer
 
 _Activated: TypeAlias = tuple[
     bytes, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes, int
 ]
 
 
-def read_result(raw: bytes) -> Result | None:
+def read_result(sealer: Sealer, context_id: str, raw: bytes) -> Result | None:
     """What became of an action; None while nothing has."""
-    return RESULT.validate_json(raw) if raw else None
+    return RESULT.validate_json(sealer.open("result", context_id, raw)) if raw else None
 
 
-def write_summary(state: ContextState) -> str:
+def write_result(sealer: Sealer, context_id: str, result: Result) -> str | bytes:
+    """What became of an action, to be kept."""
+    return sealer.seal("result", context_id, result.model_dump_json(exclude_defaults=True))
+
+
+def read_mail(sealer: Sealer, context_id: str, raw: bytes) -> Mail:
+    """An action out of a mailbox."""
+    return MAIL.validate_json(sealer.open("mail", context_id, raw))
+
+
+def read_events(sealer: Sealer, context_id: str, raw: Sequence[bytes]) -> list[bytes]:
+    """Events of a log as JSON."""
+    return [sealer.open("event", context_id, event) for event in raw]
+
+
+def read_summary(sealer: Sealer, context_id: str, raw: bytes) -> Summary:
     """What lists show of a context."""
-    return Summary(
+    return Summary.model_validate_json(sealer.open("summary", context_id, raw))
+
+
+def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:
+    """What lists show of a context, to be kept."""
+    summary = Summary(
         title=state.title,
         status=state.phase.value,
         version=state.version,
         created_at_ms=state.created_at_ms,
         updated_at_ms=state.updated_at_ms,
         pinned=state.pinned,
-    ).model_dump_json()
+    )
+    return sealer.seal("summary", state.id, summary.model_dump_json())
 
 
-def write_head(state: ContextState) -> str:
+def write_state(sealer: Sealer, state: ContextState) -> str | bytes:
+    """A state, whole."""
+    return sealer.seal("state", state.id, state.model_dump_json())
+
+
+def read_state(sealer: Sealer, context_id: str, raw: bytes) -> ContextState:
+    """A state, as it was kept."""
+    return ContextState.model_validate_json(sealer.open("state", context_id, raw))
+
+
+def write_head(sealer: Sealer, state: ContextState) -> str | bytes:
     """A snapshot without its messages, which are kept one by one."""
-    return state.model_copy(update={"messages": ()}).model_dump_json()
+    return write_state(sealer, state.model_copy(update={"messages": ()}))
 
 
-def read_snapshot(head: bytes, messages: Sequence[bytes]) -> ContextState | None:
+def read_snapshot(
+    sealer: Sealer, context_id: str, head: bytes, messages: Sequence[bytes]
+) -> ContextState | None:
     """The state that a snapshot or a base holds; None where there is none.
 
     A base has its messages in the state, a snapshot beside it.
     """
     if not head:
         return None
-    state = ContextState.model_validate_json(head)
+    state = read_state(sealer, context_id, head)
     if not messages:
         return state
+    opened = (sealer.open("message", context_id, raw) for raw in messages)
     return state.model_copy(
-        update={"messages": tuple(Message.model_validate_json(raw) for raw in messages)}
+        update={"messages": tuple(Message.model_validate_json(raw) for raw in opened)}
     )
 
 
-def read_owned(context_id: str, saved: ContextState | None, reply: Sequence[object]) -> Owned:
+def read_owned(
+    sealer: Sealer, context_id: str, saved: ContextState | None, reply: Sequence[object]
+) -> Owned:
     """What activate.lua has answered, folded; `saved` is a snapshot that the caller has."""
     (token, version, known, head, messages, events, mail, draft, attempts, before, first) = (
         cast("_Activated", tuple(reply))
     )
     base = saved if saved is not None and saved.version == known else None
-    base = base or read_snapshot(head, messages)
-    state = replay(map(decode_event, events), base)
+    base = base or read_snapshot(sealer, context_id, head, messages)
+    state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
     assert state.version == version, (context_id, state.version, version)
     delivered = [
-        Delivered(cast("int", seq), MAIL.validate_json(cast("bytes", raw)))
+        Delivered(cast("int", seq), read_mail(sealer, context_id, cast("bytes", raw)))
         for seq, raw in zip(mail[::2], mail[1::2], strict=True)
     ]
     return Owned(
@@ -66,7 +103,7 @@ def read_owned(context_id: str, saved: ContextState | None, reply: Sequence[obje
         token=token.decode(),
         state=state,
         mail=delivered,
-        draft=draft.decode(),
+        draft=sealer.open("draft", context_id, draft).decode(),
         messages_saved=len(messages),
         snapshot_version=known,
         attempts=attempts,

@@ -31,6 +31,13 @@ class StorageConfig(BaseModel):
         description="Where snapshots go: `store`, or `json:DIR` for one readable JSON file "
         "per context.",
     )
+    encryption: str | None = Field(
+        default=None,
+        pattern=r"^[a-z][a-z0-9_-]*(:.*)?$",
+        description="What messages and all other contents are encrypted with in the store and "
+        "in snapshots: `file:PATH` of keys, or the name of an installed cipher. Without it "
+        "they are not.",
+    )
     store_call_s_max: float = Field(
         default=5.0, gt=0, description="How long a call to the store may take, in seconds."
     )

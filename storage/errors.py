@@ -15,6 +15,8 @@
     * QuotaExceeded: the owner, or the context, has as much as it may have.
     * KeyReused: the idempotency key was used for another body.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
+    * EncryptionMismatch: what the store holds is encrypted, and the keys to it are not here.
+    * CannotOpen: a value is not what was encrypted as it.
     * NoScript: the store has lost its scripts (SCRIPT FLUSH); load them and call again.
     * WorkerBuried: this worker's session is over; others may have its contexts.
     * ContextBusy: another living worker has the context.
@@ -94,6 +96,14 @@ class KeyReused(StorageError):
 
 class DurabilityMismatch(StorageError):
     """The store is configured to keep less than `durability` promises."""
+
+
+class EncryptionMismatch(StorageError):
+    """What the store holds was encrypted, and the keys to it are not here."""
+
+
+class CannotOpen(StorageError):
+    """A value was changed or moved, or no key is here for it."""
 
 
 class WorkerBuried(StorageError):

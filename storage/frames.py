@@ -9,6 +9,8 @@ newlines):
     <event as JSON>
     ...
 
+Results, draft, events and text are sealed, each by itself, where contents are.
+
     d <epoch> <version> <n before> <n after> <id of the reply>
     <text as it is, to the end>
 
@@ -21,7 +23,9 @@ from dataclasses import dataclass
 
 import orjson
 
+from storage.codec import read_events
 from storage.contract import RESULT, Result
+from storage.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class DraftFrame:
 
 
 def commit_header(
+    sealer: Sealer,
+    context_id: str,
     *,
     epoch: str,
     base: int,
@@ -70,22 +76,27 @@ def commit_header(
         b'"%d":%s' % (seq, result.model_dump_json(exclude_defaults=True).encode())
         for seq, result in results.items()
     )
-    begun = orjson.dumps(draft) if draft else b""
-    numbers = (epoch.encode(), base, count, n, rests, phase.encode(), shown, begun)
-    return b"c %s %d %d %d %d %s\n{%s}\n%s" % numbers
+    told = sealer.seal("result", context_id, b"{%s}" % shown) if shown else b"{}"
+    begun = sealer.seal("draft", context_id, orjson.dumps(draft) if draft else b"")
+    numbers = (epoch.encode(), base, count, n, rests, phase.encode(), told, begun)
+    return b"c %s %d %d %d %d %s\n%s\n%s" % numbers
 
 
 def draft_frame(
-    *, epoch: str, version: int, n_before: int, n: int, message_id: str, text: str
+    *, epoch: str, version: int, n_before: int, n: int, message_id: str, text: str | bytes
 ) -> bytes:
-    """A draft frame."""
+    """A draft frame; `text` is sealed already."""
     numbers = (epoch.encode(), version, n_before, n, message_id.encode())
     head = b"d %s %d %d %d %s" % numbers
-    return head + b"\n" + text.encode()
+    return head + b"\n" + (text.encode() if isinstance(text, str) else text)
 
 
-def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
-    """Read a frame."""
+def decode_frame(sealer: Sealer, context_id: str, raw: bytes) -> CommitFrame | DraftFrame:
+    """Read a frame of a context.
+
+    Raises:
+        CannotOpen: It is no frame of this context's.
+    """
     head, _, rest = raw.partition(b"\n")
     if head.startswith(b"d"):
         _, epoch, version, n_before, n, message_id = head.split(b" ")
@@ -95,24 +106,24 @@ def decode_frame(raw: bytes) -> CommitFrame | DraftFrame:
             n_before=int(n_before),
             n=int(n),
             message_id=message_id.decode(),
-            text=rest.decode(),
+            text=sealer.open("draft", context_id, rest).decode(),
         )
     _, epoch, base, count, n, rests, phase = head.split(b" ")
     shown, begun, *events = rest.split(b"\n")
     results = (
         {
             int(seq): RESULT.validate_python(result)
-            for seq, result in orjson.loads(shown).items()
+            for seq, result in orjson.loads(sealer.open("result", context_id, shown)).items()
         }
         if shown != b"{}"
         else {}
     )
     assert len(events) == int(count)
-    draft = orjson.loads(begun) if begun else ""
+    draft = orjson.loads(sealer.open("draft", context_id, begun)) if begun else ""
     return CommitFrame(
         epoch=epoch.decode(),
         base=int(base),
-        events=events,
+        events=read_events(sealer, context_id, events),
         n=int(n),
         draft=draft,
         rests=rests == b"1",

@@ -79,6 +79,9 @@ The store
 
 * `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
 
+* `sealed` (string): whether all contents are encrypted or only later ones, encrypted itself.
+  storage/sealing.py.
+
 Channels
 
 * `ctx:{id}:feed`: commit and draft frames (`storage/frames.py`), from commit, draft and
@@ -101,6 +104,7 @@ RESTARTING = "restarting"
 SUPERVISORS = "supervisors"
 WORKERS = "workers"
 EPOCH = "epoch"
+SEALED = "sealed"
 WAKE = "workers:wake"
 ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"

@@ -8,6 +8,7 @@ from typing import cast
 import storage.keys as keys
 from storage.errors import NotesFull
 from storage.link import Link
+from storage.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Notes:
     """Every owner's notes, in the store."""
 
     link: Link
+    sealer: Sealer
     notes_max: int
     """Notes of one owner."""
 
@@ -40,7 +42,8 @@ class Notes:
         if cast("int", await self.link.call("HLEN", where)) >= self.notes_max:
             raise NotesFull(f"an owner can keep {self.notes_max} notes")
         written_at_ms = time.time_ns() // 1_000_000
-        await self.link.call("HSETNX", where, key, f"{written_at_ms} {text}")
+        kept = self.sealer.seal("note", owner, f"{written_at_ms} {text}")
+        await self.link.call("HSETNX", where, key, kept)
         return Note(key, written_at_ms, text)
 
     async def remove(self, owner: str, key: str) -> bool:
@@ -59,13 +62,16 @@ class Notes:
             return ()
         reply = await self.link.call("HMGET", keys.notes(owner), *asked)
         found = cast("list[bytes | None]", reply)
-        return [_note(key, raw) for key, raw in zip(asked, found, strict=True) if raw]
+        return [
+            self._note(owner, key, raw) for key, raw in zip(asked, found, strict=True) if raw
+        ]
 
     async def all(self, owner: str) -> Sequence[Note]:
         """An owner's notes, the oldest first."""
         reply = cast("list[bytes]", await self.link.call("HGETALL", keys.notes(owner)))
         found = [
-            _note(key.decode(), raw) for key, raw in zip(reply[::2], reply[1::2], strict=True)
+            self._note(owner, key.decode(), raw)
+            for key, raw in zip(reply[::2], reply[1::2], strict=True)
         ]
         return sorted(found, key=lambda note: (note.written_at_ms, note.key))
 
@@ -73,7 +79,7 @@ class Notes:
         """The texts of an owner's notes by key, the oldest first."""
         return {note.key: note.text for note in await self.all(owner)}
 
-
-def _note(key: str, raw: bytes) -> Note:
-    written_at_ms, _, text = raw.decode().partition(" ")
-    return Note(key, int(written_at_ms), text)
+    def _note(self, owner: str, key: str, raw: bytes) -> Note:
+        opened = self.sealer.open("note", owner, raw).decode()
+        written_at_ms, _, text = opened.partition(" ")
+        return Note(key, int(written_at_ms), text)

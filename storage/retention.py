@@ -17,6 +17,7 @@ import structlog
 
 import storage.keys as keys
 from fsm import RESTING, ContextDeleted, Phase
+from storage.codec import read_summary
 from storage.contract import Mail, Summary
 from storage.errors import ContextMissing, KeyReused, MailboxFull
 from storage.store import Store
@@ -162,7 +163,7 @@ class Retention:
             waits = await due is not None or await ready is not None
             if owner is None or summary is None:
                 continue
-            shown = Summary.model_validate_json(summary)
+            shown = read_summary(self._store.sealer, context_id, summary)
             touched_ms = max(shown.updated_at_ms, _made_ms(context_id))
             found.append(
                 Aged(

@@ -3,7 +3,8 @@
 The log is the truth: a file may lag it and never leads it, because it is written after the
 commit it shows, and counts only in the epoch of that commit (in a later one the store may
 have lost it). A file is written whole beside the old one, synced and renamed, so a reader
-sees the old generation or the new one. Its name is a hash: no input becomes a path.
+sees the old generation or the new one. Its name is a hash: no input becomes a path. Where
+contents are sealed, its state is, and can be read by nobody else.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from fsm import ContextState
+from storage.errors import CannotOpen
+from storage.sealing import Sealer
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +31,9 @@ NEW = ".new"
 class JsonSnapshots:
     """The snapshot files of one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sealer: Sealer) -> None:
         self.folder = folder
+        self._sealer = sealer
         self.writes = 0
         """Files written by this process."""
         self._due: OrderedDict[str, tuple[ContextState, str]] = OrderedDict()
@@ -76,7 +79,8 @@ class JsonSnapshots:
         """Write a state and keep the generation before it. Blocks; raises OSError."""
         path = self.path(state.id)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = from_json(state.model_dump_json())
+        sealed = self._sealer.seal("snapshot", state.id, state.model_dump_json())
+        content = sealed.decode("latin-1") if isinstance(sealed, bytes) else from_json(sealed)
         envelope = {
             "format": FORMAT,
             "context_id": state.id,
@@ -118,7 +122,7 @@ class JsonSnapshots:
         path = self.path(context_id)
         for candidate in (path, path.with_suffix(".previous")):
             try:
-                return _decode(candidate.read_bytes(), context_id, epoch)
+                return self._decode(candidate.read_bytes(), context_id, epoch)
             except FileNotFoundError:
                 continue
             except _OtherEpoch as other:
@@ -128,7 +132,7 @@ class JsonSnapshots:
                     file=candidate.name,
                     epoch=str(other),
                 )
-            except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            except (OSError, ValueError, KeyError, TypeError, CannotOpen) as error:
                 log.exception(
                     "snapshot damaged, using the one before it or the log",
                     context_id=context_id,
@@ -148,21 +152,23 @@ class JsonSnapshots:
             except OSError as error:
                 log.exception("snapshot not deleted", context_id=context_id, error=str(error))
 
+    def _decode(self, raw: bytes, context_id: str, epoch: str) -> ContextState:
+        envelope = from_json(raw)
+        content = to_json(envelope["state"])
+        if envelope["format"] != FORMAT or envelope["context_id"] != context_id:
+            raise ValueError("another format, or another context's")
+        if envelope["checksum"] != _checksum(content):
+            raise ValueError("the checksum does not match")
+        if envelope["epoch"] != epoch:
+            raise _OtherEpoch(envelope["epoch"])
+        if isinstance(envelope["state"], str):
+            content = envelope["state"].encode("latin-1")
+        opened = self._sealer.open("snapshot", context_id, content)
+        return ContextState.model_validate_json(opened)
+
 
 class _OtherEpoch(Exception):
     """The store may have lost the commit that the file shows."""
-
-
-def _decode(raw: bytes, context_id: str, epoch: str) -> ContextState:
-    envelope = from_json(raw)
-    content = to_json(envelope["state"])
-    if envelope["format"] != FORMAT or envelope["context_id"] != context_id:
-        raise ValueError("another format, or another context's")
-    if envelope["checksum"] != _checksum(content):
-        raise ValueError("the checksum does not match")
-    if envelope["epoch"] != epoch:
-        raise _OtherEpoch(envelope["epoch"])
-    return ContextState.model_validate_json(content)
 
 
 def _lives(process_id: str) -> bool:

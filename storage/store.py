@@ -20,15 +20,20 @@ from fsm import ContextCreated, ContextState, decode_event, replay, wakes_at_ms
 from storage.address import make_pool
 from storage.barrier import Barrier
 from storage.codec import (
+    read_events,
+    read_mail,
     read_owned,
     read_result,
     read_snapshot,
+    read_state,
+    read_summary,
     write_head,
+    write_result,
+    write_state,
     write_summary,
 )
 from storage.config import StorageConfig
 from storage.contract import (
-    MAIL,
     Commit,
     Delivered,
     Mail,
@@ -51,10 +56,17 @@ from storage.errors import (
     VersionConflict,
     WorkerBuried,
 )
-from storage.frames import commit_header, draft_frame
+from storage.frames import (
+    CommitFrame,
+    DraftFrame,
+    commit_header,
+    decode_frame,
+    draft_frame,
+)
 from storage.link import Link, Reply, open_link
 from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
+from storage.sealing import Sealer, make_sealer
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
 from storage.webhooks import Webhooks
@@ -78,6 +90,8 @@ class Store:
     queue: ActivationQueue
     """Asks for contexts to be activated, and for maintenance."""
     webhooks: Webhooks
+    sealer: Sealer
+    """What contents go through on their way in and out."""
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -127,27 +141,28 @@ class Store:
         state = state or replay([event])
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
+        seal = self.sealer.seal
         match await self.scripts.run(
             self.link,
             "create",
             where,
             context_id,
             owner,
-            event.model_dump_json(),
-            write_summary(state),
-            "" if first is None else first.model_dump_json(),
+            seal("event", context_id, event.model_dump_json()),
+            write_summary(self.sealer, state),
+            "" if first is None else seal("mail", context_id, first.model_dump_json()),
             event.at_ms,
             digest if key else "",
             self.config.creation_key_s,
             "" if wake_ms is None else wake_ms,
-            notice.model_dump_json() if notice else "",
+            seal("notice", context_id, notice.model_dump_json()) if notice else "",
             base.version if base else 0,
-            base.model_dump_json() if base else "",
+            write_state(self.sealer, base) if base else "",
             name,
             len(state.messages),
             demand_of(first),
             *allowed(self.config),
-            *further,
+            *(seal("event", context_id, raw) for raw in further),
         ):
             case [b"created"]:
                 return context_id, False
@@ -180,7 +195,7 @@ class Store:
             ],
             context_id,
             owner,
-            mail.model_dump_json(),
+            self.sealer.seal("mail", context_id, mail.model_dump_json()),
             key,
             digest,
             mail.event.at_ms,
@@ -192,7 +207,8 @@ class Store:
             case [b"delivered", int() as seq, int() as active]:
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
             case [b"repeated", int() as seq, int() as active, bytes() as result]:
-                return Receipt(seq, True, bool(active), read_result(result))
+                told = read_result(self.sealer, context_id, result)
+                return Receipt(seq, True, bool(active), told)
             case [b"missing"]:
                 raise ContextMissing(context_id)
             case [b"gone"]:
@@ -227,20 +243,23 @@ class Store:
         )
         if known and self.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
+        sealer = self.sealer
         match _parts(reply):
             case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
-                return Reading(at, now, mail_seq, read_result(result), None)
+                return Reading(at, now, mail_seq, read_result(sealer, context_id, result), None)
             case [b"state", *rest]:
                 at, now, mail_seq, result, draft, snapshot_version, head, messages, raw = cast(
                     "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
                     tuple(rest),
                 )
-                base = read_snapshot(head, messages)
+                base = read_snapshot(sealer, context_id, head, messages)
                 if known and snapshot_version == version:
                     base = known.state
-                state = replay(map(decode_event, raw), base)
-                view = View(state, now, draft.decode())
-                return Reading(at, now, mail_seq, read_result(result), view, raw)
+                events = read_events(sealer, context_id, raw)
+                state = replay(map(decode_event, events), base)
+                view = View(state, now, sealer.open("draft", context_id, draft).decode())
+                told = read_result(sealer, context_id, result)
+                return Reading(at, now, mail_seq, told, view, events)
             case _:
                 raise _absent(context_id, reply)
 
@@ -271,7 +290,7 @@ class Store:
             return ()
         reply = await self.link.call("XRANGE", log, f"{after + 1}-0", f"{until}-0")
         entries = cast("list[tuple[bytes, list[bytes]]]", reply)
-        return [fields[1] for _, fields in entries]
+        return read_events(self.sealer, context_id, [fields[1] for _, fields in entries])
 
     async def oldest(self, context_id: str) -> int:
         """The first version that the log has; 1 unless it was compacted."""
@@ -282,7 +301,7 @@ class Store:
         """What the log begins with where it was compacted."""
         (base,) = keys.of_context(context_id, "base")
         state = cast("bytes | None", await self.link.call("HGET", base, "state"))
-        return None if state is None else ContextState.model_validate_json(state)
+        return None if state is None else read_state(self.sealer, context_id, state)
 
     async def contexts(
         self, owner: str, *, limit: int, after: str | None
@@ -297,8 +316,16 @@ class Store:
         for context_id, call in zip(ids, calls, strict=True):
             summary = cast("bytes | None", await call)
             if summary is not None:
-                shown.append((context_id, Summary.model_validate_json(summary)))
+                shown.append((context_id, read_summary(self.sealer, context_id, summary)))
         return shown
+
+    def read_frame(self, context_id: str, raw: bytes) -> CommitFrame | DraftFrame:
+        """A publication of a context's feed.
+
+        Raises:
+            CannotOpen: It is no frame of this context's.
+        """
+        return decode_frame(self.sealer, context_id, raw)
 
     async def named(self, owner: str, name: str) -> str:
         """Id of the owner's context of that name.
@@ -339,7 +366,7 @@ class Store:
         )
         match _parts(reply):
             case [b"active", *rest]:
-                return read_owned(context_id, saved, rest)
+                return read_owned(self.sealer, context_id, saved, rest)
             case [b"busy", _]:
                 raise ContextBusy(context_id)
             case [b"no-session"]:
@@ -369,7 +396,10 @@ class Store:
             ContextMissing: It was deleted.
         """
         state, draft, epoch = commit.state, commit.draft, self.epoch
+        context_id, seal = commit.context_id, self.sealer.seal
         header = commit_header(
+            self.sealer,
+            context_id,
             epoch=epoch_of(commit.token),
             base=commit.base,
             count=len(commit.events),
@@ -381,24 +411,25 @@ class Store:
         )
         in_store = commit.snapshot and self.files is None
         saved = commit.messages_saved
-        fresh = [m.model_dump_json() for m in state.messages[saved:]] if in_store else []
+        added = state.messages[saved:] if in_store else ()
+        fresh = [seal("message", context_id, m.model_dump_json()) for m in added]
         results = [
             part
             for seq, result in commit.results.items()
-            for part in (seq, result.model_dump_json(exclude_defaults=True))
+            for part in (seq, write_result(self.sealer, context_id, result))
         ]
         where = keys.of_context(
-            commit.context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
+            context_id, "meta", "log", "mail", "draft", "results", "snap", "msgs"
         )
         letter = commit.letter
-        dead, notices = keys.of_context(commit.context_id, "dead", "notices")
+        dead, notices = keys.of_context(context_id, "dead", "notices")
         where += [keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE, notices, keys.WEBHOOKS]
         where += [keys.owner_turns(state.owner), keys.owner_tokens(state.owner)]
         reply = await self.scripts.run(
             self.link,
             "commit",
             where,
-            commit.context_id,
+            context_id,
             commit.token,
             commit.base,
             len(commit.events),
@@ -406,15 +437,15 @@ class Store:
             len(commit.results),
             draft.op,
             draft.n,
-            draft.text,
-            write_summary(state) if commit.events else "",
-            keys.feed(commit.context_id),
+            seal("draft", context_id, draft.text),
+            write_summary(self.sealer, state) if commit.events else "",
+            keys.feed(context_id),
             header,
             state.version if in_store else 0,
-            write_head(state) if in_store else "",
+            write_head(self.sealer, state) if in_store else "",
             saved,
             len(fresh),
-            letter.model_dump_json() if letter else "",
+            seal("letter", context_id, letter.model_dump_json()) if letter else "",
             letter.id if letter else "",
             letter.at_ms if letter else 0,
             int(commit.progress),
@@ -423,21 +454,21 @@ class Store:
             len(state.messages),
             commit.tokens,
             int(commit.rests),
-            *commit.events,
+            *(seal("event", context_id, event) for event in commit.events),
             *results,
             *fresh,
-            *_told(commit),
+            *self._told(commit),
         )
         match reply:
             case [b"committed" | b"repeated"]:
                 if commit.snapshot and self.files is not None:
                     self.files.save_later(state, epoch)
             case [b"conflict", int() as found]:
-                raise VersionConflict(commit.context_id, expected=commit.base, found=found)
+                raise VersionConflict(context_id, expected=commit.base, found=found)
             case [b"fenced"]:
-                raise Fenced(commit.context_id)
+                raise Fenced(context_id)
             case _:
-                raise ContextMissing(commit.context_id)
+                raise ContextMissing(context_id)
 
     def append_draft(
         self,
@@ -456,18 +487,19 @@ class Store:
         draft is not ours any more. After a SCRIPT FLUSH it fails with NoScript.
         """
         n = n_before + len(text)
+        sealed = self.sealer.seal("draft", context_id, text)
         frame = draft_frame(
             epoch=epoch_of(token),
             version=version,
             n_before=n_before,
             n=n,
             message_id=message_id,
-            text=text,
+            text=sealed,
         )
         where = [*keys.of_context(context_id, "meta", "draft"), keys.EPOCH]
         channel = keys.feed(context_id)
         return self.scripts.send(
-            self.link, "draft", where, token, n_before, n, text, channel, frame, began
+            self.link, "draft", where, token, n_before, n, sealed, channel, frame, began
         )
 
     async def passivate(
@@ -499,8 +531,9 @@ class Store:
             VersionConflict: The context is at another version than the state.
         """
         where = [*keys.of_context(state.id, "meta", "log", "base"), keys.EPOCH]
+        kept = write_state(self.sealer, state)
         reply = await self.scripts.run(
-            self.link, "compact", where, token, state.version, state.model_dump_json(), first
+            self.link, "compact", where, token, state.version, kept, first
         )
         match reply:
             case b"fenced":
@@ -534,6 +567,8 @@ class Store:
             # missing costs a replay only.
             await asyncio.to_thread(self.files.delete, context_id)
         header = commit_header(
+            self.sealer,
+            context_id,
             epoch=epoch_of(commit.token),
             base=commit.base,
             count=len(commit.events),
@@ -544,6 +579,8 @@ class Store:
             results=commit.results,
         )
         result = commit.results.get(commit.acknowledged)
+        events = (self.sealer.seal("event", context_id, event) for event in commit.events)
+        frame = b"\n".join((header, *events))
         reply = await self.scripts.run(
             self.link,
             "delete",
@@ -551,11 +588,11 @@ class Store:
             context_id,
             commit.token,
             keys.feed(context_id),
-            b"\n".join((header, *commit.events)),
+            frame,
             self.config.tombstone_days * DAY_S if self.config.tombstones else 0,
             commit.acknowledged,
-            "" if result is None else result.model_dump_json(exclude_defaults=True),
-            *_told(commit),
+            "" if result is None else write_result(self.sealer, context_id, result),
+            *self._told(commit),
         )
         if reply == b"fenced":
             raise Fenced(context_id)
@@ -570,9 +607,17 @@ class Store:
             "list[tuple[bytes, list[bytes]]]", await self.link.call("XRANGE", mail, "-", "+")
         )
         return [
-            Delivered(int(entry_id.split(b"-")[0]), MAIL.validate_json(fields[1]))
+            Delivered(int(entry_id.split(b"-")[0]), self.read_mail(context_id, fields[1]))
             for entry_id, fields in entries
         ]
+
+    def read_mail(self, context_id: str, raw: bytes) -> Mail:
+        """An action, as the mailbox and the worker's channel have it.
+
+        Raises:
+            CannotOpen, ValidationError: It is no mail of this context's.
+        """
+        return read_mail(self.sealer, context_id, raw)
 
     async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
         """Say that a worker lives; returns workers whose session is over.
@@ -637,8 +682,21 @@ class Store:
         """Load the scripts again, after a SCRIPT FLUSH."""
         await self.scripts.reload(self.link)
 
+    def _told(self, commit: Commit) -> list[int | str | bytes]:
+        """The notices of a commit, as scripts take them."""
+        seal = self.sealer.seal
+        return [
+            part
+            for notice in commit.notices
+            for part in (
+                notice.version,
+                seal("notice", commit.context_id, notice.model_dump_json()),
+            )
+        ]
+
     async def prepare(self, connection: AbstractConnection) -> None:
-        """Prepare a fresh connection: scripts, durability, epoch."""
+        """Prepare a fresh connection: encryption, scripts, durability, epoch."""
+        await self.sealer.check(connection)
         await self.scripts.load(connection)
         before = self.epoch
         self.epoch = await check_durability(connection, self.scripts, self.config)
@@ -662,11 +720,13 @@ async def connect(
     Raises:
         StoreUnavailable: Not reachable within `store_call_s_max`.
         DurabilityMismatch: The server does not keep what `config.durability` promises.
+        EncryptionMismatch: The keys of `config.encryption` are not those of the store.
     """
     pool = pool or make_pool(url)
+    sealer = make_sealer(config.encryption)
     files = None
     if config.snapshots.startswith("json:"):
-        files = JsonSnapshots(Path(config.snapshots.removeprefix("json:")))
+        files = JsonSnapshots(Path(config.snapshots.removeprefix("json:")), sealer)
     scripts = Scripts()
     link = Link(pool, config.store_call_s_max, config.store_calls_max)
     if config.store_replicas_min:
@@ -680,7 +740,8 @@ async def connect(
         files,
         url,
         ActivationQueue(link, scripts),
-        Webhooks(link, scripts, config),
+        Webhooks(link, scripts, config, sealer),
+        sealer,
     )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
@@ -691,13 +752,6 @@ async def connect(
         finally:
             if saver is not None:
                 saver.cancel()
-
-
-def _told(commit: Commit) -> list[int | str]:
-    """The notices of a commit, as scripts take them."""
-    return [
-        part for notice in commit.notices for part in (notice.version, notice.model_dump_json())
-    ]
 
 
 def epoch_of(token: str) -> str:

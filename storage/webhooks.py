@@ -16,13 +16,17 @@ from storage.config import StorageConfig
 from storage.contract import NOTICE, DeadLetter, Notice
 from storage.link import Link
 from storage.scripts import Scripts
+from storage.sealing import Sealer
 
 
 class Webhooks:
     """The notices of all contexts."""
 
-    def __init__(self, link: Link, scripts: Scripts, config: StorageConfig) -> None:
+    def __init__(
+        self, link: Link, scripts: Scripts, config: StorageConfig, sealer: Sealer
+    ) -> None:
         self._link = link
+        self._sealer = sealer
         self._scripts = scripts
         self._wanted = frozenset(
             config.webhook_events.split(",") if config.webhook_url is not None else ()
@@ -76,7 +80,10 @@ class Webhooks:
         tries = self._link.call("HGET", keys.TRIES, context_id)
         found = cast("list[bytes]", await self._link.call("ZRANGE", notices, 0, 0))
         failed = int(cast("bytes | None", await tries) or 0)
-        return (NOTICE.validate_json(found[0]), failed) if found else None
+        if not found:
+            return None
+        opened = self._sealer.open("notice", context_id, found[0])
+        return NOTICE.validate_json(opened), failed
 
     async def told(self, context_id: str, notice: Notice, *, again_ms: int) -> int:
         """A notice was taken; how many the context still has (-1: it was not the first).
@@ -124,7 +131,10 @@ class Webhooks:
         """
         (notices,) = keys.of_context(context_id, "notices")
         call = self._link.call
-        await call("ZADD", notices, notice.version, notice.model_dump_json())
+        kept = self._sealer.seal("notice", context_id, notice.model_dump_json())
+        # Sealed twice it differs, and would be told twice.
+        await call("ZREMRANGEBYSCORE", notices, notice.version, notice.version)
+        await call("ZADD", notices, notice.version, kept)
         await call("HDEL", keys.TRIES, context_id)
         await call("ZADD", keys.WEBHOOKS, 0, context_id)
 
@@ -149,7 +159,7 @@ class Webhooks:
             again_ms,
             tries,
             letter.id if letter else "",
-            letter.model_dump_json() if letter else "",
+            self._sealer.seal("letter", context_id, letter.model_dump_json()) if letter else "",
             letter.at_ms if letter else 0,
         )
         return cast("int", left)

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from typing_extensions import override
 
 from storage import (
-    MAIL,
     WAKE,
+    CannotOpen,
     ContextBusy,
     ContextMissing,
     Delivered,
@@ -194,8 +194,8 @@ class Host:
         raw_id, seq, raw_mail = message.split(b"\n", 2)
         context_id = raw_id.decode()
         try:
-            delivered = Delivered(int(seq), MAIL.validate_json(raw_mail))
-        except ValidationError:
+            delivered = Delivered(int(seq), self._store.read_mail(context_id, raw_mail))
+        except (CannotOpen, ValidationError):
             # Its activation meets it in the mailbox; that is not the other contexts' affair.
             self._check_mail(context_id)
             return
@@ -481,6 +481,9 @@ def _first_cause(crash: Exception) -> str:
     """The first of the exceptions that an activation's groups hold."""
     while isinstance(crash, ExceptionGroup):
         crash = cast("ExceptionGroup[Exception]", crash).exceptions[0]
+    if isinstance(crash, ValidationError):  # its own text shows what was said
+        found = crash.errors(include_input=False, include_context=False, include_url=False)
+        return "; ".join(f"{each['loc']}: {each['type']}" for each in found)
     return f"{type(crash).__name__}: {crash}"
 
 

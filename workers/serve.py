@@ -51,7 +51,7 @@ async def serve(
     worker_id = (
         config.worker_id or f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(3)}"
     )
-    notes = Notes(store.link, store.config.notes_max)
+    notes = Notes(store.link, store.sealer, store.config.notes_max)
     searches = Searches(store, notes, config)
     model = open_model(config)
     tools = Registry((*builtin_tools(notes), *installed_tools()), config)

@@ -17,6 +17,7 @@ from storage import (
     Mail,
     Owned,
     Result,
+    Sealer,
     Store,
     decode_frame,
     feed,
@@ -176,7 +177,10 @@ class Ear:
 
     async def frames(self, count: int) -> list[CommitFrame | DraftFrame]:
         """What was heard, as frames, once it is so much."""
-        return [decode_frame(message) for message in await self.hears(count)]
+        return [
+            decode_frame(Sealer(None), CONTEXT_ID, message)
+            for message in await self.hears(count)
+        ]
 
 
 @contextlib.asynccontextmanager

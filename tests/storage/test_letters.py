@@ -77,7 +77,7 @@ async def test_only_the_newest_owner_counts(store: Store) -> None:
 async def test_a_letter_is_written_with_its_commit_and_lives_until_dropped(
     store: Store,
 ) -> None:
-    letters = DeadLetters(store.link)
+    letters = DeadLetters(store.link, store.sealer)
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)
@@ -94,7 +94,7 @@ async def test_a_letter_is_written_with_its_commit_and_lives_until_dropped(
 
 
 async def test_the_newest_letters_come_first(store: Store) -> None:
-    letters = DeadLetters(store.link)
+    letters = DeadLetters(store.link, store.sealer)
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)

@@ -6,7 +6,7 @@ from storage import Notes, NotesFull, Store
 
 
 async def test_notes_are_kept_oldest_first_and_are_the_owners_own(store: Store) -> None:
-    notes = Notes(store.link, notes_max=10)
+    notes = Notes(store.link, store.sealer, notes_max=10)
     for number in range(3):
         kept = await notes.add("ada", f"k{number}", f"note {number}, with a space")
         assert (kept.key, kept.text) == (f"k{number}", f"note {number}, with a space")
@@ -23,14 +23,14 @@ async def test_notes_are_kept_oldest_first_and_are_the_owners_own(store: Store) 
 
 
 async def test_a_note_is_kept_once_under_its_key(store: Store) -> None:
-    notes = Notes(store.link, notes_max=10)
+    notes = Notes(store.link, store.sealer, notes_max=10)
     await notes.add("ada", "k", "first")
     await notes.add("ada", "k", "second")
     assert await notes.list("ada") == {"k": "first"}
 
 
 async def test_a_note_that_was_removed_is_gone(store: Store) -> None:
-    notes = Notes(store.link, notes_max=10)
+    notes = Notes(store.link, store.sealer, notes_max=10)
     await notes.add("ada", "k", "first")
     assert not await notes.remove("bob", "k")
     assert await notes.remove("ada", "k")
@@ -39,7 +39,7 @@ async def test_a_note_that_was_removed_is_gone(store: Store) -> None:
 
 
 async def test_nobody_keeps_more_notes_than_allowed(store: Store) -> None:
-    notes = Notes(store.link, notes_max=2)
+    notes = Notes(store.link, store.sealer, notes_max=2)
     await notes.add("ada", "1", "one")
     await notes.add("ada", "2", "two")
     with pytest.raises(NotesFull):

@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from fsm import ContextState
+from storage.sealing import Sealer
 from storage.snapshots import JsonSnapshots
 from tests.support.playbook import CONTEXT_ID, Playbook, say
 
@@ -92,7 +93,7 @@ def save_and_die(
 
 
 def all_steps(folder: pathlib.Path) -> int:
-    files = JsonSnapshots(folder)
+    files = JsonSnapshots(folder, Sealer(None))
     first, second, third = generations()
     files.save(first, EPOCH)
     files.save(second, EPOCH)
@@ -108,7 +109,7 @@ def test_a_death_at_any_step_of_a_save_leaves_a_whole_generation(
     seen: set[int] = set()
     first, second, third = generations()
     for number in range(1, count + 1):
-        files = JsonSnapshots(tmp_path / str(number))
+        files = JsonSnapshots(tmp_path / str(number), Sealer(None))
         files.save(first, EPOCH)
         files.save(second, EPOCH)
         if before:
@@ -116,13 +117,13 @@ def test_a_death_at_any_step_of_a_save_leaves_a_whole_generation(
         else:
             save_and_die(files, third, die_after=number)
         with capture_logs() as logs:
-            loaded = JsonSnapshots(files.folder).load(CONTEXT_ID, EPOCH)
+            loaded = JsonSnapshots(files.folder, Sealer(None)).load(CONTEXT_ID, EPOCH)
         assert loaded is not None
         assert loaded in (second, third), number
         assert logs == []
         seen.add(loaded.version)
         # The next process goes on as if nothing had been.
-        later = JsonSnapshots(files.folder)
+        later = JsonSnapshots(files.folder, Sealer(None))
         later.save(third, EPOCH)
         assert later.load(CONTEXT_ID, EPOCH) == third
     assert seen == {second.version, third.version}
@@ -132,12 +133,15 @@ def test_a_death_at_any_step_of_the_first_save_leaves_that_or_nothing(
     tmp_path: pathlib.Path,
 ) -> None:
     first, *_ = generations()
-    count = len(save_and_die(JsonSnapshots(tmp_path / "counted"), first))
+    count = len(save_and_die(JsonSnapshots(tmp_path / "counted", Sealer(None)), first))
     for number in range(1, count + 1):
-        files = JsonSnapshots(tmp_path / str(number))
+        files = JsonSnapshots(tmp_path / str(number), Sealer(None))
         save_and_die(files, first, die_after=number)
         with capture_logs() as logs:
-            assert JsonSnapshots(files.folder).load(CONTEXT_ID, EPOCH) in (None, first)
+            assert JsonSnapshots(files.folder, Sealer(None)).load(CONTEXT_ID, EPOCH) in (
+                None,
+                first,
+            )
         assert logs == []
 
 
@@ -145,7 +149,7 @@ def test_a_generation_that_a_power_cut_left_empty_is_said_aloud_and_the_one_befo
     tmp_path: pathlib.Path,
 ) -> None:
     """What a file system may do to a rename that was not synced."""
-    files = JsonSnapshots(tmp_path)
+    files = JsonSnapshots(tmp_path, Sealer(None))
     first, second, _ = generations()
     files.save(first, EPOCH)
     files.save(second, EPOCH)
@@ -158,7 +162,7 @@ def test_a_generation_that_a_power_cut_left_empty_is_said_aloud_and_the_one_befo
 def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
     tmp_path: pathlib.Path,
 ) -> None:
-    files = JsonSnapshots(tmp_path)
+    files = JsonSnapshots(tmp_path, Sealer(None))
     first, second, _ = generations()
     files.save(first, EPOCH)
     taken = [step for step in save_and_die(files, second) if step in {"fsync", "replace"}]
@@ -168,7 +172,7 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(
 def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not(
     tmp_path: pathlib.Path,
 ) -> None:
-    files = JsonSnapshots(tmp_path)
+    files = JsonSnapshots(tmp_path, Sealer(None))
     first, *_ = generations()
     files.save(first, EPOCH)
     folder = files.path(CONTEXT_ID).parent

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from fsm import ContextState, Event, MessageReceived
 from storage import Draft, Owned, Store, keys
+from storage.sealing import Sealer
 from storage.snapshots import JsonSnapshots
 from tests.storage.arranging import create, created, die, live, next_commit
 from tests.storage.conftest import Backend
@@ -245,7 +246,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(folder: Path) -> JsonSnapshots:
-    return JsonSnapshots(folder)
+    return JsonSnapshots(folder, Sealer(None))
 
 
 @contextlib.asynccontextmanager

@@ -155,7 +155,7 @@ async def test_what_is_given_up_becomes_a_dead_letter_once_and_can_be_put_back(
             assert left == await store.webhooks.give_up(
                 CONTEXT_ID, first, cause="status 500", now_ms=NOW_MS, again_ms=NOW_MS
             )
-        letters = DeadLetters(store.link)
+        letters = DeadLetters(store.link, store.sealer)
         assert await letters.count() == 1
         letter = await letters.one(f"{CONTEXT_ID}.1.webhook")
         assert letter is not None

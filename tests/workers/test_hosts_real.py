@@ -14,6 +14,7 @@ from fsm import decode_event, replay
 from storage import (
     CommitFrame,
     Listener,
+    Sealer,
     StorageConfig,
     Store,
     connect,
@@ -113,7 +114,7 @@ class Viewer:
     kinds: list[str] = field(default_factory=list[str])
 
     def on_message(self, raw: bytes) -> None:
-        frame = decode_frame(raw)
+        frame = decode_frame(Sealer(None), "", raw)
         if isinstance(frame, CommitFrame):
             assert frame.base == self.version
             self.version += len(frame.events)

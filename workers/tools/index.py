@@ -86,6 +86,7 @@ class TextIndex:
             database = sqlite3.connect(":memory:", check_same_thread=False)
             # Whoever is the last to hold it may be a thread that was left behind.
             weakref.finalize(self, database.close)
+            database.execute("PRAGMA temp_store = MEMORY")  # large sorts would go to disk
             database.executescript(_SCHEMA)
         self._database = database
         self._rows = 0

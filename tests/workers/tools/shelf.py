@@ -129,6 +129,6 @@ async def open_shelf(**settings: int) -> AsyncGenerator[Shelf, None]:
 
 def made_shelf(store: CountingStore, **settings: int) -> Shelf:
     """A shelf over a store: that of another worker, where there is one already."""
-    notes = Notes(store.link, notes_max=100)
+    notes = Notes(store.link, store.sealer, notes_max=100)
     config = SearchConfig.model_validate(settings)
     return Shelf(store, notes, Searches(store, notes, config))
