@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
+from redis import Redis
 
 from tests.support.service import serving
 from tests.support.service_processes import free_port
@@ -42,7 +43,7 @@ async def test_after_turns_tools_notes_and_webhooks_no_file_shows_what_was_said(
 ) -> None:
     path = tmp_path / "keys"
     path.write_text(f"k {base64.b64encode(bytes(range(32))).decode()}\n")
-    client: Any = own_store.client()  # redis-py types its subscriptions in part
+    client: Any = Redis(unix_socket_path=str(own_store.socket))  # its types are partial
     listener = client.pubsub()
     listener.psubscribe("*")
     async with (

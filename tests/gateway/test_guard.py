@@ -7,11 +7,13 @@ from typing import Final
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
+from gateway import GatewayConfig, guard
 from gateway.kinds import KINDS
 from gateway.route import Route
 from gateway.routes import ROUTES
-from storage import SCOPES, Access, Scope
+from storage import SCOPES, Access, Scope, StorageConfig, connect
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Options, Service, eventually, serving
 from tests.support.store_server import StoreServer
@@ -211,6 +213,21 @@ async def test_a_known_key_reads_on_while_the_store_does_not_answer(
         # Of another key nobody knows whether it is one.
         refused = await bob.get("/api/contexts")
         assert (refused.status, refused.problem) == (503, "store-unavailable")
+
+
+async def test_a_gateway_remembers_so_many_keys_and_no_more(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_KNOWN_MAX", 2)
+    async with connect(store_url, StorageConfig()) as store:
+        access = Access(store.link)
+        door = guard.Guard(GatewayConfig(), store, lambda: NOW_MS)
+        for name in ("one", "two", "three", "one", "four"):
+            _, text = await access.create(name, owner="ada", scopes=SCOPES, now_ms=NOW_MS)
+            request = make_mocked_request("GET", "/", {"Authorization": f"Bearer {text}"})
+            for _ in range(2):
+                await door.admit(request, "admin", takes_ticket=False)
+        assert [key.name for key, _ in door._known.values()] == ["one", "four"]
 
 
 # Owners

@@ -1,0 +1,77 @@
+"""The first key of a data folder, and what listening beyond this machine takes."""
+
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.access import check_keys, ensure_owner_key
+from runtime.key_file import OWNER_KEY, NoKeys
+from runtime.settings import Settings
+from storage import SCOPES, Access, connect
+from tests.support.store_server import StoreServer
+
+pytestmark = pytest.mark.real_only
+NOW_MS = time.time_ns() // 1_000_000
+
+
+@pytest.fixture
+def server() -> Iterator[StoreServer]:
+    """A store of the test's own."""
+    with StoreServer() as server:
+        yield server
+
+
+async def test_the_first_key_is_made_anew_where_the_store_knows_it_no_more(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    settings = Settings(data=tmp_path)
+    path = tmp_path / OWNER_KEY
+    first = await ensure_owner_key(settings, server.url)
+    assert first == path.read_text().strip()
+    assert await ensure_owner_key(settings, server.url) is None
+    async with connect(server.url, settings) as store:
+        await store.link.call("FLUSHALL")
+    path.chmod(0o644)
+    second = await ensure_owner_key(settings, server.url)
+    assert second is not None
+    assert (second != first, path.read_text().strip()) == (True, second)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    async with connect(server.url, settings) as store:
+        access = Access(store.link)
+        assert await access.find(first or "") is None
+        found = await access.find(second)
+        assert found is not None
+        assert found.scopes == tuple(sorted(SCOPES))
+        await access.revoke(found.id, now_ms=NOW_MS)
+    third = await ensure_owner_key(settings, server.url)
+    assert third not in {None, second}
+    assert await ensure_owner_key(settings, server.url) is None
+
+
+@pytest.mark.parametrize("ends_in_ms", [None, -1, 60_000])
+async def test_only_a_key_that_is_valid_lets_others_in(
+    server: StoreServer, tmp_path: Path, ends_in_ms: int | None
+) -> None:
+    settings = Settings(data=tmp_path, host="0.0.0.0")
+    async with connect(server.url, settings) as store:
+        if ends_in_ms is not None:
+            await Access(store.link).create(
+                *("k",),
+                owner="ada",
+                scopes=SCOPES,
+                now_ms=NOW_MS,
+                expires_at_ms=NOW_MS + ends_in_ms,
+            )
+        if ends_in_ms == 60_000:
+            await check_keys(settings, store)
+            return
+        refused = None
+        try:
+            await check_keys(settings, store)
+        except NoKeys as error:
+            refused = str(error)
+    assert refused is not None
+    assert "keys create" in refused
