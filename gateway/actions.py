@@ -19,6 +19,7 @@ from fsm import (
 )
 from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
+from gateway.audit import actor_of, record_action
 from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
 from gateway.delivery import digest_of, wake
 from gateway.feed import RESTARTED, Feed
@@ -126,6 +127,7 @@ async def deliver_action(
         event=event, if_version=read_if_version(request, gateway.store.epoch)
     )
     digest = digest_of(name, await read_raw(request))
+    await record_action(gateway, actor_of(request), context_id, event)
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         await wake(gateway, context_id, owner, receipt)

@@ -49,7 +49,7 @@ async def list_messages(request: web.Request) -> web.StreamResponse:
             query[BEFORE_SEQ.name] = str(shown[0].seq)
         else:
             query[AFTER_SEQ.name] = str(shown[-1].seq)
-        headers["Link"] = _link(request, query)
+        headers["Link"] = next_page(request, query)
     body = b'{"branch":%s,"messages":[%s]}' % (
         orjson.dumps(branch),
         b",".join(map(message_json, shown)),
@@ -79,7 +79,7 @@ async def list_turns(request: web.Request) -> web.StreamResponse:
     headers: dict[str, str] = {}
     if len(rows) > limit:
         query = {LIMIT.name: str(limit), AFTER_SEQ.name: str(rows[limit - 1][0])}
-        headers["Link"] = _link(request, query)
+        headers["Link"] = next_page(request, query)
     shown = [row for _, row in rows[:limit]]
     return web.Response(
         body=orjson.dumps({"turns": shown}), headers=headers, content_type="application/json"
@@ -122,7 +122,7 @@ async def get_log(request: web.Request) -> web.StreamResponse:
     headers: dict[str, str] = {}
     if until < version:
         query = {LIMIT.name: str(limit), AFTER_VERSION.name: str(until)}
-        headers["Link"] = _link(request, query)
+        headers["Link"] = next_page(request, query)
     entries = [
         b'{"version":%d,"event":%s}' % (number, raw)
         for number, raw in enumerate(events, start=after + 1)
@@ -200,6 +200,7 @@ async def _read(request: web.Request, gateway: Gateway) -> Mirror:
     return await gateway.directory.read(context_id_of(request), gateway.owner_of(request))
 
 
-def _link(request: web.Request, query: dict[str, str]) -> str:
+def next_page(request: web.Request, query: dict[str, str]) -> str:
+    """The header Link of a page that is not the last one."""
     address = request.rel_url.with_query(query)
     return f'<{address}>; rel="next"'

@@ -42,6 +42,7 @@ from gateway.route import Route
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    AuditPage,
     ByeData,
     ChatAnswer,
     ChatChunk,
@@ -79,7 +80,7 @@ Json = dict[str, Any]
 _VIEWS: Final[tuple[type[View], ...]] = (
     *(ActionResponse, ActionStatus, ByeData, ContextList, ContextView, EventsPage, HelloData),
     *(Liveness, ProblemDocument, ProblemTypeView, Readiness, ReplyDeltaData, ResetData),
-    *(DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
+    *(AuditPage, DeadLetterList, LetterRetried, RestartAccepted, RestartReport, RetentionPlan),
     *(ContextExport, LogPage, MessageList, MessageView, TurnList),
     *(ChatAnswer, ChatChunk, LimitsView, NoteList, NoteView, TicketView, TitleView),
     *OPENAI_VIEWS,

@@ -26,6 +26,7 @@ from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    AuditPage,
     ChatAnswer,
     ContextExport,
     ContextList,
@@ -398,6 +399,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "How far a restart has come",
         {200: Answer("The report.", (RestartReport,))},
         problems=("not-found", *_STORE),
+    ),
+    "list_audit": Operation(
+        "What was asked for that somebody may have to answer for, the oldest first",
+        {200: Answer("Records.", (AuditPage,), (LINK,))},
+        problems=_STORE,
     ),
     "get_retention": Operation(
         "What retention would delete now, without doing it",

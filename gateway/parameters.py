@@ -87,6 +87,7 @@ BEFORE_SEQ: Final = Parameter(
     "before_seq", WHOLE, "Only what stands before this number: the page that ends there."
 )
 AFTER_VERSION: Final = Parameter("after", WHOLE, "Only events behind this version.")
+AFTER_RECORD: Final = Parameter("after", WHOLE, "Only records behind this number.")
 AT_VERSION: Final = Parameter(
     "at_version",
     {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX},

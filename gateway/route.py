@@ -35,6 +35,8 @@ class Route:
     """Whether anybody may ask, without a credential."""
     needs: Scope | None = None
     """The scope that it takes, if that is not the one of its method."""
+    moves_contexts: bool = False
+    """Whether it takes whole contexts out, or in."""
     is_stream: bool = False
     """Whether its answer may take long, so that the credential is looked at meanwhile."""
 
@@ -53,6 +55,13 @@ class Route:
         if self.method != "GET":
             return "actions"
         return "streams" if self.is_stream else "polls"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the audit log has it; actions of contexts are recorded on their way."""
+        deletes = self.method == "DELETE" and not self.under_contexts
+        manages = self.needs == "admin" and self.method != "GET"
+        return deletes or manages or self.moves_contexts
 
     @property
     def paths(self) -> tuple[str, ...]:

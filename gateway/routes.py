@@ -18,6 +18,7 @@ from gateway.admin import (
 )
 from gateway.allowances import get_limits
 from gateway.app import GATEWAY
+from gateway.audit import list_audit, recorded
 from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.guard import PRINCIPAL
 from gateway.health import healthz, readyz
@@ -38,6 +39,7 @@ from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
     AFTER_NOTE,
+    AFTER_RECORD,
     AFTER_SEQ,
     AFTER_VERSION,
     AT_VERSION,
@@ -133,7 +135,7 @@ ROUTES: Final = (
     Route("create_context", "POST", "", create_context, (MESSAGES,)),
     Route("get_context", "GET", "/{id}", get_context, (MESSAGES,), has_head=True),
     Route("delete_context", "DELETE", "/{id}", delete_context, (MESSAGES,)),
-    Route("import_context", "POST", "/import", import_context),
+    Route("import_context", "POST", "/import", import_context, moves_contexts=True),
     Route("fork", "POST", "/{id}/actions/fork", fork),
     Route("act", "POST", "/{id}/actions/{action}", act, (MESSAGES,)),
     _read("get_state", "/state", get_state, AFTER_CURSOR, AT_VERSION, MESSAGES),
@@ -156,7 +158,11 @@ ROUTES: Final = (
     ),
     _read("list_turns", "/turns", list_turns, AFTER_SEQ, LIMIT),
     _read("get_log", "/log", get_log, AFTER_VERSION, LIMIT),
-    _read("export_context", "/export", export_context),
+    Route(
+        *("export_context", "GET", "/{id}/export", export_context),
+        has_head=True,
+        moves_contexts=True,
+    ),
     *(
         Route(name, "GET", path, handler, (RESUME, KINDS_SHOWN, DELTAS, TICKET), is_stream=True)
         for name, path, handler in (
@@ -189,6 +195,7 @@ ROUTES: Final = (
     *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
+    _admin("list_audit", "GET", "/audit", list_audit, LIMIT, AFTER_RECORD),
     _admin("get_retention", "GET", "/retention", retention_plan, DAYS, LIMIT),
     _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
     _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
@@ -229,7 +236,10 @@ def _checked(route: Route) -> Handler:
     async def handle_public(request: web.Request) -> web.StreamResponse:
         if request.query_string:
             check_query(request, route.query)
-        return await route.handler(request)
+        if not route.is_recorded:
+            return await route.handler(request)
+        async with recorded(request, route.name):
+            return await route.handler(request)
 
     if scope is None:
         return handle_public

@@ -21,6 +21,7 @@ from uuid_utils import uuid7
 from gateway.actions import late_reading, made_action
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
+from gateway.audit import Actor, actor_of, record_action
 from gateway.bodies import SocketAction, parse_json, validate
 from gateway.config import GatewayConfig
 from gateway.delivery import digest_of, wake
@@ -175,8 +176,8 @@ async def _act(
     request: web.Request, viewer: SocketViewer, feed: Feed, text: str
 ) -> "_Answering | None":
     """Deliver one action; what is left to do is to wait for its result."""
-    gateway = request.app[GATEWAY]
-    limits, owner = gateway.limits, gateway.owner_of(request)
+    gateway, actor = request.app[GATEWAY], actor_of(request)
+    limits, owner = gateway.limits, actor.principal.owner
     asked: SocketAction | None = None
     try:
         value = parse_json(text.encode(), depth_max=gateway.config.json_depth_max)
@@ -184,6 +185,7 @@ async def _act(
         event = made_action(asked.action, asked.body, by=owner, at_ms=gateway.clock())
         limits.take_for_address(request, "actions")
         await limits.take_for_owner(request, "actions")
+        await record_action(gateway, actor, feed.context_id, event)
         receipt = await gateway.store.deliver(
             feed.context_id,
             owner,

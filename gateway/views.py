@@ -488,6 +488,43 @@ class RetentionPlan(View):
     contexts: tuple[AgedContext, ...]
 
 
+class DecisionView(View):
+    """What a person has decided about a tool call."""
+
+    call_id: str
+    verdict: Literal["approved", "denied", "answered"]
+    tool: str | None
+    digest: str | None
+    """Of the tool's name and the arguments that were approved."""
+
+
+class AuditRecordView(View):
+    """Something that was asked for, or what came of it."""
+
+    number: int
+    at: str
+    outcome: Literal["asked", "done", "failed"]
+    """`asked`: before it was done."""
+    of: int | None
+    """Number of the record of what was asked."""
+    by: str
+    """`key:<id>`, `token`, `anybody` where nobody is asked, or `command:<user>`."""
+    owner: str
+    address: str
+    name: str
+    target: str
+    decisions: tuple[DecisionView, ...]
+    before: str
+    """Digest of the record before."""
+    digest: str
+
+
+class AuditPage(View):
+    """Records, the oldest first."""
+
+    records: tuple[AuditRecordView, ...]
+
+
 class DeadLetterView(View):
     """What was given up: it ended each worker that began it, or the webhook did not take it."""
 

@@ -11,6 +11,7 @@ from typing import Final
 import orjson
 
 from gateway.config import is_loopback
+from runtime.audit import record
 from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.leaves import leaves
 from runtime.settings import Settings
@@ -35,6 +36,7 @@ async def ensure_owner_key(settings: Settings, url: str) -> str | None:
         access = Access(store.link)
         known = await access.find(path.read_text().strip()) if path.exists() else None
         if known is None or not known.is_valid(_now_ms()):
+            await record(store, "create_key", OWNER_KEY)
             _, made = await access.create(
                 "first key", owner=OWNER, scopes=SCOPES, now_ms=_now_ms()
             )
@@ -84,6 +86,7 @@ async def create_key(
     try:
         async with connect(url, settings) as store:
             now_ms = _now_ms()
+            await record(store, "create_key", f"{owner} {','.join(sorted(scopes))} {name}")
             key, text = await Access(store.link).create(
                 name,
                 owner=owner,
@@ -134,6 +137,7 @@ async def revoke_key(settings: Settings, url: str, key_id: str) -> int:
     key: ApiKey | None = None
     try:
         async with connect(url, settings) as store:
+            await record(store, "revoke_key", key_id)
             key = await Access(store.link).revoke(key_id, now_ms=_now_ms())
             asked = True
     except* StorageError as failed:

@@ -344,6 +344,38 @@ def retention(
     raise typer.Exit(_run(run_retention(in_force, url)))
 
 
+@app.command()
+def audit(
+    config: Config = None,
+    data: Data = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether a record was changed or is gone.")
+    ] = False,
+    after: Annotated[int, typer.Option(min=0, help="Only records behind this number.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 1_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one a line.")] = False,
+) -> None:
+    """Show who has asked for what: admin acts, keys, approvals, deletions.
+
+    Each record holds the digest of the one before. Ends with 1 if --check
+    finds one that does not follow.
+
+        contextd audit --json --after 1200
+        contextd audit --check
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime.audit import check_records, show_records
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "warning")
+    url = _store_of(in_force)
+    if check:
+        raise typer.Exit(_run(check_records(in_force, url)))
+    raise typer.Exit(
+        _run(show_records(in_force, url, after=after, limit=limit, as_json=as_json))
+    )
+
+
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
 app.add_typer(keys_app, name="keys")
 

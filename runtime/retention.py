@@ -4,6 +4,7 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 
+from runtime.audit import record
 from runtime.leaves import leaves
 from runtime.settings import Settings
 from storage import Plan, Retention, StorageError, connect
@@ -42,6 +43,7 @@ async def run_retention(settings: Settings, url: str) -> int:
     gone: int | None = None
     try:
         async with connect(url, settings) as store:
+            await record(store, "run_retention", f"{settings.retention_days} days")
             gone = await Retention(store).run(_now_ms)
     except* StorageError as failed:
         _say_why(failed)

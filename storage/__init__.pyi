@@ -1,5 +1,14 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
+from .audit import (
+    Act,
+    Audit,
+    Audited,
+    AuditRecord,
+    Chain,
+    Decision,
+    Outcome,
+)
 from .buckets import Buckets, Rate, Taking
 from .cancellation import end_if_cancelled
 from .config import StorageConfig
@@ -70,11 +79,16 @@ __all__ = [
     "SCOPES",
     "WAKE",
     "Access",
+    "Act",
     "ActivationQueue",
     "Aged",
     "ApiKey",
+    "Audit",
+    "AuditRecord",
+    "Audited",
     "Buckets",
     "CannotOpen",
+    "Chain",
     "Cipher",
     "Commit",
     "CommitFrame",
@@ -83,6 +97,7 @@ __all__ = [
     "ContextMissing",
     "DeadLetter",
     "DeadLetters",
+    "Decision",
     "Delivered",
     "Draft",
     "DraftConflict",
@@ -103,6 +118,7 @@ __all__ = [
     "Notes",
     "NotesFull",
     "Notice",
+    "Outcome",
     "Owned",
     "Plan",
     "ProcessRestart",

@@ -141,6 +141,11 @@ class StorageConfig(BaseModel):
     retention_deletes_s_max: float = Field(
         default=50.0, gt=0, description="Contexts that retention deletes in a second."
     )
+    audit_records_max: int = Field(
+        default=100_000,
+        ge=1_000,
+        description="Records of the audit log that are kept at least; older ones make room.",
+    )
     tombstones: bool = Field(
         default=False,
         description="Tell the former owner of a deleted context that it is gone (410), instead "

@@ -79,6 +79,8 @@ The store
 
 * `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
 
+* `audit` (stream): what somebody may have to answer for, as JSON, `<number>-0`, the last
+  `audit_records_max`. storage/audit.py.
 * `sealed` (string): whether all contents are encrypted or only later ones, encrypted itself.
   storage/sealing.py.
 
@@ -105,6 +107,7 @@ SUPERVISORS = "supervisors"
 WORKERS = "workers"
 EPOCH = "epoch"
 SEALED = "sealed"
+AUDIT = "audit"
 WAKE = "workers:wake"
 ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"

@@ -54,6 +54,17 @@ def test_keys_are_made_listed_and_revoked() -> None:
         again = run_command("keys", "revoke", "nothing", service=service)
         assert again.returncode == 1
         assert "keys list" in again.stderr
+        audited = run_command("audit", "--json", service=service)
+        acts = [json.loads(line)["act"] for line in audited.stdout.splitlines()]
+        assert [act["name"] for act in acts] == ["create_key"] * 2 + ["revoke_key"] * 2
+        assert acts[1]["target"] == "local contexts:read,contexts:write laptop"
+        assert acts[2]["target"] == found["id"]
+        assert all(act["by"].startswith("command:") for act in acts)
+        assert key not in audited.stdout
+        checked = run_command("audit", "--check", service=service)
+        assert (checked.returncode, "Records 1 to 4" in checked.stdout) == (0, True)
+        rows = run_command("audit", service=service).stdout.splitlines()
+        assert (len(rows), "revoke_key" in rows[2]) == (4, True)
 
 
 def test_chat_and_restart_find_the_first_key() -> None:

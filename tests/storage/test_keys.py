@@ -52,6 +52,7 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.SUPERVISORS,
         keys.EPOCH,
         keys.SEALED,
+        keys.AUDIT,
         keys.WAKE,
         keys.REPLICATED,
         keys.ACCESS_KEYS,
@@ -68,7 +69,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
         *("worker_contexts", "worker_mail", "notes", "READY", "WORKERS", "EPOCH", "WAKE"),
         *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
-        *("ACCESS_KEYS", "ticket", "bucket", "owner_turns", "owner_tokens", "SEALED"),
+        *("ACCESS_KEYS", "ticket", "bucket", "owner_turns", "owner_tokens", "SEALED", "AUDIT"),
     }
 
 

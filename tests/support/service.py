@@ -30,6 +30,7 @@ from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
+    AuditPage,
     ChatAnswer,
     ContextExport,
     ContextList,
@@ -79,6 +80,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("POST /admin/restart", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
     ("GET /admin/retention([?].*)?", (RetentionPlan,)),
+    ("GET /admin/audit([?].*)?", (AuditPage,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
     ("POST /api/chat/title", (TitleView,)),

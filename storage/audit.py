@@ -1,0 +1,188 @@
+"""What was asked of the service that somebody may have to answer for, in an order that shows.
+
+- A record is there before what it tells of is done; what cannot be recorded is not done.
+- Records are numbered and each holds the digest of the one before: one that was changed, or
+  taken out of the middle, shows. Whoever may write to the store can make all of them anew,
+  so each digest is also told to whoever asked for the record (and goes into the log).
+- The oldest make room. No record holds what was said.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, cast
+
+from pydantic import BaseModel, ConfigDict
+from redis.exceptions import ResponseError
+
+import storage.keys as keys
+from storage.errors import StoreRefusedWrite, StoreUnavailable
+from storage.link import Link
+
+TRIES_MAX: Final = 64
+"""How often a record is numbered anew because others were quicker."""
+PAGE: Final = 500
+_NOTHING: Final = ""
+"""What the first record follows."""
+_TAKEN: Final = "equal or smaller than the target stream"
+"""How the server refuses a number that is there."""
+
+Outcome: TypeAlias = Literal["asked", "done", "failed"]
+
+
+class Decision(BaseModel):
+    """What a person has decided about a tool call."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    call_id: str
+    verdict: Literal["approved", "denied", "answered"]
+    tool: str | None = None
+    digest: str | None = None
+    """Of the tool's name and the arguments that were approved; None where it is not known."""
+
+
+class Act(BaseModel):
+    """Something that was asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str
+    """`key:<id>`, `token`, `anybody` where nobody is asked, or `command:<user>`."""
+    owner: str = ""
+    """Whose contexts that credential opens."""
+    address: str = ""
+    """Where it came from."""
+    name: str
+    """What was asked for."""
+    target: str = ""
+    """What it is about: the id of a context, a key, a dead letter."""
+    decisions: tuple[Decision, ...] = ()
+
+
+class AuditRecord(BaseModel):
+    """One line of the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    at_ms: int
+    act: Act
+    outcome: Outcome
+    """`asked`: before it is done."""
+    of: int | None = None
+    """Number of the record of what was asked, where this tells what came of it."""
+    before: str
+    """Digest of the record before; "" of the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A record as it is kept."""
+
+    record: AuditRecord
+    digest: str
+    """Which the next record holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a check of the records has come to."""
+
+    first: int
+    last: int
+    digest: str
+    """Of the last one."""
+    broken: int | None
+    """The first record that does not follow the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The records of one store."""
+
+    link: Link
+    records_max: int
+
+    async def append(
+        self, act: Act, outcome: Outcome, *, at_ms: int, of: int | None = None
+    ) -> Audited:
+        """Record something.
+
+        Raises:
+            StoreUnavailable: It may be recorded.
+            StoreRefusedWrite: It is not.
+        """
+        for _ in range(TRIES_MAX):
+            record = await self._next(act, outcome, at_ms=at_ms, of=of)
+            raw = record.model_dump_json()
+            try:
+                await self.link.call(
+                    *("XADD", keys.AUDIT, "MAXLEN", "~", self.records_max),
+                    *(f"{record.number}-0", "r", raw),
+                )
+            except ResponseError as error:
+                if _TAKEN not in str(error):
+                    raise StoreRefusedWrite(f"no record can be added: {error}") from None
+            else:
+                return Audited(record, _digest(raw.encode()))
+        raise StoreUnavailable("too many are recorded at once")
+
+    async def _next(
+        self, act: Act, outcome: Outcome, *, at_ms: int, of: int | None
+    ) -> AuditRecord:
+        try:
+            reply = await self.link.call("XREVRANGE", keys.AUDIT, "+", "-", "COUNT", 1)
+        except ResponseError as error:
+            raise StoreRefusedWrite(f"no record can be read: {error}") from None
+        last = next(iter(_read(reply)), None)
+        return AuditRecord(
+            number=last.record.number + 1 if last else 1,
+            at_ms=at_ms,
+            act=act,
+            outcome=outcome,
+            of=of,
+            before=last.digest if last else _NOTHING,
+        )
+
+    async def page(self, *, after: int, limit: int) -> Sequence[Audited]:
+        """Records behind a number, the oldest first.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        reply = await self.link.call("XRANGE", keys.AUDIT, f"({after}", "+", "COUNT", limit)
+        return _read(reply)
+
+    async def check(self) -> Chain:
+        """Whether each record follows the one before it.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        first: int | None = None
+        number, digest = 0, _NOTHING
+        broken: int | None = None
+        while page := await self.page(after=number, limit=PAGE):
+            for audited in page:
+                record = audited.record
+                if first is None:
+                    first = record.number
+                    follows = record.number > 1 or record.before == _NOTHING
+                else:
+                    follows = (record.number, record.before) == (number + 1, digest)
+                if not follows and broken is None:
+                    broken = record.number
+                number, digest = record.number, audited.digest
+        return Chain(first or 0, number, digest, broken)
+
+
+def _read(reply: object) -> Sequence[Audited]:
+    entries = cast("list[tuple[bytes, list[bytes]]]", reply)
+    return [
+        Audited(AuditRecord.model_validate_json(raw), _digest(raw)) for _, (_, raw) in entries
+    ]
+
+
+def _digest(raw: bytes) -> str:
+    return hashlib.blake2b(raw, digest_size=32).hexdigest()
