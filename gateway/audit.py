@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fsm import AnswerGiven, AnyAction, ApprovalGiven, ContextDeleted, call_digest
 from gateway.app import GATEWAY, Gateway
+from gateway.clients import client_address
 from gateway.guard import PRINCIPAL, Principal
 from gateway.history import next_page, read_limit
 from gateway.mirror import rfc3339
@@ -44,7 +45,7 @@ class Actor:
 def actor_of(request: web.Request) -> Actor:
     """Who has sent a request."""
     config = request.app[GATEWAY].config
-    return Actor(request[PRINCIPAL], request.remote or "", config.auth == "keys")
+    return Actor(request[PRINCIPAL], client_address(request), config.auth == "keys")
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ from uuid_utils import uuid7
 from gateway.actions import late_reading, made_action
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
-from gateway.audit import Actor, actor_of, record_action
+from gateway.audit import actor_of, record_action
 from gateway.bodies import SocketAction, parse_json, validate
 from gateway.config import GatewayConfig
 from gateway.delivery import digest_of, wake
