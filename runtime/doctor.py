@@ -26,6 +26,7 @@ from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
 from storage import make_client
+from workers.outward import CheckedResolver, refusal_in
 
 if TYPE_CHECKING:
     from workers.tools.mcp_servers import McpServer
@@ -304,13 +305,15 @@ async def _model_server(settings: Settings) -> Check:
     try:
         async with (
             aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_ANSWER_S_MAX)
+                connector=aiohttp.TCPConnector(resolver=CheckedResolver()),
+                timeout=aiohttp.ClientTimeout(total=_ANSWER_S_MAX),
             ) as session,
             session.get(f"{url}/models", headers=headers, allow_redirects=False) as response,
         ):
             status, raw = response.status, await response.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        finding = f"{url} cannot be reached ({type(error).__name__})"
+        reason = refusal_in(error) or type(error).__name__
+        finding = f"{url} cannot be reached ({reason})"
         return Check(
             "model", Level.FAIL, finding, "Start the model server, or correct the address."
         )

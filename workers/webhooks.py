@@ -3,7 +3,7 @@
 At least once: what was answered 2xx is taken out of the store afterwards, so a crash in
 between tells it again, with the same `webhook-id` and body. Headers are those of Standard
 Webhooks 1.0, bodies CloudEvents 1.0 (structured JSON). The address is the operator's own and
-may be private; redirects are not followed. Neither it nor the secret is logged.
+may be private (`outward.py`); redirects are not followed. Neither it nor the secret is logged.
 """
 
 import base64
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from storage import Notice, Store
 from workers.activation import Clock
 from workers.config import WorkerConfig
+from workers.outward import CheckedResolver, refusal_in
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ class Teller:
         self._clock = clock
         self._draw = draw
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=config.chores_max),
+            connector=aiohttp.TCPConnector(limit=config.chores_max, resolver=CheckedResolver()),
             headers={
                 "Content-Type": "application/cloudevents+json",
                 "User-Agent": "contextd",
@@ -155,7 +156,8 @@ class Teller:
         except TimeoutError:
             return f"no answer within {self._config.webhook_call_s_max:g} s"
         except (aiohttp.ClientError, OSError) as error:
-            return type(error).__name__  # its text may hold the address
+            # Their texts may hold the address.
+            return type(refusal_in(error) or error).__name__
         return None if 200 <= response.status < 300 else f"status {response.status}"
 
 

@@ -21,6 +21,7 @@ from workers.models.config import ModelConfig
 from workers.models.deadline import Deadline
 from workers.models.failures import failure_of_status
 from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
+from workers.outward import CheckedResolver, refusal_in
 
 _OURS: Final = frozenset(
     {
@@ -35,6 +36,14 @@ _OURS: Final = frozenset(
     }
 )
 """Parameters that the call itself decides. Only one alternative is read, so no `n`."""
+
+_THE_OPERATORS: Final = frozenset(
+    {
+        *("api_base", "base_url", "api_key", "api_version", "custom_llm_provider"),
+        *("headers", "extra_headers", "extra_body", "extra_query", "vertex_credentials"),
+    }
+)
+"""Parameters by which proxies of models (LiteLLM) are told where to go, and as whom."""
 
 _WITH_TOOLS_ONLY: Final = frozenset({"tool_choice", "parallel_tool_calls"})
 """Parameters that servers refuse where no tools are offered."""
@@ -63,6 +72,7 @@ class OpenAIModel:
             connector=aiohttp.TCPConnector(
                 limit=config.model_connections_max,
                 limit_per_host=0,
+                resolver=CheckedResolver(),
                 keepalive_timeout=config.model_keepalive_s,
             ),
             headers=headers,
@@ -152,7 +162,9 @@ class OpenAIModel:
                 response.close()
 
     def _encoded(self, request: ModelRequest) -> bytes:
-        unwanted = _OURS if request.tools else _OURS | _WITH_TOOLS_ONLY
+        unwanted = _OURS | _THE_OPERATORS
+        if not request.tools:
+            unwanted |= _WITH_TOOLS_ONLY
         body: dict[str, object] = {
             name: value for name, value in request.parameters.items() if name not in unwanted
         }
@@ -203,6 +215,8 @@ class OpenAIModel:
                 "bad_response", "The model server's answer is not HTTP.", True
             ) from error
         except (aiohttp.ClientError, OSError) as error:
+            if (refusal := refusal_in(error)) is not None:
+                raise ModelError("connection", str(refusal), False) from error
             raise ModelError(
                 "connection",
                 "The model server could not be reached, or hung up before answering.",

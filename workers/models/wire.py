@@ -4,12 +4,17 @@ A message's wire form depends on nothing but the message, so it is encoded once.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from pydantic import JsonValue
 
 from fsm import ClientTool, Message, Reference
 
 WireMessage = dict[str, JsonValue]
+
+_IMAGE_URLS: Final = ("https://", "data:")
+"""A model's server may fetch what it is shown the address of, from where it is. Over https a
+certificate says who answers there; what tells machines their secrets has none."""
 
 NOT_RUN = "This tool call was not carried out: the turn was stopped before."
 """What the model is told of a call that nothing answered; providers refuse a request
@@ -130,6 +135,8 @@ def _wire_part(part: Mapping[str, JsonValue]) -> JsonValue:
 
 
 def _wire_image(url: str, options: Mapping[str, JsonValue]) -> JsonValue:
+    if not url.lower().startswith(_IMAGE_URLS):
+        return {"type": "text", "text": f"[image: {url}]"}
     match options:
         case {"detail": "low" | "high" | "auto" as detail}:
             return {"type": "image_url", "image_url": {"url": url, "detail": detail}}

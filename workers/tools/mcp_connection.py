@@ -35,8 +35,9 @@ from typing_extensions import override
 
 from workers.tools.config import ToolConfig
 from workers.tools.declaration import Tool, ToolCallContext, ToolError
-from workers.tools.mcp_servers import HttpServer, McpServer, StdioServer
+from workers.tools.mcp_servers import HttpServer, McpServer, StdioServer, secrets_of
 from workers.tools.mcp_tools import text_of, tool_of
+from workers.tools.mcp_transport import PinnedTransport
 from workers.tools.registry import Registry
 
 log = structlog.get_logger(__name__)
@@ -80,6 +81,7 @@ class McpConnection:
         """
         self._name = name
         self._server = server
+        self._secrets = secrets_of(server)
         self._registry = registry
         self._config = config
         self._complaints = complaints
@@ -148,7 +150,7 @@ class McpConnection:
         except ExceptionGroup as ended:
             if (task_here := asyncio.current_task()) and task_here.cancelling():
                 raise asyncio.CancelledError from ended
-            raise ServerLost(_reason(ended)) from ended
+            raise ServerLost(self._shown(_reason(ended))) from ended
 
     async def _connected(self, scope: anyio.CancelScope, *, staying: bool) -> None:
         """One connection, from beginning to end."""
@@ -199,6 +201,8 @@ class McpConnection:
                     httpx2.AsyncClient(
                         headers=headers,
                         timeout=httpx2.Timeout(self._config.mcp_answer_s, read=read_s),
+                        transport=PinnedTransport(),
+                        trust_env=False,
                     ) as http,
                     streamable_http_client(server.url, http_client=http) as (read, write),
                 ):
@@ -292,16 +296,22 @@ class McpConnection:
                 answered = True
             except MCPError as error:
                 if error.code != CONNECTION_CLOSED:
-                    raise ToolError("raised", error.message) from error
+                    raise ToolError("raised", self._shown(error.message)) from error
                 detail = f"The server {self._name} has gone; whether {tool} ran is not known."
                 raise ToolError("unavailable", detail) from error
             finally:
                 self._calls -= 1
                 if not answered:
                     self._doubted.set()
-        text = text_of(result)
+        text = self._shown(text_of(result))
         if result.is_error:
             raise ToolError("raised", text)
+        return text
+
+    def _shown(self, text: str) -> str:
+        """What a server says, without the secrets that it was given."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[removed]")
         return text
 
 
@@ -352,7 +362,9 @@ def _reason(error: BaseException) -> str:
             return "it has closed the connection"
         case MCPError(message=message):
             return message
-        case OSError():
+        case OSError() | httpx2.ConnectError():
             return str(error)
+        case httpx2.HTTPStatusError(response=response):
+            return f"it answers {response.status_code}"  # its text may hold the address
         case _:
             return type(error).__name__

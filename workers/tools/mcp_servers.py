@@ -26,6 +26,8 @@ from pydantic import (
 
 from fsm import ToolEffect
 
+SECRET_CHARS_MIN: Final = 12
+"""Shorter words of `env` and `headers` (`1`, `debug`) are found in answers by chance."""
 _PROBLEMS_MAX: Final = 5
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -85,6 +87,15 @@ class HttpServer(_Server):
     type: Literal["http", "streamable-http"] = "http"
     url: Annotated[str, StringConstraints(pattern=r"^https?://.")] = Field(repr=False)
     headers: Mapping[str, _Secret] = {}
+
+
+def secrets_of(server: "McpServer") -> tuple[str, ...]:
+    """The words of `env` and `headers` that must be shown nowhere, the longest first."""
+    declared = server.env if isinstance(server, StdioServer) else server.headers
+    words = {word for value in declared.values() for word in value.get_secret_value().split()}
+    return tuple(
+        sorted((word for word in words if len(word) >= SECRET_CHARS_MIN), key=len, reverse=True)
+    )
 
 
 def _transport(server: object) -> str:

@@ -31,6 +31,8 @@ TOOLS: dict[str, Json] = {
     "shout": {"inputSchema": NOTHING, "annotations": {"idempotentHint": True}},
     "scream": {"inputSchema": NOTHING},
     "refuse": {"inputSchema": NOTHING},
+    "reveal": {"inputSchema": NOTHING},
+    "shriek": {"inputSchema": NOTHING},
     "break": {"inputSchema": NOTHING},
     "grow": {"inputSchema": NOTHING},
     "wait": {"inputSchema": NOTHING},
@@ -63,6 +65,8 @@ def called(params: Json) -> Json:
             return text(params["arguments"]["text"])
         case "environment":
             return text(" ".join(sorted(os.environ)))
+        case "reveal" | "shriek":
+            return text(f"It is {os.environ['KEY']}.", is_error=params["name"] == "shriek")
         case "shout":
             return text("x" * 5_000)
         case "scream":

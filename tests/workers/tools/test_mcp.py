@@ -32,7 +32,7 @@ PLAIN_TOOLS = tuple(
     f"plain__{name}"
     for name in (
         *("break", "die", "echo", "environment", "grow", "hang"),
-        *("odd_name", "refuse", "scream", "shout", "wait"),
+        *("odd_name", "refuse", "reveal", "scream", "shout", "shriek", "wait"),
     )
 )
 
@@ -299,6 +299,15 @@ async def test_errors_of_a_tool_and_of_its_server_are_told(
         assert (refused.code, refused.detail) == ("raised", "It is not to be.")
         broken = await failure(tools, "plain__break")
         assert (broken.code, broken.detail) == ("raised", "That is not done here.")
+
+
+async def test_what_a_server_was_given_is_said_back_to_nobody(
+    tmp_path: Path, trace: Trace
+) -> None:
+    declared = plain(trace, env={"KEY": "Bearer s3cret-of-the-server"})
+    async with offering(tmp_path, {"plain": declared}) as tools:
+        assert await tools.run("plain__reveal", "{}", CONTEXT) == "It is Bearer [removed]."
+        assert (await failure(tools, "plain__shriek")).detail == "It is Bearer [removed]."
 
 
 async def test_long_results_and_errors_are_cut(tmp_path: Path, trace: Trace) -> None:
