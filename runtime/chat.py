@@ -340,7 +340,8 @@ def _asked(question: QuestionView) -> str:
 
 
 def _described(call: PendingToolCallView) -> str:
-    return clean(f"{call.name} {call.arguments}")
+    # JSON has line ends between its words only: there they could make it look like several.
+    return clean(f"{call.name} {call.arguments}").replace("\n", " ")
 
 
 def _explain(talk: Conversation) -> None:

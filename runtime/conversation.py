@@ -27,7 +27,11 @@ from contextd_client import (
     Transcript,
 )
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # text that ends lines, or runs the other way
+    "\U000e0000-\U000e007f]"  # text that nobody sees
+)
 _TOOL_CHARACTERS_MAX = 300
 
 
@@ -152,7 +156,7 @@ class Conversation:
 
 
 def clean(text: str) -> str:
-    """The text without control characters: a reply must not steer the terminal."""
+    """The text without what steers a terminal, or shows a person another text than it is."""
     return _CONTROL.sub("", text)
 
 

@@ -5,6 +5,7 @@
 - Racing starters: one gets the lock and starts the server, the others join it.
 - Every write is on disk before it is answered (`appendfsync always`), and the server has
   no TCP port. It dies with the process that started it; its folder survives.
+- It is started without our variables: the secrets among them are none of its business.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ _PING_S_MAX = 0.5
 _POLL_S = 0.01
 _LOG_TAIL_LINES = 5
 _PROCESS_ID_WIDTH = 10
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
 
 class StoreFailed(Exception):
@@ -129,6 +131,7 @@ class EmbeddedStore:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid())),
                 *(str(binary.path), *arguments),
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,10 +2,12 @@
 
 What people said and what opens doors never reaches a line: fields with such names are
 dropped, passwords in addresses are blanked, and an error about a value is logged without
-the value.
+the value. A line is printable ASCII: whatever is in its fields, nothing ends it early, and
+nothing in it steers the terminal that shows it.
 """
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -13,7 +15,6 @@ from collections.abc import MutableMapping
 from types import TracebackType
 from typing import Any, cast
 
-import orjson
 import structlog
 from pydantic import ValidationError
 from typing_extensions import override
@@ -24,7 +25,7 @@ _PRIVATE = re.compile(
     re.IGNORECASE,
 )
 _HARMLESS = frozenset({"message_id", "client_message_id", "content_type"})
-_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s@]*@")
+_PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*", re.IGNORECASE)
 _QUIET = ("aiohttp.access", "asyncio", "rq")
 """Libraries whose info lines tell nothing that ours do not."""
 _FRAMES_MAX = 20
@@ -97,11 +98,16 @@ class _Lines(logging.StreamHandler[Any]):
 
 
 def _json(line: EventDict, **_: object) -> bytes:
-    return orjson.dumps(line, default=str)
+    return _json_text(line).encode()
 
 
 def _json_text(line: EventDict, **_: object) -> str:
-    return orjson.dumps(line, default=str).decode()
+    # Not orjson: it writes what is beyond ASCII as it is, and half a surrogate pair not at all.
+    return json.dumps(line, default=str, separators=(",", ":")).replace("\x7f", "\\u007f")
+
+
+def _without_passwords(text: str) -> str:
+    return _PASSWORD_IN_URL.sub(lambda found: "***@" if found[0][-1:] == "@" else "***", text)
 
 
 def _withhold(_logger: object, _method: str, line: EventDict) -> EventDict:
@@ -109,7 +115,7 @@ def _withhold(_logger: object, _method: str, line: EventDict) -> EventDict:
         if value is None or isinstance(value, int | float):
             continue  # counts and the fencing token give nothing away
         if isinstance(value, str) and "://" in value:
-            line[name] = _PASSWORD_IN_URL.sub("***@", value)
+            line[name] = _without_passwords(value)
         if name not in _HARMLESS and _PRIVATE.search(name):
             line[name] = "(withheld)"
     return line
@@ -134,7 +140,7 @@ def _chain(error: BaseException, depth: int = 0) -> dict[str, object]:
     if isinstance(error, ValidationError):
         said = "; ".join(f"{d['loc']}: {d['type']}" for d in error.errors(include_input=False))
     else:
-        said = _PASSWORD_IN_URL.sub("***@", str(error))
+        said = _without_passwords(str(error))
     described: dict[str, object] = {
         "type": type(error).__qualname__,
         "detail": said,

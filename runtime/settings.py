@@ -211,7 +211,8 @@ def _sentence(details: ErrorDetails, given: Mapping[str, object], path: Path | N
         source = f"`{name}` in {path}" if path is not None else f"`{name}`"
     reason = details["msg"][:1].lower() + details["msg"][1:]
     annotation = str(Settings.model_fields[name].annotation)
-    shown = "" if "SecretStr" in annotation else f" (it is {details['input']!r})"
+    is_secret = "SecretStr" in annotation or "://" in str(details["input"])
+    shown = "" if is_secret else f" (it is {details['input']!r})"
     hint = ""
     if str(details["input"]).startswith("tcp://"):
         hint = (

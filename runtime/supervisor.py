@@ -107,7 +107,7 @@ class Supervisor:
         config: RuntimeConfig,
         slots: Sequence[Slot],
         *,
-        environment: Callable[[], Mapping[str, str]],
+        environment: Callable[[Role], Mapping[str, str]],
         bury: Callable[[str], Awaitable[None]],
         announce: Callable[[], Awaitable[None]],
         bury_others: Callable[[Collection[str]], Awaitable[None]] | None = None,
@@ -121,7 +121,7 @@ class Supervisor:
         Args:
             config: Bounds of starts, restarts and stops.
             slots: What is to be kept running.
-            environment: Variables of the children; asked once the store is up.
+            environment: Variables of a child; asked once the store is up.
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
             announce: Called once, when every slot is ready for the first time.
             store: The store to keep running; None where somebody else does.
@@ -267,7 +267,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for start in itertools.count():
             worker_id = self._new_worker_id(f"s-{start}")
-            environment = {**self._environment(), WORKER_ID: worker_id}
+            environment = {**self._environment("worker"), WORKER_ID: worker_id}
             up_since_s = loop.time()
             try:
                 child = await Child.start(command, environment, standby=True)
@@ -310,7 +310,7 @@ class Supervisor:
 
     async def _start_new(self, slot: Slot) -> _Begun:
         worker_id = self._new_worker_id(f"{slot.number}-{next(self._starts)}")
-        environment = {**self._environment(), WORKER_ID: worker_id}
+        environment = {**self._environment(slot.role), WORKER_ID: worker_id}
         child = await Child.start(slot.command, environment, listen_fd=slot.listen_fd)
         return _Begun(child, worker_id)
 

@@ -12,8 +12,9 @@ import socket
 import sys
 import sysconfig
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from pydantic import SecretStr
 
@@ -29,6 +30,11 @@ from runtime.version import own_version
 _log = logging.getLogger(__name__)
 BACKLOG = 1_024
 """Connections of one gateway's place that wait to be accepted."""
+_NOT_FOR: Final[Mapping[Role, tuple[str, ...]]] = {
+    "gateway": ("CONTEXTD_API_KEY", "CONTEXTD_MODEL_API_KEY"),
+    "worker": ("CONTEXTD_API_KEY",),
+}
+"""Secrets that a process has no use for: what it is started with can be read in /proc."""
 _KILLED = 130
 """Exit code of a stop that was not waited for, as of a shell after Ctrl-C."""
 
@@ -58,10 +64,12 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
             return store.url
         return settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
 
-    def environment() -> dict[str, str]:
+    def environment(role: Role) -> dict[str, str]:
         joined = settings.model_copy(update={"redis_url": SecretStr(url())})
         ours = {**os.environ, **_python_path(), **as_environment(joined)}
         ours.pop(NOTIFY_SOCKET, None)  # systemd hears of the whole from us alone
+        for name in _NOT_FOR[role]:
+            ours.pop(name, None)
         return ours
 
     async def bury(worker_id: str) -> None:

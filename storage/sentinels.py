@@ -33,11 +33,19 @@ def parse_sentinels(url: str) -> Sentinels | None:
     """The Sentinels that a URL names; None where it is another kind of URL.
 
     Raises:
-        ValueError: It should name Sentinels and does not; the message has no secrets.
+        ValueError: It should name Sentinels and does not, or is no URL at all; the message
+            has no secrets.
     """
-    parts = urlsplit(url)
-    if parts.scheme != SCHEME:
-        return None
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != SCHEME:
+            _ = parts.port
+            return None
+    except ValueError:
+        # Its own words would be of what stands where the port should: a piece of a password.
+        raise ValueError(
+            "it is no URL of a store (in a password, / is written %2F, # %23 and ? %3F)"
+        ) from None
     shape = f"{SCHEME}://host:26379,host:26379/service"
     credentials, _, hosts = parts.netloc.rpartition("@")
     service = unquote(parts.path.removeprefix("/"))
@@ -51,7 +59,7 @@ def parse_sentinels(url: str) -> Sentinels | None:
         except ValueError:
             port = 0
         if not one.hostname or port == 0:
-            raise ValueError(f"{host!r} is no host:port of a Sentinel; it looks like {shape}")
+            raise ValueError(f"one of the Sentinels is no host:port; it looks like {shape}")
         found.append((one.hostname, port or PORT_DEFAULT))
     username, _, password = credentials.partition(":")
     return Sentinels(

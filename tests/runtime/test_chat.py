@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from contextd_client import Contextd, Problem
-from runtime.conversation import Conversation
+from runtime.conversation import Conversation, clean
 from tests.runtime.fake_contextd import FakeContextd
 from tests.runtime.support import until
 
@@ -183,6 +183,32 @@ async def test_a_reply_cannot_steer_the_terminal() -> None:
     await talking(server, story)
 
 
+@pytest.mark.parametrize(
+    ("evil", "shown"),
+    [
+        ("\x1b]52;c;cm0gLXJm\x07", "]52;c;cm0gLXJm"),
+        ("\x1b]8;;http://evil\x1b\\here", "]8;;http://evil\\here"),
+        ("\x9d0;owned\x9c", "0;owned"),
+        ("\x1bP$qm\x1b\\", "P$qm\\"),
+        ("ok\b\brm", "okrm"),
+        ("a\u202egnp.exe", "agnp.exe"),
+        ("a\u2066b\u2069c\u2028d", "abcd"),
+        ("a\U000e0041\U000e007fb", "ab"),
+        ("שלום \u200fעולם 👩\u200d💻", "שלום \u200fעולם 👩\u200d💻"),
+    ],
+)
+async def test_nothing_that_is_said_steers_the_terminal(evil: str, shown: str) -> None:
+    server = FakeContextd(on_message=[[*deltas(evil), ended(evil)]])
+
+    async def story(talk: Conversation, paper: Paper) -> None:
+        await talk.say("hi")
+        await talk.follow()
+        assert paper.text == f"{shown}|"
+
+    await talking(server, story)
+    assert clean(evil) == shown
+
+
 async def test_a_refusal_is_told_in_the_words_of_the_server() -> None:
     server = FakeContextd(on_message=[[]], fail_next=[409])
 
@@ -288,6 +314,19 @@ async def test_tools_are_shown_asked_about_and_decided_one_by_one() -> None:
     }
     assert 'clock {"zone":"Z1"}' in out
     assert "That is not JSON" in out
+
+
+async def test_what_a_tool_is_asked_for_is_shown_on_one_line_and_cannot_hide() -> None:
+    arguments = '{"path":\n\n"/etc\u202e/\x1b[2Jx"\n,\r\n"tool: done": 1}'
+    calls = [{"id": "t0", "name": "remove", "arguments": arguments}]
+    server = FakeContextd(
+        on_message=[
+            [ended("", then="awaiting_tool_approval"), ("view", {"pending_tool_calls": calls})],
+            [("view", {"pending_tool_calls": []}), ended("done")],
+        ]
+    )
+    _, out, _ = await said_once(server, stdin="go\nn\nno\n/quit\n")
+    assert 'remove {"path":  "/etc/[2Jx" , "tool: done": 1}' in out
 
 
 async def test_a_question_of_the_model_is_asked_and_answered() -> None:

@@ -54,6 +54,24 @@ def server_id(data: Path) -> int:
     return int((data / "store.lock").read_text())
 
 
+def test_the_store_gets_none_of_our_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A real one writes over what /proc shows of its variables.
+    monkeypatch.setenv("CONTEXTD_MODEL_API_KEY", "sesame")
+    monkeypatch.setenv("TOKEN_OF_A_TOOL", "sesame")
+    told = tmp_path / "told"
+    program = tmp_path / "valkey-server"
+    asked = '[ $# = 1 ] && echo "Valkey server v=9.0.0" && exit'
+    program.write_text(f"#!/bin/sh\n{asked}\nenv > {told}\nexit 1\n")
+    program.chmod(0o755)
+    store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data", store_binary=str(program)))
+    with pytest.raises(StoreFailed):
+        run(store.start())
+    assert "PATH=" in told.read_text()
+    assert "sesame" not in told.read_text()
+
+
 def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path) -> None:
     data = tmp_path / "data"
 

@@ -194,3 +194,29 @@ def test_values_that_do_not_go_together_are_named_in_one_sentence() -> None:
     (sentence,) = refused.value.problems
     assert sentence.startswith("auth: off is for loopback addresses, and 0.0.0.0 is none")
     assert load_settings({"auth": "off", "host": "::1"}).auth == "off"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:hunter/two@host/0", "redis://:hunter#two@host/0", "redis://:hunter?2@host"),
+        *("rediss://u:hunter/two@host:6379", "redis+sentinel://:hunter/two@host/main"),
+        *("redis://[hunter", "redis://:hunter\u2100@host/0"),
+    ],
+)
+def test_a_store_s_url_with_an_unquoted_password_is_told_without_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTEXTD_REDIS_URL", url)
+    with pytest.raises(BadSettings, match="CONTEXTD_REDIS_URL: ") as caught:
+        load_settings()
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_model_server_s_address_with_a_password_is_told_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CONTEXTD_MODEL_BASE_URL", "https://me:hunter2@host/v1")
+    with pytest.raises(BadSettings, match=r"CONTEXTD_MODEL_BASE_URL: .*password") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)

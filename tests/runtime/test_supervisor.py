@@ -55,7 +55,7 @@ class Rig:
         return Supervisor(
             self.config,
             slots,
-            environment=dict,
+            environment=lambda _: {},
             bury=self.bury,
             announce=self.announce,
             store=self.store,
@@ -209,7 +209,7 @@ def test_a_command_that_cannot_be_run_yet_is_tried_again(tmp_path: Path) -> None
     supervisor = Supervisor(
         RuntimeConfig(restart_backoff_s_base=0.01),
         [Slot("worker", 1, (str(program), str(tmp_path)))],
-        environment=dict,
+        environment=lambda _: {},
         bury=rig.bury,
         announce=rig.announce,
     )
@@ -239,7 +239,7 @@ def a_supervisor_with_standby(rig: Rig) -> Supervisor:
     return Supervisor(
         rig.config,
         [Slot("worker", 1, command)],
-        environment=dict,
+        environment=lambda _: {},
         bury=rig.bury,
         announce=rig.announce,
         standby=command,
@@ -385,7 +385,7 @@ async def main():
     command = (sys.executable, "-c", tied + sys.argv[2], sys.argv[1])
     supervisor = Supervisor(
         RuntimeConfig(), [Slot("worker", 1, command)],
-        environment=lambda: {"PYTHONPATH": sys.argv[3]}, bury=nothing, announce=nothing,
+        environment=lambda _: {"PYTHONPATH": sys.argv[3]}, bury=nothing, announce=nothing,
     )
     await supervisor.run()
 
@@ -519,7 +519,7 @@ def test_p10_former_workers_are_buried_and_our_own_are_not(tmp_path: Path) -> No
     supervisor = Supervisor(
         rig.config,
         slots,
-        environment=dict,
+        environment=lambda _: {},
         bury=rig.bury,
         announce=rig.announce,
         bury_others=bury_others,
