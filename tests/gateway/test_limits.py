@@ -11,9 +11,11 @@ import pytest
 
 from gateway.clients import network_of
 from gateway.routes import ROUTES
-from storage import Buckets, Rate, Taking
+from storage import Access, Buckets, Rate, Taking
 from tests.gateway.test_guard import Scene, guarded
 from tests.support.service import Answer, Client, Json, eventually, serving
+from tests.support.store_faults import REFUSALS
+from tests.support.store_server import StoreServer
 
 SLOW: Final = 6
 """A minute: with a burst of so many, nothing comes back while a test runs."""
@@ -253,6 +255,32 @@ def test_a_client_is_known_by_its_network(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
+async def test_a_store_that_takes_no_writes_refuses_nobody_for_a_rate() -> None:
+    limits = {**BURST, "admin_per_owner_minute_max": 1, "polls_per_owner_minute_max": SLOW}
+    with StoreServer() as store:
+        async with serving(store.url, workers=0, gateway=limits) as service:
+            client = service.client
+            plain = store.client()
+            with REFUSALS["memory full"](plain, store.process_id):
+                answers = await ask(client, 3, "GET", "/admin/dead_letters")
+                answers += await ask(client, SLOW + 1, "GET", "/api/contexts")
+            plain.close()
+    assert statuses(answers) == [200] * (3 + SLOW) + [429]
+
+
+async def test_while_the_store_is_away_each_gateway_counts_by_itself() -> None:
+    limits = {**BURST, "polls_per_owner_minute_max": SLOW, "stale_after_s": 0.02}
+    with StoreServer() as store:
+        async with serving(store.url, workers=0, gateway=limits) as service:
+            path = f"/api/contexts/{await service.client.create()}/state"
+            answers = await ask(service.client, 1, "GET", path)
+            store.pause()
+            answers += await ask(service.client, SLOW, "GET", path)
+            store.resume()
+    assert statuses(answers) == [200] * SLOW + [429]
+    assert answers[-2].headers["Contextd-Stale"] == "true"
+
+
 # Quotas, and what is told of all of it
 
 
@@ -323,3 +351,26 @@ async def test_an_owner_is_told_what_it_may_and_what_it_has_used(store_url: str)
             "bytes_per_context": None,
             "rates": {"actions": {"per_minute": SLOW, "burst": SLOW, "left": SLOW - 1}},
         }
+
+
+# Fairness
+
+
+async def test_one_message_does_not_wait_behind_anothers_sixty(store_url: str) -> None:
+    async with serving(
+        store_url, gateway={"auth": "keys"}, worker={"model_connections_max": 2}
+    ) as service:
+        scene = Scene(service, Access(service.stores[0].link))
+        many, one = await scene.of("many"), await scene.of("one")
+        for _ in range(60):
+            body = {"message": {"content": "/chunks 3 100"}}
+            await many.send("POST", "/api/contexts", body, headers={"Prefer": "respond-async"})
+        before = await _ended(many)
+        assert before < 30, "they have to be busy for this to say anything"
+        assert (await one.say(await one.create(), "Hello")).json["status"] == "idle"
+        assert await _ended(many) - before <= 6
+
+
+async def _ended(client: Client) -> int:
+    shown = (await client.get("/api/contexts?limit=100")).json["contexts"]
+    return sum(context["version"] > 2 and context["status"] == "idle" for context in shown)

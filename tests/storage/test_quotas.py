@@ -9,7 +9,7 @@ import pytest
 from uuid_utils import uuid7
 
 from fsm import ContextRenamed, MessagesRecorded, RecordedMessage
-from storage import Commit, Mail, Owned, QuotaExceeded, Store, keys, usage_of
+from storage import Commit, Fenced, Mail, Owned, QuotaExceeded, Store, keys, usage_of
 from tests.storage.arranging import create, created, next_commit, own, say_mail
 from tests.storage.conftest import Backend
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook
@@ -131,6 +131,9 @@ async def test_tokens_are_counted_once_with_their_commit(backend: Backend) -> No
         assert (await usage_of(store.link, "ada")).tokens == 60
         await say(store, key="k")
         again = await own(store, "w1")
+        with pytest.raises(Fenced):
+            await store.commit(commit)  # by a worker that does not know yet
+        assert (await usage_of(store.link, "ada")).tokens == 60
         book.given(ContextRenamed(at_ms=BEGAN_MS, title="u"))
         await store.commit(replace(next_commit(book, again, base=2), tokens=60))
         with pytest.raises(QuotaExceeded) as refused:
