@@ -194,7 +194,7 @@ async def test_a_reply_cannot_steer_the_terminal() -> None:
         ("a\u202egnp.exe", "agnp.exe"),
         ("a\u2066b\u2069c\u2028d", "abcd"),
         ("a\U000e0041\U000e007fb", "ab"),
-        ("שלום \u200fעולם 👩\u200d💻", "שלום \u200fעולם 👩\u200d💻"),
+        ("\u05d0\u200f\u05d1 👩\u200d💻", "\u05d0\u200f\u05d1 👩\u200d💻"),
     ],
 )
 async def test_nothing_that_is_said_steers_the_terminal(evil: str, shown: str) -> None:
