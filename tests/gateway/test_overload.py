@@ -172,6 +172,25 @@ async def test_p12_a_compressed_body_is_refused_and_never_unpacked(
             assert problem_in(await rest(reader)) == (415, "unsupported-media-type")
 
 
+async def test_p12_a_head_is_waited_for_up_to_its_bound(store_url: str) -> None:
+    bounds = {"head_bytes_max": 4_096}
+    async with serving(store_url, gateway=bounds) as service:
+        line = b"X: " + b"y" * 995 + b"\r\n"
+        for lines, status in ((4, 200), (5, 431)):
+            async with raw(service) as (reader, writer):
+                begin = b"GET /healthz HTTP/1.1\r\n"
+                for piece in (begin, *lines * [line]):
+                    writer.write(piece)
+                    await writer.drain()
+                    # By then the piece has been read: the next one comes by itself.
+                    await service.client.get("/healthz")
+                if status == 200:
+                    writer.write(b"Host: localhost\r\nConnection: close\r\n\r\n")
+                    assert (await rest(reader)).endswith(b'{"status":"ok"}')
+                else:
+                    assert problem_in(await rest(reader)) == (431, "head-too-large")
+
+
 @pytest.mark.parametrize(
     ("sent", "told"),
     [
@@ -180,6 +199,7 @@ async def test_p12_a_compressed_body_is_refused_and_never_unpacked(
         (b"GET / HTTP/1.1\r\nHo st: x\r\n\r\n", (400, "malformed-request")),
         (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", (431, "head-too-large")),
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 20_000 + b"\r\n\r\n", (431, "head-too-large")),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 129 + b"\r\n", (431, "head-too-large")),
     ],
 )
 async def test_what_is_no_request_is_told_so_as_a_problem(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from gateway.sockets import SocketViewer
 from gateway.stream import Frame, Wanted
+from tests.gateway.bare import raw
 from tests.support.service import Client, Json, serving
 
 WITHIN_S = 15.0
@@ -282,3 +284,58 @@ async def test_nobody_opens_a_socket_of_what_is_not_there(store_url: str) -> Non
             async with open_socket(service.client, unknown):
                 raise AssertionError("it is not there")
         assert caught.value.status == 404
+
+
+async def test_nothing_is_compressed_on_a_socket(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        url = f"{client.url}/api/contexts/{context_id}/ws"
+        async with client.session.ws_connect(url, compress=15) as socket:
+            assert socket.compress == 0
+            await socket.receive()
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    """A frame of a client, whose mask changes nothing."""
+    size = len(payload)
+    return bytes((first, 0x80 | 127)) + size.to_bytes(8) + bytes(4) + payload
+
+
+WHOLE_TEXT = 0x81
+COMPRESSED = 0xC1
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (masked(COMPRESSED, zlib.compress(b"x" * 60_000_000, wbits=-15)), 1_002),
+        (masked(WHOLE_TEXT, b"x" * 70_000), 1_009),
+        (masked(WHOLE_TEXT, b"")[:2] + (2**62).to_bytes(8) + bytes(4), 1_009),
+        (masked(WHOLE_TEXT, b"\xff\xfe"), 1_007),
+        (masked(0x83, b"{}"), 1_002),
+        (masked(0x80, b"{}"), 1_002),
+    ],
+    ids=["a bomb", "too much", "far too much", "no text", "no known kind", "no beginning"],
+)
+async def test_a_message_that_breaks_the_rules_ends_its_socket_alone(
+    store_url: str, frame: bytes, code: int
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        path = f"/api/contexts/{context_id}/ws"
+        async with open_socket(client, context_id) as other, raw(service) as (reader, writer):
+            writer.write(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert b"permessage-deflate" not in head
+            writer.write(frame)
+            async with asyncio.timeout(WITHIN_S):
+                await reader.readuntil(b"\x88\x02" + code.to_bytes(2))
+            assert (await other.act("rename", {"title": "honest"}))["status"] == 200

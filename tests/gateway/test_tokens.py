@@ -162,10 +162,12 @@ WRONG: Final[Mapping[str, dict[str, Any]]] = {
     "without an end": claims(exp=None),
     "for somebody else": claims(aud="other"),
     "for nobody": claims(aud=None),
+    "for a list of others": claims(aud=["other", f"{AUDIENCE}.example"]),
     "of somebody else": claims(iss="https://other.example"),
     "of nobody": claims(iss=None),
     "about nobody": claims(sub=None),
     "whose end is no number": claims(exp="tomorrow"),
+    "whose end never comes": claims(exp=float("inf")),
     "whose subject is no text": claims(sub=7),
 }
 
@@ -180,12 +182,9 @@ def _part(value: object) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(value)).rstrip(b"=").decode()
 
 
-def _hmac_with_public_key() -> str:
-    pem = KEY.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    head, body = _part({"alg": "HS256", "kid": "one"}), _part(claims())
-    mac = hmac.new(pem, f"{head}.{body}".encode(), hashlib.sha256).digest()
+def _hmac_with(secret: bytes, algorithm: object = "HS256") -> str:
+    head, body = _part({"alg": algorithm, "kid": "one"}), _part(claims())
+    mac = hmac.new(secret, f"{head}.{body}".encode(), hashlib.sha256).digest()
     return f"{head}.{body}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
 
 
@@ -193,10 +192,26 @@ def forged() -> Mapping[str, str]:
     """Tokens that somebody else has made, by what they try."""
     head, body, signature = signed().split(".")
     own = public_jwk(OTHER, "one")
+    pem = KEY.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    nothing = base64.urlsafe_b64encode(bytes(64)).rstrip(b"=").decode()
     return {
         "no algorithm": f"{_part({'alg': 'none', 'kid': 'one'})}.{body}.",
         "none, in capitals": f"{_part({'alg': 'NONE', 'kid': 'one'})}.{body}.",
-        "the public key as a secret": _hmac_with_public_key(),
+        "none, in both": f"{_part({'alg': 'nOnE', 'kid': 'one'})}.{body}.{signature}",
+        "no word of an algorithm": f"{_part({'kid': 'one'})}.{body}.{signature}",
+        "several algorithms": f"{_part({'alg': ['RS256'], 'kid': 'one'})}.{body}.{signature}",
+        "the public key as a secret": _hmac_with(pem),
+        "the shown key as a secret": _hmac_with(orjson.dumps(public_jwk(KEY, "one"))),
+        "no secret": _hmac_with(b""),
+        "the public key as a secret, by the key's algorithm": _hmac_with(pem, "RS256"),
+        "nothing as a curve's signature": (
+            f"{_part({'alg': 'ES256', 'kid': 'curve'})}.{body}.{nothing}"
+        ),
+        "a curve's algorithm with another key": (
+            f"{_part({'alg': 'ES256', 'kid': 'one'})}.{body}.{signature}"
+        ),
         "another key under the same id": signed(key=OTHER),
         "a key that comes along": jwt.encode(
             claims(), OTHER, algorithm="RS256", headers={"kid": "one", "jwk": own}
@@ -207,6 +222,22 @@ def forged() -> Mapping[str, str]:
             algorithm="RS256",
             headers={"kid": "x", "jku": "http://127.0.0.1:9/"},
         ),
+        "an address of a certificate": jwt.encode(
+            *(claims(), OTHER, "RS256"),
+            headers={"kid": "one", "x5u": "http://127.0.0.1:9/", "x5c": ["AAAA"]},
+        ),
+        "what must be understood and is not": jwt.encode(
+            claims(), KEY, algorithm="RS256", headers={"kid": "one", "crit": ["x"], "x": 1}
+        ),
+        "words that are not in it": jwt.encode(
+            claims(), KEY, algorithm="RS256", headers={"kid": "one", "b64": False}
+        ),
+        "a token in a token": jwt.api_jws.encode(
+            signed().encode(), OTHER, algorithm="RS256", headers={"kid": "one", "cty": "JWT"}
+        ),
+        "a token of the issuer's in its token": jwt.api_jws.encode(
+            signed().encode(), KEY, algorithm="RS256", headers={"kid": "one", "cty": "JWT"}
+        ),
         "an id that is a path": signed(key=OTHER, key_id="../../../../dev/null"),
         "an id that is a query": signed(key=OTHER, key_id="' OR 1=1 --"),
         "no id": signed(key_id=None),
@@ -216,6 +247,8 @@ def forged() -> Mapping[str, str]:
         "two parts": f"{head}.{body}",
         "four parts": f"{head}.{body}.{signature}.x",
         "no JSON": f"{_part([])}.{body}.{signature}",
+        "more than anybody says": "A" * 7_000,
+        "an id of some length": signed(key=OTHER, key_id="k" * 4_000),
         "an id that is no text": f"{_part({'alg': 'RS256', 'kid': 1})}.{body}.{signature}",
     }
 
@@ -227,6 +260,26 @@ async def test_a_token_that_somebody_else_has_made_is_refused(
     async with trusting(store_url) as scene:
         assert await scene.status(signed()) == 200
         assert await scene.status(forged()[name]) == 401
+
+
+@pytest.mark.parametrize("header", ["jku", "x5u"])
+async def test_an_address_in_a_token_is_not_asked(store_url: str, header: str) -> None:
+    async with trusting(store_url) as scene, issuing() as other:
+        other.keys = [public_jwk(OTHER, "one")]
+        headers = {"kid": "one", header: other.url}
+        token = jwt.encode(claims(), OTHER, algorithm="RS256", headers=headers)
+        assert await scene.status(token) == 401
+        assert other.asked == 0
+
+
+async def test_secrets_in_the_issuers_set_sign_nothing(store_url: str) -> None:
+    async with trusting(store_url) as scene:
+        shared = base64.urlsafe_b64encode(b"s" * 32).rstrip(b"=").decode()
+        secret: dict[str, Any] = {"kty": "oct", "k": shared, "kid": "shared", "alg": "HS256"}
+        scene.issuer.keys = [secret, public_jwk(KEY, "one")]
+        token = signed(key=b"s" * 32, algorithm="HS256", key_id="shared")
+        assert await scene.status(token) == 401
+        assert await scene.status(signed()) == 200
 
 
 async def test_an_unknown_key_id_is_asked_for_once_in_a_while(store_url: str) -> None:
