@@ -17,6 +17,7 @@ from gateway.guard import PRINCIPAL, Guard
 from gateway.limits import Limits
 from gateway.openai.errors import render_error, speaks_openai
 from gateway.problems import Problem, problem_of, render_problem
+from gateway.refusals import REFUSALS, Refusals
 from gateway.sse import Viewers
 from storage import Store
 
@@ -40,6 +41,7 @@ class Gateway:
         self.browsers = Browsers(self.config)
         self.guard = Guard(self.config, self.store, self.clock)
         self.limits = Limits(self.config, self.store)
+        self.refusals = Refusals()
         self.viewers = Viewers(self.config, self.store)
         self._waits: set[asyncio.Timeout] = set()
         self.warned: set[str] = set()
@@ -98,6 +100,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if problem is None:
             log.exception("request failed", request_id=request_id, path=request.path)
             problem = Problem("internal", "This is our fault; the log has the request id.")
+        elif problem.type in REFUSALS:
+            request.app[GATEWAY].refusals.note(request, problem, request_id)
         render = render_error if speaks_openai(request.path) else render_problem
         response = render(problem, request_id)
         if problem.type == "malformed-request":

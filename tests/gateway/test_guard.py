@@ -7,10 +7,12 @@ from typing import Final
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp.test_utils import make_mocked_request
 
 from gateway import GatewayConfig, guard
 from gateway.kinds import KINDS
+from gateway.refusals import LINES_MINUTE_MAX
 from gateway.route import Route
 from gateway.routes import ROUTES
 from storage import SCOPES, Access, Scope, StorageConfig, connect
@@ -179,6 +181,22 @@ async def test_two_credentials_are_one_too_many(store_url: str) -> None:
         ticket = (await ada.send("POST", "/api/tickets", {})).json["ticket"]
         both = await ada.get(f"/api/contexts/{UNKNOWN}/events?ticket={ticket}")
         assert (both.status, both.problem) == (401, "unauthorized")
+
+
+async def test_who_is_not_let_in_is_logged_but_not_without_end(store_url: str) -> None:
+    async with guarded(store_url) as scene:
+        watcher = await scene.of("ada", scopes=["dashboard"])
+        with structlog.testing.capture_logs() as lines:
+            await watcher.get("/api/contexts")
+            for _ in range(LINES_MINUTE_MAX + 5):
+                await scene.stranger.get("/api/contexts?states=true")
+        refused = [line for line in lines if line["event"] == "refused"]
+        assert len(refused) in {LINES_MINUTE_MAX, LINES_MINUTE_MAX + 6}  # a minute may end
+        assert [line["problem"] for line in refused[:2]] == ["forbidden", "unauthorized"]
+        assert refused[0]["address"] == "127.0.0.1"
+        assert (refused[0]["method"], refused[0]["path"]) == ("GET", "/api/contexts")
+        assert watcher.key is not None
+        assert watcher.key not in str(lines)
 
 
 async def test_a_key_that_has_expired_opens_nothing(store_url: str) -> None:
