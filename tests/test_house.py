@@ -336,3 +336,22 @@ def test_every_room_is_in_the_package_and_in_the_image() -> None:
     assert set(built["targets"]["wheel"]["packages"]) == set(ROOMS)
     kept = (ROOT / ".dockerignore").read_text().split()
     assert {f"!{room}" for room in ROOMS} <= set(kept), "the image is built from what is kept"
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    there = set(re.findall(r"\bdef (test_\w+)\(", sources))
+    missing = {
+        f"{page.relative_to(ROOT)}:{number} {name}"
+        for page in (ROOT / "docs").glob("*.md")
+        for number, line in text_lines(page)
+        for name in re.findall(r"`(test_\w+)`", line)
+        if name not in there
+    } | {
+        f"{page.relative_to(ROOT)}:{number} {path}"
+        for page in (ROOT / "docs").glob("*.md")
+        for number, line in text_lines(page)
+        for path in re.findall(r"\b(tests/[\w/]+\.py)\b", line)
+        if not (ROOT / path).is_file()
+    }
+    assert not missing, f"{sorted(missing)}: say what shows it now, or do not promise it."
