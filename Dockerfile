@@ -27,8 +27,9 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# For `up` and `gateway`; compose.yaml switches it off for workers, which serve no HTTP.
+# For `up` and `gateway`; compose.yaml switches it off for workers, which serve no HTTP. A certificate is for the
+# name that others know, and is not looked at.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"CONTEXTD_PORT\"]}/healthz', timeout=2)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as r; s = 's' if os.environ.get('CONTEXTD_TLS_CERT') else ''; r.urlopen(f'http{s}://127.0.0.1:{os.environ[\"CONTEXTD_PORT\"]}/healthz', timeout=2, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["contextd"]
 CMD ["up"]

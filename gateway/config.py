@@ -80,8 +80,8 @@ class GatewayConfig(BaseModel):
     public_hosts: str = Field(
         default="",
         description="Names that clients know the gateways by, where a proxy stands in front, "
-        "separated by commas. Requests for other names are refused (421); without it, where "
-        "`auth` is off.",
+        "separated by commas; requests for others are refused (421). Empty: with keys every "
+        "name will do, where `auth` is off `localhost` alone. Addresses always do.",
     )
     trusted_proxies: str = Field(
         default="",

@@ -91,6 +91,22 @@ def test_mcp_servers_that_are_not_understood_stop_the_start(
     assert "contextd: The MCP servers' file mcp.json: mcpServers.a" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "gateway"])
+def test_a_certificate_that_cannot_be_used_stops_the_start(
+    tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "cert.pem").touch()
+    files = {"CONTEXTD_TLS_CERT": "cert.pem", "CONTEXTD_TLS_KEY": "key.pem"}
+    done = contextd(command, cwd=tmp_path, **files)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "contextd: tls_key: key.pem cannot be read: No such file or directory.\n"
+    )
+    done = contextd(command, cwd=tmp_path, CONTEXTD_TLS_CERT="cert.pem")
+    assert done.returncode == 2
+    assert "tls_cert and tls_key belong together" in done.stderr
+
+
 def test_the_settings_in_force_are_shown_with_their_source(tmp_path: Path) -> None:
     (tmp_path / "contextd.toml").write_text("workers = 4")
     done = contextd("settings", cwd=tmp_path, CONTEXTD_MODEL_API_KEY="sesame")

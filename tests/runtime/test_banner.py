@@ -1,0 +1,31 @@
+"""What a start says, and where it says that the gateways are."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from runtime.banner import Started, base_url, print_banner
+from runtime.settings import Settings
+
+
+def said(settings: Settings) -> str:
+    """The banner of a start."""
+    written = io.StringIO()
+    started = Started("1.0", "embedded", 1.0)
+    print_banner(settings, started, Console(file=written, width=200))
+    return written.getvalue()
+
+
+def test_commands_that_find_the_gateway_by_themselves_are_shown_without_an_address() -> None:
+    assert "  contextd chat\n" in said(Settings())
+    assert "  contextd chat\n" in said(Settings(host="0.0.0.0"))
+    assert "contextd chat --url http://[::1]:8000\n" in said(Settings(host="::1"))
+    assert "contextd chat --url http://127.0.0.1:9000\n" in said(Settings(port=9_000))
+
+
+def test_with_a_certificate_the_gateways_are_at_https() -> None:
+    settings = Settings(tls_cert=Path("cert.pem"), tls_key=Path("key.pem"))
+    assert base_url(settings) == "https://127.0.0.1:8000"
+    assert "contextd chat --url https://127.0.0.1:8000\n" in said(settings)
+    assert "https://127.0.0.1:8000/docs" in said(settings)
