@@ -366,8 +366,12 @@ async def serving(
     gateway: Options | None = None,
     worker: Options | None = None,
     storage: Options | None = None,
+    worker_store_url: str | None = None,
 ) -> AsyncGenerator[Service, None]:
-    """Run gateways and workers, with options of their configurations."""
+    """Run gateways and workers, with options of their configurations.
+
+    `worker_store_url`: where workers reach the store by another name than gateways.
+    """
     for configured, options in (
         (GatewayConfig, gateway),
         (WorkerConfig, worker),
@@ -389,8 +393,8 @@ async def serving(
             )
         )
         stores = [
-            await stack.enter_async_context(connect(store_url, storage_config))
-            for _ in range(gateways + workers)
+            await stack.enter_async_context(connect(url, storage_config))
+            for url in [store_url] * gateways + [worker_store_url or store_url] * workers
         ]
         names = [f"gateway {n}" for n in range(gateways)]
         names += [f"worker {n}" for n in range(workers)]
