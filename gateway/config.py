@@ -152,8 +152,8 @@ class GatewayConfig(BaseModel):
     streams_per_owner_max: int = Field(
         default=0,
         ge=0,
-        description="Streams that one owner has open at once on one gateway; 0: no limit (429 "
-        "above).",
+        description="Streams that one owner has open at once on one gateway, and requests "
+        "that wait there for a reply at the OpenAI doors; 0: no limit (429 above).",
     )
     connections_per_address_max: int = Field(
         default=0,

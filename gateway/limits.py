@@ -54,8 +54,12 @@ class Level:
     """A bucket as a request has left it."""
 
     policy: str
-    rate: Rate
     tally: Tally
+
+    @property
+    def rate(self) -> Rate:
+        """How fast it fills."""
+        return self.tally.taking.rate
 
 
 LEVELS: Final = web.RequestKey("levels", list[Level])
@@ -102,12 +106,12 @@ class Limits:
             return [self._count(policy, owner, rate)]
         taking = Taking(f"{policy}:{owner}", rate)
         try:
-            taken, (full_s,) = await self._buckets.take(taking)
+            taken, full_s = await self._buckets.take(taking)
         except StoreRefusedWrite:
             return ()  # what changes nothing in a full store is served all the same
         if not taken:
             raise _limited(policy, rate, full_s)
-        return [Level(policy, rate, Tally(taking, _now_s() + full_s))]
+        return [Level(policy, Tally(taking, _now_s() + full_s))]
 
     async def levels_of(self, owner: str) -> Mapping[Traffic, tuple[Rate, int]]:
         """The rates that an owner has, and how many requests are left of each.
@@ -151,7 +155,7 @@ class Limits:
             raise _limited(policy, rate, full_s)
         tally.full_at_s = now_s + full_s + rate.token_s
         tally.owed += 1
-        return Level(policy, rate, tally)
+        return Level(policy, tally)
 
     async def settle(self) -> None:
         """Tell the store now and then what was counted, and learn what others have; forever."""

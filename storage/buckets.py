@@ -64,26 +64,29 @@ class Buckets:
     link: Link
     scripts: Scripts
 
-    async def take(self, *takings: Taking) -> tuple[bool, Sequence[float]]:
-        """Take tokens out of each bucket, or out of none if one has too few.
+    async def take(self, taking: Taking) -> tuple[bool, float]:
+        """Take tokens out of a bucket, unless it has too few.
 
         Returns:
-            Whether they were taken, and how long until each bucket is full, in seconds.
+            Whether they were taken, and how long until the bucket is full, in seconds.
 
         Raises:
             StoreUnavailable: They may be gone.
             StoreRefusedWrite: They are not.
         """
-        return await self._spend("0", takings)
+        ((taken, full_s),) = await self._spend("0", [taking])
+        return taken, full_s
 
     async def settle(self, takings: Sequence[Taking]) -> Sequence[float]:
-        """Tell of tokens that are gone already. Returns and raises as `take`."""
-        _, fulls_s = await self._spend("1", takings)
-        return fulls_s
+        """Tell of tokens that are gone already; how long until each bucket is full.
+
+        Raises as `take`.
+        """
+        return [full_s for _, full_s in await self._spend("1", takings)]
 
     async def _spend(
         self, gone: str, takings: Sequence[Taking]
-    ) -> tuple[bool, Sequence[float]]:
+    ) -> Sequence[tuple[bool, float]]:
         spans_us = [
             round(span_s * 1_000_000)
             for taking in takings
@@ -91,5 +94,8 @@ class Buckets:
         ]
         where = [keys.bucket(taking.bucket) for taking in takings]
         reply = await self.scripts.run(self.link, "spend", where, gone, *spans_us)
-        taken, *fulls_us = cast("list[int]", reply)
-        return taken == 1, [full_us / 1_000_000 for full_us in fulls_us]
+        told = cast("list[int]", reply)
+        return [
+            (taken == 1, full_us / 1_000_000)
+            for taken, full_us in zip(told[::2], told[1::2], strict=True)
+        ]

@@ -159,10 +159,8 @@ async def test_what_one_gateway_counts_the_others_learn(store_url: str) -> None:
         assert statuses(answers) == [200] * (SLOW + 1)
 
         async def is_settled() -> bool:
-            taking = Taking("owner-polls:ada", Rate(SLOW, SLOW), 0)
-            _, (full_s,) = await Buckets(
-                scene.access.link, scene.service.stores[0].scripts
-            ).take(taking)
+            stored = Buckets(scene.access.link, scene.service.stores[0].scripts)
+            (full_s,) = await stored.settle([Taking("owner-polls:ada", Rate(SLOW, SLOW), 0)])
             return full_s > 60
 
         async def is_refused() -> bool:

@@ -31,7 +31,7 @@ async def pass_time(store: Store, name: str, span_us: int) -> None:
 async def test_a_bucket_gives_what_it_holds_and_then_what_time_brings(store: Store) -> None:
     taken = [await buckets(store).take(of("b")) for _ in range(6)]
     assert [granted for granted, _ in taken] == [True] * 5 + [False]
-    (full_s,) = taken[-1][1]
+    full_s = taken[-1][1]
     assert (SLOW.left(full_s), 55 < SLOW.wait_s(full_s) <= 60) == (0, True)
     await pass_time(store, "b", 2 * WHOLE_US)
     assert [(await buckets(store).take(of("b")))[0] for _ in range(3)] == [True, True, False]
@@ -45,10 +45,9 @@ async def test_a_bucket_is_kept_no_longer_than_it_takes_to_fill(store: Store) ->
     assert await store.link.call("EXISTS", keys.bucket("b")) == 0
 
 
-async def test_out_of_several_buckets_all_or_none(store: Store) -> None:
-    assert (await buckets(store).take(of("a", 5), of("b", 2)))[0]
-    granted, (of_a, of_b) = await buckets(store).take(of("a"), of("b"))
-    assert (granted, SLOW.left(of_a), SLOW.left(of_b)) == (False, 0, 3)
+async def test_several_buckets_are_settled_each_for_itself(store: Store) -> None:
+    fulls_s = await buckets(store).settle([of("a", 5), of("b", 2), of("c", 0)])
+    assert [SLOW.left(full_s) for full_s in fulls_s] == [0, 3, 5]
 
 
 async def test_what_is_gone_is_counted_beyond_what_there_was(store: Store) -> None:
@@ -62,7 +61,7 @@ async def test_what_is_gone_is_counted_beyond_what_there_was(store: Store) -> No
 async def test_a_clock_that_was_set_back_locks_nobody_out(store: Store) -> None:
     await buckets(store).take(of("b"))
     await pass_time(store, "b", -1_000 * WHOLE_US)
-    granted, (full_s,) = await buckets(store).take(of("b"))
+    granted, full_s = await buckets(store).take(of("b"))
     assert (granted, 295 < full_s <= 300) == (False, True)
 
 
