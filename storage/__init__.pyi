@@ -55,7 +55,7 @@ from .keys import WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
 from .notes import Note, Notes
-from .quotas import Usage, usage_of
+from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
 from .restarts import (
     NoSupervisor,
@@ -120,6 +120,7 @@ __all__ = [
     "Notice",
     "Outcome",
     "Owned",
+    "OwnerUsage",
     "Plan",
     "ProcessRestart",
     "QuotaExceeded",
@@ -144,7 +145,6 @@ __all__ = [
     "Summary",
     "SupervisorReport",
     "Taking",
-    "Usage",
     "VersionConflict",
     "View",
     "Webhooks",

@@ -62,7 +62,7 @@ def exceeded(quota: str, used: int, config: StorageConfig, *, at_ms: int) -> Quo
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class OwnerUsage:
     """What an owner has."""
 
     contexts: int
@@ -74,7 +74,7 @@ class Usage:
     """How long today is still, by the store's clock."""
 
 
-async def usage_of(link: Link, owner: str) -> Usage:
+async def usage_of(link: Link, owner: str) -> OwnerUsage:
     """What an owner has now.
 
     Raises:
@@ -86,7 +86,7 @@ async def usage_of(link: Link, owner: str) -> Usage:
     now_s = int(cast("list[bytes]", await link.call("TIME"))[0])
     day, used = cast("list[bytes | None]", await spent)
     is_today = day is not None and int(day) == now_s // _DAY_S
-    return Usage(
+    return OwnerUsage(
         contexts=cast("int", await contexts),
         turns=cast("int", await turns),
         tokens=int(used or 0) if is_today else 0,
