@@ -18,6 +18,7 @@ Raw = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 async def raw(service: Service, *, buffer_bytes: int = 0) -> AsyncGenerator[Raw, None]:
     """A bare connection, perhaps one that takes little at a time."""
     connection = socket.socket()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # piece by piece
     if buffer_bytes:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     connection.setblocking(False)

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.gateway.bare import raw, rest
+from tests.gateway.bare import problem_in, raw, rest
 from tests.support.service import serving
 
 POST: Final = (
@@ -138,6 +138,15 @@ async def test_what_ends_in_one_place_is_taken_and_so_is_the_next_request(
             assert answer.endswith(b'{"status":"ok"}'), name
         listed = await service.client.get("/api/contexts")
         assert len(listed.json["contexts"]) == len(TAKEN)
+
+
+@pytest.mark.parametrize("line", [b"GET /healthz", b"GET /healthz HTTP/2.0"])
+async def test_another_version_is_not_answered_as_if_it_were_spoken(
+    store_url: str, line: bytes
+) -> None:
+    async with serving(store_url, workers=0) as service, raw(service) as (reader, writer):
+        writer.write(line + b"\r\nHost: localhost\r\n\r\n")
+        assert problem_in(await rest(reader)) == (400, "malformed-request")
 
 
 async def test_the_body_of_a_get_is_no_request(store_url: str) -> None:
