@@ -68,9 +68,7 @@ class Browsers:
         if headers.get("Sec-Fetch-Site") == "same-origin":  # no page can set it
             return
         if not self._is_own(origin, host or ""):
-            detail = (
-                f"The page's origin, {origin[:200]}, is not on the server's `cors_origins`."
-            )
+            detail = f"The origin {origin[:200]!r} is not on the server's `cors_origins`."
             raise Problem("origin-not-allowed", detail)
 
     async def protect(self, request: web.Request, response: web.StreamResponse) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gateway.config import GatewayConfig
 from gateway.routes import ROUTES
-from tests.gateway.bare import raw, rest
+from tests.gateway.bare import problem_in, raw, rest
 from tests.support.service import Answer, Client, Options, serving
 
 INJECTED: Final = re.compile(rb"^injected:", re.MULTILINE | re.IGNORECASE)
@@ -211,6 +211,18 @@ async def test_a_page_of_another_origin_is_refused_whatever_it_asks(
                     assert b"origin-not-allowed" in answer.body
                     assert "Access-Control-Allow-Origin" not in answer.headers
         assert (await client.get("/api/contexts")).json["contexts"] == []
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\xff\xfe", "https://\u0441hat.example".encode(), b"x" * 8_000]
+)
+async def test_an_origin_that_is_no_text_is_refused_like_any_other(
+    store_url: str, sent: bytes
+) -> None:
+    async with serving(store_url, workers=0) as service, raw(service) as (reader, writer):
+        head = b"POST /api/contexts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        writer.write(head + b"Origin: " + sent + b"\r\n\r\n")
+        assert problem_in(await rest(reader)) == (403, "origin-not-allowed")
 
 
 async def test_the_gateways_own_pages_may_ask(store_url: str) -> None:
@@ -416,3 +428,25 @@ async def test_a_session_that_is_named_in_a_header_is_named_safely(store_url: st
             f"{service.client.url}/v1/chat/completions", json=asking, headers=headers
         ) as response:
             assert response.status == 404
+
+
+async def test_headers_that_are_no_text_are_answered_without_a_fault_of_ours(
+    store_url: str,
+) -> None:
+    names = (
+        *("Prefer", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", "Accept"),
+        *("Content-Type", "Content-Encoding", "Authorization", "Contextd-Context-Id", "X"),
+        *("X-Forwarded-For", "Cache-Control", "Cookie", "Upgrade", "Range"),
+    )
+    for options in ({}, {**KEYS, "trusted_proxies": "127.0.0.1"}):
+        async with serving(store_url, workers=0, gateway=options) as service:
+            for line in (
+                *("GET /api/contexts", "GET /docs", "GET /problems/not-found"),
+                *("POST /api/contexts/x/actions/pause", "POST /v1/chat/completions"),
+            ):
+                for name in names:
+                    async with raw(service) as (reader, writer):
+                        head = f"{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                        writer.write(f"{head}{name}: ".encode() + b"\xffwait=\xff\r\n\r\n")
+                        answer = await rest(reader)
+                    assert 200 <= int(answer.split(b" ")[1]) < 500, (line, name, answer)
