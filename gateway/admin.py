@@ -2,6 +2,7 @@
 
 import orjson
 from aiohttp import web
+from pydantic import JsonValue
 
 from fsm import RetryRequested
 from gateway.answers import action_id
@@ -20,6 +21,7 @@ from storage import (
     Restart,
     Restarts,
     Retention,
+    make_redactor,
 )
 
 
@@ -112,14 +114,15 @@ async def list_letters(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     limit = read_limit(request, gateway.config.list_max)
     letters = DeadLetters(gateway.store.link, gateway.store.sealer)
+    redact = make_redactor(gateway.store.config.redact)
     body = {
         "count": await letters.count(),
-        "dead_letters": [_letter(letter) for letter in await letters.newest(limit)],
+        "dead_letters": [redact(_letter(letter)) for letter in await letters.newest(limit)],
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
-def _letter(letter: DeadLetter) -> dict[str, object]:
+def _letter(letter: DeadLetter) -> dict[str, JsonValue]:
     mail, notice = letter.mail, letter.notice
     event = mail.event.model_dump(mode="json") if mail else None
     return {
@@ -128,7 +131,7 @@ def _letter(letter: DeadLetter) -> dict[str, object]:
         "at_ms": letter.at_ms,
         "cause": letter.cause,
         "action": mail.event.action if mail else None,
-        "event": notice.event if notice else event,
+        "event": dict(notice.event) if notice else event,
         "webhook": f"{letter.context_id}.{notice.version}" if notice else None,
     }
 

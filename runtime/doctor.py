@@ -8,8 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -20,6 +19,8 @@ from rich.console import Console
 from rich.text import Text
 
 from runtime.banner import base_url
+from runtime.exposure import file_exposure, kept_exposure, store_exposure
+from runtime.findings import Check, Level
 from runtime.port import PortTaken, listen
 from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
@@ -38,24 +39,6 @@ _FREE_BYTES_MIN = 1_000_000_000
 _PYTHON_MIN = (3, 11)
 
 
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding."""
-
-    name: str
-    level: Level
-    finding: str
-    advice: str = ""
-
-
 class _Model(BaseModel):
     id: str
 
@@ -70,6 +53,7 @@ async def examine(settings: Settings) -> list[Check]:
         _python(),
         *_settings(),
         _data_folder(settings),
+        *file_exposure(settings),
         *await _store(settings),
         await _port(settings),
         await _model_server(settings),
@@ -191,6 +175,8 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
         _version(server, where),
         *_kept(settings, config),
         *_replicated(settings, replication),
+        *await store_exposure(url),
+        *await kept_exposure(settings, url),
     ]
 
 

@@ -57,6 +57,7 @@ from .link import Link
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
+from .redaction import make_redactor
 from .restarts import (
     NoSupervisor,
     ProcessRestart,
@@ -68,7 +69,7 @@ from .restarts import (
 )
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
-from .sentinels import parse_sentinels
+from .sentinels import SENTINEL_SCHEME, parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
 from .webhooks import Webhooks
@@ -77,6 +78,7 @@ __all__ = [
     "KEY_PREFIX",
     "MAIL",
     "SCOPES",
+    "SENTINEL_SCHEME",
     "WAKE",
     "Access",
     "Act",
@@ -154,6 +156,7 @@ __all__ = [
     "end_if_cancelled",
     "feed",
     "make_client",
+    "make_redactor",
     "open_recorder",
     "parse_sentinels",
     "usage_of",

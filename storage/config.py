@@ -171,6 +171,22 @@ class StorageConfig(BaseModel):
         "`turn-rested`, `turn-failed`, `approval-requested`, `question-asked`.",
     )
 
+    redact: str = Field(
+        default="",
+        description="What is taken out of the contents that webhooks tell and that admins see "
+        "of dead letters, separated by commas: `email`, `phone`, `card`, `key`.",
+    )
+
+    @field_validator("redact")
+    @classmethod
+    def _names_patterns(cls, names: str) -> str:
+        from storage.redaction import PATTERNS  # not above: settings are read by every command
+
+        wanted = {name.strip() for name in names.split(",")} - {""}
+        if unknown := sorted(wanted - set(PATTERNS)):
+            raise ValueError(f"{unknown[0]!r} is none of {', '.join(PATTERNS)}")
+        return names
+
     @field_validator("webhook_url")
     @classmethod
     def _names_a_web_address(cls, url: SecretStr | None) -> SecretStr | None:

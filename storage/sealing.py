@@ -70,7 +70,8 @@ class Sealer:
 
     def __init__(self, cipher: Cipher | None) -> None:
         self._cipher = cipher
-        self._refuses_plain = False
+        self.refuses_plain = False
+        """Whether all that the store holds is sealed."""
 
     @overload
     def seal(self, kind: Kind, whose: str, content: bytes) -> bytes: ...
@@ -97,7 +98,7 @@ class Sealer:
             CannotOpen: It is not what was sealed as this, or should be sealed and is not.
         """
         if not raw.startswith(_MARK):
-            if self._refuses_plain and raw:
+            if self.refuses_plain and raw:
                 raise CannotOpen(f"a {kind} of {whose} is not encrypted")
             return raw
         if self._cipher is None:
@@ -137,7 +138,7 @@ class Sealer:
             raise EncryptionMismatch(
                 f"what the store holds was encrypted with other keys: {wrong}"
             ) from None
-        self._refuses_plain = holds == _ALL
+        self.refuses_plain = holds == _ALL
         try:  # with the newest key, so that the oldest can be given up once nothing needs it
             await _ask(connection, "SET", keys.SEALED, self.seal("marker", _STORE, holds), "XX")
         except ResponseError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-SCHEME: Final = "redis+sentinel"
+SENTINEL_SCHEME: Final = "redis+sentinel"
 PORT_DEFAULT: Final = 26_379
 
 
@@ -38,7 +38,7 @@ def parse_sentinels(url: str) -> Sentinels | None:
     """
     try:
         parts = urlsplit(url)
-        if parts.scheme != SCHEME:
+        if parts.scheme != SENTINEL_SCHEME:
             _ = parts.port
             return None
     except ValueError:
@@ -46,7 +46,7 @@ def parse_sentinels(url: str) -> Sentinels | None:
         raise ValueError(
             "it is no URL of a store (in a password, / is written %2F, # %23 and ? %3F)"
         ) from None
-    shape = f"{SCHEME}://host:26379,host:26379/service"
+    shape = f"{SENTINEL_SCHEME}://host:26379,host:26379/service"
     credentials, _, hosts = parts.netloc.rpartition("@")
     service = unquote(parts.path.removeprefix("/"))
     if not service or "/" in service or parts.query or parts.fragment:

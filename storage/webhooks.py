@@ -8,15 +8,19 @@
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import storage.keys as keys
 from fsm import ContextState, Event, occasions
 from storage.config import StorageConfig
 from storage.contract import NOTICE, DeadLetter, Notice
 from storage.link import Link
+from storage.redaction import make_redactor
 from storage.scripts import Scripts
 from storage.sealing import Sealer
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 
 class Webhooks:
@@ -27,6 +31,7 @@ class Webhooks:
     ) -> None:
         self._link = link
         self._sealer = sealer
+        self._redact = make_redactor(config.redact)
         self._scripts = scripts
         self._wanted = frozenset(
             config.webhook_events.split(",") if config.webhook_url is not None else ()
@@ -47,7 +52,7 @@ class Webhooks:
             owner=after.owner,
             status=after.phase.value,
             occasions=names,
-            event=event.model_dump(mode="json"),
+            event=cast("dict[str, JsonValue]", self._redact(event.model_dump(mode="json"))),
         )
 
     async def claim(

@@ -120,3 +120,18 @@ async def test_a_letter_that_never_was_is_not_found(store_url: str, letter_id: s
     async with serving(store_url, workers=0) as service:
         answer = await service.client.send("DELETE", f"/admin/dead_letters/{letter_id}")
         assert (answer.status, answer.problem) == (404, "not-found")
+
+
+async def test_of_a_dead_letter_admins_see_what_is_not_to_be_redacted(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    async with serving(store_url, workers=0, storage={"redact": "email"}) as service:
+        context_id = await service.client.create()
+        mail = Mail(event=say("Ask ada@mail.example.").model_copy(update={"at_ms": 7}))
+        letter_id = bury(shared_store, context_id, mail=mail, at_ms=20)
+        (letter,) = (await service.client.get("/admin/dead_letters")).json["dead_letters"]
+        assert letter["event"]["content"] == "Ask [email]."
+        retried = await service.client.send("POST", f"/admin/dead_letters/{letter_id}/retry")
+        assert retried.status == 202
+        (waiting,) = await service.stores[0].undelivered(context_id)
+        assert waiting.mail == mail  # what is delivered once more is what was said

@@ -10,8 +10,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from runtime.config import RuntimeConfig
-from runtime.doctor import Check, Level, examine, report
+from runtime.doctor import examine, report
 from runtime.embedded import EmbeddedStore
+from runtime.findings import Check, Level
 from runtime.settings import load_settings
 from tests.runtime.support import has_store_binary, run, store_command
 from tests.support.replicated_store import ReplicatedStore, replicated_store

@@ -54,6 +54,14 @@ async def arrange(store: Store, *, versions: int = 2) -> Playbook:
     return book
 
 
+async def test_a_notice_holds_nothing_that_is_to_be_redacted(backend: Backend) -> None:
+    async with backend.connect(**EVERY, redact="email") as store:
+        book = Playbook().given(rename("Ask ada@mail.example."))
+        notice = store.webhooks.notice(book.state, book.log[-1], book.state)
+        assert notice is not None
+        assert notice.event["title"] == "Ask [email]."
+
+
 async def test_without_a_webhook_nothing_is_kept_for_one(store: Store) -> None:
     book = Playbook()
     await create(store, book.log[0])

@@ -257,6 +257,13 @@ def foreign_pickle(queue: Queue) -> Job:
     return queue.enqueue("os.system", f"touch {MARK}")
 
 
+def foreign_trap(queue: Queue) -> Job:
+    """Whoever so much as reads it as rq does by default has run it."""
+    job = Job.create("x", connection=queue.connection, serializer=JSONSerializer, id="trap")
+    job.data = f"cos\nsystem\n(S'touch {MARK}'\ntR.".encode()
+    return queue.enqueue_job(job)
+
+
 def foreign_method(queue: Queue) -> Job:
     job = Job.create("x", connection=queue.connection, serializer=JSONSerializer, id="method")
     job.data = json.dumps([ActivationQueue.FUNCTION, "instance", [], {}]).encode()
@@ -293,6 +300,7 @@ MARK = Path("ran-by-a-foreign-job")
     [
         (foreign_json, "names os.system, which is not on the worker's allow-list"),
         (foreign_pickle, "not JSON"),
+        (foreign_trap, "not JSON"),
         (foreign_method, "is not activate(context_id=...)"),
         (foreign_id, "id is not activate-c1"),
         (foreign_in_disguise, "names os.system"),
