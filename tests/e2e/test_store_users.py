@@ -2,11 +2,17 @@
 
 import json
 
+import pytest
+
 from tests.support.acl_store import acl_store
 from tests.support.service_processes import Service, kill, run_command
 
 
-def test_everything_on_one_machine_runs_as_a_user_that_cannot_do_more() -> None:
+def test_everything_on_one_machine_runs_as_a_user_that_cannot_do_more(
+    request: pytest.FixtureRequest,
+) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("its roles are tried one by one: tests/gateway/test_acl.py")
     with (
         acl_store() as store,
         Service(

@@ -1,8 +1,13 @@
 """What is taken out of contents before an operator's webhook or admins see them."""
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from storage.redaction import PATTERNS, make_redactor
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 ALL = ",".join(PATTERNS)
 
@@ -27,7 +32,7 @@ def test_what_a_name_stands_for_is_taken_out(text: str, shown: str) -> None:
 
 
 def test_every_text_of_a_value_is_looked_at_and_nothing_else() -> None:
-    value = {"a@b.example": ["a@b.example", {"n": 4111111111111111}], "x": None}
+    value: JsonValue = {"a@b.example": ["a@b.example", {"n": 4111111111111111}], "x": None}
     assert make_redactor("email")(value) == {
         "a@b.example": ["[email]", {"n": 4111111111111111}],
         "x": None,
