@@ -15,7 +15,7 @@ from gateway.kinds import KINDS
 from gateway.refusals import LINES_MINUTE_MAX
 from gateway.route import Route
 from gateway.routes import ROUTES
-from storage import SCOPES, Access, Scope, StorageConfig, connect
+from storage import SCOPES, Access, ApiKey, Scope, StorageConfig, connect
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Options, Service, eventually, serving
 from tests.support.store_server import StoreServer
@@ -245,7 +245,8 @@ async def test_a_gateway_remembers_so_many_keys_and_no_more(
             request = make_mocked_request("GET", "/", {"Authorization": f"Bearer {text}"})
             for _ in range(2):
                 await door.admit(request, "admin", takes_ticket=False)
-        assert [key.name for key, _ in door._known.values()] == ["one", "four"]
+        known: dict[bytes, tuple[ApiKey, float]] = vars(door)["_known"]
+        assert [key.name for key, _ in known.values()] == ["one", "four"]
 
 
 # Owners

@@ -1,15 +1,16 @@
 """Contents that are encrypted where they are kept: what opens them, and what does not."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
 import pytest
 
 from fsm import MessageReceived
+from runtime.leaves import leaves
 from storage import (
     CannotOpen,
-    Commit,
     CommitFrame,
     DeadLetter,
     DeadLetters,
@@ -25,6 +26,7 @@ from storage import (
 )
 from storage.keyring import Keyring, read_keyring
 from storage.sealing import Sealer
+from storage.snapshots import JsonSnapshots
 from tests.storage.arranging import (
     APPLIED,
     append,
@@ -60,13 +62,6 @@ def key_file(folder: Path, *names: str) -> str:
     lines = (f"{name} {base64.b64encode(KEYS[name]).decode()}\n" for name in names)
     path.write_text("# name and key\n\n" + "".join(lines))
     return f"file:{path}"
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    """The errors that a group holds."""
-    if isinstance(error, BaseExceptionGroup):
-        return [one for each in error.exceptions for one in leaves(each)]
-    return [error]
 
 
 async def refusal(backend: Backend, encryption: str | None) -> str:
@@ -113,8 +108,7 @@ async def converse(store: Store) -> Owned:
         snapshot=True,
         letter=letter,
     )
-    fields = {name: getattr(commit, name) for name in Commit.__slots__}
-    await store.commit(Commit(**{**fields, "notices": (notice,)}))
+    await store.commit(replace(commit, notices=(notice,)))
     await append(store, owned, len(f"{CANARY} draft"), f" ~{CANARY}", version=4)
     notes = Notes(store.link, store.sealer, notes_max=10)
     await notes.add("ada", "n", f"{CANARY} note")
@@ -244,25 +238,23 @@ async def test_what_is_not_encrypted_counts_only_where_the_store_held_such_befor
 
 
 async def test_a_snapshot_file_holds_nothing_readable(backend: Backend, tmp_path: Path) -> None:
-    settings: dict[str, object] = {
-        "encryption": key_file(tmp_path, "new"),
-        "snapshots": f"json:{tmp_path / 'snapshots'}",
-    }
-    async with backend.connect(**settings) as store:
+    async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
         await converse(store)
-    files = [one for one in (tmp_path / "snapshots").rglob("*") if one.is_file()]
-    assert [CANARY in one.read_text() for one in files] == [False]
-    async with backend.connect(**settings) as store:
-        assert store.files is not None
-        saved = store.files.load(CONTEXT_ID, store.epoch)
-        assert saved is not None
-        assert saved.title == f"{CANARY} title"
+        reading = await store.read(CONTEXT_ID, "ada")
+        assert reading.view is not None
+        files = JsonSnapshots(tmp_path / "snapshots", store.sealer)
+        files.save(reading.view.state, store.epoch)
+        text = files.path(CONTEXT_ID).read_text()
+        assert CANARY not in text
+        assert files.load(CONTEXT_ID, store.epoch) == reading.view.state
         # One that was moved, or is not encrypted, is as good as none: there is the log.
-        text = files[0].read_text().replace(CONTEXT_ID, OTHER)
-        other = store.files.path(OTHER)
+        other = files.path(OTHER)
         other.parent.mkdir(exist_ok=True)
-        other.write_text(text)
-        assert store.files.load(OTHER, store.epoch) is None
+        other.write_text(text.replace(CONTEXT_ID, OTHER))
+        assert files.load(OTHER, store.epoch) is None
+        JsonSnapshots(files.folder, Sealer(None)).save(reading.view.state, store.epoch)
+        files.path(CONTEXT_ID).with_suffix(".previous").unlink()
+        assert files.load(CONTEXT_ID, store.epoch) is None
 
 
 async def test_a_base_is_encrypted_too(backend: Backend, tmp_path: Path) -> None:
