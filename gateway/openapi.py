@@ -11,19 +11,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
-from gateway.bodies import (
-    AddNote,
-    Ask,
-    AskTitle,
-    CreateContext,
-    Fork,
-    PatchMessage,
-    PutContext,
-    Recorded,
-)
 from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
-from gateway.openai.bodies import ChatRequest, ConversationRequest, ResponseRequest
 from gateway.openai.errors import speaks_openai, status_of
 from gateway.openai.operations import OPENAI_OPERATIONS
 from gateway.openai.views import OPENAI_VIEWS
@@ -95,7 +84,6 @@ _OWN_FRAMES: Final[Mapping[str, type[View]]] = {
 """What streams show besides the events of the log."""
 
 _PATCH: Final = "ConfigPatch"
-_OPENAI_BODIES: Final = (ChatRequest, ConversationRequest, ResponseRequest)
 _OPENAI_ERROR: Final = "openai-error"
 _PATH_SCHEMAS: Final = {
     "id": ID_SCHEMA,
@@ -309,11 +297,10 @@ def _ref(name: str) -> Json:
 
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
-    shown: dict[type[BaseModel], JsonSchemaMode] = {CreateContext: "validation"}
-    shown |= dict.fromkeys((Fork, PatchMessage, PutContext, Recorded), "validation")
-    shown |= {Ask: "validation", AskTitle: "validation", AddNote: "validation"}
-    shown |= {kind.body: "validation" for kind in KINDS.values()}
-    shown |= dict.fromkeys(_OPENAI_BODIES, "validation")
+    asked = (*OPERATIONS.values(), *OPENAI_OPERATIONS.values(), *KINDS.values())
+    shown: dict[type[BaseModel], JsonSchemaMode] = {
+        one.body: "validation" for one in asked if one.body is not None
+    }
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
     _, made = models_json_schema(

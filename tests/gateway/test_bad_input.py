@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from gateway.kinds import KINDS
+from tests.support import hostile
 from tests.support.service import Client, Json, serving
 
-CORPORA = Path(__file__).parent.parent.parent.parent / "shared" / "corpora"
 REFUSED = {400, 409, 413, 415, 422}
 PAYLOAD = b'{"content":"x","metadata":{"v":%s}}'
 
@@ -237,11 +237,7 @@ async def test_what_parsers_may_refuse_is_taken_faithfully_or_refused(
 
 
 async def test_naughty_strings_come_back_as_they_went_in(store_url: str) -> None:
-    path = CORPORA / "blns.json"
-    if not path.exists():
-        pytest.skip("the corpora of hostile input are not beside the project")
-    strings: list[str] = orjson.loads(path.read_bytes())
-    strings = [text for text in strings if text.strip()]
+    strings = [text for text in hostile.strings() if text.strip() and len(text) <= 20_000]
     async with serving(store_url) as service:
         client = service.client
         for begin in range(0, len(strings), 20):

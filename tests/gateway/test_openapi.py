@@ -44,6 +44,12 @@ async def test_the_description_is_valid_openapi_3_1(store_url: str) -> None:
     openapi_spec_validator.validate(document)
 
 
+async def test_whatever_the_description_refers_to_is_there(store_url: str) -> None:
+    document = await fetch(store_url)
+    named = set(re.findall(rb'"#/components/schemas/([^"]+)"', orjson.dumps(document)))
+    assert {name.decode() for name in named} <= document["components"]["schemas"].keys()
+
+
 async def test_every_route_is_described_once_and_no_alias(store_url: str) -> None:
     described = set(operations(await fetch(store_url)))
     routed = {f"{route.method} {route.paths[0]}" for route in ROUTES if route.name != "act"}
