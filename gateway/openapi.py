@@ -297,10 +297,11 @@ def _ref(name: str) -> Json:
 
 def _schemas() -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
-    asked = (*OPERATIONS.values(), *OPENAI_OPERATIONS.values(), *KINDS.values())
+    operations = (*OPERATIONS.values(), *OPENAI_OPERATIONS.values())
     shown: dict[type[BaseModel], JsonSchemaMode] = {
-        one.body: "validation" for one in asked if one.body is not None
+        operation.body: "validation" for operation in operations if operation.body is not None
     }
+    shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
     _, made = models_json_schema(

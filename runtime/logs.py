@@ -103,7 +103,7 @@ def _json(line: EventDict, **_: object) -> bytes:
 
 def _json_text(line: EventDict, **_: object) -> str:
     # Not orjson: it writes what is beyond ASCII as it is, and half a surrogate pair not at all.
-    return json.dumps(line, default=str, separators=(",", ":")).replace("\x7f", "\\u007f")
+    return json.dumps(line, default=str, separators=(",", ":"))
 
 
 def _without_passwords(text: str) -> str:

@@ -65,7 +65,7 @@ def test_the_store_gets_none_of_our_secrets(
     asked = '[ $# = 1 ] && echo "Valkey server v=9.0.0" && exit'
     program.write_text(f"#!/bin/sh\n{asked}\nenv > {told}\nexit 1\n")
     program.chmod(0o755)
-    store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data", store_binary=str(program)))
+    store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data", store_binary=program))
     with pytest.raises(StoreFailed):
         run(store.start())
     assert "PATH=" in told.read_text()

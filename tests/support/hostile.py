@@ -8,7 +8,7 @@ what is put into the hole is any of these.
 import itertools
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
@@ -295,15 +295,11 @@ def mixtures(seed: int) -> Iterator[str]:
     known = [text for text in strings() if len(text) < 300]
     while True:
         pieces = rng.choices(known, k=rng.randint(2, 4))
-        pieces.insert(rng.randrange(3), chr(rng.choice(_PLANES)(rng)))
+        pieces.insert(rng.randrange(3), chr(rng.randint(*rng.choice(_PLANES))))
         yield "".join(pieces)
 
 
-_PLANES: Final = (
-    lambda rng: rng.randint(0, 0x2FF),
-    lambda rng: rng.randint(0x300, 0xD7FF),
-    lambda rng: rng.randint(0xE000, 0x10FFFF),
-)
+_PLANES: Final = ((0, 0x2FF), (0x300, 0xD7FF), (0xE000, 0x10FFFF))
 
 
 def encoded(text: str) -> bytes:
@@ -343,7 +339,8 @@ def _holes(schema: Json, document: Json, depth: int) -> Iterator[Json]:
             for name, part in schema.get("properties", {}).items():
                 for value in _holes(part, document, depth - 1):
                     yield {**whole, name: value}
-            if isinstance(more := schema.get("additionalProperties"), dict):
+            more = _resolved(schema.get("additionalProperties"), document)
+            if more:
                 yield {**whole, HOLE: least(more, document, depth)}
                 for value in _holes(more, document, depth - 1):
                     yield {**whole, "a": value}
@@ -386,12 +383,15 @@ def least(schema: Json, document: Json, depth: int = _DEPTH_MAX) -> Json:
 
 
 def _resolved(schema: Json, document: Json) -> Mapping[str, Json]:
-    while isinstance(schema, dict) and "$ref" in schema:
-        where = document
-        for word in schema["$ref"].removeprefix("#/").split("/"):
-            where = where[word]
-        schema = where
-    return schema if isinstance(schema, dict) else {}
+    if not isinstance(schema, dict):
+        return {}
+    found = cast("Mapping[str, Json]", schema)
+    if "$ref" not in found:
+        return found
+    where: Json = document
+    for word in str(found["$ref"]).removeprefix("#/").split("/"):
+        where = where[word]
+    return _resolved(where, document)
 
 
 def _alternatives(schema: Mapping[str, Json]) -> Iterator[Json]:

@@ -194,7 +194,7 @@ class ObedientModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
         """Carry out the next round of the orders."""
         if request.purpose != "reply":
-            text, calls = "A title", []
+            text, calls = "A title", list[tuple[str, str, str]]()
         else:
             text, calls = _obeyed(request.messages)
         if text:

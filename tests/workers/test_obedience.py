@@ -166,7 +166,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def asked_for(request: pytest.FixtureRequest) -> list[Injection]:
-    return injections(long=request.config.getoption("--long"))
+    return injections(long=bool(request.config.getoption("--long")))
 
 
 async def ask_everything(asked_for: list[Injection], policy: str, *, trusted: bool) -> int:
