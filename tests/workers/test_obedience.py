@@ -21,6 +21,7 @@ from tests.workers.stage import now_ms
 from tests.workers.test_effects import Ear
 from workers import Effects, WorkerConfig
 from workers.models.request import RequestBuilder
+from workers.places import Places
 from workers.tools.declaration import Tool, ToolCallContext, tool
 from workers.tools.registry import Registry
 
@@ -66,6 +67,7 @@ class World:
         self.book = Playbook(title="t", tool_policy=POLICIES[self.policy])
         self.effects = Effects(
             model=ObedientModel(),
+            places=Places(8),
             requests=RequestBuilder(cache_bytes_max=0),
             tools=Registry(self._tools(), config),
             retrievers={},
