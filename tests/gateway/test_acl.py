@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
-from redis import Redis
 from redis.exceptions import NoPermissionError
 
-from storage import SCOPES, Access, StorageConfig, connect
+from storage import SCOPES, Access, StorageConfig, connect, make_client
 from tests.support.acl_store import AclStore, acl_store
 from tests.support.service import eventually, serving
 from tests.support.service_processes import free_port
@@ -77,8 +76,7 @@ def store() -> Iterator[AclStore]:
 
 @pytest.mark.parametrize("user", NOT_OF)
 def test_a_user_can_do_nothing_but_what_its_role_does(store: AclStore, user: str) -> None:
-    connect_to: Any = Redis.from_url  # pyright: ignore[reportUnknownMemberType] - its kwargs
-    client = connect_to(store.url(user))
+    client: Any = make_client(store.url(user), call_s_max=5)
     for command in (*NEVER, *NOT_OF[user]):
         with pytest.raises(NoPermissionError):
             client.execute_command(*command)
