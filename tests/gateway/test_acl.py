@@ -95,7 +95,12 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             store.url("contextd-gateway"),
             gateways=2,
             workers=2,
-            gateway={"auth": "keys", "stream_check_s": 0.1},
+            gateway={
+                "auth": "keys",
+                "stream_check_s": 0.1,
+                "actions_per_owner_minute_max": 60_000,
+                "polls_per_owner_minute_max": 60_000,
+            },
             storage={
                 "webhook_url": receiver.url,
                 "webhook_secret": SECRET,

@@ -32,8 +32,12 @@ OPTIONS = {
 
 @pytest.mark.timeout(1_800)
 async def test_what_is_made_from_the_description_gets_what_it_promises(
-    store_url: str, tmp_path: Path, request: pytest.FixtureRequest
+    store_url: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("storage.restarts.SUPERVISOR_LOOKS", 1)  # there is none
     long = request.config.getoption("--long")
     async with serving(store_url, gateway=OPTIONS) as service:
         url = f"{service.client.url}/openapi.json"
