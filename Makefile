@@ -9,7 +9,9 @@ MIN ?= 60
 soak:
 	@./dev contextd verify --minutes $(MIN) --report soak.md
 
-# The proofs of the machine and of the API's description, in their long form.
+# The proofs of the machine, of the API's description and of the guard, in their long form.
 proofs:
 	@./dev test --long tests/verify/simulation tests/gateway/test_described.py \
-		tests/gateway/test_differential.py tests/e2e/test_policies.py $(ARGS)
+		tests/gateway/test_differential.py tests/gateway/test_hostile.py \
+		tests/workers/test_obedience.py tests/e2e/test_overload.py \
+		tests/e2e/test_policies.py tests/e2e/test_store_users.py $(ARGS)
