@@ -157,7 +157,7 @@ _BY_TYPE: Final[Mapping[str, type[Problem]]] = {
     "queue-full": QueueFull,
     "merge-conflict": MergeConflict,
 }
-_INVALID: Final = frozenset({400, 405, 408, 410, 413, 415, 422, 426, 431})
+_INVALID: Final = frozenset({400, 405, 408, 410, 413, 415, 421, 422, 426, 431})
 
 
 def problem_of(status: int, raw: bytes, *, retry_after: str, tries: int) -> Problem:

@@ -27,6 +27,7 @@ from gateway.views import ProblemDocument as Answered
 KINDS = {
     "unauthorized": Unauthorized,
     "forbidden": Unauthorized,
+    "origin-not-allowed": Unauthorized,
     "not-found": NotFound,
     "gone": NotFound,
     "key-reused": KeyReused,

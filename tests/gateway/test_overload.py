@@ -239,7 +239,7 @@ async def test_p12_an_address_has_so_many_connections_and_gets_room_back(
     store_url: str,
 ) -> None:
     async with serving(store_url, gateway={"connections_per_address_max": 3}) as service:
-        whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+        whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(3):
                 reader, writer = await stack.enter_async_context(raw(service))
