@@ -6,6 +6,7 @@ what is put into the hole is any of these.
 """
 
 import itertools
+import json
 import random
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
@@ -121,6 +122,58 @@ def values() -> Iterator[bytes]:
         b'"\xf4\x90\x80\x80"',
     )
     yield from (b"[" * 63 + b"]" * 63, b'{"a":' * 62 + b"1" + b"}" * 62, b"'x'", b"x", b"")
+
+
+def is_json(document: bytes) -> bool:
+    """Whether a document is JSON to a parser that is not ours: UTF-8, and no NaN."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        json.loads(document.decode(), parse_constant=refuse)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def sound() -> Iterator[bytes]:
+    """Values that every parser takes, and that come back as they went in."""
+    for sign, digits, fraction, exponent in itertools.product(
+        ("", "-"), ("0", "7", "120"), ("", ".0", ".25"), ("", "e2", "E+2", "e-2", "e0")
+    ):
+        yield f"{sign}{digits}{fraction}{exponent}".encode()
+    yield from (b'"\\%c"' % escaped for escaped in b'"\\/bfnrt')
+    for point in (0, 1, 0x1F, 0x20, 0x7F, 0xA0, 0x2028, 0x2029, 0xFEFF, 0xFDD0, 0xFFFE, 0xFFFF):
+        yield b'"\\u%04x\\u%04X"' % (point, point)
+    for point in (0x20, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF):
+        yield f'"{chr(point)}"'.encode()
+        above = point - 0x10000
+        if above >= 0:
+            yield b'"\\u%04x\\u%04x"' % (0xD800 + (above >> 10), 0xDC00 + (above & 0x3FF))
+    yield from (b"true", b"false", b"null", b'""', b"[]", b"{}", b'{"":""}', b'{"a\\u0062":1}')
+    for space in (b" ", b"\t", b"\n", b"\r", b" \r\n\t "):
+        yield space.join(
+            (b"", b"[", b"1", b",", b"{", b'"a"', b":", b"[", b"]", b"}", b"]", b"")
+        )
+    yield from (b"[" * depth + b"1" + b"]" * depth for depth in (1, 2, 30, 60))
+    yield b'"%s"' % (b"x" * 10_000)
+
+
+def doubtful() -> Iterator[bytes]:
+    """Values about which parsers differ."""
+    yield from (b"1e400", b"-1e400", b"1e-400", b"0.4e006", b"123123e100000", b"-0", b"1" * 400)
+    yield from (b'"\\u%04x"' % lone for lone in (0xD800, 0xDBFF, 0xDC00, 0xDFFF))
+    yield from (b'"\\ud800\\u0041"', b'"\\udc00\\ud800"', b'{"\\ud800":1}')
+    yield from (
+        b'"\xed\xa0\x80"',
+        b'"\xc0\xaf"',
+        b'"\xff"',
+        b'"\xe0\x80\x80"',
+        b'"\xf8\x88\x80\x80\x80"',
+    )
+    yield from (b'"\x80"', b'"\xc3"', b'"\xe2\x82"', b"\xef\xbb\xbf1")
+    yield from (b"[" * 500 + b"]" * 500, b'{"a":' * 500 + b"1" + b"}" * 500)
 
 
 # Strings
