@@ -105,8 +105,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         new_key = await ensure_owner_key(settings, url()) or new_key
 
     async def make_first_key() -> None:
-        if settings.encryption is not None:
-            await _check_store(url(), settings, asks_for_keys=False)
+        await _check_store(url(), settings, asks_for_keys=False)
         if not (settings.data / OWNER_KEY).exists():
             await make_key()
 
@@ -164,6 +163,7 @@ async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> 
     )
 
     refused: BaseException | None = None
+    is_away = False
     try:
         async with connect(url, settings) as store:
             if asks_for_keys:
@@ -171,9 +171,11 @@ async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> 
     except* (DurabilityMismatch, EncryptionMismatch, NoKeys) as failed:
         refused = next(leaves(failed))
     except* StoreUnavailable:
-        _log.warning("store does not answer yet")
+        is_away = True
     if refused is not None:
         raise StoreFailed(str(refused))
+    if is_away:
+        _log.warning("store does not answer yet")
 
 
 def _slots(settings: Settings, listeners: Sequence[socket.socket]) -> list[Slot]:
