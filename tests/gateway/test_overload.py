@@ -35,7 +35,7 @@ HEADS = {
 async def test_p12_half_a_head_costs_a_connection_for_the_time_of_a_head(
     store_url: str, head: str
 ) -> None:
-    async with serving(store_url, gateway={"head_s_max": 0.5}) as service:
+    async with serving(store_url, gateway={"head_s_max": 2}) as service:
         context_id = await service.client.create()
         async with contextlib.AsyncExitStack() as stack:
             readers: list[asyncio.StreamReader] = []
