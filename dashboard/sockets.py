@@ -138,8 +138,7 @@ class Connection:
             case Subscribe():
                 self._subscribe(asked)
             case Resume():
-                self._seq = min(asked.seq, self._hub.head)
-                self._answer(Resumed(seq=self._seq))
+                self._answer(Resumed(seq=min(asked.seq, self._hub.head)))
 
     def _subscribe(self, asked: Subscribe) -> None:
         if unknown := sorted(set(asked.types) - set(TYPES)):
@@ -183,7 +182,10 @@ class Connection:
         """Send what there is of each kind; False: there was nothing."""
         sent = False
         while self._answers:
-            await self._send(PERSONAL, self._answers.popleft(), clock)
+            answer = self._answers.popleft()
+            if isinstance(answer, Resumed):
+                self._seq = answer.seq
+            await self._send(PERSONAL, answer, clock)
             sent = True
         if self._renumbered != self._hub.renumbered:
             self._renumbered, self._seq = self._hub.renumbered, self._hub.head
