@@ -13,6 +13,7 @@ from dashboard.messages import ANNOUNCED, ConnectionAck, Personal
 from dashboard.views import Stats
 from tests.support.service import WITHIN_S, Client, Json
 
+CLOSE = aiohttp.WSMsgType.CLOSE
 PATH = "/api/v1/ws/dashboard"
 _PERSONAL: TypeAdapter[object] = TypeAdapter(Personal)
 
@@ -55,12 +56,13 @@ class Viewer:
         """The first message of a type from now on."""
         return await self.until(lambda message: message["type"] == kind)
 
-    async def closed(self) -> int | None:
-        """The code that it is closed with, once it is."""
+    async def closed(self) -> int:
+        """The code that the server closes it with, once it does."""
         async with asyncio.timeout(WITHIN_S):
-            while not (await self.socket.receive()).type.name.startswith("CLOS"):
-                pass
-        return self.socket.close_code
+            while (received := await self.socket.receive()).type is not CLOSE:
+                assert received.type is aiohttp.WSMsgType.TEXT, received
+        code: int = received.data
+        return code
 
 
 def hold_to_model(message: Json) -> None:
