@@ -290,6 +290,21 @@ async def test_a_viewer_that_stops_reading_blocks_nobody_and_is_ended(store_url:
         writer.close()
 
 
+async def test_a_dashboard_that_is_behind_is_told_that_the_store_does_not_answer(
+    store_url: str,
+) -> None:
+    options = {"dashboard_blind_s_max": 0.01}
+    async with serving(store_url, workers=0, dashboard=options) as service:
+        async with watching(service.client) as viewer:
+            link = service.stores[0].link
+            room, link.calls_max = link.calls_max, 0
+            service.stores[0].subscriber._listeners[b"announcements"].on_gap()
+            assert await viewer.closed() == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+            link.calls_max = room
+        async with watching(service.client):
+            pass
+
+
 async def deaf_viewer(client: Client) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Opens a dashboard and reads nothing of it."""
     host, _, port = client.url.removeprefix("http://").partition(":")
