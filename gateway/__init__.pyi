@@ -5,9 +5,11 @@ from .parameters import Parameter
 from .problems import Problem
 from .route import Route
 from .serve import serve
+from .states import FROM_MIRROR
 from .tls import BadCertificate, tls_context
 
 __all__ = [
+    "FROM_MIRROR",
     "Answer",
     "BadCertificate",
     "Extension",

@@ -1,4 +1,5 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
+from .activity import TALLY_S, ActivityLog
 from .address import make_client
 from .audit import (
     Act,
@@ -79,10 +80,12 @@ __all__ = [
     "MAIL",
     "SCOPES",
     "SENTINEL_SCHEME",
+    "TALLY_S",
     "WAKE",
     "Access",
     "Act",
     "ActivationQueue",
+    "ActivityLog",
     "Aged",
     "ApiKey",
     "Audit",

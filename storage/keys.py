@@ -81,6 +81,11 @@ The store
 
 * `audit` (stream): what somebody may have to answer for, as JSON, `<number>-0`, the last
   `audit_records_max`. storage/audit.py.
+* `activity` (stream): requests that gateways have answered, as JSON, about the last
+  `activity_stored_max`. storage/activity.py.
+* `activity:gateways` (zset): ids of gateways; score: since when (ms). storage/activity.py.
+* `activity:gateway:<id>` (string, lives 15 s): what that gateway has counted, as JSON.
+  storage/activity.py.
 * `sealed` (string): whether all contents are encrypted or only later ones, encrypted itself.
   storage/sealing.py.
 
@@ -108,6 +113,8 @@ WORKERS = "workers"
 EPOCH = "epoch"
 SEALED = "sealed"
 AUDIT = "audit"
+ACTIVITY = "activity"
+ACTIVITY_GATEWAYS = "activity:gateways"
 WAKE = "workers:wake"
 ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"
@@ -191,3 +198,8 @@ def bucket(name: str) -> str:
 def chore(name: str) -> str:
     """That a maintenance job was enqueued in this period."""
     return f"chore:{name}"
+
+
+def activity_of(gateway_id: str) -> str:
+    """What a gateway has counted of the requests that it has answered."""
+    return f"activity:gateway:{gateway_id}"

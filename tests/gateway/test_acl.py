@@ -8,6 +8,8 @@ from typing import Any, Final
 import pytest
 from redis.exceptions import NoPermissionError
 
+from dashboard import ActivityConfig
+from runtime.activity import activity_extension
 from storage import SCOPES, Access, StorageConfig, connect, make_client
 from tests.support.acl_store import AclStore, acl_store
 from tests.support.service import eventually, serving
@@ -63,6 +65,8 @@ NOT_OF: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("GETDEL", "ticket:t"),
         ("XADD", "audit", "*", "r", "1"),
         ("XRANGE", "audit", "-", "+"),
+        ("XREVRANGE", "activity", "+", "-"),
+        ("SET", "activity:gateway:g", "1"),
     ),
 }
 
@@ -111,6 +115,7 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             },
             worker={"linger_s": 0.05, "worker_heartbeat_s": 0.1},
             worker_store_url=store.url("contextd-worker"),
+            extensions=lambda opened: (activity_extension(ActivityConfig(), opened),),
         ) as service,
     ):
         one, two = (replace(client, key=text) for client in service.clients)
@@ -145,6 +150,8 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             "/admin/dead_letters",
             "/admin/retention?days=1",
             "/admin/audit",
+            "/api/v1/metrics/activity",
+            "/api/v1/metrics/events",
             "/readyz",
         ):
             assert (await two.get(path)).status in {200, 410}, path

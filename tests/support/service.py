@@ -26,7 +26,8 @@ from pydantic import BaseModel
 from typing_extensions import override
 from yarl import URL
 
-from gateway import GatewayConfig, serve as serve_gateway
+from dashboard import ActivityRecords, ActivityView, EndpointList
+from gateway import Extension, GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -90,6 +91,9 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
+    ("GET /api/v1/metrics/activity", (ActivityView,)),
+    ("GET /api/v1/(?:metrics/events|activity/recent)", (ActivityRecords,)),
+    ("GET /api/v1/endpoints", (EndpointList,)),
 )
 
 
@@ -367,10 +371,12 @@ async def serving(
     worker: Options | None = None,
     storage: Options | None = None,
     worker_store_url: str | None = None,
+    extensions: Callable[[Store], Sequence[Extension]] | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations.
 
     `worker_store_url`: where workers reach the store by another name than gateways.
+    `extensions`: what each gateway serves of other rooms.
     """
     for configured, options in (
         (GatewayConfig, gateway),
@@ -416,7 +422,13 @@ async def serving(
                             "port": ports[int(number)],
                         }
                     )
-                    run = serve_gateway(config, store, stop=stops[name], ready=ready.set)
+                    run = serve_gateway(
+                        config,
+                        store,
+                        stop=stops[name],
+                        ready=ready.set,
+                        extensions=extensions(store) if extensions else (),
+                    )
                 else:
                     run = serve_worker(worker_config, store, stop=stops[name], ready=ready.set)
                 group.create_task(run, name=name)
