@@ -390,6 +390,8 @@ class ProblemDocument(View):
     status: int
     detail: str
     request_id: str
+    trace_id: str | None = None
+    """Of the trace that shows it, where traces are collected."""
     phase: Phase | None = None
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None

@@ -73,11 +73,13 @@ from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
 from .store import Store, connect
 from .subscriber import Listener
+from .tracing import NO_TRACES, Attributes, Span, Tracer
 from .webhooks import Webhooks
 
 __all__ = [
     "KEY_PREFIX",
     "MAIL",
+    "NO_TRACES",
     "SCOPES",
     "SENTINEL_SCHEME",
     "TALLY_S",
@@ -88,6 +90,7 @@ __all__ = [
     "ActivityLog",
     "Aged",
     "ApiKey",
+    "Attributes",
     "Audit",
     "AuditRecord",
     "Audited",
@@ -142,6 +145,7 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Span",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -150,6 +154,7 @@ __all__ = [
     "Summary",
     "SupervisorReport",
     "Taking",
+    "Tracer",
     "VersionConflict",
     "View",
     "Webhooks",

@@ -69,6 +69,7 @@ from storage.scripts import Scripts
 from storage.sealing import Sealer, make_sealer
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
+from storage.tracing import NO_TRACES, Tracer
 from storage.webhooks import Webhooks
 
 CLAIMS_MAX = 200
@@ -92,6 +93,8 @@ class Store:
     webhooks: Webhooks
     sealer: Sealer
     """What contents go through on their way in and out."""
+    tracer: Tracer = NO_TRACES
+    """Who is told where the time goes."""
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -142,28 +145,32 @@ class Store:
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
         seal = self.sealer.seal
-        match await self.scripts.run(
-            self.link,
-            "create",
-            where,
-            context_id,
-            owner,
-            seal("event", context_id, event.model_dump_json()),
-            write_summary(self.sealer, state),
-            "" if first is None else seal("mail", context_id, first.model_dump_json()),
-            event.at_ms,
-            digest if key else "",
-            self.config.creation_key_s,
-            "" if wake_ms is None else wake_ms,
-            seal("notice", context_id, notice.model_dump_json()) if notice else "",
-            base.version if base else 0,
-            write_state(self.sealer, base) if base else "",
-            name,
-            len(state.messages),
-            demand_of(first),
-            *allowed(self.config),
-            *(seal("event", context_id, raw) for raw in further),
-        ):
+        about = {"contextd.context_id": context_id, "contextd.action": "create"}
+        with self.tracer.child("deliver", about) as span:
+            first = first and first.within(span.traceparent)
+            reply = await self.scripts.run(
+                self.link,
+                "create",
+                where,
+                context_id,
+                owner,
+                seal("event", context_id, event.model_dump_json()),
+                write_summary(self.sealer, state),
+                "" if first is None else seal("mail", context_id, first.model_dump_json()),
+                event.at_ms,
+                digest if key else "",
+                self.config.creation_key_s,
+                "" if wake_ms is None else wake_ms,
+                seal("notice", context_id, notice.model_dump_json()) if notice else "",
+                base.version if base else 0,
+                write_state(self.sealer, base) if base else "",
+                name,
+                len(state.messages),
+                demand_of(first),
+                *allowed(self.config),
+                *(seal("event", context_id, raw) for raw in further),
+            )
+        match reply:
             case [b"created"]:
                 return context_id, False
             case [b"repeated", bytes() as before]:
@@ -186,24 +193,28 @@ class Store:
             QuotaExceeded: The owner, or the context, has as much as it may have.
         """
         where = keys.of_context(context_id, "meta", "mail", "keys", "results")
-        match await self.scripts.run(
-            self.link,
-            "deliver",
-            [
-                *(*where, keys.READY, *keys.of_context(context_id, "gone")),
-                *(keys.owner_turns(owner), keys.owner_tokens(owner)),
-            ],
-            context_id,
-            owner,
-            self.sealer.seal("mail", context_id, mail.model_dump_json()),
-            key,
-            digest,
-            mail.event.at_ms,
-            self.config.mailbox_max,
-            self.config.results_max,
-            demand_of(mail),
-            *allowed(self.config),
-        ):
+        about = {"contextd.context_id": context_id, "contextd.action": mail.event.action}
+        with self.tracer.child("deliver", about) as span:
+            mail = mail.within(span.traceparent)
+            reply = await self.scripts.run(
+                self.link,
+                "deliver",
+                [
+                    *(*where, keys.READY, *keys.of_context(context_id, "gone")),
+                    *(keys.owner_turns(owner), keys.owner_tokens(owner)),
+                ],
+                context_id,
+                owner,
+                self.sealer.seal("mail", context_id, mail.model_dump_json()),
+                key,
+                digest,
+                mail.event.at_ms,
+                self.config.mailbox_max,
+                self.config.results_max,
+                demand_of(mail),
+                *allowed(self.config),
+            )
+        match reply:
             case [b"delivered", int() as seq, int() as active]:
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
             case [b"repeated", int() as seq, int() as active, bytes() as result]:
@@ -454,6 +465,7 @@ class Store:
             len(state.messages),
             commit.tokens,
             int(commit.rests),
+            "-" if commit.trace is None else commit.trace,
             *(seal("event", context_id, event) for event in commit.events),
             *results,
             *fresh,
@@ -707,7 +719,11 @@ class Store:
 
 @contextlib.asynccontextmanager
 async def connect(
-    url: str, config: StorageConfig, *, pool: ConnectionPool | None = None
+    url: str,
+    config: StorageConfig,
+    *,
+    pool: ConnectionPool | None = None,
+    tracer: Tracer = NO_TRACES,
 ) -> AsyncGenerator[Store, None]:
     """A store for the length of a block.
 
@@ -716,6 +732,7 @@ async def connect(
             `redis+sentinel://host:port,host:port/service`.
         config: Bounds and durability.
         pool: Connections made otherwise (tests).
+        tracer: Who is told where the time goes.
 
     Raises:
         StoreUnavailable: Not reachable within `store_call_s_max`.
@@ -742,6 +759,7 @@ async def connect(
         ActivationQueue(link, scripts),
         Webhooks(link, scripts, config, sealer),
         sealer,
+        tracer,
     )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:

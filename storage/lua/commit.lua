@@ -14,6 +14,7 @@
 --      20 1: what may have ended workers before is behind us
 --      21 when to activate it (ms), "" never, -1 as before  22 number of notices
 --      23 messages that the context has  24 tokens that the events tell of  25 1: the context rests
+--      26 trace of the running turn, "-" as before
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes")
@@ -25,7 +26,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at, bytes = 25, tonumber(meta[3] or 0)
+local at, bytes = 26, tonumber(meta[3] or 0)
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -44,6 +45,7 @@ if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10], "bytes", bytes,
     "messages", ARGV[23])
 end
+if ARGV[26] ~= "-" then redis.call("HSET", KEYS[1], "trace", ARGV[26]) end
 if ARGV[21] == "" then
   redis.call("ZREM", KEYS[12], ARGV[1])
 elseif ARGV[21] ~= "-1" then

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.gateway.arrivals import tell_store
 from tests.support.store_server import StoreServer
 
 
@@ -17,6 +18,5 @@ def shared_store() -> Iterator[StoreServer]:
 @pytest.fixture
 def store_url(shared_store: StoreServer) -> str:
     """Url of an empty store."""
-    with shared_store.client() as client:
-        client.flushall()
+    tell_store(shared_store, "FLUSHALL")
     return shared_store.url

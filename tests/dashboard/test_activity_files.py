@@ -109,15 +109,17 @@ async def test_of_a_line_that_a_full_disk_takes_half_nothing_stays(
                 raise OSError("no space left on device")
             return written
 
-    def open_cramped(files: ActivityFiles) -> io.FileIO:
-        files._file = Cramped(tmp_path / "activity-0.jsonl", "ab")
-        return files._file
+    plain_open = Path.open
 
-    monkeypatch.setattr(ActivityFiles, "_open", open_cramped)
+    def open_cramped(path: Path, mode: str, buffering: int = -1) -> object:
+        return plain_open(path, mode) if buffering else Cramped(path, mode)
+
+    monkeypatch.setattr(Path, "open", open_cramped)
     assert await files.append(lines(0, 5)) == 2
     assert await files.append(lines(5, 6)) == 0
     room = 10
     assert await files.append(lines(6, 8)) == 2
+    monkeypatch.undo()
     assert numbers(tmp_path / "activity-0.jsonl") == [0, 1, 6, 7]
 
 

@@ -55,7 +55,7 @@ from gateway.views import (
     TitleView,
     TurnList,
 )
-from storage import StorageConfig, Store, connect
+from storage import NO_TRACES, StorageConfig, Store, Tracer, connect
 from workers import WorkerConfig, serve as serve_worker
 
 Json: TypeAlias = Any
@@ -372,11 +372,13 @@ async def serving(
     storage: Options | None = None,
     worker_store_url: str | None = None,
     extensions: Callable[[Store], Sequence[Extension]] | None = None,
+    tracer: Tracer = NO_TRACES,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations.
 
     `worker_store_url`: where workers reach the store by another name than gateways.
     `extensions`: what each gateway serves of other rooms.
+    `tracer`: who is told of spans.
     """
     for configured, options in (
         (GatewayConfig, gateway),
@@ -399,7 +401,7 @@ async def serving(
             )
         )
         stores = [
-            await stack.enter_async_context(connect(url, storage_config))
+            await stack.enter_async_context(connect(url, storage_config, tracer=tracer))
             for url in [store_url] * gateways + [worker_store_url or store_url] * workers
         ]
         names = [f"gateway {n}" for n in range(gateways)]
