@@ -1,3 +1,4 @@
+from .channel import Channel, Message
 from .config import GatewayConfig
 from .extension import Extension
 from .operation import Answer, Operation
@@ -12,8 +13,10 @@ __all__ = [
     "FROM_MIRROR",
     "Answer",
     "BadCertificate",
+    "Channel",
     "Extension",
     "GatewayConfig",
+    "Message",
     "Operation",
     "Parameter",
     "Problem",

@@ -56,6 +56,7 @@ from gateway.views import (
     TurnList,
 )
 from storage import NO_TRACES, StorageConfig, Store, Tracer, connect
+from tests.support.described import DescribedSocket, hold_event
 from workers import WorkerConfig, serve as serve_worker
 
 Json: TypeAlias = Any
@@ -63,6 +64,7 @@ Json: TypeAlias = Any
 Options = Mapping[str, object]
 
 WITHIN_S = 15.0
+DOCUMENTS = {"/openapi.json", "/asyncapi.json"}
 FRAME_BYTES_MAX = 16_777_216
 
 _CONTEXTS = "/(?:api|v1)/contexts"
@@ -104,7 +106,7 @@ def hold_to_views(method: str, path: str, answer: "Answer") -> None:
         assert answer.body == b""
     elif content_type == "application/problem+json":
         assert ProblemDocument.model_validate_json(answer.body).status == answer.status
-    elif content_type == "application/json" and path != "/openapi.json":
+    elif content_type == "application/json" and path not in DOCUMENTS:
         assert answer.status < 400 or path == "/readyz", answer
         shape = f"{method} {path}"
         models = next(models for like, models in _VIEWS if re.fullmatch(like, shape))
@@ -287,6 +289,7 @@ class Stream:
                         fields[name] = value
                 if "event" in fields:
                     data = orjson.loads(fields["data"])
+                    hold_event(self.response.url.path, fields, data)
                     return SseFrame(fields.get("id", ""), fields["event"], data, raw)
 
     async def take(self, *events: str, within_s: float = WITHIN_S) -> list[SseFrame]:
@@ -398,6 +401,7 @@ async def serving(
                 connector=aiohttp.TCPConnector(limit=0),
                 read_bufsize=FRAME_BYTES_MAX,
                 max_line_size=FRAME_BYTES_MAX,
+                ws_response_class=DescribedSocket,
             )
         )
         stores = [
