@@ -1,4 +1,4 @@
-"""The dashboard: live numbers for operators."""
+"""The dashboard: statistics, what happens, and the pages, for people who look after it."""
 
 from lazy_loader import attach_stub
 

@@ -2,14 +2,30 @@ from .activity import Activity
 from .activity_config import ActivityConfig
 from .activity_files import BadActivityFolder, check_activity_folder
 from .activity_views import ActivityRecord, ActivityRecords, ActivityView, EndpointList
+from .config import DashboardConfig
+from .exposition import METRICS_TYPE, exposition
+from .hub import Hub
+from .sockets import Dashboards, TooManyDashboards
+from .statistics import Surveyor
+from .views import Stats, View, WebSocketConfig
 
 __all__ = [
+    "METRICS_TYPE",
     "Activity",
     "ActivityConfig",
     "ActivityRecord",
     "ActivityRecords",
     "ActivityView",
     "BadActivityFolder",
+    "DashboardConfig",
+    "Dashboards",
     "EndpointList",
+    "Hub",
+    "Stats",
+    "Surveyor",
+    "TooManyDashboards",
+    "View",
+    "WebSocketConfig",
     "check_activity_folder",
+    "exposition",
 ]

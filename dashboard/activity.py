@@ -35,7 +35,7 @@ from dashboard.activity_views import (
     EventType,
     RecordMetadata,
 )
-from dashboard.times import rfc3339
+from dashboard.statistics import rfc3339
 from storage import TALLY_S, ActivityLog, StorageError
 
 log = structlog.get_logger(__name__)

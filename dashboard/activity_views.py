@@ -3,18 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from dashboard.views import View
 
 EventType: TypeAlias = Literal[
     "query", "action", "poll", "stream", "admin", "health_check", "error"
 ]
 """`error`: the request has failed (4xx or 5xx); `metadata.kind` says what it was."""
-
-
-class View(BaseModel):
-    """Base of all that is answered. Clients ignore fields that they do not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RecordMetadata(View):

@@ -1,16 +1,18 @@
 from .channel import Channel, Message
+from .clients import client_address
 from .config import GatewayConfig
 from .extension import Extension
 from .operation import Answer, Operation
-from .parameters import Parameter
+from .parameters import TICKET, Parameter
 from .problems import Problem
 from .route import Route
-from .serve import serve
+from .serve import now_ms, serve
 from .states import FROM_MIRROR
 from .tls import BadCertificate, tls_context
 
 __all__ = [
     "FROM_MIRROR",
+    "TICKET",
     "Answer",
     "BadCertificate",
     "Channel",
@@ -21,6 +23,8 @@ __all__ = [
     "Parameter",
     "Problem",
     "Route",
+    "client_address",
+    "now_ms",
     "serve",
     "tls_context",
 ]

@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue
 
 from gateway.channel import Channel, Message
 from gateway.openapi import Json, own_version, schemas_of
-from gateway.parameters import CURSOR_PATTERN, ID_SCHEMA
+from gateway.parameters import CURSOR_SCHEMA, ID_SCHEMA
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -92,37 +92,37 @@ def _operations(channel: Channel) -> Iterable[tuple[str, Json]]:
 
 
 def _message(channel: Channel, message: Message) -> Json:
-    data = _ref(message.model.__name__)
-    shown: Json = {"name": message.name, "contentType": "application/json"}
-    match message.envelope:
-        case "none":
-            payload = data
-        case "event":
-            payload, shown["headers"] = data, _event_headers(message)
-        case "event-of-many":
-            payload, shown["headers"] = _of_one(data), _event_headers(message)
-        case "frame":
-            payload = _frame(message.name, data)
+    shown: Json = {
+        "name": message.name,
+        "contentType": "application/json",
+        "payload": _payload(message),
+    }
+    if message.envelope in {"event", "event-of-many"}:
+        shown["headers"] = _event_headers(message)
     if channel.address is None:
         shown["headers"] = _object({name: {"type": "string"} for name in _WEBHOOK_HEADERS})
-    return shown | {"payload": payload}
+    return shown
+
+
+def _payload(message: Message) -> Json:
+    data: Json = {"$ref": f"#/components/schemas/{message.model.__name__}"}
+    kind: Json = {"const": message.kind}
+    match message.envelope:
+        case "none" | "event":
+            return data
+        case "event-of-many":
+            return _object({"context_id": ID_SCHEMA, "cursor": CURSOR_SCHEMA, "data": data})
+        case "frame":
+            return _object({"id": {"type": "string"}, "event": kind, "data": data})
+        case "numbered":
+            numbered: Json = {"timestamp": {"type": "string"}, "seq": {"type": "integer"}}
+            return _object({"type": kind, "data": data, **numbered})
 
 
 def _event_headers(message: Message) -> Json:
     """The other fields of a server-sent event."""
-    fields: Json = {"event": {"const": message.name}, "id": {"type": "string"}}
+    fields: Json = {"event": {"const": message.kind}, "id": {"type": "string"}}
     return {"type": "object", "properties": fields, "required": ["event"]}
-
-
-def _of_one(data: Json) -> Json:
-    return _object({"context_id": ID_SCHEMA, "cursor": _CURSOR, "data": data})
-
-
-def _frame(event: str, data: Json) -> Json:
-    return _object({"id": {"type": "string"}, "event": {"const": event}, "data": data})
-
-
-_CURSOR: Final[Json] = {"type": "string", "pattern": f"^{CURSOR_PATTERN}$"}
 
 
 def _object(properties: Json) -> Json:
@@ -160,7 +160,3 @@ def _parts(schema: object) -> Iterator[Json]:
     elif isinstance(schema, list):
         for value in cast("list[object]", schema):
             yield from _parts(value)
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}

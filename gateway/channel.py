@@ -8,9 +8,10 @@ from pydantic import BaseModel
 
 from gateway.parameters import Parameter
 
-Envelope = Literal["none", "event", "event-of-many", "frame"]
+Envelope = Literal["none", "event", "event-of-many", "frame", "numbered"]
 """What a message comes in: nothing; a server-sent event, its data JSON; the same, of one of
-several contexts (`{context_id, cursor, data}`); a WebSocket message `{id, event, data}`."""
+several contexts (`{context_id, cursor, data}`); a WebSocket message `{id, event, data}`; one
+`{type, data, timestamp, seq}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,18 @@ class Message:
     """One kind of message."""
 
     name: str
-    """What its envelope calls it, unique in its channel."""
+    """Unique in its channel."""
     model: type[BaseModel]
     envelope: Envelope = "none"
     by_client: bool = False
     """Whether it is the client that sends it."""
+    called: str = ""
+    """What its envelope calls it, if that is not its name."""
+
+    @property
+    def kind(self) -> str:
+        """What its envelope calls it."""
+        return self.called or self.name
 
 
 @dataclass(frozen=True, slots=True)

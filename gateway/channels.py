@@ -8,6 +8,7 @@ from gateway.channel import Channel, Envelope, Message
 from gateway.openapi import OWN_FRAMES
 from gateway.parameters import CONTEXTS, DELTAS, KINDS_SHOWN, RESUME, TICKET
 from gateway.views import (
+    ByeData,
     ChatAnswer,
     ChatChunk,
     HellosData,
@@ -25,16 +26,18 @@ _SHOWN: Final = (RESUME, KINDS_SHOWN, DELTAS, TICKET)
 
 def _frames(envelope: Envelope) -> tuple[Message, ...]:
     """What a context's viewers are shown."""
-    shown = {**OWN_FRAMES, **EVENT_TYPES}
-    return tuple(Message(kind, model, envelope) for kind, model in shown.items())
+    return (
+        *(Message(kind, view, envelope) for kind, view in OWN_FRAMES.items()),
+        *(Message(kind, event, envelope) for kind, event in EVENT_TYPES.items()),
+    )
 
 
 def _of_many() -> tuple[Message, ...]:
     """As the frames of one context, but for those that are about the stream."""
-    about = {"hello": HellosData, "bye": OWN_FRAMES["bye"]}
     return (
-        *(Message(kind, model, "event") for kind, model in about.items()),
-        *(frame for frame in _frames("event-of-many") if frame.name not in about),
+        Message("hello", HellosData, "event"),
+        Message("bye", ByeData, "event"),
+        *(one for one in _frames("event-of-many") if one.name not in {"hello", "bye"}),
     )
 
 

@@ -25,7 +25,7 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
-from storage import ContextMissing, StoreUnavailable
+from storage import ContextMissing, StoreUnavailable, stopwatch
 
 FROM_MIRROR: Final = web.RequestKey("from_mirror", bool)
 """Whether a read was answered from memory; not there: nothing was read."""
@@ -92,6 +92,7 @@ async def _state_unless_seen(
     gateway: Gateway, request: web.Request, context_id: str, owner: str
 ) -> web.Response:
     read_whole(request, MESSAGES.name)
+    began_s = stopwatch()
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     known = gateway.directory.last_known(context_id, owner) if takes_stale(request) else None
     mirror = None
@@ -108,6 +109,7 @@ async def _state_unless_seen(
             raise StoreUnavailable("no answer, and nothing known of this epoch") from None
         request[FROM_MIRROR] = True
         return _stale(request, known)
+    _note_poll(gateway, began_s)
     if mirror is not None:
         return _state(request, mirror)
     if prefer.wait_s:
@@ -115,6 +117,11 @@ async def _state_unless_seen(
         if changed is not None:
             return _state(request, changed)
     return web.Response(status=304, headers={"ETag": f'"{seen}"'})
+
+
+def _note_poll(gateway: Gateway, began_s: float) -> None:
+    """Time what a poll asks the store; not how long a client wants to wait for a change."""
+    gateway.store.meters.took("poll", stopwatch() - began_s)
 
 
 async def _changed(
@@ -166,8 +173,10 @@ async def _events_after(
     asked = parse_cursor(after)
     if asked is None:
         raise Problem("invalid-parameter", "after takes a cursor, as in `context.cursor`.")
+    began_s = stopwatch()
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     head = await gateway.directory.head(context_id, owner)
+    _note_poll(gateway, began_s)
     mirror = None
     if prefer.wait_s and asked == (gateway.store.epoch, *head):
         mirror = await _changed(gateway, context_id, owner, head, prefer.wait_s)

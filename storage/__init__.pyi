@@ -1,6 +1,30 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .activity import TALLY_S, ActivityLog
 from .address import make_client
+from .announcements import (
+    ANNOUNCEMENT,
+    ActionReceived,
+    Announced,
+    Announcer,
+    AnyAnnouncement,
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextRecovered,
+    Entry,
+    ErrorSeen,
+    QueryComplete,
+    RestartAsked,
+    RestartComplete,
+    RestartProgress,
+    TurnEnded,
+    TurnStarted,
+    WorkerJoined,
+    WorkerLost,
+    announced_after,
+    first_announced,
+    last_announced,
+    read_announced,
+)
 from .audit import (
     Act,
     Audit,
@@ -52,9 +76,10 @@ from .errors import (
     WorkerBuried,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
-from .keys import WAKE, feed, worker_mail
+from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
+from .meters import KINDS, Meters, Process, stopwatch
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
@@ -71,25 +96,36 @@ from .restarts import (
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
+from .statistics import PERCENTILES, Latency, Statistics, survey
 from .store import Store, connect
 from .subscriber import Listener
 from .tracing import NO_TRACES, Attributes, Span, Tracer
 from .webhooks import Webhooks
 
 __all__ = [
+    "ANNOUNCEMENT",
+    "ANNOUNCEMENTS",
     "KEY_PREFIX",
+    "KINDS",
     "MAIL",
     "NO_TRACES",
+    "PERCENTILES",
     "SCOPES",
     "SENTINEL_SCHEME",
     "TALLY_S",
     "WAKE",
     "Access",
     "Act",
+    "ActionReceived",
     "ActivationQueue",
     "ActivityLog",
     "Aged",
+    "Announced",
+    "Announcer",
+    "AnyAnnouncement",
     "ApiKey",
+    "ApprovalAnswered",
+    "ApprovalRequested",
     "Attributes",
     "Audit",
     "AuditRecord",
@@ -103,6 +139,7 @@ __all__ = [
     "ContextBusy",
     "ContextGone",
     "ContextMissing",
+    "ContextRecovered",
     "DeadLetter",
     "DeadLetters",
     "Decision",
@@ -112,14 +149,18 @@ __all__ = [
     "DraftFrame",
     "DurabilityMismatch",
     "EncryptionMismatch",
+    "Entry",
+    "ErrorSeen",
     "Fenced",
     "Grant",
     "KeyReused",
+    "Latency",
     "Link",
     "Listener",
     "LogCompacted",
     "Mail",
     "MailboxFull",
+    "Meters",
     "NoScript",
     "NoSupervisor",
     "Note",
@@ -130,7 +171,9 @@ __all__ = [
     "Owned",
     "OwnerUsage",
     "Plan",
+    "Process",
     "ProcessRestart",
+    "QueryComplete",
     "QuotaExceeded",
     "Rate",
     "Reading",
@@ -138,6 +181,9 @@ __all__ = [
     "RecordRefused",
     "Recorder",
     "Restart",
+    "RestartAsked",
+    "RestartComplete",
+    "RestartProgress",
     "RestartRequest",
     "RestartScope",
     "Restarts",
@@ -146,6 +192,7 @@ __all__ = [
     "Scope",
     "Sealer",
     "Span",
+    "Statistics",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -155,18 +202,28 @@ __all__ = [
     "SupervisorReport",
     "Taking",
     "Tracer",
+    "TurnEnded",
+    "TurnStarted",
     "VersionConflict",
     "View",
     "Webhooks",
     "WorkerBuried",
+    "WorkerJoined",
+    "WorkerLost",
+    "announced_after",
     "connect",
     "decode_frame",
     "end_if_cancelled",
     "feed",
+    "first_announced",
+    "last_announced",
     "make_client",
     "make_redactor",
     "open_recorder",
     "parse_sentinels",
+    "read_announced",
+    "stopwatch",
+    "survey",
     "usage_of",
     "why_no_writes",
     "worker_mail",

@@ -3,6 +3,7 @@
 Every event and frame that any test of the gateway is sent is held to it (tests/support/).
 """
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,10 @@ from gateway.bodies import SocketAction
 from gateway.channels import CHANNELS
 from gateway.openai.errors import speaks_openai
 from gateway.routes import ROUTES
-from tests.support.described import hold_event, hold_message
-from tests.support.service import Json, serving
+from runtime.dashboard import SOCKET_PATH, dashboard
+from runtime.settings import load_settings
+from tests.support.described import DESCRIBED, hold_event, hold_frame, hold_message
+from tests.support.service import WITHIN_S, Json, serving
 from tests.support.service_processes import ROOT, free_port
 from tests.support.webhook_receiver import SECRET, Receiver
 
@@ -166,6 +169,43 @@ async def test_every_webhook_is_what_is_described(store_url: str) -> None:
         hold_message("webhook", "event", delivery.event)
 
 
+async def test_every_message_to_a_dashboard_is_what_is_described(store_url: str) -> None:
+    settings = load_settings({"stats_every_s": 0.1})
+    async with serving(store_url, extensions=lambda s: (dashboard(settings, s),)) as service:
+        client = service.client
+        context_id = await client.create()
+        address = f"{client.url}{SOCKET_PATH}"
+        async with client.session.ws_connect(address) as socket:
+            asked: list[Json] = [
+                {"type": "ping", "ref": "r"},
+                {"type": "resume", "seq": 0},
+                {"type": "subscribe", "types": ["turn_started", "turn_ended", "stats_update"]},
+            ]
+            for message in asked:
+                hold_message("dashboard", message["type"], message)
+            for message in ({"type": "nonsense"}, *asked):
+                await socket.send_json(message)
+            await client.say(context_id, "Hello")
+            seen: set[str] = set()
+            async with asyncio.timeout(WITHIN_S):
+                while not {"connection_ack", "personal", "stats_update", "turn_ended"} <= seen:
+                    seen.add((await socket.receive_json())["type"])
+
+
+def test_a_message_to_a_dashboard_that_is_not_described_is_noticed() -> None:
+    pong = {
+        "type": "personal",
+        "data": {"kind": "pong", "ref": None},
+        "timestamp": "",
+        "seq": 0,
+    }
+    hold_frame(SOCKET_PATH, pong)
+    with pytest.raises(jsonschema_rs.ValidationError):
+        hold_frame("/admin/ws/dashboard", {**pong, "seq": "0"})
+    with pytest.raises(jsonschema_rs.ValidationError):
+        hold_frame(SOCKET_PATH, {**pong, "data": {"kind": "pong", "ref": None, "more": 1}})
+
+
 class Tick(BaseModel):
     """What another room sends."""
 
@@ -187,5 +227,5 @@ async def test_what_other_rooms_send_is_described_with_it(store_url: str) -> Non
 
 def test_the_page_about_it_names_every_channel() -> None:
     page = (Path(__file__).parents[2] / "docs" / "asyncapi.md").read_text()
-    for channel in CHANNELS:
+    for channel in DESCRIBED:
         assert f"`{channel.name}`" in page

@@ -10,22 +10,27 @@ import jsonschema_rs
 import orjson
 from typing_extensions import override
 
+from dashboard.sockets import PERSONAL
 from gateway.asyncapi import describe_channels
 from gateway.channels import CHANNELS
+from runtime.dashboard import SOCKET_PATH
+from runtime.dashboard_channel import dashboard_channel
 
 Json: TypeAlias = Any
 """What was sent; the schema knows what it is."""
 
+DESCRIBED: Final = (*CHANNELS, dashboard_channel(SOCKET_PATH))
 _CHANNELS: Final = tuple(
     (channel.name, re.compile(re.sub(r"\{\w+\}", "[^/]+", channel.address)))
-    for channel in CHANNELS
+    for channel in DESCRIBED
     if channel.address is not None
 )
+_ALIASES: Final = (("/v1/contexts", "/api/contexts"), ("/admin/ws", "/api/v1/ws"))
 
 
 @functools.cache
 def _document() -> Mapping[str, Json]:
-    return describe_channels(CHANNELS)
+    return describe_channels(DESCRIBED)
 
 
 @functools.cache
@@ -47,22 +52,39 @@ def hold_message(channel: str, message: str, payload: Json) -> None:
 
 def hold_event(path: str, fields: Mapping[str, str], data: Json) -> None:
     """Fail unless a server-sent event of an address of ours is described."""
-    for channel, address in _CHANNELS:
-        if address.fullmatch(path.replace("/v1/contexts", "/api/contexts")):
-            hold_message(channel, fields["event"], data)
-            _holds(channel, fields["event"], "headers")(
-                {name: value for name, value in fields.items() if name != "data"}
-            )
+    if (channel := _channel_at(path)) is not None:
+        hold_message(channel, fields["event"], data)
+        _holds(channel, fields["event"], "headers")(
+            {name: value for name, value in fields.items() if name != "data"}
+        )
+
+
+def hold_frame(path: str, frame: Json) -> None:
+    """Fail unless a WebSocket message from an address of ours is described."""
+    channel = _channel_at(path)
+    if channel == "contextSocket":
+        hold_message(channel, frame["event"], frame)
+    elif channel is not None:
+        kind, data = frame["type"], frame["data"]
+        name = f"{kind}-{data['kind']}" if kind == PERSONAL else kind
+        hold_message(channel, name, frame)
+
+
+def _channel_at(path: str) -> str | None:
+    """The channel of an address, or of an alias; others' formats are not ours."""
+    for alias, address in _ALIASES:
+        if path.startswith(alias):
+            path = address + path.removeprefix(alias)
+    names = (name for name, address in _CHANNELS if address.fullmatch(path))
+    return next(names, None)
 
 
 class DescribedSocket(aiohttp.ClientWebSocketResponse):
-    """A WebSocket of a context whose every message is held to its description."""
+    """A WebSocket whose every message is held to its description."""
 
     @override
     async def receive(self, timeout: float | None = None) -> aiohttp.WSMessage:
         message = await super().receive(timeout)
         if message.type is aiohttp.WSMsgType.TEXT:
-            frame = orjson.loads(message.data)
-            if "event" in frame:
-                hold_message("contextSocket", frame["event"], frame)
+            hold_frame(self._response.url.path, orjson.loads(message.data))
         return message
