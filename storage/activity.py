@@ -3,15 +3,17 @@
 Nothing here is worth a request: what the store does not take is lost, and said to be.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
 import storage.keys as keys
-from storage.errors import StorageError
-from storage.link import Link
+from storage.errors import StorageError, StoreRefusedWrite
+from storage.link import Argument, Link, Reply
 
 TALLY_S: Final = 15
 """How long the tally of a gateway that has fallen silent is shown."""
@@ -31,29 +33,24 @@ class ActivityLog:
         Returns:
             How many of them the store has said that it has; the others may be there or not.
         """
-        bound = ("MAXLEN", "~", self.records_max)
+        add = ("XADD", keys.ACTIVITY, "MAXLEN", "~", self.records_max, "*", "r")
+        calls: deque[Awaitable[Reply]] = deque()
+        with contextlib.suppress(StorageError):  # too many calls are under way
+            calls.extend(self.link.call(*add, record) for record in records)
         taken = 0
-        try:
-            calls = [
-                self.link.call("XADD", keys.ACTIVITY, *bound, "*", "r", r) for r in records
-            ]
-        except StorageError:
-            return 0
         for call in calls:
-            try:
+            with contextlib.suppress(StorageError, ResponseError):
                 await call
-            except (StorageError, ResponseError):
-                continue
-            taken += 1
+                taken += 1
         return taken
 
     async def newest(self, limit: int) -> Sequence[bytes]:
         """The newest records, the newest first.
 
         Raises:
-            StoreUnavailable: The store does not answer.
+            StoreUnavailable, StoreRefusedWrite: The store does not tell them.
         """
-        reply = await self.link.call("XREVRANGE", keys.ACTIVITY, "+", "-", "COUNT", limit)
+        reply = await self._call("XREVRANGE", keys.ACTIVITY, "+", "-", "COUNT", limit)
         return [raw for _, (_, raw) in cast("list[tuple[bytes, list[bytes]]]", reply)]
 
     async def put_tally(self, gateway_id: str, tally: bytes, *, since_ms: int) -> None:
@@ -62,8 +59,8 @@ class ActivityLog:
         Raises:
             StoreUnavailable, StoreRefusedWrite: Others do not see it.
         """
-        await self.link.call("SET", keys.activity_of(gateway_id), tally, "EX", TALLY_S)
-        await self.link.call("ZADD", keys.ACTIVITY_GATEWAYS, since_ms, gateway_id)
+        await self._call("SET", keys.activity_of(gateway_id), tally, "EX", TALLY_S)
+        await self._call("ZADD", keys.ACTIVITY_GATEWAYS, since_ms, gateway_id)
 
     async def tallies(self) -> dict[str, bytes]:
         """What each gateway that lives has counted, by its id.
@@ -71,13 +68,19 @@ class ActivityLog:
         Raises:
             StoreUnavailable, StoreRefusedWrite: The store does not say.
         """
-        listed = await self.link.call("ZRANGE", keys.ACTIVITY_GATEWAYS, 0, -1)
-        ids = [gateway_id.decode() for gateway_id in cast("list[bytes]", listed)]
+        listed = await self._call("ZRANGE", keys.ACTIVITY_GATEWAYS, 0, -1)
         found: dict[str, bytes] = {}
-        for gateway_id in ids:
-            tally = await self.link.call("GET", keys.activity_of(gateway_id))
+        for gateway_id in (raw.decode() for raw in cast("list[bytes]", listed)):
+            tally = await self._call("GET", keys.activity_of(gateway_id))
             if tally is None:
-                await self.link.call("ZREM", keys.ACTIVITY_GATEWAYS, gateway_id)
+                await self._call("ZREM", keys.ACTIVITY_GATEWAYS, gateway_id)
             else:
                 found[gateway_id] = cast("bytes", tally)
         return found
+
+    async def _call(self, *command: Argument) -> Reply:
+        """One command; that its user may not do it, too, is a refusal."""
+        try:
+            return await self.link.call(*command)
+        except ResponseError as error:
+            raise StoreRefusedWrite(f"activity: {error}") from None

@@ -397,10 +397,13 @@ async def test_activity_under_a_store_that_takes_no_writes_is_lost_and_counted()
 async def test_a_store_with_something_else_in_the_place_of_records_fails_nothing(
     store_url: str, shared_store: StoreServer
 ) -> None:
-    with shared_store.client() as store:
-        store.set(keys.ACTIVITY, "in the way")
+    for key in (keys.ACTIVITY, keys.ACTIVITY_GATEWAYS):
+        tell_store(shared_store, "SET", key, "in the way")
     async with watched(store_url) as service:
         client = service.client
+        answer = await client.get("/api/v1/metrics/events")
+        assert (answer.status, answer.problem) == (503, "store-unavailable")
+        assert (await activity(client))["complete"] is False
 
         async def is_lost() -> bool:
             assert (await client.get("/healthz")).status == 200

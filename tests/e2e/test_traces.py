@@ -148,10 +148,7 @@ async def test_a_turn_that_another_worker_goes_on_with_stays_in_its_trace(
     assert call.resource["service.instance.id"] != owner
 
 
-@pytest.mark.parametrize(("endpoint", "wanted"), [("", False), ("http://127.0.0.1:9", True)])
-def test_what_sends_traces_is_loaded_only_where_somebody_asks_for_them(
-    endpoint: str, wanted: bool
-) -> None:
+def test_nothing_that_sends_traces_is_loaded_where_nobody_asks_for_them() -> None:
     program = (
         "import asyncio, sys; from runtime.tracing import tracing; import gateway.serve\n"
         "import runtime.extensions\n"
@@ -162,10 +159,10 @@ def test_what_sends_traces_is_loaded_only_where_somebody_asks_for_them(
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        env={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "PATH": ""},
+        env={"PATH": ""},
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert ran.stdout.splitlines()[-1] == str(wanted)
+    assert ran.stdout == "False\n"
