@@ -15,7 +15,7 @@ from dashboard.activity import event_type_of
 from gateway import Extension
 from gateway.routes import ROUTES
 from runtime.activity import activity_extension
-from storage import SCOPES, Access, Scope, Store, keys
+from storage import SCOPES, Access, ActivityLog, Scope, Store, keys
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, eventually, serving
 from tests.support.store_faults import memory_full
@@ -371,6 +371,30 @@ async def test_activity_under_a_store_that_does_not_answer_delays_and_fails_noth
             await eventually(is_back)
             view = await activity(client)
             assert (view["complete"], view["failed_requests"]) == (True, 0)
+
+
+async def test_records_that_wait_are_bounded_and_the_oldest_make_room(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    async def never(_log: ActivityLog, records: Sequence[bytes]) -> int:
+        taken.append(len(records))
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(ActivityLog, "append", never)
+    monkeypatch.setattr("dashboard.activity.LAST_S_MAX", 0.05)
+    async with watched(store_url, activity_waiting_max=5) as service:
+
+        async def is_writing() -> bool:
+            await service.client.get("/healthz")
+            return bool(taken)
+
+        await eventually(is_writing)
+        for _ in range(20):
+            assert (await service.client.get("/healthz")).status == 200
+        records = (await activity(service.client))["records"]
+        assert records["lost"] == {"store": records["kept"] - taken[0] - 5}
 
 
 async def test_activity_under_a_store_that_takes_no_writes_is_lost_and_counted() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import jsonschema_rs
 import orjson
@@ -43,13 +44,13 @@ async def fetch(store_url: str, *extensions: Extension) -> Json:
 def references(part: Json) -> Iterator[str]:
     """Every `$ref` in a document."""
     if isinstance(part, dict):
-        for name, value in part.items():
+        for name, value in cast("dict[str, Json]", part).items():
             if name == "$ref":
                 yield value
             else:
                 yield from references(value)
     elif isinstance(part, list):
-        for value in part:
+        for value in cast("list[Json]", part):
             yield from references(value)
 
 

@@ -21,7 +21,8 @@ from tests.support.service import Client, Json, Options, Service, eventually, se
 from tests.support.store_server import StoreServer
 
 PUBLIC: Final = frozenset(
-    {"health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"}
+    {"health", "healthz", "readyz", "get_problem_type", "openapi", "asyncapi"}
+    | {"docs", "docs_asset"}
 )
 NOW_MS: Final = 1_800_000_000_000
 UNKNOWN: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -127,7 +128,7 @@ async def test_without_a_key_every_address_is_closed(store_url: str) -> None:
         for route in GUARDED:
             path = address(route)
             assert await raw_status(scene.stranger, route, path) == (401, "unauthorized"), path
-        for path in ("/healthz", "/readyz", "/openapi.json", "/problems/unauthorized"):
+        for path in ("/healthz", "/readyz", "/openapi.json", "/asyncapi.json"):
             assert (await scene.stranger.get(path)).status == 200
 
 

@@ -107,6 +107,8 @@ async def test_a_pause_or_a_rename_takes_no_turn_into_its_own_trace(store_url: s
         (called,) = service.named("model call")
         assert trace_id(called) == service.trace_of("send_message")
         assert trace_id(called) != service.trace_of("rename")
+        last = max(service.named("commit"), key=lambda span: span.start_time or 0)
+        assert trace_id(last) == trace_id(called)
 
 
 async def test_the_first_message_of_a_new_context_is_in_the_trace_of_its_creation(
@@ -141,6 +143,7 @@ async def test_a_failed_call_says_by_what_and_not_what_was_said(store_url: str) 
         assert called.attributes["error.type"] == "bad_request"
         assert not called.status.is_ok
         assert not called.status.is_unset
+        assert [span.events for span in service.spans if span.events] == []
         assert "kestrel" not in "".join(span.to_json() for span in service.spans)
 
 
