@@ -50,7 +50,7 @@ NOWHERE: Final = "(no such address)"
 """Endpoint of what is found nowhere: such addresses are made up by clients."""
 BATCH_MAX: Final = 500
 """Records that are written at once."""
-LAST_S_MAX: Final = 1.0
+LAST_S_MAX: Final = 0.5
 """How long a gateway that ends goes on writing."""
 
 _HEALTH: Final = frozenset({"/health", "/healthz", "/readyz", "/metrics"})

@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from storage import KINDS, Statistics
+from storage import KINDS, Memory, Statistics
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S: Final = (
@@ -51,18 +51,19 @@ _LABELLED: Final[Mapping[str, tuple[str, str, str]]] = {
 _NOT_AN_END: Final = frozenset({"actions:delivered", "turns:started"})
 
 
-def exposition(found: Statistics) -> bytes:
+def exposition(found: Statistics, memory: Memory) -> bytes:
     """Statistics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Found(found))
+    registry.register(_Found(found, memory))
     return generate_latest(registry)
 
 
 class _Found(Collector):
     """One look at the statistics, as a source of metrics."""
 
-    def __init__(self, found: Statistics) -> None:
+    def __init__(self, found: Statistics, memory: Memory) -> None:
         self._found = found
+        self._memory = memory
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -102,7 +103,7 @@ class _Found(Collector):
                 sum(process.load.get("active", 0) for process in found.processes),
             ),
             ("dead_letters", "What was given up.", found.dead_letters),
-            ("store_memory_bytes", "Memory of the store.", found.memory_bytes),
+            ("store_memory_bytes", "Memory of the store.", self._memory.used_bytes),
         ):
             yield GaugeMetricFamily(f"contextd_{name}", text, value=value)
 

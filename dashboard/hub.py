@@ -172,7 +172,8 @@ class Hub:
         """Read what publications have not told."""
         self._missed = False
         try:
-            if (newest := await last_announced(self._store.link)) < self.head:
+            before = self.head  # more may be published while we ask
+            if (newest := await last_announced(self._store.link)) < before:
                 self._begin_at(newest)
                 self.renumbered += 1
             while read := await announced_after(self._store.link, self.head, limit=READ_MAX):

@@ -41,7 +41,7 @@ ANSWERS_MAX: Final = 64
 """Answers that wait for one dashboard; one that asks for more without reading is ended."""
 STORE_PAUSE_S: Final = 1.0
 """Before a dashboard that is behind looks again into a store that does not answer."""
-CLOSE_S_MAX: Final = 5.0
+CLOSE_S_MAX: Final = 1.0
 
 
 class TooManyDashboards(Exception):
@@ -104,7 +104,8 @@ class Connection:
                 async for heard in self._socket:
                     self._hear(heard.type, heard.data)
             finally:
-                writing.cancel()
+                if not self.is_ending:  # else it is saying why
+                    writing.cancel()
 
     async def _oldest(self) -> int:
         with contextlib.suppress(StorageError):
@@ -138,8 +139,7 @@ class Connection:
             case Subscribe():
                 self._subscribe(asked)
             case Resume():
-                self._seq = min(asked.seq, self._hub.head)
-                self._answer(Resumed(seq=self._seq))
+                self._answer(Resumed(seq=min(asked.seq, self._hub.head)))
 
     def _subscribe(self, asked: Subscribe) -> None:
         if unknown := sorted(set(asked.types) - set(TYPES)):
@@ -183,18 +183,21 @@ class Connection:
         """Send what there is of each kind; False: there was nothing."""
         sent = False
         while self._answers:
-            await self._send(PERSONAL, self._answers.popleft(), clock)
-            sent = True
-        if self._renumbered != self._hub.renumbered:
-            self._renumbered, self._seq = self._hub.renumbered, self._hub.head
-            await self._send(PERSONAL, Renumbered(seq=self._seq), clock)
+            answer = self._answers.popleft()
+            if isinstance(answer, Resumed):
+                self._seq = answer.seq
+            await self._send(PERSONAL, answer, clock)
             sent = True
         try:
             behind = await self._hub.after(self._seq)
         except StoreUnavailable:
             await asyncio.sleep(STORE_PAUSE_S)
             return True
-        if behind:
+        if self._renumbered != self._hub.renumbered:
+            self._renumbered, self._seq = self._hub.renumbered, self._hub.head
+            await self._send(PERSONAL, Renumbered(seq=self._seq), clock)
+            sent = True
+        elif behind:
             await self._send_announced(behind, clock)
             sent = True
         stats = self._hub.stats

@@ -20,7 +20,7 @@ from dashboard.views import (
     TurnStats,
     ViewerStats,
 )
-from storage import Latency, Process, Statistics, Store, survey
+from storage import Latency, Memory, Process, Statistics, Store, memory_of, survey
 
 _NOTHING: Final = Latency(0, (0.0, 0.0, 0.0))
 _ERRORS: Final = "errors:"
@@ -53,11 +53,13 @@ class Surveyor:
         async with self._looking:
             if self._seen is None or loop.time() - self._seen_at_s >= self._fresh_s:
                 found = await survey(self._store.link, self._store.scripts)
-                self._seen, self._seen_at_s = shown(found, self._store), loop.time()
+                memory = await memory_of(self._store.link)
+                self._seen = shown(found, memory, self._store)
+                self._seen_at_s = loop.time()
             return self._seen
 
 
-def shown(found: Statistics, store: Store) -> Stats:
+def shown(found: Statistics, memory: Memory, store: Store) -> Stats:
     """Statistics as they look on the wire."""
     totals = found.totals
     ends = TurnEnds(
@@ -122,8 +124,8 @@ def shown(found: Statistics, store: Store) -> Stats:
             skipped=totals.get("announcements:skipped", 0),
         ),
         store=StoreStats(
-            memory_bytes=found.memory_bytes,
-            memory_bytes_max=found.memory_bytes_max,
+            memory_bytes=memory.used_bytes,
+            memory_bytes_max=memory.bytes_max,
             durability=store.config.durability,
             epoch=store.epoch,
         ),

@@ -27,7 +27,7 @@ from gateway import (
 )
 from runtime.dashboard_channel import dashboard_channel
 from runtime.settings import Settings
-from storage import Store, survey
+from storage import Store, memory_of, survey
 
 SOCKET_PATH: Final = "/api/v1/ws/dashboard"
 
@@ -58,8 +58,8 @@ def dashboard(settings: Settings, store: Store) -> Extension:
 
     async def get_metrics(_request: web.Request) -> web.StreamResponse:
         found = await survey(store.link, store.scripts, since_ever=True)
-        headers = {"Content-Type": METRICS_TYPE}
-        return web.Response(body=exposition(found), headers=headers)
+        shown = exposition(found, await memory_of(store.link))
+        return web.Response(body=shown, headers={"Content-Type": METRICS_TYPE})
 
     async def websocket_config(_request: web.Request) -> web.StreamResponse:
         body = orjson.dumps({"websocket_url": SOCKET_PATH})

@@ -96,7 +96,7 @@ from .restarts import (
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
-from .statistics import PERCENTILES, Latency, Statistics, survey
+from .statistics import PERCENTILES, Latency, Memory, Statistics, memory_of, survey
 from .store import Store, connect
 from .subscriber import Listener
 from .tracing import NO_TRACES, Attributes, Span, Tracer
@@ -160,6 +160,7 @@ __all__ = [
     "LogCompacted",
     "Mail",
     "MailboxFull",
+    "Memory",
     "Meters",
     "NoScript",
     "NoSupervisor",
@@ -219,6 +220,7 @@ __all__ = [
     "last_announced",
     "make_client",
     "make_redactor",
+    "memory_of",
     "open_recorder",
     "parse_sentinels",
     "read_announced",

@@ -54,8 +54,15 @@ class Statistics:
     """Number of the newest announcement."""
     since_ever: Mapping[str, Mapping[float, int]]
     """By kind: how often something took about so many ms; empty unless asked for."""
-    memory_bytes: int
-    memory_bytes_max: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How much memory the store uses."""
+
+    used_bytes: int
+    bytes_max: int | None
+    """None: as much as there is."""
 
 
 async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> Statistics:
@@ -71,7 +78,6 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
     """
     where = [keys.TOTALS, keys.PROCESSES, keys.CONTEXTS, keys.DEAD, keys.READY]
     where += [keys.LATENCIES, keys.ANNOUNCEMENTS]
-    asked = link.call("INFO", "memory")
     reply = await scripts.run(link, "survey", where, SLOT_S, SLOTS, int(since_ever))
     now_ms, raw_totals, rows, contexts, dead, oldest, raw_slots, ever, newest = cast(
         "_Surveyed",
@@ -81,7 +87,6 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
     slots = [dict(_pairs(slot)) for slot in raw_slots if slot]
     began = slots[0] if slots else {}
     window_s = (now_ms - int(began["at"])) / 1_000 if began else 0.0
-    memory = _memory(cast("bytes", await asked))
     return Statistics(
         at_ms=now_ms,
         totals=totals,
@@ -95,9 +100,18 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
         turns_s=_per_s(totals, "turns:started", began.get("turns"), window_s),
         announced=int(newest[0][0].split(b"-")[0]) if newest else 0,
         since_ever=_histograms(ever),
-        memory_bytes=memory["used_memory"],
-        memory_bytes_max=memory["maxmemory"] or None,
     )
+
+
+async def memory_of(link: Link) -> Memory:
+    """How much memory the store uses.
+
+    Raises:
+        StoreUnavailable: It does not answer.
+    """
+    info = cast("bytes", await link.call("INFO", "memory")).decode()
+    told = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    return Memory(int(told["used_memory"]), int(told["maxmemory"]) or None)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -135,13 +149,4 @@ def _histograms(flat: Sequence[bytes]) -> Mapping[str, Mapping[float, int]]:
     for name, number in _pairs(flat):
         kind, _, key = name.partition(":")
         found[kind][MAPPING.value(int(key))] = int(number)
-    return found
-
-
-def _memory(info: bytes) -> Mapping[str, int]:
-    found: dict[str, int] = {"used_memory": 0, "maxmemory": 0}
-    for line in info.decode().splitlines():
-        name, _, value = line.partition(":")
-        if name in found:
-            found[name] = int(value)
     return found

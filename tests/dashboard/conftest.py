@@ -10,7 +10,7 @@ from tests.support.store_server import StoreServer
 
 @pytest.fixture(scope="session")
 def shared_store() -> Iterator[StoreServer]:
-    """A server that lives for the whole session; what is killed is the test's own."""
+    """A server that lives for the whole session."""
     with StoreServer() as server:
         yield server
 

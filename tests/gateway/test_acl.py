@@ -8,8 +8,6 @@ from typing import Any, Final
 import pytest
 from redis.exceptions import NoPermissionError
 
-from dashboard import ActivityConfig
-from runtime.activity import activity_extension
 from storage import SCOPES, Access, StorageConfig, connect, make_client
 from tests.support.acl_store import AclStore, acl_store
 from tests.support.service import eventually, serving
@@ -115,7 +113,6 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             },
             worker={"linger_s": 0.05, "worker_heartbeat_s": 0.1},
             worker_store_url=store.url("contextd-worker"),
-            extensions=lambda opened: (activity_extension(ActivityConfig(), opened),),
         ) as service,
     ):
         one, two = (replace(client, key=text) for client in service.clients)

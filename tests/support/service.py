@@ -26,7 +26,14 @@ from pydantic import BaseModel
 from typing_extensions import override
 from yarl import URL
 
-from dashboard import ActivityRecords, ActivityView, EndpointList
+from dashboard import (
+    ActivityRecords,
+    ActivityView,
+    DashboardConfig,
+    EndpointList,
+    Stats,
+    WebSocketConfig,
+)
 from gateway import Extension, GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
@@ -55,6 +62,8 @@ from gateway.views import (
     TitleView,
     TurnList,
 )
+from runtime.extensions import extensions as extensions_of
+from runtime.settings import Settings
 from storage import NO_TRACES, StorageConfig, Store, Tracer, connect
 from tests.support.described import DescribedSocket, hold_event
 from workers import WorkerConfig, serve as serve_worker
@@ -90,6 +99,8 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("POST /api/chat/[a-z]+", (ChatAnswer,)),
     ("GET /api/notes", (NoteList,)),
     ("POST /api/notes", (NoteView,)),
+    ("GET /api/v1/stats", (Stats,)),
+    ("GET /api/v1/config/websocket", (WebSocketConfig,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
@@ -373,6 +384,7 @@ async def serving(
     gateway: Options | None = None,
     worker: Options | None = None,
     storage: Options | None = None,
+    dashboard: Options | None = None,
     worker_store_url: str | None = None,
     extensions: Callable[[Store], Sequence[Extension]] | None = None,
     tracer: Tracer = NO_TRACES,
@@ -380,13 +392,14 @@ async def serving(
     """Run gateways and workers, with options of their configurations.
 
     `worker_store_url`: where workers reach the store by another name than gateways.
-    `extensions`: what each gateway serves of other rooms.
+    `extensions`: what each gateway serves of other rooms, if not all that contextd does.
     `tracer`: who is told of spans.
     """
     for configured, options in (
         (GatewayConfig, gateway),
         (WorkerConfig, worker),
         (StorageConfig, storage),
+        (DashboardConfig, dashboard),
     ):
         assert set(options or {}) <= set(configured.model_fields), options
     storage_config = StorageConfig.model_validate(storage or {})
@@ -428,12 +441,14 @@ async def serving(
                             "port": ports[int(number)],
                         }
                     )
+                    settings = Settings.model_validate(dashboard or {})
                     run = serve_gateway(
-                        config,
-                        store,
+                        *(config, store),
                         stop=stops[name],
                         ready=ready.set,
-                        extensions=extensions(store) if extensions else (),
+                        extensions=(
+                            extensions(store) if extensions else extensions_of(settings, store)
+                        ),
                     )
                 else:
                     run = serve_worker(worker_config, store, stop=stops[name], ready=ready.set)
