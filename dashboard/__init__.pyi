@@ -1,3 +1,7 @@
+from .activity import Activity
+from .activity_config import ActivityConfig
+from .activity_files import BadActivityFolder, check_activity_folder
+from .activity_views import ActivityRecord, ActivityRecords, ActivityView, EndpointList
 from .config import DashboardConfig
 from .exposition import METRICS_TYPE, exposition
 from .hub import Hub
@@ -7,13 +11,21 @@ from .views import Stats, View, WebSocketConfig
 
 __all__ = [
     "METRICS_TYPE",
+    "Activity",
+    "ActivityConfig",
+    "ActivityRecord",
+    "ActivityRecords",
+    "ActivityView",
+    "BadActivityFolder",
     "DashboardConfig",
     "Dashboards",
+    "EndpointList",
     "Hub",
     "Stats",
     "Surveyor",
     "TooManyDashboards",
     "View",
     "WebSocketConfig",
+    "check_activity_folder",
     "exposition",
 ]

@@ -1,3 +1,4 @@
+from .channel import Channel, Message
 from .clients import client_address
 from .config import GatewayConfig
 from .extension import Extension
@@ -6,14 +7,18 @@ from .parameters import TICKET, Parameter
 from .problems import Problem
 from .route import Route
 from .serve import now_ms, serve
+from .states import FROM_MIRROR
 from .tls import BadCertificate, tls_context
 
 __all__ = [
+    "FROM_MIRROR",
     "TICKET",
     "Answer",
     "BadCertificate",
+    "Channel",
     "Extension",
     "GatewayConfig",
+    "Message",
     "Operation",
     "Parameter",
     "Problem",

@@ -114,6 +114,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             problem = Problem("internal", "This is our fault; the log has the request id.")
         elif problem.type in REFUSALS:
             request.app[GATEWAY].refusals.note(request, problem, request_id)
+        if (trace_id := request.app[GATEWAY].store.tracer.trace_id()) is not None:
+            problem = problem.traced(trace_id)
         render = render_error if speaks_openai(request.path) else render_problem
         response = render(problem, request_id)
         if problem.type == "malformed-request":

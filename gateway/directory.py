@@ -84,6 +84,14 @@ class Directory:
         """
         return await self.read_at(context_id, owner, await self.head(context_id, owner))
 
+    def has(self, context_id: str, owner: str, head: tuple[int, int]) -> bool:
+        """Whether a read at `head` is answered without loading anything."""
+        key = (context_id, owner)
+        feed, mirror = self._feeds.get(key), self._mirrors.get(key)
+        if feed is not None and feed.fresh and _is_at(feed.mirror, *head):
+            return True
+        return mirror is not None and _is_at(mirror, *head)
+
     async def read_at(self, context_id: str, owner: str, head: tuple[int, int]) -> Mirror:
         """A context at least as new as `head` says, loading it only if that is new here."""
         key = (context_id, owner)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from aiohttp.typedefs import Middleware
 
+from gateway.channel import Channel
 from gateway.route import Route
 
 Helper: TypeAlias = Callable[[], Coroutine[object, object, None]]
@@ -26,6 +27,8 @@ class Extension:
     """Around everything, errors included: they see the answer as the client gets it."""
     helpers: Sequence[Helper] = ()
     """Run for as long as the gateway serves."""
+    channels: Sequence[Channel] = ()
+    """Described like the gateway's own."""
     say_bye: Callable[[], None] = _nothing
     """Called once when the gateway begins to drain."""
     load: Callable[[], Mapping[str, int]] = dict

@@ -75,7 +75,7 @@ _VIEWS: Final[tuple[type[View], ...]] = (
     *(ChatAnswer, ChatChunk, LimitsView, NoteList, NoteView, TicketView, TitleView),
     *OPENAI_VIEWS,
 )
-_OWN_FRAMES: Final[Mapping[str, type[View]]] = {
+OWN_FRAMES: Final[Mapping[str, type[View]]] = {
     "hello": HelloData,
     "snapshot": ContextView,
     "reply-delta": ReplyDeltaData,
@@ -134,7 +134,7 @@ def describe(routes: Sequence[Route]) -> Json:
         "openapi": "3.1.1",
         "info": {
             "title": "contextd",
-            "version": _version(),
+            "version": own_version(),
             "description": _INTRODUCTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -315,17 +315,25 @@ def _schemas(routes: Sequence[Route]) -> dict[str, JsonSchemaValue]:
     for operation in brought:
         for answer in operation.answers.values():
             shown |= dict.fromkeys(answer.models, "serialization")
+    schemas = schemas_of(shown)
+    schemas[_PATCH] = _merge_patch(schemas["Config"])
+    schemas["EventStream"] = _event_stream()
+    schemas["ChatStream"] = _chat_stream()
+    return dict(sorted(schemas.items()))
+
+
+def schemas_of(
+    models: Mapping[type[BaseModel], JsonSchemaMode],
+) -> dict[str, JsonSchemaValue]:
+    """Schemas of models, and of all that they consist of, by name."""
     _, made = models_json_schema(
-        list(shown.items()), ref_template="#/components/schemas/{model}"
+        list(models.items()), ref_template="#/components/schemas/{model}"
     )
     schemas: dict[str, JsonSchemaValue] = made["$defs"]
     for name, schema in schemas.items():
         if name in _open_views():
             del schema["additionalProperties"]  # later versions may say more
-    schemas[_PATCH] = _merge_patch(schemas["Config"])
-    schemas["EventStream"] = _event_stream()
-    schemas["ChatStream"] = _chat_stream()
-    return dict(sorted(schemas.items()))
+    return schemas
 
 
 def _open_views() -> set[str]:
@@ -354,7 +362,7 @@ def _merge_patch(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _event_stream() -> JsonSchemaValue:
-    kinds = {name: _ref(model.__name__) for name, model in _OWN_FRAMES.items()}
+    kinds = {name: _ref(model.__name__) for name, model in OWN_FRAMES.items()}
     kinds |= {name: _ref(event.__name__) for name, event in EVENT_TYPES.items()}
     listed = "\n".join(
         f"* `{name}`: `{ref['$ref'].rsplit('/', 1)[1]}`" for name, ref in kinds.items()
@@ -384,7 +392,8 @@ def _chat_stream() -> JsonSchemaValue:
     }
 
 
-def _version() -> str:
+def own_version() -> str:
+    """Of the distribution; 0 where it runs from its sources."""
     try:
         return version("contextd")
     except PackageNotFoundError:

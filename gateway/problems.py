@@ -5,7 +5,7 @@ Handlers raise; the middleware in `gateway/app.py` is the one place that answers
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import orjson
@@ -355,6 +355,10 @@ class Problem(Exception):
     detail: str
     extra: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def traced(self, trace_id: str) -> "Problem":
+        """The same problem, with the trace that shows how it came about."""
+        return replace(self, extra={**self.extra, "trace_id": trace_id})
 
 
 def refused(result: Result) -> Problem:

@@ -19,7 +19,10 @@ from gateway.admin import (
 )
 from gateway.allowances import get_limits
 from gateway.app import GATEWAY
+from gateway.asyncapi import describe_channels
 from gateway.audit import list_audit, recorded
+from gateway.channel import Channel
+from gateway.channels import CHANNELS
 from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.guard import PRINCIPAL
 from gateway.health import healthz, readyz
@@ -66,23 +69,34 @@ from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
 from storage import QueryComplete, stopwatch
 
-DESCRIPTION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("description")
-"""OpenAPI of all that is served here, and its ETag; made when it is first asked for."""
+Description = Callable[[], tuple[bytes, str]]
+"""A document and its ETag; made when it is first asked for."""
+OPENAPI: web.AppKey[Description] = web.AppKey("openapi")
+ASYNCAPI: web.AppKey[Description] = web.AppKey("asyncapi")
 
 
 async def openapi_json(request: web.Request) -> web.StreamResponse:
     """The OpenAPI description of what is served here."""
-    body, tag = request.app[DESCRIPTION]()
+    return _answer(request, request.app[OPENAPI])
+
+
+async def asyncapi_json(request: web.Request) -> web.StreamResponse:
+    """The AsyncAPI description of what is sent from here."""
+    return _answer(request, request.app[ASYNCAPI])
+
+
+def _answer(request: web.Request, description: Description) -> web.StreamResponse:
+    body, tag = description()
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-def _description(routes: Sequence[Route]) -> Callable[[], tuple[bytes, str]]:
+def _description(document: Callable[[], object]) -> Description:
     @functools.cache
     def described() -> tuple[bytes, str]:
-        body = orjson.dumps(describe(routes))
+        body = orjson.dumps(document())
         return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
     return described
@@ -220,15 +234,20 @@ ROUTES: Final = (
     _public("readyz", "/readyz", readyz),
     _public("get_problem_type", "/problems/{name}", problem_page),
     _public("openapi", "/openapi.json", openapi_json),
+    _public("asyncapi", "/asyncapi.json", asyncapi_json),
     _public("docs", "/docs", docs_page),
     _public("docs_asset", "/docs/{name}", docs_asset, _ASSET_VERSION),
 )
 
 
-def add_routes(app: web.Application, further: Iterable[Route]) -> None:
+def add_routes(
+    app: web.Application, further: Iterable[Route], channels: Iterable[Channel]
+) -> None:
     """Put every route into an application's router, and OPTIONS for each path."""
     brought = tuple(further)
-    app[DESCRIPTION] = _description((*ROUTES, *brought))
+    described = (*CHANNELS, *channels)
+    app[OPENAPI] = _description(lambda: describe((*ROUTES, *brought)))
+    app[ASYNCAPI] = _description(lambda: describe_channels(described))
     for resource in (*_own_resources(), *_resources(brought)):
         app.router.register_resource(resource)
 

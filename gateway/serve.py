@@ -43,7 +43,11 @@ def make_app(gateway: Gateway, extensions: Sequence[Extension] = ()) -> web.Appl
     app.on_response_prepare.append(_end_connections_when_stopping)
     if gateway.limits.have_rates:
         app.on_response_prepare.append(show_levels)
-    add_routes(app, (route for each in extensions for route in each.routes))
+    add_routes(
+        app,
+        (route for each in extensions for route in each.routes),
+        (channel for each in extensions for channel in each.channels),
+    )
     return app
 
 

@@ -1,6 +1,7 @@
 """State out: lists, single contexts and polls."""
 
 import asyncio
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -26,6 +27,8 @@ from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
 from storage import ContextMissing, StoreUnavailable, stopwatch
 
+FROM_MIRROR: Final = web.RequestKey("from_mirror", bool)
+"""Whether a read was answered from memory; not there: nothing was read."""
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
 
@@ -98,11 +101,13 @@ async def _state_unless_seen(
             head = await gateway.directory.head(context_id, owner)
             seen = cursor(gateway.store.epoch, *head)
             if not has_seen(request, seen):
+                request[FROM_MIRROR] = gateway.directory.has(context_id, owner, head)
                 mirror = await gateway.directory.read_at(context_id, owner, head)
     except (TimeoutError, StoreUnavailable):
         known = gateway.directory.last_known(context_id, owner) if known else None
         if known is None:
             raise StoreUnavailable("no answer, and nothing known of this epoch") from None
+        request[FROM_MIRROR] = True
         return _stale(request, known)
     _note_poll(gateway, began_s)
     if mirror is not None:

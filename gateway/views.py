@@ -334,6 +334,13 @@ class ResetData(View):
     context: ContextView
 
 
+class HellosData(View):
+    """First event of a stream of several contexts."""
+
+    contexts: Mapping[str, HelloData]
+    """By id."""
+
+
 class ByeData(View):
     """Last event of a stream that the gateway ends; connect again after `retry_ms`."""
 
@@ -390,6 +397,8 @@ class ProblemDocument(View):
     status: int
     detail: str
     request_id: str
+    trace_id: str | None = None
+    """Of the trace that shows it, where traces are collected."""
     phase: Phase | None = None
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None
@@ -405,6 +414,49 @@ class ProblemDocument(View):
     limit: int | None = None
     """How much of it may be."""
     used: int | None = None
+
+
+class SocketResult(View):
+    """What became of an action that has come on a WebSocket."""
+
+    ref: str | None
+    idempotency_key: str | None
+    status: int
+    """As of an HTTP answer; 202: it is not applied yet."""
+    action: ActionView | None = None
+    repeated: bool | None = None
+    """Whether the key was seen before."""
+    problem: ProblemDocument | None = None
+    """Why it was refused."""
+
+
+class WebhookData(View):
+    """What has happened to a context."""
+
+    context_id: str
+    owner: str
+    version: int
+    status: Phase
+    """After the event."""
+    occasions: tuple[str, ...]
+    """What a filter takes: the event's kind, then what became of the turn with it."""
+    event: Mapping[str, JsonValue]
+    """As the log has it, but for what the operator has blanked out."""
+
+
+class WebhookEvent(View):
+    """A CloudEvent 1.0, as the webhook gets it."""
+
+    specversion: Literal["1.0"]
+    id: str
+    """`<context id>.<version>`; the same in every repetition."""
+    source: str
+    """Address of the context."""
+    type: str
+    """`contextd.` and the event's kind."""
+    time: str
+    datacontenttype: Literal["application/json"]
+    data: WebhookData
 
 
 class ProblemTypeView(View):

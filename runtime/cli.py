@@ -589,6 +589,7 @@ def _supervise(settings: "Settings") -> int:
         _check_servers(settings)
     if settings.gateways:
         _check_certificate(settings)
+        _check_activity(settings)
     try:
         return _run(run(settings, started_s=_STARTED_S))
     except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
@@ -604,6 +605,7 @@ def _run_role(role: "Role", settings: "Settings") -> None:
         _check_servers(settings)
     else:
         _check_certificate(settings)
+        _check_activity(settings)
     if not wait_for_go(role):
         raise typer.Exit
     raise typer.Exit(_run(run_role(role, settings, url=_store_of(settings))))
@@ -652,6 +654,18 @@ def _check_certificate(settings: "Settings") -> None:
     try:
         tls_context(settings)
     except BadCertificate as error:
+        _fail(str(error), 2)
+
+
+def _check_activity(settings: "Settings") -> None:
+    """Refuse a folder that gateways could not write their records into."""
+    if settings.activity_folder is None or not settings.activity:
+        return
+    from dashboard import BadActivityFolder, check_activity_folder
+
+    try:
+        check_activity_folder(settings.activity_folder)
+    except BadActivityFolder as error:
         _fail(str(error), 2)
 
 

@@ -25,6 +25,7 @@ from gateway import (
     client_address,
     now_ms,
 )
+from runtime.dashboard_channel import dashboard_channel
 from runtime.settings import Settings
 from storage import Store, memory_of, survey
 
@@ -120,6 +121,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
             ),
         ),
         helpers=(hub.survey,),
+        channels=(dashboard_channel(SOCKET_PATH),),
         say_bye=dashboards.say_bye,
         load=dashboards.load,
     )

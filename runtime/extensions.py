@@ -1,13 +1,24 @@
 """What the gateways of contextd serve besides the room gateway/: the rooms meet here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from gateway import Extension
+from runtime.activity import activity_extension
 from runtime.dashboard import dashboard
+from runtime.request_traces import trace_requests
 from runtime.settings import Settings
+from runtime.tracing import OpenTelemetry
 from storage import Store
 
 
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
     """What one gateway process serves of other rooms."""
-    return (dashboard(settings, store),)
+    return tuple(_brought(settings, store))
+
+
+def _brought(settings: Settings, store: Store) -> Iterator[Extension]:
+    if isinstance(store.tracer, OpenTelemetry):
+        yield Extension(middlewares=(trace_requests(store.tracer),))
+    if settings.activity:
+        yield activity_extension(settings, store)
+    yield dashboard(settings, store)

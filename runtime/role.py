@@ -22,6 +22,7 @@ from runtime.notify import notify
 from runtime.settings import Settings, with_models
 from runtime.store_address import StoreAddress
 from runtime.supervisor import Role
+from runtime.tracing import tracing
 from runtime.watchdog import watched
 from storage import StorageError, connect
 
@@ -71,7 +72,11 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     moved = 0
     failures = 0
     try:
-        async with watched(settings.loop_stall_s_max), connect(url, settings) as store:
+        async with (
+            watched(settings.loop_stall_s_max),
+            tracing(role) as tracer,
+            connect(url, settings, tracer=tracer) as store,
+        ):
             if role == "gateway":
                 import gateway
                 from runtime.access import check_keys

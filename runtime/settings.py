@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from dashboard.activity_config import ActivityConfig
 from dashboard.config import DashboardConfig
 from gateway.config import GatewayConfig
 from runtime.config import RuntimeConfig
@@ -35,6 +36,7 @@ FILE_DEFAULT = Path("contextd.toml")
 ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("runtime", RuntimeConfig),
     ("gateway", GatewayConfig),
+    ("activity", ActivityConfig),
     ("model server", ModelConfig),
     ("workers", WorkerConfig),
     ("storage", StorageConfig),
@@ -57,6 +59,7 @@ class Settings(  # pyright: ignore[reportIncompatibleVariableOverride]
     # pydantic-settings widens the type of `model_config`; its values are merged as meant.
     RuntimeConfig,
     GatewayConfig,
+    ActivityConfig,
     WorkerConfig,
     ModelConfig,
     StorageConfig,

@@ -1,4 +1,5 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
+from .activity import TALLY_S, ActivityLog
 from .address import make_client
 from .announcements import (
     ANNOUNCEMENT,
@@ -98,6 +99,7 @@ from .sentinels import SENTINEL_SCHEME, parse_sentinels
 from .statistics import PERCENTILES, Latency, Memory, Statistics, memory_of, survey
 from .store import Store, connect
 from .subscriber import Listener
+from .tracing import NO_TRACES, Attributes, Span, Tracer
 from .webhooks import Webhooks
 
 __all__ = [
@@ -106,14 +108,17 @@ __all__ = [
     "KEY_PREFIX",
     "KINDS",
     "MAIL",
+    "NO_TRACES",
     "PERCENTILES",
     "SCOPES",
     "SENTINEL_SCHEME",
+    "TALLY_S",
     "WAKE",
     "Access",
     "Act",
     "ActionReceived",
     "ActivationQueue",
+    "ActivityLog",
     "Aged",
     "Announced",
     "Announcer",
@@ -121,6 +126,7 @@ __all__ = [
     "ApiKey",
     "ApprovalAnswered",
     "ApprovalRequested",
+    "Attributes",
     "Audit",
     "AuditRecord",
     "Audited",
@@ -186,6 +192,7 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Span",
     "Statistics",
     "StorageConfig",
     "StorageError",
@@ -195,6 +202,7 @@ __all__ = [
     "Summary",
     "SupervisorReport",
     "Taking",
+    "Tracer",
     "TurnEnded",
     "TurnStarted",
     "VersionConflict",

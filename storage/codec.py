@@ -8,7 +8,18 @@ from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Result, Summa
 from storage.sealing import Sealer
 
 _Activated: TypeAlias = tuple[
-    bytes, int, int, bytes, list[bytes], list[bytes], list[int | bytes], bytes, int, bytes, int
+    bytes,
+    int,
+    int,
+    bytes,
+    list[bytes],
+    list[bytes],
+    list[int | bytes],
+    bytes,
+    int,
+    bytes,
+    int,
+    bytes,
 ]
 
 
@@ -87,9 +98,20 @@ def read_owned(
     sealer: Sealer, context_id: str, saved: ContextState | None, reply: Sequence[object]
 ) -> Owned:
     """What activate.lua has answered, folded; `saved` is a snapshot that the caller has."""
-    (token, version, known, head, messages, events, mail, draft, attempts, before, first) = (
-        cast("_Activated", tuple(reply))
-    )
+    (
+        token,
+        version,
+        known,
+        head,
+        messages,
+        events,
+        mail,
+        draft,
+        attempts,
+        before,
+        first,
+        trace,
+    ) = cast("_Activated", tuple(reply))
     base = saved if saved is not None and saved.version == known else None
     base = base or read_snapshot(sealer, context_id, head, messages)
     state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
@@ -109,4 +131,5 @@ def read_owned(
         attempts=attempts,
         before=before.decode(),
         log_first=first,
+        trace=trace.decode(),
     )

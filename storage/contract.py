@@ -4,7 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
 from fsm import AnyAction, Conflict, ContextState
 
@@ -17,6 +24,24 @@ class Mail(BaseModel):
     event: AnyAction
     if_version: int | None = None
     """The action applies only to this version of the context."""
+    traceparent: str | None = None
+    """The span that has delivered it (W3C Trace Context), if there is one."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_trace(self, plain: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """As versions that know no traces can read it, where there is none."""
+        shown: dict[str, JsonValue] = plain(self)
+        if self.traceparent is None:
+            shown.pop("traceparent", None)
+        return shown
+
+    def within(self, traceparent: str | None) -> "Mail":
+        """The same mail, delivered in a span."""
+        return (
+            self
+            if traceparent is None
+            else self.model_copy(update={"traceparent": traceparent})
+        )
 
 
 MAIL: TypeAdapter[Mail] = TypeAdapter(Mail)
@@ -117,6 +142,8 @@ class Owned:
     """The worker that had it and died, or was this one; empty if it was given back."""
     log_first: int = 1
     """The first version that the log has."""
+    trace: str = ""
+    """What the last commit has kept of the running turn's trace."""
 
 
 class DeadLetter(BaseModel):
@@ -179,6 +206,8 @@ class Commit:
     """What is to be told of the events."""
     tokens: int = 0
     """What the replies among the events have used."""
+    trace: str | None = None
+    """To which trace the running turn belongs; None: as before."""
     tally: Mapping[str, int] = field(default_factory=dict[str, int])
     """What is added to the totals besides the results."""
 

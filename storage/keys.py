@@ -8,8 +8,9 @@ A context, `ctx:{id}:...`
 * `meta` (hash): owner, token, worker, version, n, mail_seq, summary; name (the owner's, if
   it has one), drafted (version at which the draft began), activation (process and its own
   number of it), attempts (activations in a row that have committed nothing), first (version
-  in the log, 1 if it is not there), messages (how many), bytes (of log and base). create,
-  deliver, activate, attempt, commit, draft, passivate, compact, bury.
+  in the log, 1 if it is not there), messages (how many), bytes (of log and base), trace (of the
+  running turn, if it has one). create, deliver, activate, attempt, commit, draft, passivate,
+  compact, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
@@ -94,6 +95,11 @@ The store
 * `announced:<process>` (string, lives `ANNOUNCED_S`): number of its last batch. announce.
 * `audit` (stream): what somebody may have to answer for, as JSON, `<number>-0`, the last
   `audit_records_max`. storage/audit.py.
+* `activity` (stream): requests that gateways have answered, as JSON, about the last
+  `activity_stored_max`. storage/activity.py.
+* `activity:gateways` (zset): ids of gateways; score: since when (ms). storage/activity.py.
+* `activity:gateway:<id>` (string, lives 15 s): what that gateway has counted, as JSON.
+  storage/activity.py.
 * `sealed` (string): whether all contents are encrypted or only later ones, encrypted itself.
   storage/sealing.py.
 
@@ -122,6 +128,8 @@ WORKERS = "workers"
 EPOCH = "epoch"
 SEALED = "sealed"
 AUDIT = "audit"
+ACTIVITY = "activity"
+ACTIVITY_GATEWAYS = "activity:gateways"
 WAKE = "workers:wake"
 ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"
@@ -209,6 +217,11 @@ def bucket(name: str) -> str:
 def chore(name: str) -> str:
     """That a maintenance job was enqueued in this period."""
     return f"chore:{name}"
+
+
+def activity_of(gateway_id: str) -> str:
+    """What a gateway has counted of the requests that it has answered."""
+    return f"activity:gateway:{gateway_id}"
 
 
 def latencies(slot: int) -> str:

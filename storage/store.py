@@ -73,6 +73,7 @@ from storage.scripts import Scripts
 from storage.sealing import Sealer, make_sealer
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
+from storage.tracing import NO_TRACES, Tracer
 from storage.webhooks import Webhooks
 
 CLAIMS_MAX = 200
@@ -100,6 +101,8 @@ class Store:
     """What this process counts."""
     announcer: Announcer
     """What it tells dashboards."""
+    tracer: Tracer = NO_TRACES
+    """Who is told where the time goes."""
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -161,29 +164,33 @@ class Store:
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
         seal = self.sealer.seal
-        match await self.scripts.run(
-            self.link,
-            "create",
-            where,
-            context_id,
-            owner,
-            seal("event", context_id, event.model_dump_json()),
-            write_summary(self.sealer, state),
-            "" if first is None else seal("mail", context_id, first.model_dump_json()),
-            event.at_ms,
-            digest if key else "",
-            self.config.creation_key_s,
-            "" if wake_ms is None else wake_ms,
-            seal("notice", context_id, notice.model_dump_json()) if notice else "",
-            base.version if base else 0,
-            write_state(self.sealer, base) if base else "",
-            name,
-            len(state.messages),
-            demand_of(first),
-            *allowed(self.config),
-            state.phase.value,
-            *(seal("event", context_id, raw) for raw in further),
-        ):
+        about = {"contextd.context_id": context_id, "contextd.action": "create"}
+        with self.tracer.child("deliver", about) as span:
+            first = first and first.within(span.traceparent)
+            reply = await self.scripts.run(
+                self.link,
+                "create",
+                where,
+                context_id,
+                owner,
+                seal("event", context_id, event.model_dump_json()),
+                write_summary(self.sealer, state),
+                "" if first is None else seal("mail", context_id, first.model_dump_json()),
+                event.at_ms,
+                digest if key else "",
+                self.config.creation_key_s,
+                "" if wake_ms is None else wake_ms,
+                seal("notice", context_id, notice.model_dump_json()) if notice else "",
+                base.version if base else 0,
+                write_state(self.sealer, base) if base else "",
+                name,
+                len(state.messages),
+                demand_of(first),
+                *allowed(self.config),
+                state.phase.value,
+                *(seal("event", context_id, raw) for raw in further),
+            )
+        match reply:
             case [b"created"]:
                 if first is not None:
                     self._tell_received(context_id, first, repeated=False)
@@ -208,24 +215,28 @@ class Store:
             QuotaExceeded: The owner, or the context, has as much as it may have.
         """
         where = keys.of_context(context_id, "meta", "mail", "keys", "results")
-        match await self.scripts.run(
-            self.link,
-            "deliver",
-            [
-                *(*where, keys.READY, *keys.of_context(context_id, "gone")),
-                *(keys.owner_turns(owner), keys.owner_tokens(owner), keys.TOTALS),
-            ],
-            context_id,
-            owner,
-            self.sealer.seal("mail", context_id, mail.model_dump_json()),
-            key,
-            digest,
-            mail.event.at_ms,
-            self.config.mailbox_max,
-            self.config.results_max,
-            demand_of(mail),
-            *allowed(self.config),
-        ):
+        about = {"contextd.context_id": context_id, "contextd.action": mail.event.action}
+        with self.tracer.child("deliver", about) as span:
+            mail = mail.within(span.traceparent)
+            reply = await self.scripts.run(
+                self.link,
+                "deliver",
+                [
+                    *(*where, keys.READY, *keys.of_context(context_id, "gone")),
+                    *(keys.owner_turns(owner), keys.owner_tokens(owner), keys.TOTALS),
+                ],
+                context_id,
+                owner,
+                self.sealer.seal("mail", context_id, mail.model_dump_json()),
+                key,
+                digest,
+                mail.event.at_ms,
+                self.config.mailbox_max,
+                self.config.results_max,
+                demand_of(mail),
+                *allowed(self.config),
+            )
+        match reply:
             case [b"delivered", int() as seq, int() as active]:
                 self._tell_received(context_id, mail, repeated=False)
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
@@ -487,6 +498,7 @@ class Store:
             int(commit.rests),
             state.phase.value,
             _tallied(commit),
+            "-" if commit.trace is None else commit.trace,
             *(seal("event", context_id, event) for event in commit.events),
             *results,
             *fresh,
@@ -743,7 +755,11 @@ class Store:
 
 @contextlib.asynccontextmanager
 async def connect(
-    url: str, config: StorageConfig, *, pool: ConnectionPool | None = None
+    url: str,
+    config: StorageConfig,
+    *,
+    pool: ConnectionPool | None = None,
+    tracer: Tracer = NO_TRACES,
 ) -> AsyncGenerator[Store, None]:
     """A store for the length of a block.
 
@@ -752,6 +768,7 @@ async def connect(
             `redis+sentinel://host:port,host:port/service`.
         config: Bounds and durability.
         pool: Connections made otherwise (tests).
+        tracer: Who is told where the time goes.
 
     Raises:
         StoreUnavailable: Not reachable within `store_call_s_max`.
@@ -781,6 +798,7 @@ async def connect(
         sealer,
         meters,
         Announcer(link, scripts, config, meters),
+        tracer,
     )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:

@@ -40,6 +40,7 @@ from fsm import (
 )
 from storage import (
     AnyAnnouncement,
+    Attributes,
     Commit,
     DeadLetter,
     Delivered,
@@ -59,6 +60,7 @@ from storage import (
 from workers.config import WorkerConfig
 from workers.draft import DraftBuffer
 from workers.telling import announced, tally
+from workers.traces import TurnTraces
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +101,8 @@ class _Batch:
     letter: DeadLetter | None = None
     notices: list[Notice] = field(default_factory=list[Notice])
     tokens: int = 0
+    traceparent: str | None = None
+    """Of the first mail that was applied and has one."""
     tally: Counter[str] = field(default_factory=Counter[str])
     announced: list[AnyAnnouncement] = field(default_factory=list[AnyAnnouncement])
 
@@ -149,6 +153,8 @@ class Activation:
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
         self._log_first = owned.log_first
+        self._traces = TurnTraces(owned.trace)
+        self._trace_kept = owned.trace
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._framed: DraftBuffer | None = None
         """The draft whose frame is on its way."""
@@ -167,6 +173,11 @@ class Activation:
         )
 
     # What others call
+
+    @property
+    def traceparent(self) -> str | None:
+        """The span that what the running turn does belongs to."""
+        return self._traces.of(self.state)
 
     def deliver(self, delivered: Delivered) -> None:
         """Take mail that the store has pushed; a hole in its numbers is read up."""
@@ -366,7 +377,7 @@ class Activation:
                     continue  # seen before: pushed, and read from the mailbox
                 self._next_seq = item.seq + 1
                 batch.acknowledged = item.seq
-                batch.results[item.seq] = self._apply_mail(batch, item.mail)
+                batch.results[item.seq] = self._apply_traced(batch, item.mail)
             else:
                 self._inbox.popleft()
                 try:
@@ -376,6 +387,18 @@ class Activation:
             if ended(batch.state):
                 break
         return batch
+
+    def _apply_traced(self, batch: _Batch, mail: Mail) -> Result:
+        """Apply mail; what it brings belongs to the trace that it has come with."""
+        about = {"contextd.context_id": self.context_id, "contextd.action": mail.event.action}
+        with self._store.tracer.continued(mail.traceparent, "apply", about) as span:
+            before = batch.state
+            result = self._apply_mail(batch, mail)
+            span.note({"contextd.outcome": result.outcome})
+            if span.traceparent is not None:
+                self._traces.brought(before, batch.state, span.traceparent)
+                batch.traceparent = batch.traceparent or span.traceparent
+        return result
 
     def _apply_mail(self, batch: _Batch, mail: Mail) -> Result:
         event: Event = mail.event
@@ -478,6 +501,7 @@ class Activation:
         )
         self._tried = self._tried or bool(batch.acknowledged)
         wake_ms = wakes_at_ms(state)
+        trace = self._traces.kept(state)
         commit = Commit(
             context_id=self.context_id,
             token=self.token,
@@ -495,13 +519,21 @@ class Activation:
             progress=self._tried,
             notices=batch.notices,
             tokens=batch.tokens,
+            trace=trace if trace != self._trace_kept else None,
             tally=batch.tally,
         )
-        if ended(state):
-            await self._insist(lambda: self._store.delete(commit, self._worker_id))
-        else:
-            await self._insist(lambda: self._store.commit(commit))
+        about: Attributes = {
+            "contextd.context_id": self.context_id,
+            "contextd.version": state.version,
+        }
+        traceparent = batch.traceparent or self.traceparent or self._traces.of(state)
+        with self._store.tracer.continued(traceparent, "commit", about):
+            if ended(state):
+                await self._insist(lambda: self._store.delete(commit, self._worker_id))
+            else:
+                await self._insist(lambda: self._store.commit(commit))
         self.state = state
+        self._trace_kept = trace
         for announcement in batch.announced:
             self._store.announcer.tell(announcement)
         if not batch.events:

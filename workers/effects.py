@@ -7,7 +7,8 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 from uuid_utils import uuid7
@@ -36,7 +37,7 @@ from fsm import (
     call_digest,
     title_of,
 )
-from storage import StorageError
+from storage import NO_TRACES, Span, StorageError, Tracer
 from workers.activation import Activation, Clock
 from workers.models.protocol import (
     Model,
@@ -44,6 +45,7 @@ from workers.models.protocol import (
     ModelRequest,
     ModelToolCall,
     ReplyFinished,
+    ReplyItem,
     TextDelta,
     WireObject,
 )
@@ -56,6 +58,9 @@ from workers.tools.registry import Registry
 from workers.tools.retrieval import Retriever
 
 log = structlog.get_logger(__name__)
+
+PROTOCOL: Final = "openai"
+"""Whose protocol model servers are asked in, as spans name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Effects:
     clock: Clock
     draw: Callable[[], float]
     """A random number in [0, 1): the jitter of back-offs."""
+    tracer: Tracer = NO_TRACES
+    """Who is told where the time goes."""
 
     async def perform(
         self, effect: AnyEffect, state: ContextState, activation: Activation
@@ -80,9 +87,9 @@ class Effects:
             case CallModel():
                 await self._call_model(effect, state, activation)
             case RunTool():
-                activation.post(await self._run_tool(effect, state))
+                activation.post(await self._run_tool(effect, state, activation.traceparent))
             case PrepareRequest():
-                activation.post(await self._prepare(effect, state))
+                activation.post(await self._prepare(effect, state, activation.traceparent))
             case AwaitRetry():
                 left_ms = min(effect.due_ms - self.clock(), effect.wait_ms)
                 await asyncio.sleep(max(0, left_ms) / 1_000)
@@ -136,7 +143,7 @@ class Effects:
         request = self.requests.build(state, effect, offered, now_ms=self.clock())
         if request.timeout_s <= 0:
             raise ModelError("timeout", "The turn's time is over.", False)
-        async with contextlib.aclosing(self.model.stream(request)) as items:
+        async with self._asked(request, state, activation.traceparent) as (items, span):
             async for item in items:
                 if isinstance(item, TextDelta):
                     if activation.add_text(effect_id, item.text):
@@ -145,6 +152,7 @@ class Effects:
                         )
                         activation.post(started)
                 else:
+                    _note_reply(span, item)
                     calls = tuple(self._requested(c, state.config) for c in item.tool_calls)
                     activation.post(self._reply_ended(effect_id, message_id, item, calls))
 
@@ -214,10 +222,10 @@ class Effects:
         )
 
     async def _run_tool(
-        self, effect: RunTool, state: ContextState
+        self, effect: RunTool, state: ContextState, traceparent: str | None
     ) -> ToolReturned | ToolFailed:
         try:
-            content = await self._run_approved(effect, state)
+            content = await self._run_traced(effect, state, traceparent)
         except ToolError as error:
             return ToolFailed(
                 at_ms=self.clock(),
@@ -226,6 +234,22 @@ class Effects:
                 detail=error.detail,
             )
         return ToolReturned(at_ms=self.clock(), effect_id=effect.effect_id, content=content)
+
+    async def _run_traced(
+        self, effect: RunTool, state: ContextState, traceparent: str | None
+    ) -> str:
+        about = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": effect.name,
+            "gen_ai.tool.call.id": effect.call_id,
+            "gen_ai.conversation.id": state.id,
+        }
+        with self.tracer.continued(traceparent, f"tool {effect.name}", about) as span:
+            try:
+                return await self._run_approved(effect, state)
+            except ToolError as error:
+                span.failed(error.code)
+                raise
 
     async def _run_approved(self, effect: RunTool, state: ContextState) -> str:
         if call_digest(effect.name, effect.arguments) != effect.digest:
@@ -245,7 +269,9 @@ class Effects:
             timeout_s=left_s,
         )
 
-    async def _prepare(self, effect: PrepareRequest, state: ContextState) -> RequestPrepared:
+    async def _prepare(
+        self, effect: PrepareRequest, state: ContextState, traceparent: str | None
+    ) -> RequestPrepared:
         found: list[Reference] = []
         for name in effect.retrievers:
             retriever = self.retrievers.get(name)
@@ -262,7 +288,9 @@ class Effects:
                 log.warning("retriever failed", context_id=state.id, error=str(error))
         summary = None
         if effect.summarise_through is not None:
-            summary = await self._summarise(effect, effect.summarise_through, state)
+            summary = await self._summarise(
+                effect, effect.summarise_through, state, traceparent
+            )
         return RequestPrepared(
             at_ms=self.clock(),
             effect_id=effect.effect_id,
@@ -271,12 +299,16 @@ class Effects:
         )
 
     async def _summarise(
-        self, effect: PrepareRequest, through_id: str, state: ContextState
+        self,
+        effect: PrepareRequest,
+        through_id: str,
+        state: ContextState,
+        traceparent: str | None,
     ) -> Summary | None:
         """What stands for the beginning of the conversation; None where it cannot be made."""
         request = summary_request(state, through_id, effect_id=effect.effect_id)
         try:
-            text = await self._asked(request, state.owner)
+            text = await self._answer(request, state, traceparent)
             return Summary(through_id=through_id, text=text)
         except ModelError as error:
             # A request that is too long may still be answered.
@@ -289,19 +321,58 @@ class Effects:
         title = title_of(first) or state.title
         try:
             request = title_request(state, effect_id=effect.effect_id)
-            made = title_of(await self._asked(request, state.owner))
+            made = title_of(await self._answer(request, state, None))
             title = made.strip("\"' ") or title
         except ModelError as error:
             log.warning("title failed", context_id=state.id, code=error.code)
         return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
 
-    async def _asked(self, request: ModelRequest, owner: str) -> str:
+    async def _answer(
+        self, request: ModelRequest, state: ContextState, traceparent: str | None
+    ) -> str:
         """The whole text of an answer that nobody watches arriving."""
         async with (
-            self._place(owner, within_s=request.timeout_s),
-            contextlib.aclosing(self.model.stream(request)) as items,
+            self._place(state.owner, within_s=request.timeout_s),
+            self._asked(request, state, traceparent) as (items, span),
         ):
             async for item in items:
                 if not isinstance(item, TextDelta):
+                    _note_reply(span, item)
                     return item.text
         raise AssertionError("a stream ends with ReplyFinished")
+
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self, request: ModelRequest, state: ContextState, traceparent: str | None
+    ) -> AsyncGenerator[tuple[AsyncGenerator[ReplyItem, None], Span], None]:
+        """The items of a reply, and the span that tells of the call."""
+        about: dict[str, str | int] = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": PROTOCOL,
+            "gen_ai.conversation.id": state.id,
+            "contextd.attempt": request.attempt,
+            "contextd.purpose": request.purpose,
+        }
+        if request.model is not None:
+            about["gen_ai.request.model"] = request.model
+        with self.tracer.continued(traceparent, "model call", about) as span:
+            request = replace(request, traceparent=span.traceparent)
+            try:
+                async with contextlib.aclosing(self.model.stream(request)) as items:
+                    yield items, span
+            except ModelError as error:
+                span.failed(error.code)
+                raise
+
+
+def _note_reply(span: Span, reply: ReplyFinished) -> None:
+    """What may be told of a reply: none of its text."""
+    about: dict[str, str | int | tuple[str, ...]] = {
+        "gen_ai.response.finish_reasons": (reply.finish_reason,)
+    }
+    if reply.model is not None:
+        about["gen_ai.response.model"] = reply.model
+    if reply.usage is not None:
+        about["gen_ai.usage.input_tokens"] = reply.usage.prompt_tokens
+        about["gen_ai.usage.output_tokens"] = reply.usage.completion_tokens
+    span.note(about)

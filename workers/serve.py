@@ -68,6 +68,7 @@ async def serve(
         places=Places(config.model_connections_max),
         clock=now_ms,
         draw=random.random,
+        tracer=store.tracer,
     )
     try:
         async with (

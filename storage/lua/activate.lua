@@ -11,12 +11,12 @@
 --      4 name of the calling process  5 its own number of this call, which only grows
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
 --          {seq, mail, seq, mail...}, draft, attempts, worker that had it or "",
---          first version in the log}
+--          first version in the log, trace of the running turn or ""}
 --      | {"missing"} | {"busy", worker} | {"no-session"} | {"stale"}
 --      attempts: activations before this one that began and have committed nothing since
 --      stale: an older call, executed late; the process has begun a newer activation
 local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version", "activation", "attempts",
-  "first")
+  "first", "trace")
 if not meta[1] then
   redis.call("ZREM", KEYS[9], ARGV[1])
   return {"missing"}
@@ -65,4 +65,4 @@ end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
 token = (redis.call("HGET", KEYS[10], "n") or "") .. "." .. token
 return {"active", token, version, known, head, messages, events, mail,
-  redis.call("GET", KEYS[6]) or "", attempts, before, first}
+  redis.call("GET", KEYS[6]) or "", attempts, before, first, meta[7] or ""}

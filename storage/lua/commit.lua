@@ -15,6 +15,7 @@
 --      21 when to activate it (ms), "" never, -1 as before  22 number of notices
 --      23 messages that the context has  24 tokens that the events tell of  25 1: the context rests
 --      26 phase  27 what else is counted: "name number name number..."
+--      28 trace of the running turn, "-" as before
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
 local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes", "phase")
@@ -26,7 +27,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at, before = 27, tonumber(meta[3] or 0)
+local at, before = 28, tonumber(meta[3] or 0)
 local bytes = before
 local lines = {ARGV[12]}
 for i = 1, count do
@@ -55,6 +56,7 @@ end
 for name, number in string.gmatch(ARGV[27], "(%S+) (%d+)") do
   redis.call("HINCRBY", KEYS[17], name, number)
 end
+if ARGV[28] ~= "-" then redis.call("HSET", KEYS[1], "trace", ARGV[28]) end
 if ARGV[21] == "" then
   redis.call("ZREM", KEYS[12], ARGV[1])
 elseif ARGV[21] ~= "-1" then

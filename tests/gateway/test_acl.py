@@ -63,6 +63,8 @@ NOT_OF: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("GETDEL", "ticket:t"),
         ("XADD", "audit", "*", "r", "1"),
         ("XRANGE", "audit", "-", "+"),
+        ("XREVRANGE", "activity", "+", "-"),
+        ("SET", "activity:gateway:g", "1"),
     ),
 }
 
@@ -145,6 +147,8 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             "/admin/dead_letters",
             "/admin/retention?days=1",
             "/admin/audit",
+            "/api/v1/metrics/activity",
+            "/api/v1/metrics/events",
             "/readyz",
         ):
             assert (await two.get(path)).status in {200, 410}, path

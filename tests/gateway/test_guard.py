@@ -23,7 +23,7 @@ from tests.support.store_server import StoreServer
 PUBLIC: Final = frozenset(
     {
         *("health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"),
-        "get_websocket_config",
+        *("get_websocket_config", "asyncapi"),
     }
 )
 NOW_MS: Final = 1_800_000_000_000
@@ -130,7 +130,7 @@ async def test_without_a_key_every_address_is_closed(store_url: str) -> None:
         for route in GUARDED:
             path = address(route)
             assert await raw_status(scene.stranger, route, path) == (401, "unauthorized"), path
-        for path in ("/healthz", "/readyz", "/openapi.json", "/problems/unauthorized"):
+        for path in ("/healthz", "/readyz", "/openapi.json", "/asyncapi.json"):
             assert (await scene.stranger.get(path)).status == 200
 
 

@@ -54,7 +54,7 @@ async def test_every_route_is_described_once_and_no_alias(store_url: str) -> Non
     described = set(operations(await fetch(store_url)))
     routed = {f"{route.method} {route.paths[0]}" for route in SERVED if route.name != "act"}
     acts = {f"POST /api/contexts/{{id}}/actions/{kind}" for kind in KINDS}
-    pages = {"GET /openapi.json", "GET /docs", "GET /docs/{name}"}
+    pages = {"GET /openapi.json", "GET /asyncapi.json", "GET /docs", "GET /docs/{name}"}
     assert described == (routed - pages) | acts
 
 
@@ -155,7 +155,7 @@ async def test_every_problem_type_is_explained_to_programs_and_to_people(
 
 def test_the_page_about_the_api_names_every_address_action_and_problem() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
-    pages = {"openapi", "docs", "docs_asset"}
+    pages = {"openapi", "asyncapi", "docs", "docs_asset"}
     for route in SERVED:
         if route.name not in pages:
             assert f"`{route.method} {route.paths[0]}`" in page

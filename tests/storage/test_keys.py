@@ -61,6 +61,9 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.announced("<process>"),
         keys.SEALED,
         keys.AUDIT,
+        keys.ACTIVITY,
+        keys.ACTIVITY_GATEWAYS,
+        keys.activity_of("<id>"),
         keys.WAKE,
         keys.REPLICATED,
         keys.ACCESS_KEYS,
@@ -78,6 +81,7 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
         *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
         *("ACCESS_KEYS", "ticket", "bucket", "owner_turns", "owner_tokens", "SEALED", "AUDIT"),
+        *("ACTIVITY", "ACTIVITY_GATEWAYS", "activity_of"),
         *("TOTALS", "LATENCIES", "latencies", "PROCESSES", "process", "reported"),
         *("ANNOUNCEMENTS", "announced"),
     }

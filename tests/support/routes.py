@@ -1,21 +1,24 @@
 """Every address that a gateway of contextd has, those that other rooms bring included."""
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway import Route
 from gateway.routes import ROUTES
 from runtime.extensions import extensions
 from runtime.settings import Settings
+from storage import NO_TRACES
 
 if TYPE_CHECKING:
     from storage import Store
 
+_NOTHING: Final = SimpleNamespace(link=None, tracer=NO_TRACES)
 SERVED: Final[tuple[Route, ...]] = (
     *ROUTES,
     *(
         route
         # Nothing is asked of the store before a request comes.
-        for each in extensions(Settings.model_validate({}), cast("Store", None))
+        for each in extensions(Settings.model_validate({}), cast("Store", _NOTHING))
         for route in each.routes
     ),
 )

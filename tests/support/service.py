@@ -26,8 +26,15 @@ from pydantic import BaseModel
 from typing_extensions import override
 from yarl import URL
 
-from dashboard import DashboardConfig, Stats, WebSocketConfig
-from gateway import GatewayConfig, serve as serve_gateway
+from dashboard import (
+    ActivityRecords,
+    ActivityView,
+    DashboardConfig,
+    EndpointList,
+    Stats,
+    WebSocketConfig,
+)
+from gateway import Extension, GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -55,9 +62,10 @@ from gateway.views import (
     TitleView,
     TurnList,
 )
-from runtime.extensions import extensions
+from runtime.extensions import extensions as extensions_of
 from runtime.settings import Settings
-from storage import StorageConfig, Store, connect
+from storage import NO_TRACES, StorageConfig, Store, Tracer, connect
+from tests.support.described import DescribedSocket, hold_event
 from workers import WorkerConfig, serve as serve_worker
 
 Json: TypeAlias = Any
@@ -65,6 +73,7 @@ Json: TypeAlias = Any
 Options = Mapping[str, object]
 
 WITHIN_S = 15.0
+DOCUMENTS = {"/openapi.json", "/asyncapi.json"}
 FRAME_BYTES_MAX = 16_777_216
 
 _CONTEXTS = "/(?:api|v1)/contexts"
@@ -95,6 +104,9 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
+    ("GET /api/v1/metrics/activity", (ActivityView,)),
+    ("GET /api/v1/(?:metrics/events|activity/recent)", (ActivityRecords,)),
+    ("GET /api/v1/endpoints", (EndpointList,)),
 )
 
 
@@ -105,7 +117,7 @@ def hold_to_views(method: str, path: str, answer: "Answer") -> None:
         assert answer.body == b""
     elif content_type == "application/problem+json":
         assert ProblemDocument.model_validate_json(answer.body).status == answer.status
-    elif content_type == "application/json" and path != "/openapi.json":
+    elif content_type == "application/json" and path not in DOCUMENTS:
         assert answer.status < 400 or path == "/readyz", answer
         shape = f"{method} {path}"
         models = next(models for like, models in _VIEWS if re.fullmatch(like, shape))
@@ -288,6 +300,7 @@ class Stream:
                         fields[name] = value
                 if "event" in fields:
                     data = orjson.loads(fields["data"])
+                    hold_event(self.response.url.path, fields, data)
                     return SseFrame(fields.get("id", ""), fields["event"], data, raw)
 
     async def take(self, *events: str, within_s: float = WITHIN_S) -> list[SseFrame]:
@@ -373,10 +386,14 @@ async def serving(
     storage: Options | None = None,
     dashboard: Options | None = None,
     worker_store_url: str | None = None,
+    extensions: Callable[[Store], Sequence[Extension]] | None = None,
+    tracer: Tracer = NO_TRACES,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations.
 
     `worker_store_url`: where workers reach the store by another name than gateways.
+    `extensions`: what each gateway serves of other rooms, if not all that contextd does.
+    `tracer`: who is told of spans.
     """
     for configured, options in (
         (GatewayConfig, gateway),
@@ -397,10 +414,11 @@ async def serving(
                 connector=aiohttp.TCPConnector(limit=0),
                 read_bufsize=FRAME_BYTES_MAX,
                 max_line_size=FRAME_BYTES_MAX,
+                ws_response_class=DescribedSocket,
             )
         )
         stores = [
-            await stack.enter_async_context(connect(url, storage_config))
+            await stack.enter_async_context(connect(url, storage_config, tracer=tracer))
             for url in [store_url] * gateways + [worker_store_url or store_url] * workers
         ]
         names = [f"gateway {n}" for n in range(gateways)]
@@ -428,7 +446,9 @@ async def serving(
                         *(config, store),
                         stop=stops[name],
                         ready=ready.set,
-                        extensions=extensions(settings, store),
+                        extensions=(
+                            extensions(store) if extensions else extensions_of(settings, store)
+                        ),
                     )
                 else:
                     run = serve_worker(worker_config, store, stop=stops[name], ready=ready.set)

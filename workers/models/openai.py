@@ -194,7 +194,7 @@ class OpenAIModel:
                 return await self._session.post(
                     self._url,
                     data=body,
-                    headers={"Idempotency-Key": request.idempotency_key},
+                    headers=_headers(request),
                     allow_redirects=False,
                 )
         except aiohttp.ConnectionTimeoutError:
@@ -258,6 +258,14 @@ class OpenAIModel:
                     pass
         except TimeoutError:
             return
+
+
+def _headers(request: ModelRequest) -> dict[str, str]:
+    """What differs from call to call."""
+    headers = {"Idempotency-Key": request.idempotency_key}
+    if request.traceparent is not None:
+        headers["traceparent"] = request.traceparent
+    return headers
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -69,6 +69,8 @@ class ModelRequest:
     """Counted from 1."""
     purpose: Literal["reply", "summary", "title"] = "reply"
     """What for; a model server is not told."""
+    traceparent: str | None = None
+    """The span that it is made in (W3C Trace Context), if there is one."""
 
     @property
     def messages(self) -> tuple[WireObject, ...]:

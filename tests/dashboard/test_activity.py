@@ -1,0 +1,478 @@
+"""What is asked of gateways is counted and recorded; no request fails or waits for that."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import openapi_spec_validator
+import pytest
+
+from dashboard import ActivityConfig
+from dashboard.activity import event_type_of
+from gateway import Extension
+from gateway.routes import ROUTES
+from runtime.activity import activity_extension
+from storage import SCOPES, Access, ActivityLog, Scope, Store, keys
+from tests.gateway.arrivals import tell_store
+from tests.support.service import Client, Json, Service, eventually, serving
+from tests.support.store_faults import memory_full
+from tests.support.store_server import StoreServer
+
+NOW_MS = 1_800_000_000_000
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+WRITE_S = 0.02
+API = Path(__file__).parents[2] / "docs" / "api.md"
+SEND = "POST /api/contexts/{id}/actions/{action}"
+POLL = "GET /api/contexts/{id}/state"
+
+
+def active(**options: object) -> Callable[[Store], Sequence[Extension]]:
+    """The extension, with options of its configuration."""
+    config = ActivityConfig.model_validate({"activity_write_s": WRITE_S, **options})
+    return lambda store: (activity_extension(config, store),)
+
+
+@contextlib.asynccontextmanager
+async def watched(store_url: str, **options: object) -> AsyncGenerator[Service, None]:
+    """A service of one gateway, and a worker, whose activity is kept."""
+    async with serving(store_url, extensions=active(**options)) as service:
+        yield service
+
+
+async def activity(client: Client) -> Json:
+    answer = await client.get("/api/v1/metrics/activity")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+async def recent(client: Client) -> list[Json]:
+    answer = await client.get("/api/v1/activity/recent?limit=1000")
+    assert answer.status == 200, answer
+    found: list[Json] = answer.json["events"]
+    return found
+
+
+async def stored(client: Client) -> list[Json]:
+    answer = await client.get("/api/v1/metrics/events?limit=1000")
+    assert answer.status == 200, answer
+    found: list[Json] = answer.json["events"]
+    return found
+
+
+def of(view: Json, endpoint: str) -> Json:
+    """What was counted of an endpoint."""
+    return next(each for each in view["top_endpoints"] if each["endpoint"] == endpoint)
+
+
+async def test_every_request_is_counted_under_the_template_of_its_address(
+    store_url: str,
+) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        for context_id in [await client.create(), await client.create()]:
+            assert (await client.say(context_id, "Mind the kestrel.")).status == 200
+            etag = (await client.get(f"/api/contexts/{context_id}/state")).headers["ETag"]
+            again = await client.get(f"/api/contexts/{context_id}/state", If_None_Match=etag)
+            assert again.status == 304
+        assert (await client.get("/no/such/address")).status == 404
+        nothing = await client.send(
+            "POST", f"/api/contexts/{NOBODY}/actions/no_such_action", {}
+        )
+        assert nothing.status == 404
+        view = await activity(client)
+        assert of(view, "POST /api/contexts")["requests"] == 2
+        assert (of(view, SEND)["requests"], of(view, SEND)["failed"]) == (3, 1)
+        assert (of(view, POLL)["requests"], of(view, POLL)["failed"]) == (4, 0)
+        assert of(view, "(no such address)")["failed"] == 1
+        assert view["total_requests"] == 10
+        assert (view["successful_requests"], view["failed_requests"]) == (8, 2)
+        assert view["success_rate"] == 0.8
+        assert view["error_types"] == {"not-found": 2}
+        assert view["by_type"] == {"action": 4, "poll": 4, "error": 2}
+        assert (view["gateways"], view["complete"]) == (1, True)
+        assert view["avg_latency_ms"] > 0
+
+
+async def test_a_304_and_what_the_gateway_had_in_memory_are_hits(store_url: str) -> None:
+    async with serving(store_url, gateways=2, extensions=active()) as service:
+        writing, reading = service.clients
+        context_id = await writing.create()
+        first = await reading.get(f"/api/contexts/{context_id}/state")  # it is loaded
+        await reading.get(f"/api/contexts/{context_id}/state")  # it is there
+        await reading.get(
+            f"/api/contexts/{context_id}/state", If_None_Match=first.headers["ETag"]
+        )
+        own = [each for each in await recent(reading) if each["endpoint"] == POLL]
+        assert [each["status"] for each in own] == [304, 200, 200]
+        view = await activity(reading)
+        assert (view["cache_hits"], view["cache_misses"]) == (2, 1)
+
+
+async def test_a_record_says_when_what_how_long_and_how_it_ended(store_url: str) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        await client.act(context_id, "rename", {"title": "T"})
+        missing = await client.act(context_id, "no_such_action")
+        failed, renamed, _ = await recent(client)
+        assert renamed["timestamp"].endswith("Z")
+        assert renamed["latency_ms"] > 0
+        assert (renamed["event_type"], renamed["endpoint"]) == ("action", SEND)
+        assert (renamed["status"], renamed["metadata"]["action"]) == (200, "rename")
+        assert (failed["event_type"], failed["status"]) == ("error", 404)
+        told = failed["metadata"]
+        assert (told["kind"], told["problem"]) == ("action", "not-found")
+        assert told["request_id"] == missing.json["request_id"]
+        assert told["action"] is None, "a client may call an action whatever it likes"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/api/chat/{mode}", "query"),
+        ("POST", "/v1/chat/completions", "query"),
+        ("POST", "/v1/responses", "query"),
+        ("POST", "/api/contexts/{id}/actions/{action}", "action"),
+        ("DELETE", "/api/contexts/{id}", "action"),
+        ("GET", "/api/contexts/{id}/state", "poll"),
+        ("GET", "/api/contexts/{id}/events", "stream"),
+        ("GET", "/api/contexts/{id}/ws", "stream"),
+        ("GET", "/api/events", "stream"),
+        ("GET", "/api/v1/metrics/events", "admin"),
+        ("GET", "/api/v1/ws/dashboard", "stream"),
+        ("POST", "/admin/restart", "admin"),
+        ("GET", "/readyz", "health_check"),
+    ],
+)
+def test_a_request_is_what_its_address_says(method: str, path: str, expected: str) -> None:
+    assert event_type_of(method, path) == expected
+
+
+def test_what_streams_and_what_operators_ask_is_so_everywhere() -> None:
+    for route in ROUTES:
+        kinds = {event_type_of(route.method, path) for path in route.paths}
+        if route.name == "get_response":  # a poll, or a stream where it is asked for
+            assert kinds == {"poll"}
+        elif route.is_stream and route.method == "GET":
+            assert kinds == {"stream"}, route.name
+        elif route.needs == "admin":
+            assert kinds == {"admin"}, route.name
+        else:
+            assert not kinds & {"stream", "admin"}, route.name
+
+
+async def test_no_record_has_contents_keys_tickets_or_ids(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    options = {"auth": "keys"}
+    async with serving(store_url, gateway=options, extensions=active()) as service:
+        _, key = await Access(service.stores[0].link).create(
+            "k", owner="ada-lovelace", scopes=SCOPES, now_ms=NOW_MS
+        )
+        client = replace(service.client, key=key)
+        context_id = await client.create(title="kestrel")
+        await client.say(context_id, "Mind the kestrel.")
+        ticket = (await client.send("POST", "/api/tickets", {})).json["ticket"]
+        path = f"/api/contexts/{context_id}/events?ticket={ticket}"
+        async with service.client.stream_at(path) as stream:
+            await stream.take("snapshot")
+        await client.get(f"/api/contexts/{context_id}/messages?branch=kestrel")
+        await service.client.send(
+            *("GET", f"/kestrel/{context_id}?key={key}"), headers={"X-Kestrel": key}
+        )
+
+        async def is_told() -> bool:
+            return any(each["event_type"] == "stream" for each in await stored(client))
+
+        await eventually(is_told)
+        (told,) = cast("list[str]", tell_store(shared_store, "KEYS", "activity:gateway:*"))
+        kept = str(tell_store(shared_store, "XRANGE", keys.ACTIVITY, "-", "+"))
+        kept += str(tell_store(shared_store, "GET", told))
+        kept += str(await activity(client)) + str(await recent(client))
+    assert kept.count("stream") > 1
+    for secret in (key, ticket, context_id, "kestrel", "Kestrel", "ada-lovelace"):
+        assert secret not in kept
+
+
+async def test_all_gateways_see_the_records_and_counts_of_all(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.activity.TALLY_S", 0.1)
+    async with serving(store_url, gateways=2, extensions=active()) as service:
+        one, two = service.clients
+        for _ in range(3):
+            await one.create()
+        for _ in range(4):
+            await two.create()
+        for client in (one, two):
+
+            async def sees_all(client: Client = client) -> bool:
+                view = await activity(client)
+                assert view["gateways"] == 2
+                return bool(of(view, "POST /api/contexts")["requests"] == 7)
+
+            await eventually(sees_all)
+
+            async def has_all(client: Client = client) -> bool:
+                found = [each["endpoint"] for each in await stored(client)]
+                return found.count("POST /api/contexts") == 7
+
+            await eventually(has_all)
+        gateways = {each["metadata"]["gateway"] for each in await stored(one)}
+        assert len(gateways) == 2
+
+
+async def test_a_stream_is_counted_when_it_ends_and_not_timed(store_url: str) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        async with client.stream(context_id) as stream:
+            await stream.take("snapshot")
+
+        async def has_ended() -> bool:
+            return any(each["event_type"] == "stream" for each in await recent(client))
+
+        await eventually(has_ended)
+        shown = of(await activity(client), "GET /api/contexts/{id}/events")
+        assert (shown["requests"], shown["failed"], shown["avg_latency_ms"]) == (1, 0, None)
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_failure(store_url: str) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        etag = (await client.get(f"/api/contexts/{context_id}/state")).headers["ETag"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await client.get(
+                    f"/api/contexts/{context_id}/state", If_None_Match=etag, Prefer="wait=30"
+                )
+
+        async def is_noticed() -> bool:
+            view = await activity(client)
+            assert view["failed_requests"] == 0
+            return bool(view["abandoned_requests"] == 1)
+
+        await eventually(is_noticed)
+
+
+async def test_records_are_bounded_by_the_second_and_failures_have_room_of_their_own(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.activity.perf_counter", lambda: 7.0)  # one long second
+    async with watched(store_url, activity_records_s_max=3) as service:
+        client = service.client
+        for _ in range(5):
+            await client.get("/healthz")
+        for _ in range(4):
+            await client.get("/no/such/address")
+        found = await recent(client)
+        assert [each["event_type"] for each in found] == ["error"] * 3 + ["health_check"] * 3
+        view = await activity(client)
+        assert (view["total_requests"], view["records"]["kept"]) == (10, 6)
+        assert view["records"]["over_rate"] == 4  # two, one, and the look at what is recent
+
+
+async def test_the_store_keeps_so_many_records_and_memory_so_many(store_url: str) -> None:
+    bounds = {"activity_stored_max": 1, "activity_recent_max": 3}
+    async with watched(store_url, activity_records_s_max=1_000, **bounds) as service:
+        client = service.client
+        for _ in range(300):
+            await client.get("/healthz")
+        assert len(await recent(client)) == 3
+
+        async def is_trimmed() -> bool:  # by whole nodes of the stream, of a hundred
+            return 0 < len(await stored(client)) < 200
+
+        await eventually(is_trimmed)
+
+
+async def test_who_is_no_admin_sees_nothing_of_it(store_url: str) -> None:
+    async with serving(store_url, gateway={"auth": "keys"}, extensions=active()) as service:
+        scopes: list[Scope] = ["contexts:read", "contexts:write", "dashboard"]
+        _, key = await Access(service.stores[0].link).create(
+            "k", owner="ada", scopes=scopes, now_ms=NOW_MS
+        )
+        client = replace(service.client, key=key)
+        for path in (
+            *("/api/v1/metrics/activity", "/api/v1/metrics/events"),
+            *("/api/v1/activity/recent", "/api/v1/endpoints"),
+        ):
+            answer = await client.get(path)
+            assert (answer.status, answer.problem) == (403, "forbidden")
+            assert (await service.client.get(path)).status == 401
+
+
+async def test_every_address_is_listed_with_what_was_asked_of_it(store_url: str) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        await client.create()
+        listed = (await client.get("/api/v1/endpoints")).json["endpoints"]
+        by_name = {each["endpoint"]: each for each in listed}
+        assert {f"{route.method} {route.paths[0]}" for route in ROUTES} <= by_name.keys()
+        assert by_name["POST /api/contexts"]["requests"] == 1
+        assert by_name[POLL]["requests"] == 0
+        assert by_name["GET /api/v1/endpoints"]["event_type"] == "admin"
+
+
+async def test_what_is_answered_is_described_with_its_scope(store_url: str) -> None:
+    async with watched(store_url) as service:
+        document = (await service.client.get("/openapi.json")).json
+        openapi_spec_validator.validate(document)
+        for path, model in (
+            ("/api/v1/metrics/activity", "ActivityView"),
+            ("/api/v1/metrics/events", "ActivityRecords"),
+            ("/api/v1/activity/recent", "ActivityRecords"),
+            ("/api/v1/endpoints", "EndpointList"),
+        ):
+            described = document["paths"][path]["get"]
+            assert described["security"] == [{"key": ["admin"]}]
+            content = described["responses"]["200"]["content"]["application/json"]
+            assert content["schema"]["$ref"].endswith(f"/{model}")
+            assert path in API.read_text()
+
+
+# Where records cannot be written
+
+
+async def test_activity_under_a_store_that_does_not_answer_delays_and_fails_nothing() -> None:
+    with StoreServer() as server:
+        bounds = {"activity_waiting_max": 20, "activity_records_s_max": 1_000}
+        quick = {"store_call_s_max": 0.3}
+        async with serving(server.url, storage=quick, extensions=active(**bounds)) as service:
+            client = service.client
+            await client.create()
+            server.pause()
+            try:
+                for _ in range(60):  # each would wait for the store, if any did
+                    assert (await client.get("/healthz")).status == 200
+
+                async def is_lost() -> bool:
+                    assert (await client.get("/healthz")).status == 200
+                    view = await activity(client)
+                    assert view["complete"] is False
+                    return bool(view["records"]["lost"]["store"] > 40)
+
+                await eventually(is_lost)
+                assert len(await recent(client)) > 60
+            finally:
+                server.resume()
+
+            async def is_back() -> bool:
+                await client.get("/readyz")
+                answer = await client.get("/api/v1/metrics/events?limit=5")
+                return answer.status == 200 and any(
+                    each["endpoint"] == "GET /readyz" for each in answer.json["events"]
+                )
+
+            await eventually(is_back)
+            view = await activity(client)
+            assert (view["complete"], view["failed_requests"]) == (True, 0)
+
+
+async def test_records_that_wait_are_bounded_and_the_oldest_make_room(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    async def never(_log: ActivityLog, records: Sequence[bytes]) -> int:
+        taken.append(len(records))
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(ActivityLog, "append", never)
+    monkeypatch.setattr("dashboard.activity.LAST_S_MAX", 0.05)
+    async with watched(store_url, activity_waiting_max=5) as service:
+
+        async def is_writing() -> bool:
+            await service.client.get("/healthz")
+            return bool(taken)
+
+        await eventually(is_writing)
+        for _ in range(20):
+            assert (await service.client.get("/healthz")).status == 200
+        records = (await activity(service.client))["records"]
+        assert records["lost"] == {"store": records["kept"] - taken[0] - 5}
+
+
+async def test_activity_under_a_store_that_takes_no_writes_is_lost_and_counted() -> None:
+    with StoreServer() as server, server.client() as store:
+        async with watched(server.url) as service:
+            client = service.client
+            context_id = await client.create()
+            with memory_full(store, server.process_id):
+
+                async def is_lost() -> bool:
+                    polled = await client.get(f"/api/contexts/{context_id}/state")
+                    assert polled.status == 200
+                    return bool((await activity(client))["records"]["lost"].get("store", 0) > 3)
+
+                await eventually(is_lost)
+
+            async def is_back() -> bool:
+                await client.get("/docs")
+                return any(each["endpoint"] == "GET /docs" for each in await stored(client))
+
+            await eventually(is_back)
+
+
+async def test_a_store_with_something_else_in_the_place_of_records_fails_nothing(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    for key in (keys.ACTIVITY, keys.ACTIVITY_GATEWAYS):
+        tell_store(shared_store, "SET", key, "in the way")
+    async with watched(store_url) as service:
+        client = service.client
+        answer = await client.get("/api/v1/metrics/events")
+        assert (answer.status, answer.problem) == (503, "store-unavailable")
+        assert (await activity(client))["complete"] is False
+
+        async def is_lost() -> bool:
+            assert (await client.get("/healthz")).status == 200
+            return bool((await activity(client))["records"]["lost"].get("store", 0) > 3)
+
+        await eventually(is_lost)
+
+
+async def test_a_folder_that_goes_away_loses_records_and_no_request(
+    store_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "activity"
+    folder.mkdir()
+    async with watched(store_url, activity_folder=folder) as service:
+        client = service.client
+        newest = folder / "activity-0.jsonl"
+
+        async def is_written() -> bool:
+            assert (await client.get("/healthz")).status == 200
+            return newest.exists() and "/healthz" in newest.read_text()
+
+        await eventually(is_written)
+        folder.rename(tmp_path / "gone")
+
+        async def is_lost() -> bool:
+            assert (await client.get("/healthz")).status == 200
+            return bool((await activity(client))["records"]["lost"].get("files", 0) > 3)
+
+        await eventually(is_lost)
+        (tmp_path / "gone").rename(folder)
+        lines = len(newest.read_text().splitlines())
+
+        async def is_back() -> bool:
+            await client.get("/healthz")
+            return len(newest.read_text().splitlines()) > lines
+
+        await eventually(is_back)
+
+
+async def test_what_waits_is_written_when_a_gateway_ends(
+    store_url: str, shared_store: StoreServer, tmp_path: Path
+) -> None:
+    options = {"activity_write_s": 60, "activity_folder": tmp_path}
+    async with watched(store_url, **options) as service:
+        await service.client.get("/healthz")
+    assert "/healthz" in (tmp_path / "activity-0.jsonl").read_text()
+    with shared_store.client() as store:
+        assert "/healthz" in str(store.xrange(keys.ACTIVITY))
