@@ -27,7 +27,9 @@ from .contract import (
     Summary,
     View,
 )
-from .durability import why_no_writes
+from .copying import replace_contents
+from .dump import dump
+from .durability import product_of, why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     CannotOpen,
@@ -46,6 +48,7 @@ from .errors import (
     QuotaExceeded,
     StorageError,
     StoreRefusedWrite,
+    StoreTaken,
     StoreUnavailable,
     VersionConflict,
     WorkerBuried,
@@ -143,6 +146,7 @@ __all__ = [
     "StorageError",
     "Store",
     "StoreRefusedWrite",
+    "StoreTaken",
     "StoreUnavailable",
     "Summary",
     "SupervisorReport",
@@ -153,12 +157,15 @@ __all__ = [
     "WorkerBuried",
     "connect",
     "decode_frame",
+    "dump",
     "end_if_cancelled",
     "feed",
     "make_client",
     "make_redactor",
     "open_recorder",
     "parse_sentinels",
+    "product_of",
+    "replace_contents",
     "usage_of",
     "why_no_writes",
     "worker_mail",
