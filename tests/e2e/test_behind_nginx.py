@@ -49,8 +49,6 @@ async def test_a_reply_streams_as_it_comes_and_resumes_after_a_cut(service: Serv
         async with client.watching(context_id) as first:
             await client.send(context_id, f"/chunks {CHUNKS} 30")
             await first.until(lambda stream: len(stream.of("reply-delta")) >= 3)
-            # Held back by nginx, these would come with the end.
-            assert (await client.state(context_id))["status"] == "streaming_llm_response"
         async with client.watching(context_id, cursor=first.cursor) as second:
             final = await client.rested(context_id)
             await second.until(lambda stream: stream.cursor == final["cursor"])
@@ -59,6 +57,16 @@ async def test_a_reply_streams_as_it_comes_and_resumes_after_a_cut(service: Serv
     assert stream_faults(frames) == []
     assert text_faults(frames, final) == []
     assert final["messages"][-1]["content"] == WHOLE
+
+
+async def test_what_comes_before_a_silence_is_not_held_back(service: Service) -> None:
+    async with HttpClient(service.second_url) as client:
+        context_id = await client.create()
+        async with client.watching(context_id) as seen:
+            await client.send(context_id, "/chunks 2 600000", prefer="respond-async")
+            await seen.until(lambda stream: stream.of("reply-delta"))
+            await client.act(context_id, "cancel")
+            await client.rested(context_id)
 
 
 async def test_a_web_socket_takes_actions_and_shows_the_stream(service: Service) -> None:
@@ -144,6 +152,37 @@ async def test_what_is_too_large_is_told_as_everywhere(
             problem = await response.json(content_type="application/problem+json")
     assert response.status == problem["status"] == 413
     assert problem["type"] == "/problems/body-too-large"
+
+
+async def test_an_export_of_some_megabytes_reaches_the_gateway(service: Service) -> None:
+    async with HttpClient(service.second_url) as client:
+        url = f"{service.second_url}/api/contexts/import"
+        async with client.session.post(url, data=io.BytesIO(b" " * 5_000_000)) as response:
+            problem = await response.json(content_type="application/problem+json")
+    assert problem["type"] != "/problems/body-too-large", problem
+
+
+async def test_what_broke_off_is_repeated_elsewhere_if_it_has_a_key(service: Service) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        broken.append(1)
+        writer.close()
+
+    broken: list[int] = []
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with nginx(port, service.port) as url:
+            async with HttpClient(url) as client:
+                plain = [await client.request("POST", "/api/contexts", {}) for _ in range(2)]
+                keyed = [
+                    await client.request(
+                        "POST", "/api/contexts", {}, headers={"Idempotency-Key": f"nginx-{n}"}
+                    )
+                    for n in range(2)
+                ]
+    assert sorted(reply.status for reply in plain) == [201, 503]
+    assert [reply.status for reply in keyed] == [201, 201]
+    assert len(broken) == 2
 
 
 async def test_the_audit_log_has_the_address_of_the_client_and_no_other(

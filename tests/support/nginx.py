@@ -1,6 +1,5 @@
 """A real nginx with the configuration of docs/deploy, in front of given gateways."""
 
-import re
 import shutil
 import socket
 import tempfile
@@ -11,7 +10,7 @@ from typing import Final
 
 from tests.support.service_processes import ROOT, Running, free_port, tethered, until
 
-CONFIG: Final = ROOT / "docs" / "deploy" / "nginx.conf"
+DOCUMENTED: Final = ROOT / "docs" / "deploy" / "nginx"
 PROGRAM: Final = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 _MAIN: Final = """\
 daemon off;
@@ -26,6 +25,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    include {folder}/upstream.conf;
     include {folder}/contextd.conf;
 }}
 """
@@ -37,7 +37,8 @@ def nginx(*gateway_ports: int) -> Generator[str]:
     assert PROGRAM is not None
     port = free_port()
     folder = Path(tempfile.mkdtemp(prefix="nginx-"))
-    (folder / "contextd.conf").write_text(_config(port, gateway_ports))
+    (folder / "contextd.conf").write_text(_moved(port))
+    (folder / "upstream.conf").write_text(_upstream(gateway_ports))
     main = folder / "nginx.conf"
     main.write_text(_MAIN.format(folder=folder))
     folder.chmod(0o755)  # its worker may be another user
@@ -56,17 +57,19 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _config(port: int, gateway_ports: Sequence[int]) -> str:
-    """The documented one with other ports, and nothing else changed."""
-    text = CONFIG.read_text()
-    like = re.compile(
-        r"^    server 127\.0\.0\.1:8000( .*)\n    server 127\.0\.0\.1:8001\1\n", re.MULTILINE
-    )
-    servers = "".join(rf"    server 127.0.0.1:{one}\1" + "\n" for one in gateway_ports)
-    text, replaced = like.subn(servers, text)
-    assert replaced == 1
-    text, replaced = re.subn(
-        r"^    listen 80;$", f"    listen 127.0.0.1:{port};", text, flags=re.MULTILINE
-    )
-    assert replaced == 1
-    return text
+def _moved(port: int) -> str:
+    """The documented server, listening elsewhere."""
+    text = (DOCUMENTED / "contextd.conf").read_text()
+    moved = text.replace("    listen 80;\n", f"    listen 127.0.0.1:{port};\n")
+    assert moved != text
+    return moved
+
+
+def _upstream(gateway_ports: Sequence[int]) -> str:
+    """The documented upstream with other addresses."""
+    text = (DOCUMENTED / "upstream.conf").read_text()
+    kept = [line for line in text.splitlines() if "127.0.0.1" not in line]
+    (first, *_) = (line for line in text.splitlines() if "127.0.0.1:8000" in line)
+    where = kept.index("    zone contextd 64k;") + 1
+    kept[where:where] = [first.replace("8000", str(one)) for one in gateway_ports]
+    return "\n".join(kept)
