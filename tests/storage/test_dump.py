@@ -64,24 +64,29 @@ def fill(client: Any) -> None:
 
 def contents(server: StoreServer) -> dict[str, Any]:
     """Everything in a server, by key: the value, and when it goes."""
-    read: dict[str, Any] = {
-        "string": lambda key: client.execute_command("GET", key),
-        "hash": lambda key: client.hgetall(key),
-        "list": lambda key: client.lrange(key, 0, -1),
-        "set": lambda key: client.smembers(key),
-        "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
-        "stream": lambda key: (
-            client.xrange(key),
-            client.xinfo_stream(key)["last-generated-id"],
-        ),
-    }
     found: dict[str, Any] = {}
     client: Any = server.client()
     client.connection_pool.connection_kwargs["encoding_errors"] = "surrogateescape"
     with client:
         for key in client.scan_iter(count=1_000):
-            found[key] = (read[client.type(key)](key), client.pexpiretime(key))
+            found[key] = (read(client, key), client.pexpiretime(key))
     return found
+
+
+def read(client: Any, key: str) -> object:
+    match client.type(key):
+        case "string":
+            return client.get(key)
+        case "hash":
+            return client.hgetall(key)
+        case "list":
+            return client.lrange(key, 0, -1)
+        case "set":
+            return client.smembers(key)
+        case "zset":
+            return client.zrange(key, 0, -1, withscores=True)
+        case _:
+            return client.xrange(key), client.xinfo_stream(key)["last-generated-id"]
 
 
 async def test_a_dump_loaded_by_a_server_is_the_same_store(source: StoreServer) -> None:
