@@ -1,7 +1,7 @@
 """Data folders of releases: what a service of that release had when all of it was killed.
 
 `python -m tests.e2e.golden_data 0.1` writes `tests/data/golden-0.1.tar.gz`: the store's files,
-and in `shown.json` what clients had been shown. Made with the code of the release, and never anew.
+and in `shown.json` what clients had been shown. Made with a release's own code, never anew.
 """
 
 import asyncio
