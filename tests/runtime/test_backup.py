@@ -19,6 +19,7 @@ from runtime.embedded import EmbeddedStore
 from runtime.settings import Settings
 from storage import SCOPES, Access, Audit, Store, connect
 from tests.runtime.support import has_store_binary
+from tests.support.acl_store import acl_store
 from tests.support.store_server import StoreServer
 
 pytestmark = [
@@ -167,6 +168,19 @@ async def test_a_damaged_file_changes_nothing(
     assert await run_restore(settings, file, force=False) == 1
     assert "nothing was restored" in capsys.readouterr().err
     assert names(settings.data) == ["store.lock"]
+
+
+async def test_the_store_user_for_backups_may_make_one_and_no_other_may(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with acl_store() as store:
+        url = store.url("contextd-backup")
+        settings = Settings(redis_url=SecretStr(url))
+        assert await run_backup(settings, url, tmp_path / "backup.tar") == 0
+        assert store.refused() == []
+        assert await run_backup(settings, store.url("contextd"), tmp_path / "other.tar") == 1
+        assert "it gives no copy of its data" in capsys.readouterr().err
+    assert names(tmp_path) == ["backup.tar"]
 
 
 def test_a_store_that_is_away_gives_no_file(
