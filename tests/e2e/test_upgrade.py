@@ -88,5 +88,11 @@ async def test_a_service_of_an_older_release_goes_on_where_it_was_killed(golden:
             assert reply.context["messages"][-2]["content"] == "Afterwards"
 
             whole = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
+            # So long after its beginning a turn is over: it says so, and can be had again.
+            cut = await client.until_state(
+                ids["streaming"], lambda state: state["status"] == "failed"
+            )
+            assert cut["error"]["code"] == "turn_timeout"
+            await client.act(ids["streaming"], "retry")
             streamed = await client.rested(ids["streaming"])
             assert streamed["messages"][-1]["content"] == whole
