@@ -1,9 +1,11 @@
 """Puts a gateway together and serves it."""
 
 import asyncio
+import os
+import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -13,6 +15,7 @@ from gateway.clients import PROXIES, read_proxies
 from gateway.config import GatewayConfig
 from gateway.connection import LINGER_S, Connections
 from gateway.directory import Directory
+from gateway.extension import Extension
 from gateway.limits import show_levels
 from gateway.routes import add_routes
 from gateway.tls import tls_context
@@ -28,10 +31,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_app(gateway: Gateway) -> web.Application:
+def make_app(gateway: Gateway, extensions: Sequence[Extension] = ()) -> web.Application:
     """The aiohttp application of a gateway."""
+    around = [middleware for each in extensions for middleware in each.middlewares]
     app = web.Application(
-        middlewares=[answer_errors], client_max_size=gateway.config.body_bytes_max
+        middlewares=[*around, answer_errors], client_max_size=gateway.config.body_bytes_max
     )
     app[GATEWAY] = gateway
     app[PROXIES] = read_proxies(gateway.config.trusted_proxies)
@@ -39,7 +43,7 @@ def make_app(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(_end_connections_when_stopping)
     if gateway.limits.have_rates:
         app.on_response_prepare.append(show_levels)
-    add_routes(app)
+    add_routes(app, (route for each in extensions for route in each.routes))
     return app
 
 
@@ -59,6 +63,7 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[], None],
     listener: socket.socket | None = None,
+    extensions: Sequence[Extension] = (),
 ) -> int:
     """Serve until `stop` is set, then drain.
 
@@ -70,6 +75,7 @@ async def serve(
         stop: Set it to drain and return.
         ready: Called once, when connections are accepted.
         listener: A listening socket to accept connections of; None: one of its own.
+        extensions: What else is served.
 
     Returns:
         How many streams were sent elsewhere.
@@ -87,9 +93,10 @@ async def serve(
             group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
             group.create_task(gateway.guard.check_streams(), name="streams-check"),
             group.create_task(gateway.limits.settle(), name="limits-settle"),
+            *(group.create_task(helper()) for each in extensions for helper in each.helpers),
         )
         runner = web.AppRunner(
-            make_app(gateway),
+            make_app(gateway, extensions),
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=config.gateway_drain_s,
@@ -105,11 +112,20 @@ async def serve(
             ssl_handshake_timeout=config.head_s_max if tls else None,
             ssl_shutdown_timeout=LINGER_S if tls else None,
         )
+        parts = (gateway.load, *(each.load for each in extensions))
+        process_id = f"gateway-{os.getpid()}-{secrets.token_hex(3)}"
+        store.begin(
+            *("gateway", process_id),
+            lambda: {name: n for part in parts for name, n in part().items()},
+        )
         ready()
         await stop.wait()
+        store.meters.draining = True
         accepting.close()
         gateway.end_waits()
         moved = gateway.viewers.say_bye()
+        for each in extensions:
+            each.say_bye()
         # Clients that keep a connection may be just about to use it: they are answered, and
         # told with the answer that it ends.
         await asyncio.sleep(config.farewell_s)
@@ -117,6 +133,7 @@ async def serve(
         gateway.directory.close()
         for helper in helpers:
             helper.cancel()
+        await store.leave()
     log.info("gateway drained", port=config.port, moved=moved)
     return moved
 
