@@ -376,6 +376,51 @@ def audit(
     )
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="New file to write.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write everything that the store holds into one file, while all goes on.
+
+    It is the store as of one moment. What is encrypted stays so; the keys to
+    it are not in the file.
+
+        contextd backup /backups/monday.tar
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime.backup import run_backup
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "error")
+    raise typer.Exit(_run(run_backup(in_force, _store_of(in_force), file)))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `contextd backup` has written.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where something is: it is replaced.")
+    ] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Put a backup into an empty store: the data folder, or CONTEXTD_REDIS_URL's.
+
+    Stop contextd first. What was answered since the backup is gone, and
+    clients are told so.
+
+        contextd restore /backups/monday.tar --data /var/lib/contextd
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime.backup import run_restore
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "error")
+    raise typer.Exit(_run(run_restore(in_force, file, force=force)))
+
+
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
 app.add_typer(keys_app, name="keys")
 

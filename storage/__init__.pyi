@@ -52,7 +52,9 @@ from .contract import (
     Summary,
     View,
 )
-from .durability import why_no_writes
+from .copying import replace_contents
+from .dump import dump
+from .durability import product_of, why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     CannotOpen,
@@ -71,6 +73,7 @@ from .errors import (
     QuotaExceeded,
     StorageError,
     StoreRefusedWrite,
+    StoreTaken,
     StoreUnavailable,
     VersionConflict,
     WorkerBuried,
@@ -198,6 +201,7 @@ __all__ = [
     "StorageError",
     "Store",
     "StoreRefusedWrite",
+    "StoreTaken",
     "StoreUnavailable",
     "Summary",
     "SupervisorReport",
@@ -214,6 +218,7 @@ __all__ = [
     "announced_after",
     "connect",
     "decode_frame",
+    "dump",
     "end_if_cancelled",
     "feed",
     "first_announced",
@@ -223,7 +228,9 @@ __all__ = [
     "memory_of",
     "open_recorder",
     "parse_sentinels",
+    "product_of",
     "read_announced",
+    "replace_contents",
     "stopwatch",
     "survey",
     "usage_of",

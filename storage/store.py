@@ -687,6 +687,18 @@ class Store:
         """How many workers there are that nobody has buried."""
         return cast("int", await self.link.call("ZCARD", keys.WORKERS))
 
+    async def begin_epoch(self, *, now_ms: int) -> None:
+        """Begin a new epoch: the store was restored, and lacks what was answered since.
+
+        Done again it does nothing, for as long as nobody else has opened the store.
+        """
+        durability = self.config.durability
+        await self.scripts.run(self.link, "open", [keys.EPOCH], "", durability, now_ms, 1)
+
+    async def context_count(self) -> int:
+        """How many contexts there are."""
+        return cast("int", await self.link.call("ZCARD", keys.CONTEXTS))
+
     async def workers(self) -> Sequence[str]:
         """Ids of all workers that nobody has buried, oldest first."""
         ids = cast("list[bytes]", await self.link.call("ZRANGE", keys.WORKERS, 0, -1))

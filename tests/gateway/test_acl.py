@@ -57,6 +57,12 @@ NOT_OF: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("SET", "worker:w:session", "1"),
         ("HGETALL", "rq:worker:w"),
     ),
+    "contextd-backup": (
+        ("GET", "ready"),
+        ("HSET", "access:keys", "k", "{}"),
+        ("HGETALL", "access:keys"),
+        ("XRANGE", "audit", "-", "+"),
+    ),
     "contextd-worker": (
         ("CONFIG", "GET", "requirepass"),
         ("HGET", "access:keys", "k"),
