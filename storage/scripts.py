@@ -34,6 +34,7 @@ NAMES: Final = (
     "read",
     "renew",
     "settle",
+    "shorten",
     "spend",
     "take",
 )
