@@ -21,6 +21,7 @@ from .contract import (
     Mail,
     Notice,
     Owned,
+    Place,
     Reading,
     Receipt,
     Result,
@@ -51,8 +52,17 @@ from .errors import (
     WorkerBuried,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
+from .inspection import (
+    Glance,
+    Inspection,
+    Inspector,
+    Page,
+    Trouble,
+    Wanted,
+    WorkerGlance,
+)
 from .keys import WAKE, feed, worker_mail
-from .letters import DeadLetters
+from .letters import DeadLetters, LetterKind, LetterPage, Sought
 from .link import Link
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
@@ -60,6 +70,7 @@ from .recorder import Recorder, RecordRefused, open_recorder
 from .redaction import make_redactor
 from .restarts import (
     NoSupervisor,
+    OtherRuns,
     ProcessRestart,
     Restart,
     RestartRequest,
@@ -107,8 +118,13 @@ __all__ = [
     "DurabilityMismatch",
     "EncryptionMismatch",
     "Fenced",
+    "Glance",
     "Grant",
+    "Inspection",
+    "Inspector",
     "KeyReused",
+    "LetterKind",
+    "LetterPage",
     "Link",
     "Listener",
     "LogCompacted",
@@ -120,9 +136,12 @@ __all__ = [
     "Notes",
     "NotesFull",
     "Notice",
+    "OtherRuns",
     "Outcome",
     "Owned",
     "OwnerUsage",
+    "Page",
+    "Place",
     "Plan",
     "ProcessRestart",
     "QuotaExceeded",
@@ -139,6 +158,7 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Sought",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -147,10 +167,13 @@ __all__ = [
     "Summary",
     "SupervisorReport",
     "Taking",
+    "Trouble",
     "VersionConflict",
     "View",
+    "Wanted",
     "Webhooks",
     "WorkerBuried",
+    "WorkerGlance",
     "connect",
     "decode_frame",
     "end_if_cancelled",
