@@ -163,10 +163,10 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
         for act in ("requeue", "cancel", "compact"):
             path = f"/admin/contexts/{context_id}/{act}"
             assert (await one.send("POST", path, {})).status == 202
-        order = {"everything": True}
-        assert (await one.send("POST", "/admin/dead_letters/retry", order)).status == 200
-        order = {"scope": "workers", "force": True}
-        assert (await one.send("POST", "/admin/drain", order)).problem == "no-supervisor"
+        every = {"everything": True}
+        assert (await one.send("POST", "/admin/dead_letters/retry", every)).status == 200
+        drain = {"scope": "workers", "force": True}
+        assert (await one.send("POST", "/admin/drain", drain)).problem == "no-supervisor"
         missing = await one.send("DELETE", f"/admin/dead_letters/{NOBODY}.1")
         assert missing.status == 404
         exported = await one.get(f"/api/contexts/{context_id}/export")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage import SCOPES, Access, keys
+from storage import SCOPES, Access, Scope, keys
 from storage.contract import Mail
 from tests.gateway.arrivals import tell_store
 from tests.gateway.test_admin import NOWHERE, bury
@@ -91,7 +91,7 @@ async def test_without_the_scope_nothing_is_told_and_nothing_done(
 ) -> None:
     async with serving(store_url, workers=0, gateway={"auth": "keys"}) as service:
         access = Access(service.stores[0].link)
-        scopes = [scope for scope in SCOPES if scope != "admin"]
+        scopes: list[Scope] = [scope for scope in SCOPES if scope != "admin"]
         _, key = await access.create("k", owner="ada", scopes=scopes, now_ms=BEGAN_MS)
         answer = await replace(service.client, key=key).send(method, path)
         assert (answer.status, answer.problem) == (403, "forbidden")
@@ -176,7 +176,8 @@ async def test_a_log_is_compacted_when_asked_for_and_the_state_stays(store_url: 
         assert (answer.status, answer.json["status"]) == (202, "asked")
 
         async def is_compacted() -> bool:
-            return (await client.get(path)).json["log"]["events"] == 2
+            events: int = (await client.get(path)).json["log"]["events"]
+            return events == 2
 
         await eventually(is_compacted)
         log = (await client.get(path)).json["log"]

@@ -641,12 +641,12 @@ def test_what_does_not_come_back_leaves_its_place_empty(tmp_path: Path) -> None:
 
 def test_those_that_do_not_drain_are_killed(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
-    supervisor = rig.supervisor(*[("worker", STUBBORN)] * 4)
+    supervisor = rig.supervisor(("worker", STUBBORN), ("worker", STUBBORN))
 
     async def story() -> None:
         await until(lambda: rig.announced)
         told = await drained(supervisor)
-        assert [one.outcome for one in told] == ["killed"] * 4
+        assert [one.outcome for one in told] == ["killed"] * 2
         assert rig.living() == set()
 
     supervised(supervisor, story)

@@ -13,6 +13,7 @@ from tests.support.playbook import BEGAN_MS, Playbook, say
 from tests.workers.stage import nth_id
 
 SECRET = "the title that nobody who runs the service reads"
+AT_WORK, ALL = Wanted(), Wanted(everything=True)
 STUCK_MS, SLOW_MS = 10_000, 300_000
 """The settings' defaults."""
 
@@ -37,19 +38,15 @@ async def work(store: Store, context_id: str, *events: Event, worker_id: str = "
 
 async def page(
     store: Store,
+    wanted: Wanted = AT_WORK,
     *,
     after_ms: int = 0,
     limit: int = 200,
     after: Place | None = None,
-    **wanted: object,
 ) -> Page:
     """The list as it is so long after everything began."""
-    return await Inspector(store).page(
-        Wanted(**wanted),  # type: ignore[arg-type] - each test names fields that there are
-        limit=limit,
-        after=after,
-        now_ms=BEGAN_MS + after_ms,
-    )
+    now_ms = BEGAN_MS + after_ms
+    return await Inspector(store).page(wanted, limit=limit, after=after, now_ms=now_ms)
 
 
 def ids(found: Page) -> list[str]:
@@ -66,7 +63,7 @@ async def test_what_rests_without_mail_is_listed_only_where_all_are_asked_for(
 ) -> None:
     resting = await keep(store, 1)
     assert await page(store) == Page([], None, complete=True)
-    (glance,) = (await page(store, everything=True)).glances
+    (glance,) = (await page(store, ALL)).glances
     assert (glance.context_id, glance.owner, glance.status) == (resting, "ada", "idle")
     assert (glance.waits_since_ms, glance.trouble, glance.mail) == (None, None, 0)
 
@@ -117,29 +114,32 @@ async def test_a_list_has_what_fits_all_that_is_asked_for(store: Store) -> None:
     await work(store, working, say())
     long_ms = SLOW_MS * 2
     assert ids(await page(store)) == [waiting, others, working]
-    assert ids(await page(store, owner="bob")) == [others]
-    assert ids(await page(store, status="idle")) == [waiting, others]
-    assert ids(await page(store, after_ms=long_ms, troubles=["slow"])) == [working]
-    assert ids(await page(store, after_ms=long_ms, troubles=["stuck"])) == [waiting, others]
-    assert len(ids(await page(store, after_ms=long_ms, troubles=["stuck", "slow"]))) == 3
-    assert ids(await page(store, after_ms=4_999, waits_s_min=5)) == []
-    assert len(ids(await page(store, after_ms=5_000, waits_s_min=5))) == 3
+    assert ids(await page(store, Wanted(owner="bob"))) == [others]
+    assert ids(await page(store, Wanted(status="idle"))) == [waiting, others]
+    assert ids(await page(store, Wanted(troubles=["slow"]), after_ms=long_ms)) == [working]
+    assert ids(await page(store, Wanted(troubles=["stuck"]), after_ms=long_ms)) == [
+        waiting,
+        others,
+    ]
+    assert (
+        len(ids(await page(store, Wanted(troubles=["stuck", "slow"]), after_ms=long_ms))) == 3
+    )
+    assert ids(await page(store, Wanted(waits_s_min=5), after_ms=4_999)) == []
+    assert len(ids(await page(store, Wanted(waits_s_min=5), after_ms=5_000))) == 3
 
 
-@pytest.mark.parametrize(
-    "wanted", [{}, {"everything": True}, {"everything": True, "owner": "ada"}]
-)
-async def test_pages_have_each_context_once(store: Store, wanted: dict[str, object]) -> None:
+@pytest.mark.parametrize("wanted", [AT_WORK, ALL, Wanted(everything=True, owner="ada")])
+async def test_pages_have_each_context_once(store: Store, wanted: Wanted) -> None:
     made = [await keep(store, number, mail=True) for number in range(1, 8)]
     seen: list[str] = []
     ended: Place | None = None
     while True:
-        found = await page(store, limit=3, after=ended, **wanted)
+        found = await page(store, wanted, limit=3, after=ended)
         seen += ids(found)
         if (ended := found.ended) is None:
             break
     assert sorted(seen) == made
-    newest_first = "owner" in wanted
+    newest_first = wanted.owner is not None
     assert seen == (made[::-1] if newest_first else made)
 
 
@@ -147,10 +147,10 @@ async def test_no_context_is_passed_over_where_the_last_of_a_page_is_gone(
     store: Store,
 ) -> None:
     made = [await keep(store, number) for number in range(1, 8)]
-    first = await page(store, limit=3, everything=True)
+    first = await page(store, ALL, limit=3)
     assert first.ended is not None
     await store.link.call("ZREM", keys.CONTEXTS, first.ended[1])
-    second = await page(store, limit=10, after=first.ended, everything=True)
+    second = await page(store, ALL, limit=10, after=first.ended)
     assert set(made) == {*ids(first), *ids(second)}
 
 
@@ -161,10 +161,10 @@ async def test_a_page_looks_at_a_bounded_number_of_contexts(backend: Backend) ->
             flat += [BEGAN_MS, nth_id(number)]
         await store.link.call("ZADD", keys.CONTEXTS, *flat)
         last = await keep(store, LOOKS_MAX + 60)
-        first = await page(store, everything=True)
+        first = await page(store, ALL)
         assert ids(first) == []
         assert first.ended is not None
-        second = await page(store, everything=True, after=first.ended)
+        second = await page(store, ALL, after=first.ended)
         assert (ids(second), second.ended) == ([last], None)
 
 

@@ -160,17 +160,16 @@ async def test_letters_are_sought_by_context_kind_and_cause(store: Store) -> Non
     webhook = await bury(store, 3, mail=None, notice=NOTICE)
     other = await bury(store, 4, id=f"{nth_id(7)}.4", context_id=nth_id(7))
 
-    async def found(**sought: str) -> list[DeadLetter]:
-        wanted = Sought(**sought)  # type: ignore[arg-type] - each names fields that there are
-        return list((await letters.page(10, sought=wanted, oldest_first=True)).letters)
+    async def found(sought: Sought) -> list[DeadLetter]:
+        return list((await letters.page(10, sought=sought, oldest_first=True)).letters)
 
-    assert await found() == [action, turn, webhook, other]
-    assert await found(kind="action") == [action, other]
-    assert await found(kind="turn") == [turn]
-    assert await found(kind="webhook") == [webhook]
-    assert await found(cause="switched off") == [turn]
-    assert await found(context_id=nth_id(7)) == [other]
-    assert await found(context_id=CONTEXT_ID, kind="action") == [action]
+    assert await found(Sought()) == [action, turn, webhook, other]
+    assert await found(Sought(kind="action")) == [action, other]
+    assert await found(Sought(kind="turn")) == [turn]
+    assert await found(Sought(kind="webhook")) == [webhook]
+    assert await found(Sought(cause="switched off")) == [turn]
+    assert await found(Sought(context_id=nth_id(7))) == [other]
+    assert await found(Sought(context_id=CONTEXT_ID, kind="action")) == [action]
 
 
 async def test_a_deleted_context_leaves_no_letter(store: Store) -> None:
