@@ -32,7 +32,7 @@ def print_contexts(rows: Sequence[Json], *, cut: bool) -> None:
         )
     show(table)
     if not rows:
-        sys.stdout.write("Nothing is to happen to any context.\n")
+        sys.stdout.write("There is no such context.\n")
     elif cut:
         sys.stdout.write(f"The first {len(rows)}; --limit shows more.\n")
 
@@ -88,7 +88,7 @@ def print_inspection(found: Json) -> None:
         ("owner", clean(context["owner"])),
         ("status", f"{context['status']}, last changed {_ago(context['changed_at'])}"),
         ("trouble", context["trouble"] or "none"),
-        ("waits", _ago(context["waits_since"]) if context["waits_since"] else "for nothing"),
+        ("waits", f"for {age(context['waits_since'])}" if context["waits_since"] else "no"),
         ("due", context["due_at"] or "never"),
         ("worker", worker),
         ("token", f"{found['epoch']}.{found['token']}"),
@@ -98,7 +98,7 @@ def print_inspection(found: Json) -> None:
         ("version", str(context["version"])),
         ("log", events),
         ("snapshot", f"version {log['snapshot_version']}, {log['snapshot_lag']} behind"),
-        ("messages", f"{found['messages']} on {found['branches']} branches"),
+        ("messages", f"{found['messages']}, branches: {found['branches']}"),
         ("queued", str(found["queued"])),
         ("draft", f"{found['draft_characters']} characters"),
         ("turn", _turn(turn) if turn else "none"),

@@ -125,7 +125,7 @@ OPERATOR_ROUTES: Final = (
         _operation(
             "Stop the turn that runs, as the owner's action `cancel` does",
             {202: Answer("Delivered.", (CancelDelivered,))},
-            *("not-found", "mailbox-full", *_QUOTA),
+            *("not-found", "mailbox-full"),
         ),
     ),
     _route(
