@@ -72,7 +72,7 @@ async def test_a_gateway_and_the_workers_are_drained_under_load_and_come_back() 
             assert answer_faults(final) == []
             assert text_faults(seen.frames, final) == []
             state = await client.rested(busy)
-            assert len(sent) > 5
+            assert len(sent) > 1
             assert history_faults(sent, everything_said(state)) == []
             # Nobody comes back by itself, and the last of each is not drained unasked.
             assert len(service.processes("gateway")) == len(service.processes("worker")) == 1
