@@ -58,6 +58,7 @@ from gateway.states import get_context, get_state, list_contexts
 from gateway.streams import stream_events, stream_many
 from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
+from storage import QueryComplete, stopwatch
 
 DESCRIPTION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("description")
 """OpenAPI of all that is served here, and its ETag; made when it is first asked for."""
@@ -115,8 +116,15 @@ def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
 
 
-def _post(name: str, path: str, handler: Handler, *, is_stream: bool = False) -> Route:
-    return Route(name, "POST", path, handler, under_contexts=False, is_stream=is_stream)
+def _post(
+    name: str, path: str, handler: Handler, *, is_stream: bool = False, is_query: bool = False
+) -> Route:
+    return Route(
+        *(name, "POST", path, handler),
+        under_contexts=False,
+        is_stream=is_stream,
+        is_query=is_query,
+    )
 
 
 def _delete(name: str, path: str, handler: Handler) -> Route:
@@ -187,8 +195,8 @@ ROUTES: Final = (
     _get("get_limits", "/api/limits", get_limits),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _post("make_title", "/api/chat/title", make_title),
-    _post("ask", "/api/chat/{mode}", ask),
-    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True),
+    _post("ask", "/api/chat/{mode}", ask, is_query=True),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True, is_query=True),
     _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
     _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
     _post("add_note", "/api/notes", add_note),
@@ -212,18 +220,31 @@ ROUTES: Final = (
 
 def add_routes(app: web.Application, further: Iterable[Route]) -> None:
     """Put every route into an application's router, and OPTIONS for each path."""
-    routes = (*ROUTES, *further)
-    app[DESCRIPTION] = _description(routes)
+    brought = tuple(further)
+    app[DESCRIPTION] = _description((*ROUTES, *brought))
+    for resource in (*_own_resources(), *_resources(brought)):
+        app.router.register_resource(resource)
+
+
+@functools.cache
+def _own_resources() -> tuple[web.AbstractResource, ...]:
+    """Made once for all gateways of a process: tests and simulations have thousands."""
+    return _resources(ROUTES)
+
+
+def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
+    router = web.UrlDispatcher()
     methods: dict[str, list[str]] = {}
     for route in routes:
         handler = _checked(route)
         for path in route.paths:
             served = [route.method, "HEAD"] if route.has_head else [route.method]
             for method in served:
-                app.router.add_route(method, _routed(path), handler)
+                router.add_route(method, _routed(path), handler)
             methods.setdefault(path, []).extend(served)
     for path, served in methods.items():
-        app.router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+        router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+    return tuple(router.resources())
 
 
 def _routed(path: str) -> str:
@@ -238,10 +259,16 @@ def _checked(route: Route) -> Handler:
     async def handle_public(request: web.Request) -> web.StreamResponse:
         if request.query_string:
             check_query(request, route.query)
-        if not route.is_recorded:
+        if route.is_recorded:
+            async with recorded(request, route.name):
+                return await route.handler(request)
+        if route.method != "POST":
             return await route.handler(request)
-        async with recorded(request, route.name):
-            return await route.handler(request)
+        began_s = stopwatch()
+        response = await route.handler(request)
+        if route.is_query or _waited_for_reply(response):
+            _tell_answered(request, route, response, began_s=began_s)
+        return response
 
     if scope is None:
         return handle_public
@@ -266,6 +293,24 @@ def _checked(route: Route) -> Handler:
         return response
 
     return handle
+
+
+def _waited_for_reply(response: web.StreamResponse) -> bool:
+    """Whether an action's answer has waited for its turn, as the client had asked."""
+    waited = response.headers.get("Preference-Applied", "").startswith("wait=")
+    return waited and response.status in {200, 201}
+
+
+def _tell_answered(
+    request: web.Request, route: Route, response: web.StreamResponse, *, began_s: float
+) -> None:
+    """Tell dashboards that a question was answered: what kind, and how long it took."""
+    found = request.match_info
+    kind = found.get("mode") or found.get("action") or route.name
+    took_s = stopwatch() - began_s
+    request.app[GATEWAY].store.announcer.tell(
+        QueryComplete(kind=kind, latency_ms=round(took_s * 1_000, 3), status=response.status)
+    )
 
 
 def _options(methods: list[str]) -> Handler:

@@ -1,5 +1,29 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
+from .announcements import (
+    ANNOUNCEMENT,
+    ActionReceived,
+    Announced,
+    Announcer,
+    AnyAnnouncement,
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextRecovered,
+    Entry,
+    ErrorSeen,
+    QueryComplete,
+    RestartAsked,
+    RestartComplete,
+    RestartProgress,
+    TurnEnded,
+    TurnStarted,
+    WorkerJoined,
+    WorkerLost,
+    announced_after,
+    first_announced,
+    last_announced,
+    read_announced,
+)
 from .audit import (
     Act,
     Audit,
@@ -61,9 +85,10 @@ from .inspection import (
     Wanted,
     WorkerGlance,
 )
-from .keys import WAKE, feed, worker_mail
+from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
 from .letters import DeadLetters, LetterKind, LetterPage, Sought
 from .link import Link
+from .meters import KINDS, Meters, Process, stopwatch
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
@@ -81,21 +106,32 @@ from .restarts import (
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
+from .statistics import PERCENTILES, Latency, Statistics, survey
 from .store import Store, connect
 from .subscriber import Listener
 from .webhooks import Webhooks
 
 __all__ = [
+    "ANNOUNCEMENT",
+    "ANNOUNCEMENTS",
     "KEY_PREFIX",
+    "KINDS",
     "MAIL",
+    "PERCENTILES",
     "SCOPES",
     "SENTINEL_SCHEME",
     "WAKE",
     "Access",
     "Act",
+    "ActionReceived",
     "ActivationQueue",
     "Aged",
+    "Announced",
+    "Announcer",
+    "AnyAnnouncement",
     "ApiKey",
+    "ApprovalAnswered",
+    "ApprovalRequested",
     "Audit",
     "AuditRecord",
     "Audited",
@@ -108,6 +144,7 @@ __all__ = [
     "ContextBusy",
     "ContextGone",
     "ContextMissing",
+    "ContextRecovered",
     "DeadLetter",
     "DeadLetters",
     "Decision",
@@ -117,12 +154,15 @@ __all__ = [
     "DraftFrame",
     "DurabilityMismatch",
     "EncryptionMismatch",
+    "Entry",
+    "ErrorSeen",
     "Fenced",
     "Glance",
     "Grant",
     "Inspection",
     "Inspector",
     "KeyReused",
+    "Latency",
     "LetterKind",
     "LetterPage",
     "Link",
@@ -130,6 +170,7 @@ __all__ = [
     "LogCompacted",
     "Mail",
     "MailboxFull",
+    "Meters",
     "NoScript",
     "NoSupervisor",
     "Note",
@@ -143,7 +184,9 @@ __all__ = [
     "Page",
     "Place",
     "Plan",
+    "Process",
     "ProcessRestart",
+    "QueryComplete",
     "QuotaExceeded",
     "Rate",
     "Reading",
@@ -151,6 +194,9 @@ __all__ = [
     "RecordRefused",
     "Recorder",
     "Restart",
+    "RestartAsked",
+    "RestartComplete",
+    "RestartProgress",
     "RestartRequest",
     "RestartScope",
     "Restarts",
@@ -159,6 +205,7 @@ __all__ = [
     "Scope",
     "Sealer",
     "Sought",
+    "Statistics",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -168,20 +215,30 @@ __all__ = [
     "SupervisorReport",
     "Taking",
     "Trouble",
+    "TurnEnded",
+    "TurnStarted",
     "VersionConflict",
     "View",
     "Wanted",
     "Webhooks",
     "WorkerBuried",
     "WorkerGlance",
+    "WorkerJoined",
+    "WorkerLost",
+    "announced_after",
     "connect",
     "decode_frame",
     "end_if_cancelled",
     "feed",
+    "first_announced",
+    "last_announced",
     "make_client",
     "make_redactor",
     "open_recorder",
     "parse_sentinels",
+    "read_announced",
+    "stopwatch",
+    "survey",
     "usage_of",
     "why_no_writes",
     "worker_mail",
