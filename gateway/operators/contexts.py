@@ -13,7 +13,7 @@ from gateway.mirror import rfc3339
 from gateway.operators.bodies import CompactOrder
 from gateway.operators.parameters import AFTER_PLACE, read_place, read_wanted, write_place
 from gateway.parameters import LIMIT, context_id_of
-from storage import Glance, Inspection, Inspector, Mail
+from storage import Glance, Inspection, Inspector, Mail, survey
 
 
 async def list_workers(request: web.Request) -> web.StreamResponse:
@@ -28,6 +28,30 @@ async def list_workers(request: web.Request) -> web.StreamResponse:
                 "contexts": worker.contexts,
             }
             for worker in workers
+        ]
+    }
+    return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+
+async def list_processes(request: web.Request) -> web.StreamResponse:
+    """All gateways and workers that report."""
+    store = request.app[GATEWAY].store
+    found = (await survey(store.link, store.scripts)).processes
+    body = {
+        "processes": [
+            {
+                "id": process.id,
+                "role": process.role,
+                "name": f"{process.host}:{process.process_id}",
+                "started_at": rfc3339(process.started_at_ms),
+                "reported_at": rfc3339(process.at_ms),
+                "draining": process.draining,
+                "memory_bytes": process.memory_bytes,
+                "cpu": process.cpu,
+                "lag_ms": process.lag_ms,
+                "load": process.load,
+            }
+            for process in found
         ]
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")

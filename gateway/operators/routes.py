@@ -12,6 +12,7 @@ from gateway.operators.contexts import (
     compact,
     inspect,
     list_at_work,
+    list_processes,
     list_workers,
     requeue,
 )
@@ -40,6 +41,7 @@ from gateway.operators.views import (
     GlanceList,
     InspectionView,
     LettersHandled,
+    ProcessList,
     Requeued,
     WorkerList,
 )
@@ -93,6 +95,13 @@ OPERATOR_ROUTES: Final = (
     _route(
         *("list_workers", "GET", "/workers", list_workers),
         _operation("Workers that nobody has buried", {200: Answer("All.", (WorkerList,))}),
+    ),
+    _route(
+        *("list_processes", "GET", "/processes", list_processes),
+        _operation(
+            "Gateways and workers that report, and what a drain knows them by",
+            {200: Answer("All.", (ProcessList,))},
+        ),
     ),
     _route(
         *("list_at_work", "GET", "/contexts", list_at_work),

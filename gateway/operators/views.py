@@ -1,5 +1,6 @@
 """What operators are answered: metadata only, no title, message, tool or argument."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from fsm import Phase
@@ -22,6 +23,31 @@ class WorkerList(View):
     """All workers, the oldest first."""
 
     workers: tuple[WorkerView, ...]
+
+
+class ProcessView(View):
+    """A gateway or worker that has reported lately."""
+
+    id: str
+    role: Literal["gateway", "worker"]
+    name: str
+    """`<host>:<process id>`: what a drain knows it by."""
+    started_at: str
+    reported_at: str
+    draining: bool
+    memory_bytes: int
+    cpu: float
+    """Seconds of processor time per second."""
+    lag_ms: float
+    """Of its event loop."""
+    load: Mapping[str, int]
+    """What it has at work."""
+
+
+class ProcessList(View):
+    """All processes that report."""
+
+    processes: tuple[ProcessView, ...]
 
 
 class GlanceView(View):

@@ -145,6 +145,7 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             "/admin/dead_letters",
             f"/admin/dead_letters?context={context_id}",
             "/admin/workers",
+            "/admin/processes",
             "/admin/contexts",
             "/admin/contexts?all=true&limit=1",
             "/admin/contexts?all=true&owner=ada",

@@ -76,6 +76,7 @@ async def test_contexts_at_work_are_listed_whosever_they_are_without_what_is_sai
     ("method", "path"),
     [
         ("GET", "/admin/workers"),
+        ("GET", "/admin/processes"),
         ("GET", "/admin/contexts"),
         ("GET", f"/admin/contexts/{NOWHERE}"),
         ("POST", f"/admin/contexts/{NOWHERE}/requeue"),
@@ -225,6 +226,21 @@ async def test_what_operators_do_is_on_the_record(store_url: str) -> None:
             ("compact_context", context_id),
             ("drop_dead_letters", ""),
         ]
+
+
+async def test_processes_are_told_by_the_name_that_a_drain_knows(store_url: str) -> None:
+    async with serving(store_url, gateways=2, storage={"report_s": 0.05}) as service:
+        found: list[Json] = []
+
+        async def all_report() -> bool:
+            found[:] = (await service.client.get("/admin/processes")).json["processes"]
+            return len(found) == 3
+
+        await eventually(all_report)
+        assert sorted(one["role"] for one in found) == ["gateway", "gateway", "worker"]
+        assert {one["name"] for one in found} == {f"{socket.gethostname()}:{os.getpid()}"}
+        (worker,) = (await service.client.get("/admin/workers")).json["workers"]
+        assert worker["id"] in {one["id"] for one in found}
 
 
 # Dead letters

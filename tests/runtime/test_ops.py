@@ -9,9 +9,8 @@ import orjson
 import pytest
 import structlog
 from aiohttp import web
-from click.testing import Result
 from rich.console import Console
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from fsm import ContextState
 from runtime.cli import app

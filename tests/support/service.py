@@ -33,6 +33,7 @@ from gateway.operators.views import (
     GlanceList,
     InspectionView,
     LettersHandled,
+    ProcessList,
     Requeued,
     WorkerList,
 )
@@ -94,6 +95,7 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("POST /admin/dead_letters/(?:retry|drop)", (LettersHandled,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
     ("GET /admin/workers", (WorkerList,)),
+    ("GET /admin/processes", (ProcessList,)),
     ("GET /admin/contexts([?].*)?", (GlanceList,)),
     ("GET /admin/contexts/[^/]+", (InspectionView,)),
     ("POST /admin/contexts/[^/]+/requeue", (Requeued,)),
