@@ -496,19 +496,22 @@ class WorkersReadiness(View):
 
 
 class RestartAccepted(View):
-    """A restart begins, or runs already."""
+    """A restart or drain begins, or runs already."""
 
-    status: Literal["restarting"]
+    status: Literal["restarting", "draining"]
     restart_id: str
     report_url: str
 
 
 class RestartReport(View):
-    """How far a restart has come."""
+    """How far a restart or drain has come."""
 
     restart_id: str
     status: Literal["requested", "running", "complete", "failed"]
+    kind: Literal["restart", "drain"]
     scope: RestartScope
+    process: str | None
+    """Of a drain that is about one."""
     force: bool
     requested_at_ms: int
     supervisors: tuple[SupervisorReport, ...]
@@ -593,7 +596,7 @@ class DeadLetterView(View):
 
 
 class DeadLetterList(View):
-    """The newest dead letters."""
+    """A page of dead letters, newest first; the header Link leads on."""
 
     count: int
     """Of all."""

@@ -46,6 +46,7 @@ from .contract import (
     Mail,
     Notice,
     Owned,
+    Place,
     Reading,
     Receipt,
     Result,
@@ -79,8 +80,17 @@ from .errors import (
     WorkerBuried,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
+from .inspection import (
+    Glance,
+    Inspection,
+    Inspector,
+    Page,
+    Trouble,
+    Wanted,
+    WorkerGlance,
+)
 from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
-from .letters import DeadLetters
+from .letters import DeadLetters, LetterKind, LetterPage, Sought
 from .link import Link
 from .meters import KINDS, Meters, Process, stopwatch
 from .notes import Note, Notes
@@ -89,6 +99,7 @@ from .recorder import Recorder, RecordRefused, open_recorder
 from .redaction import make_redactor
 from .restarts import (
     NoSupervisor,
+    OtherRuns,
     ProcessRestart,
     Restart,
     RestartRequest,
@@ -155,9 +166,14 @@ __all__ = [
     "Entry",
     "ErrorSeen",
     "Fenced",
+    "Glance",
     "Grant",
+    "Inspection",
+    "Inspector",
     "KeyReused",
     "Latency",
+    "LetterKind",
+    "LetterPage",
     "Link",
     "Listener",
     "LogCompacted",
@@ -171,9 +187,12 @@ __all__ = [
     "Notes",
     "NotesFull",
     "Notice",
+    "OtherRuns",
     "Outcome",
     "Owned",
     "OwnerUsage",
+    "Page",
+    "Place",
     "Plan",
     "Process",
     "ProcessRestart",
@@ -195,6 +214,7 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Sought",
     "Span",
     "Statistics",
     "StorageConfig",
@@ -207,12 +227,15 @@ __all__ = [
     "SupervisorReport",
     "Taking",
     "Tracer",
+    "Trouble",
     "TurnEnded",
     "TurnStarted",
     "VersionConflict",
     "View",
+    "Wanted",
     "Webhooks",
     "WorkerBuried",
+    "WorkerGlance",
     "WorkerJoined",
     "WorkerLost",
     "announced_after",
