@@ -16,7 +16,8 @@ from gateway.kinds import KINDS, Kind
 from gateway.openai.errors import speaks_openai, status_of
 from gateway.openai.operations import OPENAI_OPERATIONS
 from gateway.openai.views import OPENAI_VIEWS
-from gateway.operations import OPERATIONS, RATE_HEADERS, Answer, Header, Operation
+from gateway.operation import Answer, Header, Operation
+from gateway.operations import OPERATIONS, RATE_HEADERS
 from gateway.parameters import (
     ACTION_ID_SCHEMA,
     ID_SCHEMA,
@@ -119,7 +120,7 @@ def describe(routes: Sequence[Route]) -> Json:
     """The document for these routes."""
     paths: dict[str, Json] = {}
     for route in routes:
-        operation = OPERATIONS.get(route.name) or OPENAI_OPERATIONS.get(route.name)
+        operation = _described(route)
         if operation is None:
             continue
         if route.name == "act":
@@ -147,13 +148,19 @@ def describe(routes: Sequence[Route]) -> Json:
                     "description": "An API key, `ctxd_...` (`contextd keys create`).",
                 }
             },
-            "schemas": _schemas(),
+            "schemas": _schemas(routes),
             "responses": {
                 **{str(status): _problem(status) for status in _statuses()},
                 _OPENAI_ERROR: _openai_error(),
             },
         },
     }
+
+
+def _described(route: Route) -> Operation | None:
+    """What is said of an address; pages are not described."""
+    own = OPERATIONS.get(route.name) or OPENAI_OPERATIONS.get(route.name)
+    return own or route.operation
 
 
 def _action(route: Route, operation: Operation, name: str, kind: Kind) -> Json:
@@ -295,15 +302,19 @@ def _ref(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _schemas() -> dict[str, JsonSchemaValue]:
+def _schemas(routes: Sequence[Route]) -> dict[str, JsonSchemaValue]:
     """Schemas of every body, answer and event, by name."""
-    operations = (*OPERATIONS.values(), *OPENAI_OPERATIONS.values())
+    brought = [route.operation for route in routes if route.operation is not None]
+    operations = (*OPERATIONS.values(), *OPENAI_OPERATIONS.values(), *brought)
     shown: dict[type[BaseModel], JsonSchemaMode] = {
         operation.body: "validation" for operation in operations if operation.body is not None
     }
     shown |= {kind.body: "validation" for kind in KINDS.values()}
     shown |= dict.fromkeys(EVENT_TYPES.values(), "validation")
     shown |= dict.fromkeys(_VIEWS, "serialization")
+    for operation in brought:
+        for answer in operation.answers.values():
+            shown |= dict.fromkeys(answer.models, "serialization")
     _, made = models_json_schema(
         list(shown.items()), ref_template="#/components/schemas/{model}"
     )

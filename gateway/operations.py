@@ -5,10 +5,9 @@ Paths, methods and query parameters are in `gateway/routes.py`, the bodies of ac
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 
 from gateway.bodies import (
     AddNote,
@@ -22,6 +21,7 @@ from gateway.bodies import (
     Recorded,
     RestartOrder,
 )
+from gateway.operation import Answer, Header, Operation, Schema
 from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
@@ -49,18 +49,6 @@ from gateway.views import (
     TitleView,
     TurnList,
 )
-
-Schema = Mapping[str, JsonValue]
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """A request or response header."""
-
-    name: str
-    description: str
-    schema: Schema
-
 
 _TEXT: Final[Schema] = {"type": "string"}
 _TAG: Final[Schema] = {"type": "string", "pattern": '^"[0-9]+[.][0-9]+[.][0-9]+"$'}
@@ -116,34 +104,6 @@ RATE_HEADERS: Final = (
     Header("RateLimit-Policy", "Of each rate: how many at once (q), in how many s (w).", _TEXT),
     Header("RateLimit", "Of each rate: how many are left (r), all again in t s.", _TEXT),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One kind of success."""
-
-    description: str
-    models: tuple[type[BaseModel], ...] = ()
-    """None: no body. Several: one of them."""
-    headers: tuple[Header, ...] = ()
-    content_type: str = "application/json"
-    stream: str = "EventStream"
-    """Name of the schema, where it is a stream."""
-    streams: bool = False
-    """Or server-sent events, where the request asks for them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation."""
-
-    summary: str
-    answers: Mapping[int, Answer]
-    headers: tuple[Header, ...] = ()
-    body: type[BaseModel] | None = None
-    problems: tuple[str, ...] = ()
-    """Problem types besides `invalid-parameter` and `internal`."""
-    description: str = ""
 
 
 _ACTED: Final = Answer("Applied.", (ActionResponse,), (ETAG, REPLAYED, APPLIED))

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.limits import Traffic
+from gateway.operation import Operation
 from gateway.parameters import Parameter
 from storage import Scope
 
@@ -21,7 +22,7 @@ class Route:
     """One address."""
 
     name: str
-    """Of the operation; `gateway/operations.py` says the rest about it."""
+    """Of the operation; `gateway/operations.py` says the rest about those of this room."""
     method: str
     path: str
     handler: Handler
@@ -39,6 +40,8 @@ class Route:
     """Whether it takes whole contexts out, or in."""
     is_stream: bool = False
     """Whether its answer may take long, so that the credential is looked at meanwhile."""
+    operation: Operation | None = None
+    """What OpenAPI says about it, of an address that another room brings."""
 
     @property
     def scope(self) -> Scope | None:

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import orjson
@@ -64,20 +65,26 @@ from gateway.streams import stream_events, stream_many
 from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
 
+DESCRIPTION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("description")
+"""OpenAPI of all that is served here, and its ETag; made when it is first asked for."""
+
 
 async def openapi_json(request: web.Request) -> web.StreamResponse:
-    """The OpenAPI description of this table."""
-    body, tag = _described()
+    """The OpenAPI description of what is served here."""
+    body, tag = request.app[DESCRIPTION]()
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-@functools.cache
-def _described() -> tuple[bytes, str]:
-    body = orjson.dumps(describe(ROUTES))
-    return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+def _description(routes: Sequence[Route]) -> Callable[[], tuple[bytes, str]]:
+    @functools.cache
+    def described() -> tuple[bytes, str]:
+        body = orjson.dumps(describe(routes))
+        return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+    return described
 
 
 def _get(
@@ -210,18 +217,33 @@ ROUTES: Final = (
 )
 
 
-def add_routes(app: web.Application) -> None:
+def add_routes(app: web.Application, further: Iterable[Route]) -> None:
     """Put every route into an application's router, and OPTIONS for each path."""
+    brought = tuple(further)
+    app[DESCRIPTION] = _description((*ROUTES, *brought))
+    for resource in (*_own_resources(), *_resources(brought)):
+        app.router.register_resource(resource)
+
+
+@functools.cache
+def _own_resources() -> tuple[web.AbstractResource, ...]:
+    """Made once for all gateways of a process: tests and simulations have thousands."""
+    return _resources(ROUTES)
+
+
+def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
+    router = web.UrlDispatcher()
     methods: dict[str, list[str]] = {}
-    for route in ROUTES:
+    for route in routes:
         handler = _checked(route)
         for path in route.paths:
             served = [route.method, "HEAD"] if route.has_head else [route.method]
             for method in served:
-                app.router.add_route(method, _routed(path), handler)
+                router.add_route(method, _routed(path), handler)
             methods.setdefault(path, []).extend(served)
     for path, served in methods.items():
-        app.router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+        router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+    return tuple(router.resources())
 
 
 def _routed(path: str) -> str:

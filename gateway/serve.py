@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
@@ -13,6 +13,7 @@ from gateway.clients import PROXIES, read_proxies
 from gateway.config import GatewayConfig
 from gateway.connection import LINGER_S, Connections
 from gateway.directory import Directory
+from gateway.extension import Extension
 from gateway.limits import show_levels
 from gateway.routes import add_routes
 from gateway.tls import tls_context
@@ -28,10 +29,11 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_app(gateway: Gateway) -> web.Application:
+def make_app(gateway: Gateway, extensions: Sequence[Extension] = ()) -> web.Application:
     """The aiohttp application of a gateway."""
+    around = [middleware for each in extensions for middleware in each.middlewares]
     app = web.Application(
-        middlewares=[answer_errors], client_max_size=gateway.config.body_bytes_max
+        middlewares=[*around, answer_errors], client_max_size=gateway.config.body_bytes_max
     )
     app[GATEWAY] = gateway
     app[PROXIES] = read_proxies(gateway.config.trusted_proxies)
@@ -39,7 +41,7 @@ def make_app(gateway: Gateway) -> web.Application:
     app.on_response_prepare.append(_end_connections_when_stopping)
     if gateway.limits.have_rates:
         app.on_response_prepare.append(show_levels)
-    add_routes(app)
+    add_routes(app, (route for each in extensions for route in each.routes))
     return app
 
 
@@ -59,6 +61,7 @@ async def serve(
     stop: asyncio.Event,
     ready: Callable[[], None],
     listener: socket.socket | None = None,
+    extensions: Sequence[Extension] = (),
 ) -> int:
     """Serve until `stop` is set, then drain.
 
@@ -70,6 +73,7 @@ async def serve(
         stop: Set it to drain and return.
         ready: Called once, when connections are accepted.
         listener: A listening socket to accept connections of; None: one of its own.
+        extensions: What else is served.
 
     Returns:
         How many streams were sent elsewhere.
@@ -87,9 +91,10 @@ async def serve(
             group.create_task(gateway.viewers.keep_alive(), name="viewers-keep-alive"),
             group.create_task(gateway.guard.check_streams(), name="streams-check"),
             group.create_task(gateway.limits.settle(), name="limits-settle"),
+            *(group.create_task(helper()) for each in extensions for helper in each.helpers),
         )
         runner = web.AppRunner(
-            make_app(gateway),
+            make_app(gateway, extensions),
             handle_signals=False,
             handler_cancellation=True,
             shutdown_timeout=config.gateway_drain_s,
@@ -110,6 +115,8 @@ async def serve(
         accepting.close()
         gateway.end_waits()
         moved = gateway.viewers.say_bye()
+        for each in extensions:
+            each.say_bye()
         # Clients that keep a connection may be just about to use it: they are answered, and
         # told with the answer that it ends.
         await asyncio.sleep(config.farewell_s)

@@ -75,6 +75,7 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
             if role == "gateway":
                 import gateway
                 from runtime.access import check_keys
+                from runtime.extensions import extensions
 
                 if supervisor_fd is None:  # else the supervisor has looked
                     await check_keys(settings, store)
@@ -84,6 +85,7 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
                     stop=stop,
                     ready=ready,
                     listener=_inherited_listener(),
+                    extensions=extensions(settings, store),
                 )
             else:
                 import workers

@@ -13,7 +13,8 @@ from gateway.openai.views import (
     ModelList,
     ResponseView,
 )
-from gateway.operations import KEY, Answer, Header, Operation
+from gateway.operation import Answer, Header, Operation
+from gateway.operations import KEY
 
 _CONTEXT: Final = Header(
     CONTEXT_HEADER,
