@@ -36,6 +36,7 @@ export class FakeGateway {
   override: Handler = () => undefined;
   isOnline = true;
   isHidden = false;
+  #drawn = 0.5;
   readonly #frames: Frame[] = [];
   readonly #streams = new Set<(frame: Frame | null) => void>();
   readonly #listeners = { visibility: new Set<() => void>(), online: new Set<() => void>() };
@@ -50,7 +51,7 @@ export class FakeGateway {
       fetch: (input, init) => this.#answer(String(input as string), init ?? {}),
       webSocket: null,
       locks: null,
-      random: () => 0.5,
+      random: () => (this.#drawn = (this.#drawn * 997 + 0.123) % 1),
       visibility: {
         get hidden() {
           return gateway.isHidden;

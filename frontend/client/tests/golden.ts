@@ -1,6 +1,7 @@
 /** The histories that `python -m tests.gateway.golden_views` has written. */
 
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { ContextView, Frame } from "../src/wire.js";
 
 export interface Step {
@@ -9,14 +10,14 @@ export interface Step {
   readonly after: ContextView;
 }
 
-const folder = new URL("golden/", import.meta.url);
+const folder = join(import.meta.dirname, "golden");
 
 export const HISTORIES: ReadonlyMap<string, readonly Step[]> = new Map(
   readdirSync(folder).map((file) => [file.replace(/\.jsonl$/, ""), stepsOf(file)]),
 );
 
 function stepsOf(file: string): Step[] {
-  const lines = readFileSync(new URL(file, folder), "utf8").split("\n").filter(Boolean);
+  const lines = readFileSync(join(folder, file), "utf8").split("\n").filter(Boolean);
   const [first, ...rest] = lines.map((line) => JSON.parse(line) as unknown);
   let before = first as ContextView;
   return rest.map((line) => {

@@ -26,20 +26,14 @@ afterEach(() => {
 });
 
 /** A tab over a storage. */
-function tab(storage: OutboxStorage = memoryOutbox(), random = randomOf()): Client {
-  const client = gateway.client({ storage, random });
+function tab(storage: OutboxStorage = memoryOutbox()): Client {
+  const client = gateway.client({ storage });
   clients.push(client);
   return client;
 }
 const seconds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * 1_000);
 const sends = () => gateway.asked.filter(({ path }) => path.endsWith("/send_message"));
 const said = (): readonly string[] => gateway.view.messages.map(({ content }) => content);
-
-/** Numbers that do not come twice. */
-function randomOf(): () => number {
-  let state = Math.random();
-  return () => (state = (state * 997 + 0.123) % 1);
-}
 
 describe("the outbox", () => {
   it("sends in order, one after the other, each under its key", async () => {
@@ -112,7 +106,7 @@ describe("the outbox", () => {
       },
     };
     gateway.online(false);
-    const tabs = [0, 1, 2].map(() => gateway.client({ storage, locks, random: randomOf() }));
+    const tabs = [0, 1, 2].map(() => gateway.client({ storage, locks }));
     clients.push(...tabs);
     await tabs[0]?.outbox.add(CHAT, "a");
     await tabs[1]?.outbox.add(CHAT, "b");
