@@ -50,6 +50,16 @@ export interface Client {
   dispose(): void;
 }
 
+/** How many chats that nobody shows any more are remembered as they were. */
+const CHATS_KEPT_MAX = 20;
+
+/** A replica, how many show it, and how many of them follow it. */
+interface Shared {
+  readonly replica: Replica;
+  users: number;
+  followers: number;
+}
+
 /** A client of one gateway, for one key. */
 export function createClient(options: ClientOptions): Client {
   const clock = options.clock ?? browserClock;
@@ -66,11 +76,20 @@ export function createClient(options: ClientOptions): Client {
     random,
     debug,
   });
-  /** Those that are shown, by chat and transport, and by how many. */
-  const shown = new Map<string, { readonly replica: Replica; users: number }>();
+  const surroundings = {
+    connection,
+    openSocket: webSocket ?? undefined,
+    clock,
+    random,
+    debug,
+    visibility: options.visibility ?? browserVisibility,
+    onOnline,
+  };
+  /** By chat and transport. */
+  const shared = new Map<string, Shared>();
   const seen = ({ context }: ActionResponse): void => {
     if (context === null) return;
-    for (const { replica } of shown.values()) {
+    for (const { replica } of shared.values()) {
       if (replica.chatId === context.id) replica.adopt(context);
     }
   };
@@ -90,40 +109,38 @@ export function createClient(options: ClientOptions): Client {
 
   function open(chatId: string, syncOptions: SyncOptions = {}): ChatStateSync {
     const { transport = "auto", enabled = true } = syncOptions;
-    const key = `${transport} ${enabled} ${chatId}`;
-    let sharing = shown.get(key);
-    if (sharing === undefined) {
-      const replica = new Replica(chatId, {
-        connection,
-        openSocket: webSocket ?? undefined,
-        clock,
-        random,
-        debug,
-        visibility: options.visibility ?? browserVisibility,
-        onOnline,
-        transport,
-      });
-      sharing = { replica, users: 0 };
-      shown.set(key, sharing);
-    }
+    const key = `${transport} ${chatId}`;
+    const sharing = shared.get(key) ?? {
+      replica: new Replica(chatId, { ...surroundings, transport }),
+      users: 0,
+      followers: 0,
+    };
+    shared.set(key, sharing);
     const { replica } = sharing;
     sharing.users += 1;
-    const used = sharing;
-    const sync = new ChatStateSync(replica, outbox, syncOptions, () => {
-      used.users -= 1;
-      if (used.users > 0) return;
-      shown.delete(key);
-      replica.stop();
-    });
+    sharing.followers += enabled ? 1 : 0;
     if (enabled) replica.start();
-    return sync;
+    return new ChatStateSync(replica, outbox, syncOptions, () => {
+      sharing.users -= 1;
+      sharing.followers -= enabled ? 1 : 0;
+      if (sharing.followers === 0) replica.stop();
+      if (sharing.users === 0) keep(key, sharing);
+    });
+  }
+
+  /** What was shown last is shown at once when it is opened again. */
+  function keep(key: string, sharing: Shared): void {
+    shared.delete(key);
+    if (!sharing.replica.seen.isGone) shared.set(key, sharing); // the last one last
+    const unused = [...shared].filter(([, { users }]) => users === 0);
+    for (const [oldest] of unused.slice(0, -CHATS_KEPT_MAX)) shared.delete(oldest);
   }
 
   function dispose(): void {
     endOnline();
     outbox.dispose();
-    for (const { replica } of shown.values()) replica.stop();
-    shown.clear();
+    for (const { replica } of shared.values()) replica.stop();
+    shared.clear();
   }
 
   return { service, outbox, open, dispose };

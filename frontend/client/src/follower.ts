@@ -28,6 +28,7 @@ import { websocket } from "./transports/websocket.js";
 export const HIDDEN_MS_MAX = 30_000;
 const BACKOFF_MS_BASE = 500;
 const BACKOFF_MS_MAX = 30_000;
+const GIVEN_UP = "given up";
 
 const TRANSPORTS: Readonly<Record<TransportName, Transport>> = {
   websocket,
@@ -109,6 +110,11 @@ export class Follower {
     this.#connected.abort();
     this.#pausing.abort();
     this.#begin();
+  }
+
+  /** Begin a new connection after a while: nothing comes of this one. */
+  giveUp(): void {
+    this.#connected.abort(GIVEN_UP);
   }
 
   /** Something has happened: ask soon. */
@@ -193,6 +199,7 @@ export class Follower {
     } finally {
       callOff?.();
     }
+    if (connected.signal.reason === GIVEN_UP) return backoff.next();
     if (isOver(ended) || connected.signal.aborted) return 0;
     if (climb.signal.aborted) {
       this.#ladder.climb();
@@ -215,7 +222,7 @@ export class Follower {
   }
 
   #link(opened: Link["opened"], signal: AbortSignal): Link {
-    const { connection, openSocket, clock, debug } = this.#options;
+    const { connection, openSocket, clock, debug, visibility } = this.#options;
     const { chatId, cursor, take, check } = this.#for;
     return {
       chatId,
@@ -230,7 +237,10 @@ export class Follower {
       take: (frame) => {
         if (!signal.aborted) take(frame);
       },
-      check,
+      // Nobody looks: when somebody does, a new connection begins.
+      check: async () => {
+        if (!visibility.hidden) await check();
+      },
       pause: async (delayMs) => {
         this.#pausing = new AbortController();
         await sleep(clock, delayMs, AbortSignal.any([signal, this.#pausing.signal]));

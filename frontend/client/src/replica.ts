@@ -128,7 +128,7 @@ export class Replica {
     this.#tell({ isStale: true });
     if (held.length > FRAMES_HELD_MAX) {
       this.#held = null;
-      this.#follower.restart();
+      this.#follower.giveUp();
     }
   }
 
@@ -152,11 +152,12 @@ export class Replica {
       // A read that has begun before may not know of the frame.
       await this.#reading?.catch(() => undefined);
       if (this.#held !== null) await this.refresh();
-      if (this.#held !== null) this.#follower.restart();
+      if (this.#held === null) return;
     } catch {
-      this.#held = null;
-      this.#follower.restart();
+      // What is to be told of it was told where it was read.
     }
+    this.#held = null;
+    this.#follower.giveUp();
   }
 
   async #read(): Promise<void> {

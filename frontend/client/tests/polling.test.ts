@@ -172,4 +172,35 @@ describe("polling", () => {
     await client.service.getChatState(CHAT);
     expect(sync.state.context?.title).toBe("Newer");
   });
+
+  it("asks at once after an own action, and then each second", async () => {
+    polled();
+    await seconds(90);
+    await client.service.rename(CHAT, { title: "T" });
+    const before = polls();
+    await seconds(3);
+    expect(polls() - before).toBe(4);
+  });
+
+  it("shows a chat that is opened again as it was, until it is known how it is", async () => {
+    gateway.say("One");
+    const before = polled();
+    await seconds(1);
+    before.dispose();
+    gateway.say("Two");
+    const again = polled();
+    expect(again.state).toMatchObject({ messages: [{ content: "One" }], isStale: true });
+    await seconds(0);
+    expect(again.state).toMatchObject({ messages: [{ content: "One" }, { content: "Two" }] });
+    expect(again.state.isStale).toBe(false);
+  });
+
+  it("forgets what it has not shown for long", async () => {
+    polled().dispose();
+    const first = polled();
+    await seconds(1);
+    first.dispose();
+    for (let other = 0; other < 20; other += 1) client.open(`other-${other}`).dispose();
+    expect(polled().state.context).toBeNull();
+  });
 });

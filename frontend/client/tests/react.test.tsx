@@ -84,12 +84,17 @@ describe("useChatStateSync", () => {
   });
 
   it("asks for nothing while it is not enabled", async () => {
+    gateway.say("Still here");
     await draw(<Messages chatId={CHAT} enabled={false} />);
     await seconds(10);
     expect(gateway.asked).toHaveLength(0);
     await draw(<Messages chatId={CHAT} enabled />);
     await seconds(0);
     expect(gateway.asked).toHaveLength(1);
+    await draw(<Messages chatId={CHAT} enabled={false} />);
+    await seconds(60);
+    expect(gateway.asked).toHaveLength(1);
+    expect(page.textContent).toBe("Still here");
   });
 
   it("calls the callbacks of the last drawing, without opening the chat anew", async () => {

@@ -157,8 +157,9 @@ describe("the transports", () => {
     const [socket] = gateway.sockets;
     socket?.open(gateway.view.cursor);
     gateway.look(true);
-    await seconds(5);
+    await seconds(300);
     expect(sync.state.connection).toBe("live");
+    expect(gateway.count("GET", "/state")).toBe(0);
     socket?.end();
     await seconds(600);
     expect(gateway.sockets).toHaveLength(1);
@@ -220,6 +221,21 @@ describe("the transports", () => {
     await seconds(0);
     expect(sync.state.context).toEqual(gateway.view);
     expect(before).toBeDefined();
+  });
+
+  it("do not ask without a pause where the state that is read is behind", async () => {
+    const sync = open();
+    await seconds(1);
+    const old = gateway.view;
+    const body = { context: old, status: old.status, version: old.version, action: null };
+    gateway.override = ({ path }) => (path.endsWith("/state") ? Response.json(body) : undefined);
+    gateway.change({ title: "Newer" });
+    await seconds(10);
+    expect(sync.state.isStale).toBe(true);
+    expect(gateway.asked.length).toBeLessThan(100);
+    gateway.override = () => undefined;
+    await seconds(1);
+    expect(sync.state).toMatchObject({ context: { title: "Newer" }, isStale: false });
   });
 
   it("take the state of a reset of a newer epoch, whose versions begin anew", async () => {
