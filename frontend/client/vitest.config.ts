@@ -12,7 +12,10 @@ export default defineConfig({
   },
   test: {
     projects: [
-      { extends: true, test: { name: "unit", include: ["tests/*.test.{ts,tsx}"], testTimeout: 5_000 } },
+      {
+        extends: true,
+        test: { name: "unit", include: ["tests/*.test.{ts,tsx}"], testTimeout: 5_000 },
+      },
       {
         extends: true,
         test: {

@@ -30,7 +30,9 @@ export function ChatPage({ chatId }: { readonly chatId: string }): ReactNode {
           Run {call.name}
         </button>
       ))}
-      {status === "streaming_llm_response" && <button onClick={() => void cancel()}>Stop</button>}
+      {status === "streaming_llm_response" && (
+        <button onClick={() => void cancel()}>Stop</button>
+      )}
       <form onSubmit={submit}>
         <input
           aria-label="Message"

@@ -12,7 +12,9 @@ export interface Chats {
 export type ChatStore = Pick<StoreApi<Chats>, "getState" | "getInitialState" | "subscribe">;
 
 /** A store of the chats that are opened with the function beside it, which returns how to close. */
-export function chatStore(client: Client): readonly [ChatStore, (chatId: string) => () => void] {
+export function chatStore(
+  client: Client,
+): readonly [ChatStore, (chatId: string) => () => void] {
   const store = createStore<Chats>(() => ({ chats: {} }));
   const put = (state: ChatState): void => {
     store.setState(({ chats }) => ({ chats: { ...chats, [state.chatId]: state } }));

@@ -126,7 +126,9 @@ describe("the outbox", () => {
     await outbox.add(CHAT, "good");
     await seconds(1);
     expect(said()).toEqual(["good"]);
-    expect(outbox.pending(CHAT)).toMatchObject([{ id, status: "failed", reason: "invalid-body" }]);
+    expect(outbox.pending(CHAT)).toMatchObject([
+      { id, status: "failed", reason: "invalid-body" },
+    ]);
     expect(failed).toMatchObject([
       { message: "Failed to send. Please try again.", clientMessageId: id },
     ]);
@@ -155,7 +157,9 @@ describe("the outbox", () => {
 
   it("waits as it is told where the gateway is busy, and gives up in the end", async () => {
     gateway.override = ({ method }) =>
-      method === "POST" ? problem(429, "mailbox-full", "Full.", { retry_after_s: 9 }) : undefined;
+      method === "POST"
+        ? problem(429, "mailbox-full", "Full.", { retry_after_s: 9 })
+        : undefined;
     const { outbox } = tab();
     await outbox.add(CHAT, "patience");
     await seconds(8);
@@ -171,7 +175,10 @@ describe("the outbox", () => {
       if (method !== "POST" || early === 0) return undefined;
       early -= 1;
       const action = { id: "a", result: null, version: null };
-      return Response.json({ context: null, status: null, version: null, action }, { status: 202 });
+      return Response.json(
+        { context: null, status: null, version: null, action },
+        { status: 202 },
+      );
     };
     const { outbox } = tab();
     await outbox.add(CHAT, "soon");

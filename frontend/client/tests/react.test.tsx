@@ -131,7 +131,13 @@ describe("useChatStateSync", () => {
 
   it("draws a message once, however often others change", async () => {
     const drawn = new Map<string, number>();
-    function Row({ id, content }: { readonly id: string; readonly content: string }): ReactNode {
+    function Row({
+      id,
+      content,
+    }: {
+      readonly id: string;
+      readonly content: string;
+    }): ReactNode {
       drawn.set(id, (drawn.get(id) ?? 0) + 1);
       return content;
     }

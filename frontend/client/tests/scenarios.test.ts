@@ -27,9 +27,12 @@ async function opened(): Promise<ChatStateSync> {
 
 it("send optimistic: the message is shown before anybody has answered", async () => {
   const sync = await opened();
-  gateway.override = ({ method }) => (method === "POST" ? new Promise(() => undefined) : undefined);
+  gateway.override = ({ method }) =>
+    method === "POST" ? new Promise(() => undefined) : undefined;
   await sync.send("Hello");
-  expect(sync.state.messages).toMatchObject([{ role: "user", content: "Hello", status: "sending" }]);
+  expect(sync.state.messages).toMatchObject([
+    { role: "user", content: "Hello", status: "sending" },
+  ]);
 });
 
 it("failure rollback: a 500 marks it with what to tell, and a retry sends it", async () => {
@@ -43,12 +46,17 @@ it("failure rollback: a 500 marks it with what to tell, and a retry sends it", a
     { status: "failed-to-send", error: "Failed to send. Please try again.", message: null },
   ]);
   expect(onError).toHaveBeenCalledExactlyOnceWith(
-    expect.objectContaining({ message: "Failed to send. Please try again.", clientMessageId: id }),
+    expect.objectContaining({
+      message: "Failed to send. Please try again.",
+      clientMessageId: id,
+    }),
   );
   gateway.override = () => undefined;
   await sync.retrySend(id);
   await seconds(1);
-  expect(sync.state.messages).toMatchObject([{ content: "Hello", status: "complete", error: null }]);
+  expect(sync.state.messages).toMatchObject([
+    { content: "Hello", status: "complete", error: null },
+  ]);
 });
 
 it("failure rollback: what is discarded is gone", async () => {
@@ -66,7 +74,10 @@ it("backend differs: its text, id and time are shown, not ours", async () => {
   gateway.override = ({ method, body }) => {
     if (method !== "POST") return undefined;
     const id = body["client_message_id"] as string;
-    gateway.say("Hello (moderated)", { client_message_id: id, created_at: "2020-01-01T00:00:00.000Z" });
+    gateway.say("Hello (moderated)", {
+      client_message_id: id,
+      created_at: "2020-01-01T00:00:00.000Z",
+    });
     const { view } = gateway;
     const action = { id: "a", result: "applied", version: view.version };
     return Response.json({ context: view, status: view.status, version: view.version, action });
@@ -127,7 +138,9 @@ it("no manual persistence calls: only actions and reads go out", async () => {
   await sync.send("Hello");
   await client.service.rename(CHAT, { title: "T" });
   await seconds(30);
-  const kinds = new Set(gateway.asked.map(({ method, path }) => `${method} ${path.split(CHAT)[1] ?? ""}`));
+  const kinds = new Set(
+    gateway.asked.map(({ method, path }) => `${method} ${path.split(CHAT)[1] ?? ""}`),
+  );
   expect([...kinds].sort()).toEqual([
     "GET /state",
     "POST /actions/rename",

@@ -31,7 +31,9 @@ describe("an action", () => {
     expect(gateway.asked).toHaveLength(3);
     const keys = gateway.asked.map(({ headers }) => headers.get("Idempotency-Key"));
     expect(new Set(keys).size).toBe(1);
-    expect(keys[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(keys[0]).toMatch(
+      /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+    );
   });
 
   it("is given up in the end, and says that nobody knows", async () => {
@@ -45,7 +47,9 @@ describe("an action", () => {
   it("is not sent again once it was refused", async () => {
     gateway.override = () =>
       problem(429, "queue-full", "Full.", { phase: "streaming_llm_response" });
-    await expect(client.service.sendMessageAction(CHAT, { content: "x" })).rejects.toMatchObject({
+    await expect(
+      client.service.sendMessageAction(CHAT, { content: "x" }),
+    ).rejects.toMatchObject({
       type: "queue-full",
       phase: "streaming_llm_response",
     });
@@ -87,7 +91,10 @@ describe("an action", () => {
 describe("a read", () => {
   it("is shared by all who ask the same meanwhile", async () => {
     const { service } = client;
-    const [one, two] = await Promise.all([service.getChatState(CHAT), service.getChatState(CHAT)]);
+    const [one, two] = await Promise.all([
+      service.getChatState(CHAT),
+      service.getChatState(CHAT),
+    ]);
     expect(one).toBe(two);
     expect(gateway.asked).toHaveLength(1);
     await service.getChatState(CHAT);
@@ -100,7 +107,12 @@ describe("a read", () => {
       if (method !== "GET") return undefined;
       return new Promise((resolve) => {
         const { view } = gateway;
-        const body = { context: view, status: view.status, version: view.version, action: null };
+        const body = {
+          context: view,
+          status: view.status,
+          version: view.version,
+          action: null,
+        };
         const before = release;
         release = () => {
           before();
@@ -162,7 +174,9 @@ describe("a conflict", () => {
   it("is not rebased for ever", async () => {
     gateway.override = ({ method }) => (method === "POST" ? stale() : undefined);
     const options = { ifCursor: "1.1.0", onConflict: "rebase" } as const;
-    await expect(client.service.rename(CHAT, { title: "x" }, options)).rejects.toThrow("Stale.");
+    await expect(client.service.rename(CHAT, { title: "x" }, options)).rejects.toThrow(
+      "Stale.",
+    );
     expect(gateway.count("POST", "/rename")).toBe(4);
   });
 

@@ -228,7 +228,8 @@ describe("the transports", () => {
     await seconds(1);
     const old = gateway.view;
     const body = { context: old, status: old.status, version: old.version, action: null };
-    gateway.override = ({ path }) => (path.endsWith("/state") ? Response.json(body) : undefined);
+    gateway.override = ({ path }) =>
+      path.endsWith("/state") ? Response.json(body) : undefined;
     gateway.change({ title: "Newer" });
     await seconds(10);
     expect(sync.state.isStale).toBe(true);
