@@ -1,14 +1,14 @@
 /** A chat in React: messages, the reply as it arrives, what could not be sent. */
 
 import { useChat } from "@contextd/client/react";
-import { useState, type FormEvent, type ReactNode } from "react";
+import { useState, type ReactNode, type SyntheticEvent } from "react";
 
 export function ChatPage({ chatId }: { readonly chatId: string }): ReactNode {
   const { state, send, retrySend, cancel, approveTools } = useChat({ chatId });
   const [text, setText] = useState("");
   const { messages, status, connection, context } = state;
 
-  function submit(event: FormEvent): void {
+  function submit(event: SyntheticEvent): void {
     event.preventDefault();
     void send(text);
     setText("");

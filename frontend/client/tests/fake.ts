@@ -48,7 +48,7 @@ export class FakeGateway {
     const gateway = this; // eslint-disable-line @typescript-eslint/no-this-alias
     return createClient({
       baseUrl: "http://gateway",
-      fetch: (input, init) => this.#answer(String(input as string), init ?? {}),
+      fetch: (input, init) => this.#answer(addressOf(input), init ?? {}),
       webSocket: null,
       locks: null,
       random: () => (this.#drawn = (this.#drawn * 997 + 0.123) % 1),
@@ -310,6 +310,11 @@ export function problem(
   const body = { type, title: name, status, detail, request_id: "r", ...more };
   const headers = { "Content-Type": "application/problem+json" };
   return new Response(JSON.stringify(body), { status, headers });
+}
+
+export function addressOf(input: RequestInfo | URL): string {
+  if (typeof input === "string") return input;
+  return input instanceof URL ? input.href : input.url;
 }
 
 function subscribe(listeners: Set<() => void>, listener: () => void): () => void {

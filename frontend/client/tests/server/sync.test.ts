@@ -3,6 +3,7 @@
 import { IDBFactory } from "fake-indexeddb";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { indexedDbOutbox, type Client, type TransportName } from "../../src/index.js";
+import { addressOf } from "../fake.js";
 import { answered, saidBy, until } from "../until.js";
 import { clientOf, startContextd, type Contextd } from "./contextd.js";
 
@@ -147,7 +148,7 @@ describe("the outbox", () => {
     const client = clientOf(server, {
       fetch: async (input, init) => {
         const response = await fetch(input, init);
-        if (String(input).includes("send_message") && lose > 0) {
+        if (addressOf(input).includes("send_message") && lose > 0) {
           lose -= 1;
           throw new TypeError("The answer was lost.");
         }
