@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from gateway import Extension
+from runtime.dashboard import dashboard
 from runtime.settings import Settings
 from storage import Store
 
 
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
     """What one gateway process serves of other rooms."""
-    del settings, store
-    return ()
+    return (dashboard(settings, store),)

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from gateway.routes import ROUTES
 from storage import SCOPES, Access, keys
 from tests.gateway.arrivals import tell_store
+from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Service, serving
 from tests.support.store_server import StoreServer
 
@@ -28,7 +28,7 @@ async def records(client: Client) -> list[Json]:
 
 
 def test_every_admin_act_and_every_deletion_is_recorded() -> None:
-    recorded = {route.name for route in ROUTES if route.is_recorded}
+    recorded = {route.name for route in SERVED if route.is_recorded}
     assert recorded == {
         *("restart", "retry_dead_letter", "drop_dead_letter"),
         *("import_context", "export_context"),

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config import GatewayConfig
-from gateway.routes import ROUTES
 from tests.gateway.bare import problem_in, raw, rest
+from tests.support.routes import SERVED
 from tests.support.service import Answer, Client, Options, serving
 
 INJECTED: Final = re.compile(rb"^injected:", re.MULTILINE | re.IGNORECASE)
@@ -70,7 +70,7 @@ async def asked(client: Client, method: str, path: str, **headers: str) -> Answe
 async def test_every_address_says_what_browsers_may_do_with_its_answer(store_url: str) -> None:
     open_to_all = {"openapi", "docs", "docs_asset"}
     async with serving(store_url, workers=0, gateway=KEYS) as service:
-        for route in ROUTES:
+        for route in SERVED:
             for method in (route.method, "OPTIONS", "TRACE"):
                 path = route.paths[0].format_map(ADDRESS)
                 answer = await asked(service.client, method, path)
@@ -138,7 +138,7 @@ async def test_what_is_no_request_is_answered_with_the_same_care(
 async def test_a_page_that_may_ask_is_told_so_at_every_address(store_url: str) -> None:
     options: Options = {**KEYS, "cors_origins": f"http://localhost:3000, {PAGE}"}
     async with serving(store_url, workers=0, gateway=options) as service:
-        for route in ROUTES:
+        for route in SERVED:
             for shape in route.paths:
                 path = shape.format_map(ADDRESS)
                 preflight = await asked(

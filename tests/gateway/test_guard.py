@@ -14,14 +14,17 @@ from gateway import GatewayConfig, guard
 from gateway.kinds import KINDS
 from gateway.refusals import LINES_MINUTE_MAX
 from gateway.route import Route
-from gateway.routes import ROUTES
 from storage import SCOPES, Access, ApiKey, Scope, StorageConfig, connect
 from tests.gateway.arrivals import tell_store
+from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Options, Service, eventually, serving
 from tests.support.store_server import StoreServer
 
 PUBLIC: Final = frozenset(
-    {"health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"}
+    {
+        *("health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"),
+        "get_websocket_config",
+    }
 )
 NOW_MS: Final = 1_800_000_000_000
 UNKNOWN: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -105,11 +108,11 @@ BODIES: Final[dict[str, object]] = {
     "patch_message": {"content": "x"},
 }
 """Bodies that are valid, where an empty one is not."""
-GUARDED: Final = [route for route in ROUTES if route.name not in PUBLIC]
+GUARDED: Final = [route for route in SERVED if route.name not in PUBLIC]
 
 
 def test_what_anybody_may_ask_is_written_down_here() -> None:
-    assert {route.name for route in ROUTES if route.scope is None} == PUBLIC
+    assert {route.name for route in SERVED if route.scope is None} == PUBLIC
 
 
 async def raw_status(client: Client, route: Route, path: str) -> tuple[int, str]:

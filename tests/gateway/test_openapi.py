@@ -13,7 +13,7 @@ from gateway.kinds import KINDS
 from gateway.openai.errors import speaks_openai, status_of
 from gateway.pages import ASSETS, STATIC
 from gateway.problems import EVERYWHERE, TYPES
-from gateway.routes import ROUTES
+from tests.support.routes import SERVED
 from tests.support.service import Json, serving
 
 METHODS = {"get", "post", "put", "patch", "delete", "head", "options"}
@@ -52,7 +52,7 @@ async def test_whatever_the_description_refers_to_is_there(store_url: str) -> No
 
 async def test_every_route_is_described_once_and_no_alias(store_url: str) -> None:
     described = set(operations(await fetch(store_url)))
-    routed = {f"{route.method} {route.paths[0]}" for route in ROUTES if route.name != "act"}
+    routed = {f"{route.method} {route.paths[0]}" for route in SERVED if route.name != "act"}
     acts = {f"POST /api/contexts/{{id}}/actions/{kind}" for kind in KINDS}
     pages = {"GET /openapi.json", "GET /docs", "GET /docs/{name}"}
     assert described == (routed - pages) | acts
@@ -156,7 +156,7 @@ async def test_every_problem_type_is_explained_to_programs_and_to_people(
 def test_the_page_about_the_api_names_every_address_action_and_problem() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text()
     pages = {"openapi", "docs", "docs_asset"}
-    for route in ROUTES:
+    for route in SERVED:
         if route.name not in pages:
             assert f"`{route.method} {route.paths[0]}`" in page
     rows = re.findall(r"^\| (.+?) \|", page, flags=re.MULTILINE)

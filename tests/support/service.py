@@ -26,6 +26,7 @@ from pydantic import BaseModel
 from typing_extensions import override
 from yarl import URL
 
+from dashboard import DashboardConfig, Stats, WebSocketConfig
 from gateway import GatewayConfig, serve as serve_gateway
 from gateway.views import (
     ActionResponse,
@@ -54,6 +55,8 @@ from gateway.views import (
     TitleView,
     TurnList,
 )
+from runtime.extensions import extensions
+from runtime.settings import Settings
 from storage import StorageConfig, Store, connect
 from workers import WorkerConfig, serve as serve_worker
 
@@ -87,6 +90,8 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("POST /api/chat/[a-z]+", (ChatAnswer,)),
     ("GET /api/notes", (NoteList,)),
     ("POST /api/notes", (NoteView,)),
+    ("GET /api/v1/stats", (Stats,)),
+    ("GET /api/v1/config/websocket", (WebSocketConfig,)),
     ("GET /healthz?", (Liveness,)),
     ("GET /readyz", (Readiness,)),
     ("GET /problems/[^/]+", (ProblemTypeView,)),
@@ -366,6 +371,7 @@ async def serving(
     gateway: Options | None = None,
     worker: Options | None = None,
     storage: Options | None = None,
+    dashboard: Options | None = None,
     worker_store_url: str | None = None,
 ) -> AsyncGenerator[Service, None]:
     """Run gateways and workers, with options of their configurations.
@@ -376,6 +382,7 @@ async def serving(
         (GatewayConfig, gateway),
         (WorkerConfig, worker),
         (StorageConfig, storage),
+        (DashboardConfig, dashboard),
     ):
         assert set(options or {}) <= set(configured.model_fields), options
     storage_config = StorageConfig.model_validate(storage or {})
@@ -416,7 +423,13 @@ async def serving(
                             "port": ports[int(number)],
                         }
                     )
-                    run = serve_gateway(config, store, stop=stops[name], ready=ready.set)
+                    settings = Settings.model_validate(dashboard or {})
+                    run = serve_gateway(
+                        *(config, store),
+                        stop=stops[name],
+                        ready=ready.set,
+                        extensions=extensions(settings, store),
+                    )
                 else:
                     run = serve_worker(worker_config, store, stop=stops[name], ready=ready.set)
                 group.create_task(run, name=name)

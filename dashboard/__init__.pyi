@@ -1,0 +1,19 @@
+from .config import DashboardConfig
+from .exposition import METRICS_TYPE, exposition
+from .hub import Hub
+from .sockets import Dashboards, TooManyDashboards
+from .statistics import Surveyor
+from .views import Stats, View, WebSocketConfig
+
+__all__ = [
+    "METRICS_TYPE",
+    "DashboardConfig",
+    "Dashboards",
+    "Hub",
+    "Stats",
+    "Surveyor",
+    "TooManyDashboards",
+    "View",
+    "WebSocketConfig",
+    "exposition",
+]

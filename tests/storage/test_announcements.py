@@ -1,0 +1,144 @@
+"""Announcements are numbered once for all processes, and cost nobody anything."""
+
+import asyncio
+
+import orjson
+
+from storage import (
+    ANNOUNCEMENTS,
+    ActionReceived,
+    Announcer,
+    AnyAnnouncement,
+    Entry,
+    Listener,
+    Meters,
+    Statistics,
+    Store,
+    WorkerLost,
+    announced_after,
+    first_announced,
+    last_announced,
+    read_announced,
+    survey,
+)
+from storage.announcements import COLLECTED_MAX
+from tests.storage.conftest import Backend
+
+NOW_MS = 1_800_000_000_000
+LOST = WorkerLost(worker_id="w", cause="died", contexts=3)
+
+
+def received(number: int = 0) -> ActionReceived:
+    return ActionReceived(context_id=f"c{number}", action="rename", repeated=False)
+
+
+def announcer_of(store: Store, name: str) -> tuple[Announcer, Meters]:
+    """A process that tells when it is asked to."""
+    meters = Meters(store.link, store.scripts, store.config, lambda: NOW_MS)
+    announcer = Announcer(store.link, store.scripts, store.config, meters)
+    announcer.by = name
+    meters.begin("gateway", name, dict)
+    return announcer, meters
+
+
+async def told(store: Store, after: int = 0) -> list[tuple[int, AnyAnnouncement]]:
+    found = await announced_after(store.link, after, limit=100_000)
+    return [(seq, Entry.model_validate_json(raw).what) for seq, raw in found]
+
+
+async def totals(store: Store, meters: Meters) -> Statistics:
+    await meters.report()
+    return await survey(store.link, store.scripts)
+
+
+async def test_several_processes_share_one_line_of_numbers(store: Store) -> None:
+    one, other = announcer_of(store, "a")[0], announcer_of(store, "b")[0]
+    for number in range(6):
+        announcer = (one, other)[number % 2]
+        announcer.tell(received(number))
+        announcer.tell(LOST)
+        await announcer.flush()
+    found = await told(store)
+    assert [seq for seq, _ in found] == list(range(1, 13))
+    assert [what for _, what in found[::2]] == [received(number) for number in range(6)]
+    assert (await first_announced(store.link), await last_announced(store.link)) == (1, 12)
+    assert await told(store, 10) == found[10:]
+
+
+async def test_a_batch_that_is_sent_twice_is_told_once(store: Store) -> None:
+    announcer, _ = announcer_of(store, "a")
+    announcer.tell(received())
+    await announcer.flush()
+    announcer._batch -= 1
+    announcer.tell(received())
+    await announcer.flush()
+    assert len(await told(store)) == 1
+
+
+async def test_what_is_published_is_what_is_kept(store: Store) -> None:
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    listener = Listener(heard.put_nowait, lambda: None)
+    await store.subscriber.subscribe(ANNOUNCEMENTS, listener)
+    announcer, _ = announcer_of(store, "a")
+    for number in range(3):
+        announcer.tell(received(number))
+    await announcer.flush()
+    async with asyncio.timeout(10):
+        publication = await heard.get()
+    assert read_announced(publication) == await announced_after(store.link, 0, limit=10)
+    entry = orjson.loads(read_announced(publication)[0][1])
+    assert (entry["by"], entry["at_ms"], entry["what"]["type"]) == (
+        *("a", NOW_MS),
+        "action_received",
+    )
+
+
+async def test_too_many_in_a_second_are_counted_and_critical_ones_are_told_all_the_same(
+    backend: Backend,
+) -> None:
+    async with backend.connect(announcements_s_max=5) as store:
+        announcer, meters = announcer_of(store, "a")
+        for number in range(20):
+            announcer.tell(received(number))
+            announcer.tell(LOST)
+        await announcer.flush()
+        found = [what for _, what in await told(store)]
+        assert found.count(LOST) == 20
+        assert len(found) == 25
+        assert (await totals(store, meters)).totals["announcements:throttled"] == 15
+
+
+async def test_only_the_newest_are_kept(backend: Backend) -> None:
+    async with backend.connect(announcements_kept=100) as store:
+        announcer, _ = announcer_of(store, "a")
+        for number in range(1_000):
+            announcer.tell(LOST)
+            if number % 50 == 0:
+                await announcer.flush()
+        await announcer.flush()
+        first = await first_announced(store.link)
+        assert await last_announced(store.link) == 1_000
+        assert 1 < first <= 901  # whole nodes of the stream are dropped
+        assert [seq for seq, _ in await told(store, 3)] == list(range(first, 1_001))
+
+
+async def test_while_the_store_is_away_announcements_are_bounded_dropped_and_counted(
+    store: Store,
+) -> None:
+    announcer, meters = announcer_of(store, "a")
+    for _ in range(COLLECTED_MAX + 7):
+        announcer.tell(LOST)
+    store.link.calls_max, room = 0, store.link.calls_max
+    await announcer.flush()
+    store.link.calls_max = room
+    announcer.tell(LOST)
+    await announcer.flush()
+    assert len(await told(store)) == 1
+    found = (await totals(store, meters)).totals["announcements:dropped"]
+    assert found == COLLECTED_MAX + 7
+
+
+async def test_a_command_announces_nothing(store: Store) -> None:
+    store.announcer.tell(LOST)
+    await store.announcer.flush()
+    assert await told(store) == []

@@ -1,0 +1,113 @@
+"""What processes count and time is added up in the store, once."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from storage import Link, Meters, Statistics, Store, StoreUnavailable, survey
+from storage.link import Reply
+from storage.scripts import Scripts
+from tests.storage.conftest import Backend
+
+NOW_MS = 1_800_000_000_000
+
+
+def meters_of(store: Store, process_id: str) -> Meters:
+    """A process that reports by itself."""
+    meters = Meters(store.link, store.scripts, store.config, lambda: NOW_MS)
+    meters.begin("worker", process_id, lambda: {"active": 7})
+    return meters
+
+
+async def seen(store: Store) -> Statistics:
+    return await survey(store.link, store.scripts, since_ever=True)
+
+
+async def test_what_several_processes_count_is_added_up(store: Store) -> None:
+    for process_id in ("a", "b", "c"):
+        meters = meters_of(store, process_id)
+        meters.count("errors:gone", 2)
+        meters.took("save", 0.010)
+        await meters.report()
+        meters.count("errors:gone")
+        await meters.report()
+    found = await seen(store)
+    assert found.totals["errors:gone"] == 9
+    assert found.latencies["save"].count == 3
+    assert {process.id for process in found.processes} == {"a", "b", "c"}
+    assert all(process.load == {"active": 7} for process in found.processes)
+
+
+async def test_a_report_of_which_nobody_knows_whether_it_came_is_counted_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters = meters_of(store, "a")
+    meters.count("errors:gone")
+    run = Scripts.run
+
+    async def unanswered(scripts: Scripts, link: Link, name: str, *rest: Any) -> Reply:
+        await run(scripts, link, name, *rest)
+        raise StoreUnavailable("the answer was lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scripts, "run", unanswered)
+        await meters.report()
+    meters.count("errors:gone", 10)
+    await meters.report()  # the one of before, once more
+    await meters.report()
+    assert (await seen(store)).totals["errors:gone"] == 11
+
+
+async def test_percentiles_are_those_of_all_processes_within_a_hundredth(store: Store) -> None:
+    one, other = meters_of(store, "a"), meters_of(store, "b")
+    taken_ms = [0.2 * number for number in range(1, 1_001)]
+    for number, took_ms in enumerate(taken_ms):
+        (one, other)[number % 2].took("send", took_ms / 1_000)
+    await one.report()
+    await other.report()
+    latency = (await seen(store)).latencies["send"]
+    exact = [taken_ms[round(share * 999)] for share in (0.5, 0.95, 0.99)]
+    assert latency.count == 1_000
+    for found, right in zip(latency.percentiles_ms, exact, strict=True):
+        assert found == pytest.approx(right, rel=0.011)
+
+
+async def test_what_takes_no_time_and_what_takes_an_hour_are_kept(store: Store) -> None:
+    meters = meters_of(store, "a")
+    meters.took("poll", 0.0)
+    meters.took("first_token", 3_600.0)
+    await meters.report()
+    found = (await seen(store)).since_ever
+    assert list(found["poll"]) == [pytest.approx(0.001, rel=0.02)]
+    assert list(found["first_token"]) == [pytest.approx(3_600_000, rel=0.02)]
+
+
+async def test_a_process_that_has_left_or_is_silent_is_not_shown(backend: Backend) -> None:
+    async with backend.connect(process_silent_s_max=1) as store:
+        leaving, silent = meters_of(store, "leaves"), meters_of(store, "is silent")
+        leaving.count("errors:gone")
+        await leaving.leave()
+        assert (await seen(store)).totals["errors:gone"] == 1
+        assert [process.id for process in (await seen(store)).processes] == []
+        await silent.report()
+        assert [process.id for process in (await seen(store)).processes] == ["is silent"]
+        async with asyncio.timeout(10):
+            while (await seen(store)).processes:  # noqa: ASYNC110 - time passes in the store
+                await asyncio.sleep(0.05)
+
+
+async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> None:
+    await meters_of(store, "a").report()
+    (slot,) = cast("list[bytes]", await store.link.call("KEYS", "latencies:*"))
+    await store.link.call("HINCRBY", "totals", "actions:applied", 50)
+    await store.link.call("HINCRBY", slot, "at", -10_000)
+    found = await seen(store)
+    assert found.window_s == pytest.approx(10, abs=2)
+    assert found.actions_s == pytest.approx(50 / found.window_s, rel=0.01)
+
+
+async def test_nothing_is_reported_before_a_process_says_who_it_is(store: Store) -> None:
+    store.meters.count("errors:gone")
+    await store.leave()
+    assert (await seen(store)).totals == {}

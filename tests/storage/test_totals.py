@@ -1,0 +1,142 @@
+"""What is counted in the scripts is exact, whatever is repeated."""
+
+import pytest
+
+from fsm import MessageReceived, replay
+from storage import (
+    Mail,
+    Result,
+    Statistics,
+    Store,
+    StoreUnavailable,
+    VersionConflict,
+    survey,
+)
+from tests.storage.arranging import (
+    APPLIED,
+    create,
+    created,
+    deliver,
+    next_commit,
+    own,
+    say_mail,
+)
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID, DELETE, STARTED, Playbook, replied, say
+
+REFUSED = Result(outcome="refused", version=2, code="illegal-in-phase")
+NOBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+
+async def seen(store: Store) -> Statistics:
+    return await survey(store.link, store.scripts)
+
+
+def counted(found: Statistics, *names: str) -> tuple[int, ...]:
+    return tuple(found.totals.get(name, 0) for name in names)
+
+
+async def test_a_context_is_counted_in_the_phase_that_it_is_in(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0], first=say_mail())
+    assert counted(await seen(store), "contexts:created", "phase:idle", "mail") == (1, 1, 1)
+    owned = await own(store)
+    await store.commit(next_commit(book.given(say()), owned, base=1, results={1: APPLIED}))
+    waiting = f"phase:{book.state.phase.value}"
+    assert counted(await seen(store), "phase:idle", waiting, "mail") == (0, 1, 1)
+    await store.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
+    found = await seen(store)
+    assert counted(found, "phase:idle", waiting, "saves") == (1, 0, 2)
+    assert found.contexts == 1
+
+
+async def test_a_create_a_commit_and_a_deletion_that_are_repeated_count_once(
+    store: Store,
+) -> None:
+    book = Playbook()
+    for _ in range(2):
+        await create(store, book.log[0], first=say_mail())
+    owned = await own(store)
+    commit = next_commit(book.given(say()), owned, base=1, results={1: APPLIED}, acknowledged=1)
+    for _ in range(2):
+        await store.commit(commit)
+    names = ("contexts:created", "actions:delivered", "actions:applied", "saves", "mail")
+    assert counted(await seen(store), *names) == (1, 1, 1, 1, 0)
+    last = next_commit(book.given(DELETE), owned, base=2, results={2: APPLIED})
+    for _ in range(2):
+        await store.delete(last, "w1")
+    found = await seen(store)
+    assert counted(found, "contexts:deleted", "actions:applied", "phase:deleted") == (1, 2, 0)
+    assert sum(n for name, n in found.totals.items() if name.startswith("phase:")) == 0
+    assert found.contexts == 0
+
+
+async def test_an_action_that_comes_twice_under_one_key_is_delivered_once(store: Store) -> None:
+    await create(store)
+    for _ in range(3):
+        await deliver(store, "Hello", key="k")
+    await deliver(store, "And this")
+    assert counted(await seen(store), "actions:delivered", "mail") == (2, 2)
+
+
+async def test_mail_that_a_deletion_leaves_undelivered_waits_no_more(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    await deliver(store, "One")
+    await deliver(store, "Two")
+    await store.delete(next_commit(book.given(DELETE), owned, base=1), "w1")
+    assert counted(await seen(store), "actions:delivered", "mail") == (2, 0)
+
+
+async def test_a_commit_that_is_fenced_or_late_counts_nothing(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    before = (await seen(store)).totals
+    late = next_commit(book.given(say()), owned, base=7, results={1: REFUSED})
+    with pytest.raises(VersionConflict):
+        await store.commit(late)
+    assert (await seen(store)).totals == before
+
+
+async def test_what_a_copied_log_leads_to_is_the_phase_that_is_counted(store: Store) -> None:
+    book = Playbook().given(say(), STARTED)
+    log = book.log
+    first = created()
+    await store.create(
+        first,
+        first=None,
+        key="",
+        digest="",
+        further=[event.model_dump_json().encode() for event in log[1:]],
+        state=replay(log),
+    )
+    assert counted(await seen(store), "phase:streaming_llm_response", "phase:idle") == (1, 0)
+
+
+async def test_a_context_that_was_there_before_anything_was_counted_joins_when_it_moves(
+    store: Store,
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    for key, field in (("totals", "phase:idle"), (f"ctx:{{{CONTEXT_ID}}}:meta", "phase")):
+        await store.link.call("HDEL", key, field)
+    owned = await own(store)
+    await store.commit(next_commit(book.given(say()), owned, base=1))
+    assert counted(await seen(store), f"phase:{book.state.phase.value}") == (1,)
+    await store.delete(next_commit(book.given(DELETE), owned, base=2), "w1")
+    assert counted(await seen(store), f"phase:{book.state.phase.value}", "phase:idle") == (0, 0)
+
+
+async def test_mail_waits_for_as_long_as_nobody_has_taken_it(store: Store) -> None:
+    assert (await seen(store)).oldest_mail_ms is None
+    await create(store)
+    mail = Mail(event=MessageReceived(at_ms=BEGAN_MS + 5_000, content="Hello"))
+    await store.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
+    assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5_000
+
+
+async def test_without_a_store_there_are_no_statistics(store: Store) -> None:
+    store.link.calls_max = 0
+    with pytest.raises(StoreUnavailable):
+        await seen(store)
