@@ -42,7 +42,8 @@ def holds(now: Json, before: Json) -> bool:
         told = cast("dict[str, Json]", before)
         return all(name in now and holds(now[name], told[name]) for name in told)
     if isinstance(before, list):
-        return len(now) >= len(before) and all(map(holds, now, before))
+        items: list[Json] = before
+        return len(now) >= len(items) and all(map(holds, now, items))
     return bool(now == before)
 
 

@@ -50,7 +50,8 @@ def references(part: Json) -> Iterator[str]:
             else:
                 yield from references(value)
     elif isinstance(part, list):
-        for value in part:
+        values: list[Json] = part
+        for value in values:
             yield from references(value)
 
 
