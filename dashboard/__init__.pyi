@@ -5,12 +5,14 @@ from .activity_views import ActivityRecord, ActivityRecords, ActivityView, Endpo
 from .config import DashboardConfig
 from .exposition import METRICS_TYPE, exposition
 from .hub import Hub
+from .pages import PAGES, PageAddress
 from .sockets import Dashboards, TooManyDashboards
 from .statistics import Surveyor
 from .views import Stats, View, WebSocketConfig
 
 __all__ = [
     "METRICS_TYPE",
+    "PAGES",
     "Activity",
     "ActivityConfig",
     "ActivityRecord",
@@ -21,6 +23,7 @@ __all__ = [
     "Dashboards",
     "EndpointList",
     "Hub",
+    "PageAddress",
     "Stats",
     "Surveyor",
     "TooManyDashboards",

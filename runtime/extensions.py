@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from gateway import Extension
 from runtime.activity import activity_extension
 from runtime.dashboard import dashboard
+from runtime.pages import pages
 from runtime.request_traces import trace_requests
 from runtime.settings import Settings
 from runtime.tracing import OpenTelemetry
@@ -22,3 +23,4 @@ def _brought(settings: Settings, store: Store) -> Iterator[Extension]:
     if settings.activity:
         yield activity_extension(settings, store)
     yield dashboard(settings, store)
+    yield pages()

@@ -23,7 +23,7 @@ from tests.support.store_server import StoreServer
 PUBLIC: Final = frozenset(
     {
         *("health", "healthz", "readyz", "get_problem_type", "openapi", "docs", "docs_asset"),
-        *("get_websocket_config", "asyncapi"),
+        *("get_websocket_config", "asyncapi", "chat_page", "dashboard_page", "page_asset"),
     }
 )
 NOW_MS: Final = 1_800_000_000_000

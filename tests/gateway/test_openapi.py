@@ -54,7 +54,10 @@ async def test_every_route_is_described_once_and_no_alias(store_url: str) -> Non
     described = set(operations(await fetch(store_url)))
     routed = {f"{route.method} {route.paths[0]}" for route in SERVED if route.name != "act"}
     acts = {f"POST /api/contexts/{{id}}/actions/{kind}" for kind in KINDS}
-    pages = {"GET /openapi.json", "GET /asyncapi.json", "GET /docs", "GET /docs/{name}"}
+    pages = {
+        *("GET /openapi.json", "GET /asyncapi.json", "GET /docs", "GET /docs/{name}"),
+        *("GET /", "GET /dashboard", "GET /assets/{name}"),
+    }
     assert described == (routed - pages) | acts
 
 

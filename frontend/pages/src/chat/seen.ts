@@ -1,0 +1,74 @@
+/**
+ * How far the person has seen each chat: marks of this browser, for the unread badges alone.
+ *
+ * What there is on the first visit counts as seen.
+ */
+
+import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
+
+import type { Listed } from "./contexts.js";
+
+const NAME = "contextd.seen";
+const MARKS_MAX = 2_000;
+
+/** The newest version seen, by chat. */
+type Marks = Readonly<Record<string, number>>;
+
+export interface Unread {
+  readonly isUnread: (context: Listed) => boolean;
+  readonly markSeen: (chatId: string, version: number) => void;
+}
+
+export function useUnread(contexts: readonly Listed[] | null): Unread {
+  const kept = useSyncExternalStore(subscribe, read);
+  const marks = useMemo(() => marksOf(kept), [kept]);
+  useEffect(() => {
+    if (contexts === null || marks !== null) return;
+    write(Object.fromEntries(contexts.map((context) => [context.id, context.version])));
+  }, [contexts, marks]);
+  const markSeen = useCallback((chatId: string, version: number) => {
+    const before = marksOf(read());
+    if (before !== null && (before[chatId] ?? 0) < version)
+      write({ ...before, [chatId]: version });
+  }, []);
+  const isUnread = useCallback(
+    (context: Listed) => marks !== null && context.version > (marks[context.id] ?? 0),
+    [marks],
+  );
+  return { isUnread, markSeen };
+}
+
+const listeners = new Set<() => void>();
+
+/** Be told of what this tab and others mark. */
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  addEventListener("storage", listener);
+  return () => {
+    listeners.delete(listener);
+    removeEventListener("storage", listener);
+  };
+}
+
+function read(): string | null {
+  return localStorage.getItem(NAME);
+}
+
+function write(marks: Marks): void {
+  const newest = Object.fromEntries(Object.entries(marks).slice(-MARKS_MAX));
+  localStorage.setItem(NAME, JSON.stringify(newest));
+  for (const listener of listeners) listener();
+}
+
+function marksOf(kept: string | null): Marks | null {
+  try {
+    const value: unknown = JSON.parse(kept ?? "null");
+    if (typeof value !== "object" || value === null) return null;
+    const marks = Object.entries(value).filter(
+      (entry): entry is [string, number] => typeof entry[1] === "number",
+    );
+    return Object.fromEntries(marks);
+  } catch {
+    return null;
+  }
+}
