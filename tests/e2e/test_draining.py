@@ -93,6 +93,6 @@ async def test_a_gateway_and_the_workers_are_drained_under_load_and_come_back() 
             now = await client.send(busy, "and now?", prefer="wait=30")
             assert now.status == 200
             state = await client.rested(busy)
-            last = [text for text in everything_said(state) if not text.startswith("message")]
-            assert last == ["still there?", "and now?"]
+            ends = [text for text in everything_said(state) if not text.startswith("message")]
+            assert ends == ["still there?", "and now?"]
             assert answer_faults(state) == []

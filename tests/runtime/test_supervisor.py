@@ -603,6 +603,19 @@ def test_what_dies_while_it_is_away_or_being_tried_again_is_drained_too(
     supervised(supervisor, story)
 
 
+def test_what_is_only_being_started_is_drained_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("worker", WELL), ("worker", WELL))
+
+    async def story() -> None:
+        await asyncio.sleep(0)  # the keepers have begun, and no process is there yet
+        assert [one.process_id for one in await drained(supervisor)] == [None, None]
+        await until(lambda: len(rig.drained()) == 2)
+        assert rig.living() == set()
+
+    supervised(supervisor, story)
+
+
 def test_a_stop_while_slots_are_empty_ends_and_nothing_is_started(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL))
