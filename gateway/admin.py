@@ -73,7 +73,10 @@ def _own_process() -> str:
 
 
 async def _takes_last_worker(gateway: Gateway, process: str | None) -> bool:
-    return process is None or await gateway.store.living_workers() <= 1
+    """Whether no worker is left once this one has ended, or all have (None)."""
+    workers = await gateway.store.workers()
+    is_there = process is None or process in workers or ":" in process
+    return is_there and (process is None or len(workers) <= 1)
 
 
 @contextlib.contextmanager

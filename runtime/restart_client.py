@@ -80,8 +80,9 @@ def _show(report: Json, shown: set[tuple[str, int]]) -> bool:
             news = True
             moved = "" if process["moved"] is None else f", {process['moved']} moved"
             then = f" -> {process['replaced_by']}" if report["kind"] == "restart" else ""
+            before = process["process_id"] or "empty"
             _say(
-                f"{process['role']} {process['slot']}: {process['process_id']}{then} "
+                f"{process['role']} {process['slot']}: {before}{then} "
                 f"{process['outcome']}{moved}, {process['duration_ms'] / 1_000:.1f} s",
                 0,
             )

@@ -68,6 +68,15 @@ async def test_what_rests_without_mail_is_listed_only_where_all_are_asked_for(
     assert (glance.waits_since_ms, glance.trouble, glance.mail) == (None, None, 0)
 
 
+async def test_what_rests_and_is_still_with_its_worker_is_not_at_work(store: Store) -> None:
+    context_id = await keep(store, 1)
+    await live(store, "w1")
+    await store.activate(context_id, "w1")
+    assert ids(await page(store)) == []
+    assert ids(await page(store, ALL)) == [context_id]
+    assert ids(await page(store, Wanted(everything=True, waits_s_min=1))) == []
+
+
 async def test_mail_that_no_living_worker_takes_is_stuck_after_its_time(store: Store) -> None:
     await keep(store, 1, mail=True)
     glance = await only(store, after_ms=STUCK_MS)
@@ -103,6 +112,8 @@ async def test_what_is_due_and_not_activated_is_stuck_and_what_will_be_due_is_no
     context_id = await keep(store, 1)
     await store.link.call("ZADD", keys.DUE, BEGAN_MS + 1_000, context_id)
     assert ids(await page(store, after_ms=999)) == []
+    (waiting,) = (await page(store, ALL, after_ms=999)).glances
+    assert (waiting.due_ms, waiting.waits_since_ms) == (BEGAN_MS + 1_000, None)
     glance = await only(store, after_ms=1_000 + STUCK_MS + 1)
     assert (glance.due_ms, glance.trouble) == (BEGAN_MS + 1_000, "stuck")
 
