@@ -380,7 +380,8 @@ async def test_records_that_wait_are_bounded_and_the_oldest_make_room(
 
     async def never(_log: ActivityLog, records: Sequence[bytes]) -> int:
         taken.append(len(records))
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return 0
 
     monkeypatch.setattr(ActivityLog, "append", never)
     monkeypatch.setattr("dashboard.activity.LAST_S_MAX", 0.05)

@@ -50,7 +50,7 @@ def references(part: Json) -> Iterator[str]:
             else:
                 yield from references(value)
     elif isinstance(part, list):
-        for value in cast("list[Json]", part):
+        for value in cast("list[object]", part):
             yield from references(value)
 
 
