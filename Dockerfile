@@ -1,6 +1,6 @@
 # One image for every process: `gateway`, `worker`, `supervise`, or `up` (the default), which
 # runs all of them with a store of its own under /data.
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.12.12-slim-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/build && python -m venv /opt/contextd
@@ -13,7 +13,7 @@ RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-d
     && /opt/contextd/bin/pip install --no-index --no-deps /dist/*.whl \
     && /opt/contextd/bin/python -m compileall -q /opt/contextd/lib
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin contextd \
     && install -d -o contextd -g contextd -m 0700 /data
 COPY --from=build /opt/contextd /opt/contextd

@@ -47,7 +47,13 @@ class DashboardConfig(BaseModel):
     dashboard_stalled_s_max: float = Field(
         default=30.0,
         gt=0,
-        description="A dashboard that takes nothing for so long is ended (1013), in seconds.",
+        description="A dashboard that takes nothing for so long is cut off, in seconds.",
+    )
+    dashboard_blind_s_max: float = Field(
+        default=30.0,
+        gt=0,
+        description="A dashboard that is behind while the store does not answer for so long "
+        "is closed (1013), in seconds.",
     )
     dashboard_message_bytes_max: int = Field(
         default=4_096,

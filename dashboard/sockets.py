@@ -1,7 +1,8 @@
 """The WebSockets of dashboards: how many there may be, and what each is sent.
 
 Close codes: 1001 made room for another one, 1008 sends too much, 1009 sends something too
-long, 1012 the gateway stops (connect again, and resume), 1013 takes nothing.
+long, 1012 the gateway stops (connect again, and resume), 1013 the store does not answer. Who
+takes nothing is cut off.
 """
 
 import asyncio
@@ -52,18 +53,26 @@ class Connection:
     """One dashboard."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, hub: Hub, config: DashboardConfig, address: str
+        self,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        hub: Hub,
+        config: DashboardConfig,
+        address: str,
     ) -> None:
         self.id = str(uuid7())
         self.address = address
         self.heard_at_s = asyncio.get_running_loop().time()
         self._socket = socket
+        self._transport = transport
         self._hub = hub
         self._config = config
         self._wanted = frozenset(TYPES)
         self._seq = 0
         self._renumbered = 0
         self._stats_at = ""
+        self._blind_since_s = 0.0
+        """Since when the store does not answer; 0: it does."""
         self._answers: deque[Message] = deque()
         self._code: int | None = None
         self._told = asyncio.Event()
@@ -164,20 +173,14 @@ class Connection:
                 if not await self._send_some(clock):
                     await self._told.wait()
         except TimeoutError:
-            self._code = WSCloseCode.TRY_AGAIN_LATER
+            if self._transport is not None:
+                self._transport.abort()  # whoever takes nothing takes no farewell either
+            return
         except ConnectionError:
             return  # the client has gone in the middle of a message
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(CLOSE_S_MAX):
                 await self._socket.close(code=self._code or WSCloseCode.OK)
-                return
-        self._abort()
-
-    def _abort(self) -> None:
-        """Whoever takes nothing does not take a farewell either."""
-        transport = self._socket.get_extra_info("transport")
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
 
     async def _send_some(self, clock: Callable[[], int]) -> bool:
         """Send what there is of each kind; False: there was nothing."""
@@ -191,8 +194,14 @@ class Connection:
         try:
             behind = await self._hub.after(self._seq)
         except StoreUnavailable:
-            await asyncio.sleep(STORE_PAUSE_S)
+            now_s = asyncio.get_running_loop().time()
+            self._blind_since_s = self._blind_since_s or now_s
+            if now_s - self._blind_since_s > self._config.dashboard_blind_s_max:
+                self.end(WSCloseCode.TRY_AGAIN_LATER)
+            else:
+                await asyncio.sleep(STORE_PAUSE_S)
             return True
+        self._blind_since_s = 0.0
         if self._renumbered != self._hub.renumbered:
             self._renumbered, self._seq = self._hub.renumbered, self._hub.head
             await self._send(PERSONAL, Renumbered(seq=self._seq), clock)
@@ -275,7 +284,9 @@ class Dashboards:
             max_msg_size=self._config.dashboard_message_bytes_max,
             compress=False,
         )
-        connection = Connection(socket, self._hub, self._config, address)
+        connection = Connection(
+            *(socket, request.transport, self._hub, self._config, address),
+        )
         with self._place(connection):
             async with self._hub.watched(connection.wake):
                 await socket.prepare(request)

@@ -1,28 +1,21 @@
-"""What operators do: restart the processes, look through dead letters and what grows old."""
+"""What operators do to the processes, and what grows old."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Generator
 
 import orjson
 from aiohttp import web
-from pydantic import JsonValue
 
-from fsm import RetryRequested
-from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
 from gateway.mirror import rfc3339
-from gateway.parameters import DAYS, DAYS_MAX, letter_id_of, read_whole, restart_id_of
+from gateway.operators.bodies import DrainOrder
+from gateway.parameters import DAYS, DAYS_MAX, read_whole, restart_id_of
 from gateway.problems import Problem
-from storage import (
-    Aged,
-    DeadLetter,
-    DeadLetters,
-    Mail,
-    NoSupervisor,
-    Restart,
-    Restarts,
-    Retention,
-    make_redactor,
-)
+from storage import Aged, NoSupervisor, OtherRuns, Restart, Restarts, Retention
 
 
 async def restart(request: web.Request) -> web.StreamResponse:
@@ -36,17 +29,75 @@ async def restart(request: web.Request) -> web.StreamResponse:
             "handed over, and lose nothing.",
             {"active_contexts": dict(busy)},
         )
-    restarts = Restarts(gateway.store)
+    with _refusals():
+        restart_id = await Restarts(gateway.store).ask(
+            order.scope, force=order.force, now_ms=gateway.clock()
+        )
+    return _accepted("restarting", restart_id)
+
+
+async def drain(request: web.Request) -> web.StreamResponse:
+    """Ask the supervisors to end processes and put nothing in their place.
+
+    Whoever answers this lives, and is not drained itself: there is a gateway left. One drain
+    runs at a time, so the gateway of another is not the one that ends meanwhile.
+    """
+    gateway = request.app[GATEWAY]
+    order = await read_body(request, DrainOrder, depth_max=gateway.config.json_depth_max)
+    if order.scope == "gateways":
+        if gateway.stopping.is_set() or order.process == _own_process():
+            raise Problem(
+                "nobody-left",
+                "That gateway is the one that answers you. Ask another one; the last one "
+                "cannot be drained.",
+            )
+    elif not order.force and await _takes_last_worker(gateway, order.process):
+        raise Problem(
+            "nobody-left",
+            "No worker would be left, and contexts would wait. Send force: true to do it all "
+            "the same, and kill instead of draining; or start further workers first.",
+        )
+    with _refusals():
+        restart_id = await Restarts(gateway.store).ask(
+            order.scope,
+            force=order.force,
+            now_ms=gateway.clock(),
+            kind="drain",
+            process=order.process,
+        )
+    return _accepted("draining", restart_id)
+
+
+def _own_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+async def _takes_last_worker(gateway: Gateway, process: str | None) -> bool:
+    return process is None or await gateway.store.living_workers() <= 1
+
+
+@contextlib.contextmanager
+def _refusals() -> Generator[None]:
+    """Say why nothing was begun."""
     try:
-        restart_id = await restarts.ask(order.scope, force=order.force, now_ms=gateway.clock())
+        yield
     except NoSupervisor:
         raise Problem(
             "no-supervisor",
-            "No supervisor is there to restart anything: restart the processes where you have "
-            "started them (systemd, compose).",
+            "No supervisor is there to restart or drain anything: do it where you have started "
+            "the processes (systemd, compose).",
         ) from None
+    except OtherRuns as other:
+        raise Problem(
+            "operation-running",
+            "Another restart or drain has not ended; /admin/restarts/"
+            f"{other.restart_id} says how far it has come.",
+        ) from None
+
+
+def _accepted(status: str, restart_id: str) -> web.Response:
     body = {
-        "status": "restarting",
+        "status": status,
         "restart_id": restart_id,
         "report_url": f"/admin/restarts/{restart_id}",
     }
@@ -60,7 +111,7 @@ async def _busy(gateway: Gateway) -> dict[str, int]:
 
 
 async def restart_report(request: web.Request) -> web.StreamResponse:
-    """How far a restart has come, process by process."""
+    """How far a restart or drain has come, process by process."""
     found = await Restarts(request.app[GATEWAY].store).read(restart_id_of(request))
     if found is None:
         raise Problem("not-found", "There is no such restart, or it was long ago.")
@@ -71,7 +122,9 @@ def _report(found: Restart) -> dict[str, object]:
     return {
         "restart_id": found.request.restart_id,
         "status": found.status,
+        "kind": found.request.kind,
         "scope": found.request.scope,
+        "process": found.request.process,
         "force": found.request.force,
         "requested_at_ms": found.request.requested_at_ms,
         "supervisors": [report.model_dump(mode="json") for report in found.supervisors],
@@ -107,76 +160,3 @@ def _aged(aged: Aged) -> dict[str, object]:
         "version": aged.version,
         "touched_at": rfc3339(aged.touched_ms),
     }
-
-
-async def list_letters(request: web.Request) -> web.StreamResponse:
-    """The newest dead letters."""
-    gateway = request.app[GATEWAY]
-    limit = read_limit(request, gateway.config.list_max)
-    letters = DeadLetters(gateway.store.link, gateway.store.sealer)
-    redact = make_redactor(gateway.store.config.redact)
-    body = {
-        "count": await letters.count(),
-        "dead_letters": [redact(_letter(letter)) for letter in await letters.newest(limit)],
-    }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-def _letter(letter: DeadLetter) -> dict[str, JsonValue]:
-    mail, notice = letter.mail, letter.notice
-    event = mail.event.model_dump(mode="json") if mail else None
-    return {
-        "id": letter.id,
-        "context_id": letter.context_id,
-        "at_ms": letter.at_ms,
-        "cause": letter.cause,
-        "action": mail.event.action if mail else None,
-        "event": dict(notice.event) if notice else event,
-        "webhook": f"{letter.context_id}.{notice.version}" if notice else None,
-    }
-
-
-async def retry_letter(request: web.Request) -> web.StreamResponse:
-    """Deliver the action or webhook once more, or retry the turn; then the letter is gone."""
-    gateway = request.app[GATEWAY]
-    letters, letter = await _one(request)
-    if letter.notice is not None:
-        await gateway.store.webhooks.put_back(letter.context_id, letter.notice)
-        await letters.drop(letter.id)
-        body = orjson.dumps({"id": letter.id, "action_id": None})
-        return web.Response(status=202, body=body, content_type="application/json")
-    event = letter.mail.event if letter.mail else RetryRequested(at_ms=gateway.clock())
-    receipt = await gateway.store.deliver(
-        letter.context_id,
-        letter.owner,
-        Mail(event=event),
-        # Repeated after an answer that was lost, it is still delivered once.
-        key=f"dead-letter {letter.id}",
-        digest=letter.id,
-    )
-    if not receipt.active and receipt.result is None:
-        await gateway.store.queue.enqueue(letter.context_id, owner=letter.owner)
-    await letters.drop(letter.id)
-    name = action_id(letter.context_id, receipt.seq)
-    return web.Response(
-        status=202,
-        body=orjson.dumps({"id": letter.id, "action_id": name}),
-        headers={"Location": f"/api/actions/{name}"},
-        content_type="application/json",
-    )
-
-
-async def drop_letter(request: web.Request) -> web.StreamResponse:
-    """Forget a letter."""
-    letters, letter = await _one(request)
-    await letters.drop(letter.id)
-    return web.Response(status=204)
-
-
-async def _one(request: web.Request) -> tuple[DeadLetters, DeadLetter]:
-    store = request.app[GATEWAY].store
-    letters = DeadLetters(store.link, store.sealer)
-    letter = await letters.one(letter_id_of(request))
-    if letter is None:
-        raise Problem("not-found", "There is no such dead letter.")
-    return letters, letter

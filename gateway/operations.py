@@ -22,6 +22,7 @@ from gateway.bodies import (
     RestartOrder,
 )
 from gateway.operation import Answer, Header, Operation, Schema
+from gateway.operators.bodies import DrainOrder
 from gateway.parameters import CURSOR_PATTERN
 from gateway.views import (
     ActionResponse,
@@ -30,9 +31,7 @@ from gateway.views import (
     ChatAnswer,
     ContextExport,
     ContextList,
-    DeadLetterList,
     EventsPage,
-    LetterRetried,
     LimitsView,
     Liveness,
     LogPage,
@@ -352,11 +351,22 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         problems=(
             *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
             *("invalid-body", "request-timeout", "busy", "no-supervisor", *_STORE),
+            "operation-running",
         ),
-        description="Answered before anything stops. Streams get a `bye` and go on elsewhere.",
+        description="Answered before anything stops. Streams get a `bye` and go on elsewhere. "
+        "What was drained comes back.",
+    ),
+    "drain": Operation(
+        "End processes, and have nothing take their place until the next restart",
+        {200: Answer("Asked for; or the same that runs already.", (RestartAccepted,))},
+        body=DrainOrder,
+        problems=(*_BODY, "nobody-left", "operation-running", "no-supervisor", *_STORE),
+        description="For maintenance, for fewer processes, for a bad machine. Gateways one at "
+        "a time; the one that answers is never drained, so that one is left. Reported as a "
+        "restart is.",
     ),
     "get_restart": Operation(
-        "How far a restart has come",
+        "How far a restart or drain has come",
         {200: Answer("The report.", (RestartReport,))},
         problems=("not-found", *_STORE),
     ),
@@ -369,21 +379,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "What retention would delete now, without doing it",
         {200: Answer("The plan, oldest first.", (RetentionPlan,))},
         problems=_STORE,
-    ),
-    "list_dead_letters": Operation(
-        "What was given up, newest first",
-        {200: Answer("Dead letters.", (DeadLetterList,))},
-        problems=_STORE,
-    ),
-    "retry_dead_letter": Operation(
-        "Deliver a dead letter's action, or its webhook, once more",
-        {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
-        problems=("not-found", "key-reused", "mailbox-full", *_QUOTA, *_STORE),
-    ),
-    "drop_dead_letter": Operation(
-        "Forget a dead letter",
-        {204: Answer("Forgotten.")},
-        problems=("not-found", *_STORE),
     ),
     "health": Operation(
         "The process answers (alias of /healthz)", {200: Answer("Yes.", (Liveness,))}

@@ -117,10 +117,20 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Turns are running",
         "`active_contexts` says where. Wait, or send force: true.",
     ),
+    "operation-running": ProblemType(
+        409,
+        "Another restart or drain has not ended",
+        "The detail says where its report is. Wait for its end, then ask again.",
+    ),
+    "nobody-left": ProblemType(
+        409,
+        "Nobody would be left to serve",
+        "The detail says what can be done; the last gateway is never drained.",
+    ),
     "no-supervisor": ProblemType(
         409,
-        "Nobody can restart anything",
-        "Restart the processes where you have started them; `contextd up` and `contextd "
+        "Nobody can restart or drain anything",
+        "Do it where you have started the processes; `contextd up` and `contextd "
         "supervise` restart theirs.",
     ),
     "illegal-in-phase": ProblemType(

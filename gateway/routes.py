@@ -9,14 +9,7 @@ import orjson
 from aiohttp import web
 
 from gateway.actions import act, action_status, create_context, delete_context
-from gateway.admin import (
-    drop_letter,
-    list_letters,
-    restart,
-    restart_report,
-    retention_plan,
-    retry_letter,
-)
+from gateway.admin import drain, restart, restart_report, retention_plan
 from gateway.allowances import get_limits
 from gateway.app import GATEWAY
 from gateway.asyncapi import describe_channels
@@ -38,6 +31,7 @@ from gateway.limits import LEVELS, Level
 from gateway.notes import add_note, delete_note, list_notes
 from gateway.openai.routes import OPENAI_ROUTES
 from gateway.openapi import describe
+from gateway.operators.routes import OPERATOR_ROUTES
 from gateway.pages import docs_asset, docs_page, problem_page
 from gateway.parameters import (
     AFTER_CURSOR,
@@ -223,12 +217,11 @@ ROUTES: Final = (
     _delete("delete_note", "/api/notes/{note_id}", delete_note),
     *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
+    _admin("drain", "POST", "/drain", drain),
     _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
     _admin("list_audit", "GET", "/audit", list_audit, LIMIT, AFTER_RECORD),
     _admin("get_retention", "GET", "/retention", retention_plan, DAYS, LIMIT),
-    _admin("list_dead_letters", "GET", "/dead_letters", list_letters, LIMIT),
-    _admin("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
-    _admin("drop_dead_letter", "DELETE", "/dead_letters/{letter_id}", drop_letter),
+    *OPERATOR_ROUTES,
     _public("health", "/health", healthz),
     _public("healthz", "/healthz", healthz),
     _public("readyz", "/readyz", readyz),

@@ -136,11 +136,15 @@ class ContextView(View):
     alternatives: Mapping[str, tuple[str, ...]]
     """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...]
+    message_count: int
+    """Of all branches; the next one's `seq` is one more."""
     draft: DraftView | None
     queue: tuple[QueueEntryView, ...]
     pending_tool_calls: tuple[PendingToolCallView, ...]
     pending_questions: tuple[QuestionView, ...]
     turn_id: str | None
+    turn_attempt: int | None
+    """Of the model call that is made or waited for; 1 is the first."""
     error: ErrorView | None
     usage: Usage
 
@@ -496,19 +500,22 @@ class WorkersReadiness(View):
 
 
 class RestartAccepted(View):
-    """A restart begins, or runs already."""
+    """A restart or drain begins, or runs already."""
 
-    status: Literal["restarting"]
+    status: Literal["restarting", "draining"]
     restart_id: str
     report_url: str
 
 
 class RestartReport(View):
-    """How far a restart has come."""
+    """How far a restart or drain has come."""
 
     restart_id: str
     status: Literal["requested", "running", "complete", "failed"]
+    kind: Literal["restart", "drain"]
     scope: RestartScope
+    process: str | None
+    """Of a drain that is about one."""
     force: bool
     requested_at_ms: int
     supervisors: tuple[SupervisorReport, ...]
@@ -593,7 +600,7 @@ class DeadLetterView(View):
 
 
 class DeadLetterList(View):
-    """The newest dead letters."""
+    """A page of dead letters, newest first; the header Link leads on."""
 
     count: int
     """Of all."""

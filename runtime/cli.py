@@ -2,6 +2,7 @@
 
 Nothing but typer is imported up here: help and completion answer at once, and each
 command loads what it needs. Exit codes: 0 done, 1 failed, 2 wrong use or settings.
+The commands that ask a running service are in `runtime/ops.py`.
 """
 
 import sys
@@ -9,9 +10,12 @@ import time
 from collections.abc import Coroutine, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Never, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from runtime.arguments import HERE, KeyFile, Url, fail, key_or_fail
+from runtime.ops import ops_app
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
@@ -62,14 +66,6 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-class Scope(StrEnum):
-    """Which processes are restarted."""
-
-    ALL = "all"
-    GATEWAYS = "gateways"
-    WORKERS = "workers"
-
-
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -84,13 +80,6 @@ Data = Annotated[
 ]
 Level = Annotated[LogLevel | None, typer.Option(help="Least severe log line.")]
 Gateways = Annotated[int | None, typer.Option(help="Gateway processes (1).")]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the API key; else CONTEXTD_API_KEY, or the data folder's owner.key.",
-        metavar="FILE",
-    ),
-]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (1).")]
 
 
@@ -151,7 +140,7 @@ def supervise(
     """
     settings = _settings(locals())
     if settings.redis_url is None:
-        _fail("CONTEXTD_REDIS_URL is not set; `contextd up` runs a store of its own.", 2)
+        fail("CONTEXTD_REDIS_URL is not set; `contextd up` runs a store of its own.", 2)
     raise typer.Exit(_supervise(settings))
 
 
@@ -187,9 +176,7 @@ def worker(config: Config = None, data: Data = None, log_level: Level = None) ->
 
 @app.command()
 def chat(
-    url: Annotated[
-        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
-    ] = "http://127.0.0.1:8000",
+    url: Url = HERE,
     context: Annotated[
         str | None, typer.Option(help="Go on with this context.", metavar="ID")
     ] = None,
@@ -248,9 +235,7 @@ def import_history(
     file: Annotated[
         Path | None, typer.Argument(help="JSON of a browser, or a SQLite database.")
     ] = None,
-    url: Annotated[
-        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
-    ] = "http://127.0.0.1:8000",
+    url: Url = HERE,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only check, and say what is there.")
     ] = False,
@@ -277,36 +262,12 @@ def import_history(
     """
     from runtime.importing import ImportOptions, check_history, run_import, undo_import
 
-    options = ImportOptions(url, _key_for(url, key_file), report, skip_broken)
+    options = ImportOptions(url, key_or_fail(url, key_file), report, skip_broken)
     if undo:
         raise typer.Exit(undo_import(options))
     if file is None:
-        _fail("Name the file to import, or --undo.", 2)
+        fail("Name the file to import, or --undo.", 2)
     raise typer.Exit(check_history(file) if dry_run else run_import(file, options))
-
-
-@app.command()
-def restart(
-    url: Annotated[
-        str, typer.Option(envvar="CONTEXTD_URL", help="Where contextd answers.")
-    ] = "http://127.0.0.1:8000",
-    scope: Annotated[Scope, typer.Option(help="Which processes.")] = Scope.ALL,
-    force: Annotated[
-        bool, typer.Option("--force", help="Kill instead of draining; also while turns run.")
-    ] = False,
-    key_file: KeyFile = None,
-) -> None:
-    """Restart the processes of a running `up` or `supervise`, one by one.
-
-    Each new process serves before the old one drains: no request is
-    refused, streams go on elsewhere. Ends with 1 if one did not come up.
-
-        contextd restart --scope workers
-    """
-    from runtime.restart_client import run_restart
-
-    key = _key_for(url, key_file)
-    raise typer.Exit(run_restart(url, scope.value, force=force, key=key))
 
 
 @app.command()
@@ -331,9 +292,9 @@ def retention(
     """
     in_force = _settings({"config": config, "data": data})
     if days is not None and not dry_run:
-        _fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
+        fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
     if not in_force.retention_days and days is None:
-        _fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
+        fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
     from runtime.logs import configure_logs
     from runtime.retention import run_retention, show_plan
 
@@ -375,6 +336,53 @@ def audit(
         _run(show_records(in_force, url, after=after, limit=limit, as_json=as_json))
     )
 
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="New file to write.")],
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Write everything that the store holds into one file, while all goes on.
+
+    It is the store as of one moment. What is encrypted stays so; the keys to
+    it are not in the file.
+
+        contextd backup /backups/monday.tar
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime.backup import run_backup
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "error")
+    raise typer.Exit(_run(run_backup(in_force, _store_of(in_force), file)))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `contextd backup` has written.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where something is: it is replaced.")
+    ] = False,
+    config: Config = None,
+    data: Data = None,
+) -> None:
+    """Put a backup into an empty store: the data folder, or CONTEXTD_REDIS_URL's.
+
+    Stop contextd first. What was answered since the backup is gone, and
+    clients are told so.
+
+        contextd restore /backups/monday.tar --data /var/lib/contextd
+    """
+    in_force = _settings({"config": config, "data": data})
+    from runtime.backup import run_restore
+    from runtime.logs import configure_logs
+
+    configure_logs(in_force.log_level or "error")
+    raise typer.Exit(_run(run_restore(in_force, file, force=force)))
+
+
+app.add_typer(ops_app)
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
 app.add_typer(keys_app, name="keys")
@@ -503,11 +511,11 @@ def verify(
 
     wanted = only.split(",")
     if unknown := [name for name in wanted if name not in PARTS]:
-        _fail(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", 2)
+        fail(f"There is no part {', '.join(unknown)}; there are {', '.join(PARTS)}.", 2)
     try:
         binary = find_store_binary(in_force.store_binary)
     except NoStoreBinary as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     options = VerifyOptions(
         binary.path,
         minutes=minutes,
@@ -524,7 +532,7 @@ def verify(
     try:
         code = run_verify(options)
     except ValueError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     raise typer.Exit(code)
 
 
@@ -593,7 +601,7 @@ def _supervise(settings: "Settings") -> int:
     try:
         return _run(run(settings, started_s=_STARTED_S))
     except (PortTaken, BadDataFolder, NoStoreBinary, StoreFailed) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
 
 
 def _run_role(role: "Role", settings: "Settings") -> None:
@@ -616,21 +624,12 @@ def _store_of(settings: "Settings") -> str:
 
     url = store_url(settings)
     if url is None:
-        _fail(
+        fail(
             "There is no store: CONTEXTD_REDIS_URL is not set, and no `contextd up` runs in "
             f"{settings.data}. `contextd up` runs everything.",
             2,
         )
     return url
-
-
-def _key_for(url: str, key_file: Path | None) -> str | None:
-    from runtime.key_file import NoKey, key_for
-
-    try:
-        return key_for(url, key_file)
-    except NoKey as error:
-        _fail(str(error), 2)
 
 
 def _check_servers(settings: "Settings") -> None:
@@ -642,7 +641,7 @@ def _check_servers(settings: "Settings") -> None:
     try:
         read_servers(settings.mcp_servers)
     except BadServers as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
 
 
 def _check_certificate(settings: "Settings") -> None:
@@ -654,7 +653,7 @@ def _check_certificate(settings: "Settings") -> None:
     try:
         tls_context(settings)
     except BadCertificate as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
 
 
 def _check_activity(settings: "Settings") -> None:
@@ -666,7 +665,7 @@ def _check_activity(settings: "Settings") -> None:
     try:
         check_activity_folder(settings.activity_folder)
     except BadActivityFolder as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -676,11 +675,6 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
-
-
-def _fail(sentence: str, code: int) -> Never:
-    typer.echo(f"contextd: {sentence}", err=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

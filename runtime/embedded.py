@@ -71,7 +71,7 @@ class EmbeddedStore:
                 while True:
                     if await _answers(address.socket):
                         return
-                    lock = _try_lock(address.lock)
+                    lock = try_lock(address.lock)
                     if lock is not None:
                         try:
                             await self._launch(address, lock)
@@ -166,6 +166,8 @@ def _arguments(address: StoreAddress) -> tuple[str, ...]:
         "aof-load-truncated": "yes",
         "save": "",
         "maxmemory-policy": "noeviction",
+        # Nobody but a backup asks for a copy, so there is no second one to wait for.
+        "repl-diskless-sync-delay": "0",
     }
     return tuple(word for name, value in options.items() for word in (f"--{name}", value))
 
@@ -184,7 +186,7 @@ async def _answers(socket: Path) -> bool:
         return False
 
 
-def _try_lock(path: Path) -> int | None:
+def try_lock(path: Path) -> int | None:
     """The locked file's descriptor, or None while a server or a starter holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -3,9 +3,11 @@
 The supervisor holds a listening socket (SO_REUSEPORT) for each gateway's place, and each
 gateway of that place accepts its connections. So the kernel spreads connections over the
 places, and a connection that arrives while one gateway leaves and the next one comes
-waits instead of being refused.
+waits instead of being refused. A place that is to stay empty gets no connections.
 """
 
+import contextlib
+import errno
 import socket
 
 
@@ -44,3 +46,33 @@ def listen(host: str, port: int, *, places: int, backlog: int) -> list[socket.so
             "--port or --host (port 0 takes a free one)."
         ) from None
     return listeners
+
+
+class Place:
+    """A listening socket for one gateway after the other."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._address = listener.getsockname()
+
+    @property
+    def descriptor(self) -> int:
+        """What the gateways of the place inherit."""
+        return self._listener.fileno()
+
+    def leave(self) -> None:
+        """Get no more connections; those that nobody has accepted yet are reset."""
+        with contextlib.suppress(OSError):  # it does not listen
+            self._listener.shutdown(socket.SHUT_RDWR)
+
+    def come_back(self) -> None:
+        """Have the next gateway get connections again, as soon as it listens.
+
+        Raises:
+            OSError: Somebody else has the port by now.
+        """
+        try:
+            self._listener.bind(self._address)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # it is bound: the last one has never listened
+                raise

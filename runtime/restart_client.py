@@ -1,43 +1,71 @@
-"""`contextd restart`: asks for a restart and shows how it goes."""
+"""`contextd restart` and `contextd drain`: ask, and show how it goes."""
 
-import http.client
-import json
 import sys
 import time
-from typing import Any
-from urllib.parse import urlsplit
+
+from runtime.admin_client import AdminClient, CannotAsk, Json
 
 _LOOK_S = 0.3
-_ANSWER_S_MAX = 15.0
 _SILENT_S_MAX = 120.0
-"""How long nothing may be heard of the restart before we stop watching."""
+"""How long nothing may be heard of it before we stop watching."""
+_GATEWAYS_MAX = 30
+"""How often it is asked for another gateway than the one that is to be drained."""
 
-Json = dict[str, Any]
 
-
-def run_restart(url: str, scope: str, *, force: bool, key: str | None) -> int:
-    """Ask, then print each process as it is replaced; the exit code."""
+def run_restart(client: AdminClient, scope: str, *, force: bool) -> int:
+    """Restart, printing each process as it is replaced; the exit code."""
+    order: Json = {"scope": scope, "force": force}
     try:
-        order: Json = {"scope": scope, "force": force}
-        status, answer = _ask(url, "POST", "/admin/restart", key, order)
-    except OSError as error:
-        return _say(f"Nothing answers at {url} ({error}). Is `contextd up` running?", 1)
-    if status != 200:
-        return _say(f"{answer.get('detail', status)}", 1)
+        asked = client.post("/admin/restart", order)
+    except CannotAsk as refused:
+        return _say(f"contextd: {refused}", 1)
+    return _watch(client, asked["report_url"], "Restart")
+
+
+def run_drain(client: AdminClient, scope: str, *, process: str | None, force: bool) -> int:
+    """Drain, printing each process as it ends; the exit code."""
+    order: Json = {"scope": scope, "process": process, "force": force}
+    try:
+        asked = _ask_another(client, order)
+    except CannotAsk as refused:
+        return _say(f"contextd: {refused}", 1)
+    code = _watch(client, asked["report_url"], "Drain")
+    if code == 0:
+        _say("`contextd restart` brings back what was drained.", 0)
+    return code
+
+
+def _ask_another(client: AdminClient, order: Json) -> Json:
+    """Ask until a gateway answers that is not the one that is to be drained."""
+    for _ in range(_GATEWAYS_MAX):
+        try:
+            return client.post("/admin/drain", order)
+        except CannotAsk as refused:
+            if order["scope"] != "gateways" or refused.problem != "nobody-left":
+                raise
+    raise CannotAsk("No other gateway answers there: the last one is never drained.")
+
+
+def _watch(client: AdminClient, report_url: str, what: str) -> int:
     shown: set[tuple[str, int]] = set()
     heard_s = time.monotonic()
     while time.monotonic() - heard_s < _SILENT_S_MAX:
         try:
-            status, report = _ask(url, "GET", answer["report_url"], key)
-        except OSError:
-            status, report = 0, {}  # the gateway that we asked has just left
-        if status == 200:
-            if _show(report, shown):
-                heard_s = time.monotonic()
-            if report["status"] in {"complete", "failed"}:
-                return _say(f"Restart {report['status']}.", int(report["status"] == "failed"))
+            report = client.get(report_url)
+        except CannotAsk as refused:
+            if refused.status not in {0, 503}:
+                return _say(f"contextd: {refused}", 1)
+            time.sleep(_LOOK_S)  # the gateway that we asked has just left
+            continue
+        if _show(report, shown):
+            heard_s = time.monotonic()
+        if report["status"] in {"complete", "failed"}:
+            if report["process"] is not None and not shown:
+                named = report["process"]
+                return _say(f"contextd: No supervisor has a process {named} to drain.", 1)
+            return _say(f"{what} {report['status']}.", int(report["status"] == "failed"))
         time.sleep(_LOOK_S)
-    return _say(f"Nothing more is heard of it; see {url}{answer['report_url']}.", 1)
+    return _say(f"Nothing more is heard of it; see {client.url}{report_url}.", 1)
 
 
 def _show(report: Json, shown: set[tuple[str, int]]) -> bool:
@@ -51,36 +79,13 @@ def _show(report: Json, shown: set[tuple[str, int]]) -> bool:
             shown.add(key)
             news = True
             moved = "" if process["moved"] is None else f", {process['moved']} moved"
+            then = f" -> {process['replaced_by']}" if report["kind"] == "restart" else ""
             _say(
-                f"{process['role']} {process['slot']}: {process['process_id']} -> "
-                f"{process['replaced_by']} {process['outcome']}{moved}, "
-                f"{process['duration_ms'] / 1_000:.1f} s",
+                f"{process['role']} {process['slot']}: {process['process_id']}{then} "
+                f"{process['outcome']}{moved}, {process['duration_ms'] / 1_000:.1f} s",
                 0,
             )
     return news
-
-
-def _ask(
-    url: str, method: str, path: str, key: str | None, body: Json | None = None
-) -> tuple[int, Json]:
-    parts = urlsplit(url)
-    kind = (
-        http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    )
-    connection = kind(parts.hostname or "", parts.port, timeout=_ANSWER_S_MAX)
-    try:
-        sent = None if body is None else json.dumps(body)
-        headers = {"Content-Type": "application/json"}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-        connection.request(method, path, sent, headers)
-        response = connection.getresponse()
-        answer: Json = json.loads(response.read() or b"{}")
-    except (http.client.HTTPException, json.JSONDecodeError) as error:
-        raise ConnectionError(str(error)) from error
-    finally:
-        connection.close()
-    return response.status, answer
 
 
 def _say(sentence: str, code: int) -> int:

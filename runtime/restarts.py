@@ -1,4 +1,4 @@
-"""Carries out the restarts that are asked for through a gateway."""
+"""Carries out the restarts and drains that are asked for through a gateway."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ _ROLES: Mapping[RestartScope, Sequence[Role]] = {
 async def obey_restarts(
     url: Callable[[], str], config: StorageConfig, supervisor: Supervisor, *, began_ms: int
 ) -> None:
-    """Restart what we supervise whenever that is asked for; until cancelled.
+    """Restart or drain what we supervise whenever that is asked for; until cancelled.
 
     Args:
         url: Of the store, at the moment.
@@ -66,7 +66,8 @@ async def _obey(
     restarts: Restarts, request: RestartRequest, supervisor: Supervisor, name: str
 ) -> None:
     report = SupervisorReport(supervisor=name, status="running")
-    _log.info("restarting", extra={"scope": request.scope, "force": request.force})
+    fields = {"kind": request.kind, "scope": request.scope}
+    _log.info("restarting", extra={**fields, "force": request.force})
 
     async def tell(changed: SupervisorReport) -> None:
         nonlocal report
@@ -82,12 +83,16 @@ async def _obey(
         await tell(report.model_copy(update={"processes": processes}))
 
     await tell(report)
-    replaced_all = await supervisor.restart(
-        _ROLES[request.scope], force=request.force, told=told
-    )
-    status = "complete" if replaced_all else "failed"
+    roles = _ROLES[request.scope]
+    if request.kind == "drain":
+        done = await supervisor.drain(
+            roles, process=request.process, force=request.force, told=told
+        )
+    else:
+        done = await supervisor.restart(roles, force=request.force, told=told)
+    status = "complete" if done else "failed"
     await tell(report.model_copy(update={"status": status}))
-    _log.info("restarted", extra={"scope": request.scope, "status": status})
+    _log.info("restarted", extra={**fields, "status": status})
 
 
 def _entry(replaced: Replaced) -> ProcessRestart:

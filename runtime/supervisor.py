@@ -9,12 +9,14 @@
   id of its own, so burying the dead never touches the living.
 - A restart replaces one process after the other: the new one serves before the old one
   drains. One that does not come up ends the restart, and the old one goes on.
+- A drain ends processes and keeps their slots empty until the next restart of their role.
 """
 
 import asyncio
 import itertools
 import logging
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +26,7 @@ from runtime.backoff import Backoff
 from runtime.child import WORKER_ID, Child
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
+from runtime.port import Place
 from runtime.store_address import BadDataFolder
 from runtime.store_binary import NoStoreBinary
 from storage import end_if_cancelled
@@ -62,8 +65,13 @@ class Slot:
     role: Role
     number: int
     command: Sequence[str]
-    listen_fd: int | None = None
-    """A listening socket of ours whose connections the process accepts."""
+    place: Place | None = None
+    """Where the process accepts connections, if it does."""
+
+    @property
+    def listen_fd(self) -> int | None:
+        """The listening socket that it inherits."""
+        return self.place.descriptor if self.place else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,17 @@ class _Begun:
     """What it has moved elsewhere while it drained, once it has ended."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has ended."""
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is the id of this worker, or the address of this process."""
+        return name in {self.worker_id, f"{socket.gethostname()}:{self.child.process_id}"}
+
+    def end_soon(self, *, force: bool) -> None:
+        """Have it drain, or end now."""
+        if force:
+            self.child.kill()
+        else:
+            self.child.terminate()
 
     async def end(self) -> None:
         """Kill it if it lives, and let go of it."""
@@ -150,16 +169,20 @@ class Supervisor:
         self._children: dict[Slot, _Begun] = {}
         self._heirs: dict[Slot, _Begun] = {}
         """Processes that serve already, and take the place of one that drains."""
+        self._held: dict[Slot, asyncio.Event] = {}
+        """Slots that are kept empty, each with what ends that."""
         self._restarting = asyncio.Lock()
         self._ready = {slot: asyncio.Event() for slot in slots}
 
     def stop(self) -> None:
         """Drain everything, then return from `run`. Repeating changes nothing."""
         self._stop.set()
+        for held in self._held.values():
+            held.set()
 
     def kill(self) -> None:
         """Kill every child and return from `run` without draining."""
-        self._stop.set()
+        self.stop()
         for begun in (*self._children.values(), *self._heirs.values()):
             begun.child.kill()
 
@@ -318,11 +341,15 @@ class Supervisor:
         backoff = self._backoff()
         loop = asyncio.get_running_loop()
         while True:
+            if (held := self._held.get(slot)) is not None and slot not in self._heirs:
+                await held.wait()
+                if self._stop.is_set() and slot not in self._heirs:
+                    return
             up_since_s = loop.time()
             code = await self._live_once(group, slot)
             if self._stop.is_set() and slot not in self._heirs:
                 return
-            if slot in self._heirs:
+            if slot in self._heirs or slot in self._held:
                 continue
             delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
             _log.warning(
@@ -342,7 +369,8 @@ class Supervisor:
         """Replace every process of these roles, one after the other.
 
         Args:
-            roles: Of the processes that are to be replaced.
+            roles: Of the processes that are to be replaced, and of the slots that were drained
+                and get one again.
             force: Kill the old ones instead of draining them.
             told: Awaited after each process.
 
@@ -361,6 +389,47 @@ class Supervisor:
                 self._standby.child.kill()  # it has loaded the old code; another one is begun
             return not self._stop.is_set()
 
+    async def drain(
+        self,
+        roles: Collection[Role],
+        *,
+        process: str | None,
+        force: bool,
+        told: Callable[[Replaced], Awaitable[None]],
+    ) -> bool:
+        """End processes of these roles, all at once, and keep their slots empty.
+
+        Args:
+            roles: Of the processes that are to end.
+            process: Only the worker of this id, or the process `<host>:<process id>`.
+            force: Kill them instead of draining them.
+            told: Awaited after each process.
+
+        Returns:
+            Whether all were drained, or killed.
+        """
+        async with self._restarting:
+            leaving: list[tuple[Slot, _Begun | None]] = []
+            for slot in self._slots:
+                begun = self._children.get(slot) or self._heirs.get(slot)
+                called = process is None or (begun is not None and begun.is_called(process))
+                if slot.role not in roles or slot in self._held or not called:
+                    continue
+                self._held[slot] = asyncio.Event()
+                if slot.place is not None:
+                    slot.place.leave()
+                leaving.append((slot, begun))
+                if begun is not None:
+                    begun.end_soon(force=force)
+            loop = asyncio.get_running_loop()
+            since_s = loop.time()
+            for slot, begun in leaving:
+                due_s = since_s + self._config.drain_s_max
+                killed = await self._until_over(slot, begun, due_s=due_s) or force
+                took_s = loop.time() - since_s
+                await told(_replaced(slot, begun, None, killed=killed, took_s=took_s))
+            return not self._stop.is_set()
+
     async def _replace(self, slot: Slot, *, force: bool) -> Replaced:
         loop = asyncio.get_running_loop()
         since_s = loop.time()
@@ -368,37 +437,38 @@ class Supervisor:
         # It may have died meanwhile; then its keeper waits before it begins another one,
         # which will be the heir.
         old = self._children.get(slot)
-        old_id = old.child.process_id if old else None
         if heir is None:
             took_s = loop.time() - since_s
+            old_id = old.child.process_id if old else None
             return Replaced(slot, old_id, None, "not replaced", None, took_s)
         self._heirs[slot] = heir
-        killed = force
+        if (held := self._held.pop(slot, None)) is not None:
+            held.set()
         if old is not None:
-            if force:
-                old.child.kill()
-            else:
-                old.child.terminate()
-            try:
-                async with asyncio.timeout(self._config.drain_s_max):
-                    await old.over.wait()
-            except TimeoutError:
-                _log.warning("did not drain in time, killed", extra=_fields(slot))
-                killed = True
-                old.child.kill()
-                await old.over.wait()
-        return Replaced(
-            slot,
-            process_id=old_id,
-            replaced_by=heir.child.process_id,
-            outcome="killed" if killed else "drained",
-            moved=old.moved if old else None,
-            took_s=loop.time() - since_s,
-        )
+            old.end_soon(force=force)
+        due_s = loop.time() + self._config.drain_s_max
+        killed = await self._until_over(slot, old, due_s=due_s) or force
+        return _replaced(slot, old, heir, killed=killed, took_s=loop.time() - since_s)
+
+    async def _until_over(self, slot: Slot, begun: _Begun | None, *, due_s: float) -> bool:
+        """Wait until a process has ended that was told to; whether it had to be killed."""
+        if begun is None:
+            return False
+        try:
+            async with asyncio.timeout_at(due_s):
+                await begun.over.wait()
+        except TimeoutError:
+            _log.warning("did not drain in time, killed", extra=_fields(slot))
+            begun.child.kill()
+            await begun.over.wait()
+            return True
+        return False
 
     async def _begin_heir(self, slot: Slot) -> _Begun | None:
         """A new process that serves already beside the old one; None if it did not come up."""
         try:
+            if slot in self._held and slot.place is not None:
+                slot.place.come_back()
             heir = await self._start_new(slot)
         except OSError as error:
             _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
@@ -412,6 +482,8 @@ class Supervisor:
         finally:
             if not served:
                 await heir.end()
+        if not served and slot in self._held and slot.place is not None:
+            slot.place.leave()
         return heir if served else None
 
     async def _live_once(self, group: asyncio.TaskGroup, slot: Slot) -> int | None:
@@ -434,7 +506,7 @@ class Supervisor:
         return code
 
     async def _until_end(self, slot: Slot, child: Child) -> int:
-        if self._stop.is_set():
+        if self._stop.is_set() or slot in self._held:
             child.terminate()
         try:
             async with asyncio.timeout(self._config.ready_s_max):
@@ -475,6 +547,19 @@ class Supervisor:
             max_s=self._config.restart_backoff_s_max if max_s is None else max_s,
             reset_s=self._config.restart_reset_s,
         )
+
+
+def _replaced(
+    slot: Slot, old: _Begun | None, heir: _Begun | None, *, killed: bool, took_s: float
+) -> Replaced:
+    return Replaced(
+        slot,
+        process_id=old.child.process_id if old else None,
+        replaced_by=heir.child.process_id if heir else None,
+        outcome="killed" if killed else "drained",
+        moved=old.moved if old else None,
+        took_s=took_s,
+    )
 
 
 def _fields(slot: Slot) -> dict[str, object]:

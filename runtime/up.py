@@ -22,7 +22,7 @@ import runtime
 from runtime.embedded import EmbeddedStore, StoreFailed
 from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.notify import NOTIFY_SOCKET, notify
-from runtime.port import listen
+from runtime.port import Place, listen
 from runtime.settings import Settings, as_environment
 from runtime.supervisor import Role, Slot, Supervisor
 from runtime.version import own_version
@@ -180,7 +180,7 @@ async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> 
 
 def _slots(settings: Settings, listeners: Sequence[socket.socket]) -> list[Slot]:
     gateways = [
-        Slot("gateway", number, _command("gateway"), listener.fileno())
+        Slot("gateway", number, _command("gateway"), Place(listener))
         for number, listener in enumerate(listeners, start=1)
     ]
     workers = [

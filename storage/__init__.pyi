@@ -46,13 +46,16 @@ from .contract import (
     Mail,
     Notice,
     Owned,
+    Place,
     Reading,
     Receipt,
     Result,
     Summary,
     View,
 )
-from .durability import why_no_writes
+from .copying import replace_contents
+from .dump import dump
+from .durability import product_of, why_no_writes
 from .enqueue import ActivationQueue
 from .errors import (
     CannotOpen,
@@ -71,13 +74,23 @@ from .errors import (
     QuotaExceeded,
     StorageError,
     StoreRefusedWrite,
+    StoreTaken,
     StoreUnavailable,
     VersionConflict,
     WorkerBuried,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
+from .inspection import (
+    Glance,
+    Inspection,
+    Inspector,
+    Page,
+    Trouble,
+    Wanted,
+    WorkerGlance,
+)
 from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
-from .letters import DeadLetters
+from .letters import DeadLetters, LetterKind, LetterPage, Sought
 from .link import Link
 from .meters import KINDS, Meters, Process, stopwatch
 from .notes import Note, Notes
@@ -86,6 +99,7 @@ from .recorder import Recorder, RecordRefused, open_recorder
 from .redaction import make_redactor
 from .restarts import (
     NoSupervisor,
+    OtherRuns,
     ProcessRestart,
     Restart,
     RestartRequest,
@@ -152,9 +166,14 @@ __all__ = [
     "Entry",
     "ErrorSeen",
     "Fenced",
+    "Glance",
     "Grant",
+    "Inspection",
+    "Inspector",
     "KeyReused",
     "Latency",
+    "LetterKind",
+    "LetterPage",
     "Link",
     "Listener",
     "LogCompacted",
@@ -168,9 +187,12 @@ __all__ = [
     "Notes",
     "NotesFull",
     "Notice",
+    "OtherRuns",
     "Outcome",
     "Owned",
     "OwnerUsage",
+    "Page",
+    "Place",
     "Plan",
     "Process",
     "ProcessRestart",
@@ -192,28 +214,34 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Sought",
     "Span",
     "Statistics",
     "StorageConfig",
     "StorageError",
     "Store",
     "StoreRefusedWrite",
+    "StoreTaken",
     "StoreUnavailable",
     "Summary",
     "SupervisorReport",
     "Taking",
     "Tracer",
+    "Trouble",
     "TurnEnded",
     "TurnStarted",
     "VersionConflict",
     "View",
+    "Wanted",
     "Webhooks",
     "WorkerBuried",
+    "WorkerGlance",
     "WorkerJoined",
     "WorkerLost",
     "announced_after",
     "connect",
     "decode_frame",
+    "dump",
     "end_if_cancelled",
     "feed",
     "first_announced",
@@ -223,7 +251,9 @@ __all__ = [
     "memory_of",
     "open_recorder",
     "parse_sentinels",
+    "product_of",
     "read_announced",
+    "replace_contents",
     "stopwatch",
     "survey",
     "usage_of",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 from fsm import ContextState, Message, decode_event, replay
-from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Result, Summary
+from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Place, Result, Summary
 from storage.sealing import Sealer
 
 _Activated: TypeAlias = tuple[
@@ -21,6 +21,12 @@ _Activated: TypeAlias = tuple[
     int,
     bytes,
 ]
+
+
+def read_places(reply: Sequence[bytes]) -> list[Place]:
+    """Members of a sorted set, with their scores."""
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return [(int(float(score)), member.decode()) for member, score in pairs]
 
 
 def read_result(sealer: Sealer, context_id: str, raw: bytes) -> Result | None:

@@ -76,6 +76,18 @@ class StorageConfig(BaseModel):
         ge=500,
         description="How long a worker is taken to live after its last sign, in milliseconds.",
     )
+    stuck_after_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="A context to which something is to happen, and which no living worker has "
+        "for so long, is called stuck, in seconds.",
+    )
+    slow_after_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="A context whose worker lives and commits nothing for so long, though "
+        "something is to happen, is called slow, in seconds.",
+    )
     restart_silent_s_max: int = Field(
         default=120,
         ge=1,

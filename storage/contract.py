@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,9 @@ from pydantic import (
 )
 
 from fsm import AnyAction, Conflict, ContextState
+
+Place: TypeAlias = tuple[int, str]
+"""Where a page of a list has ended: what the list is ordered by, then the id."""
 
 
 class Mail(BaseModel):

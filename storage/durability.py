@@ -68,6 +68,18 @@ async def check_durability(
         return epoch
 
 
+async def product_of(link: Link) -> str:
+    """Which server it is, as in `Valkey 9.1.2`.
+
+    Raises:
+        StoreUnavailable: It does not answer.
+    """
+    info = _parse_info(cast("bytes", await link.call("INFO", "server")))
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', '')}".strip()
+
+
 async def why_no_writes(link: Link) -> str | None:
     """Why the server takes no writes at the moment, as far as it tells; None if it does.
 

@@ -120,6 +120,15 @@ class ActivationQueue:
         job_id = self.job_id(context_id)
         return await self._enqueue(job_id, self.FUNCTION, arguments, owner=owner)
 
+    async def status(self, context_id: str) -> str | None:
+        """What rq says of a context's job (`queued`, `started`, ...); None: there is none.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        reply = await self.link.call("HGET", f"rq:job:{self.job_id(context_id)}", "status")
+        return None if reply is None else cast("bytes", reply).decode()
+
     async def enqueue_chore(self, name: str, context_id: str = "") -> bool:
         """Ask for maintenance; False if just that is asked for already.
 

@@ -14,6 +14,7 @@
     * MailboxFull: too many undelivered actions; try again later.
     * QuotaExceeded: the owner, or the context, has as much as it may have.
     * KeyReused: the idempotency key was used for another body.
+    * StoreTaken: what was to be overwritten is not empty, or in use.
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
     * EncryptionMismatch: what the store holds is encrypted, and the keys to it are not here.
     * CannotOpen: a value is not what was encrypted as it.
@@ -37,6 +38,10 @@ class StoreRefusedWrite(StorageError):
 
 class NotesFull(StoreRefusedWrite):
     """The owner has as many notes as one may have; nothing has happened."""
+
+
+class StoreTaken(StorageError):
+    """A server that was to be overwritten holds something, or is in use; it was not touched."""
 
 
 class Fenced(StorageError):

@@ -8,9 +8,10 @@ A context, `ctx:{id}:...`
 * `meta` (hash): owner, token, worker, version, n, mail_seq, summary; name (the owner's, if
   it has one), drafted (version at which the draft began), activation (process and its own
   number of it), attempts (activations in a row that have committed nothing), first (version
-  in the log, 1 if it is not there), messages (how many), bytes (of log and base), trace (of the
-  running turn, if it has one). create, deliver, activate, attempt, commit, draft, passivate,
-  compact, bury.
+  in the log, 1 if it is not there), messages (how many), bytes (of log and base), phase, trace
+  (of the running turn, if it has one), keep (events that the log is to have left once the
+  context rests, if somebody wishes that). create, deliver, activate, attempt, commit, draft,
+  passivate, compact, shorten, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.

@@ -1,7 +1,7 @@
-"""Restarts: asked for through a gateway, carried out by the supervisors, reported here.
+"""Restarts and drains: asked for through a gateway, done by the supervisors, reported here.
 
-One restart runs at a time; asking again meanwhile names the one that runs. A request that
-no supervisor hears is withdrawn. What is kept of a restart lives `restart_report_s`.
+One of them runs at a time; asking for the same meanwhile names the one that runs. A request
+that no supervisor hears is withdrawn. What is kept of one lives `restart_report_s`.
 """
 
 import asyncio
@@ -27,6 +27,14 @@ class NoSupervisor(StorageError):
     """Nobody is there to carry a restart out; nothing was begun."""
 
 
+class OtherRuns(StorageError):
+    """Another restart or drain has not ended; nothing was begun."""
+
+    def __init__(self, restart_id: str) -> None:
+        super().__init__(restart_id)
+        self.restart_id = restart_id
+
+
 class RestartRequest(BaseModel):
     """What was asked for."""
 
@@ -37,6 +45,16 @@ class RestartRequest(BaseModel):
     force: bool
     """Kill instead of drain."""
     requested_at_ms: int
+    kind: Literal["restart", "drain"] = "restart"
+    """`drain`: nothing takes the place of what ends, until the next restart."""
+    process: str | None = None
+    """Of a drain: only the worker of this id, or the process `<host>:<process id>`."""
+
+    def asks_the_same(self, other: "RestartRequest") -> bool:
+        """Whether what one asks for is done once the other is; of restarts, any will do."""
+        if "drain" not in {self.kind, other.kind}:
+            return True
+        return (self.kind, self.scope, self.process) == (other.kind, other.scope, other.process)
 
 
 class ProcessRestart(BaseModel):
@@ -49,7 +67,7 @@ class ProcessRestart(BaseModel):
     process_id: int | None
     """Of the old one; None if there was none at that moment."""
     replaced_by: int | None
-    """None: the new one did not come up, and the old one goes on."""
+    """None: the new one did not come up, and the old one goes on; or it was a drain."""
     outcome: Literal["drained", "killed", "not replaced"]
     moved: int | None
     """Streams that a gateway has sent away, contexts that a worker has handed over; None if
@@ -94,30 +112,45 @@ class Restarts:
         self._store = store
         self._config = store.config
 
-    async def ask(self, scope: RestartScope, *, force: bool, now_ms: int) -> str:
-        """Ask for a restart.
+    async def ask(
+        self,
+        scope: RestartScope,
+        *,
+        force: bool,
+        now_ms: int,
+        kind: Literal["restart", "drain"] = "restart",
+        process: str | None = None,
+    ) -> str:
+        """Ask for a restart, or a drain.
 
         Returns:
-            Its id; that of the one that runs already, if one does.
+            Its id; that of the one that runs already, if that one does the same.
 
         Raises:
+            OtherRuns: It does not do the same.
             NoSupervisor: Nobody would carry it out.
             StoreUnavailable: It may have been asked for.
             StoreRefusedWrite: Nothing has happened.
         """
         call = self._store.link.call
         restart_id = f"r-{secrets.token_hex(8)}"
-        within_s = self._config.restart_silent_s_max
-        if await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
-            running = cast("bytes | None", await call("GET", keys.RESTARTING))
-            if running is not None:
-                return running.decode()
-            return await self.ask(scope, force=force, now_ms=now_ms)  # it ended just now
         request = RestartRequest(
-            restart_id=restart_id, scope=scope, force=force, requested_at_ms=now_ms
+            restart_id=restart_id,
+            scope=scope,
+            force=force,
+            requested_at_ms=now_ms,
+            kind=kind,
+            process=process,
         )
+        # First what is asked for: whoever finds that one runs finds what it is.
         await call("HSET", keys.restart(restart_id), "request", request.model_dump_json())
         await call("EXPIRE", keys.restart(restart_id), self._config.restart_report_s)
+        if (running := await self._begin(restart_id)) is not None:
+            await call("DEL", keys.restart(restart_id))
+            other = await self.read(running)
+            if other is None or not request.asks_the_same(other.request):
+                raise OtherRuns(running)
+            return running
         for _ in range(SUPERVISOR_LOOKS):
             if await call("PUBLISH", keys.SUPERVISORS, restart_id) != 0:
                 self._store.announcer.tell(
@@ -128,6 +161,16 @@ class Restarts:
         await call("DEL", keys.restart(restart_id))
         await call("DEL", keys.RESTARTING)
         raise NoSupervisor
+
+    async def _begin(self, restart_id: str) -> str | None:
+        """Become the one that runs; else the id of the one that does."""
+        call, within_s = self._store.link.call, self._config.restart_silent_s_max
+        while await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
+            running = cast("bytes | None", await call("GET", keys.RESTARTING))
+            if running is not None:
+                return running.decode()
+            # That one has ended just now.
+        return None
 
     async def requests(self) -> AsyncIterator[RestartRequest]:
         """The restart that runs, then every further one, as they are asked for.

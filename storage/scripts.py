@@ -36,6 +36,7 @@ NAMES: Final = (
     "renew",
     "report",
     "settle",
+    "shorten",
     "spend",
     "survey",
     "take",

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
@@ -551,7 +551,10 @@ class Store:
     async def passivate(
         self, context_id: str, token: str, worker_id: str, *, version: int
     ) -> bool:
-        """Give a context back as of `version`. False, and it stays ours, if mail waits.
+        """Give a context back as of `version`.
+
+        Returns:
+            False, and it stays ours, if mail waits, or somebody wishes for a shorter log.
 
         Raises:
             Fenced: It was not ours any more.
@@ -588,6 +591,32 @@ class Store:
                 raise VersionConflict(state.id, expected=state.version, found=found)
             case _:
                 pass
+
+    async def shorten(self, context_id: str, *, keep: int) -> Literal["short", "told", "asked"]:
+        """Ask for a log to be compacted down to `keep` events, once its context rests.
+
+        Returns:
+            `short`: it has no more already. `told`: the living worker that has the context
+            will. `asked`: whoever activates it next will; enqueue that.
+
+        Raises:
+            ContextMissing: There is no such context.
+        """
+        reply = await self.scripts.run(
+            self.link, "shorten", keys.of_context(context_id, "meta"), context_id, keep
+        )
+        match _parts(reply):
+            case [b"short"]:
+                return "short"
+            case [b"asked", int() as active]:
+                return "told" if active else "asked"
+            case _:
+                raise ContextMissing(context_id)
+
+    async def wished_length(self, context_id: str) -> int | None:
+        """How many events somebody wishes a log to keep; None: nobody wishes anything."""
+        keep = await self.link.call("HGET", keys.meta(context_id), "keep")
+        return None if keep is None else int(cast("bytes", keep))
 
     async def delete(self, commit: Commit, worker_id: str) -> None:
         """The last commit of a context: publish it and remove all that is kept of it.
@@ -686,6 +715,18 @@ class Store:
     async def living_workers(self) -> int:
         """How many workers there are that nobody has buried."""
         return cast("int", await self.link.call("ZCARD", keys.WORKERS))
+
+    async def begin_epoch(self, *, now_ms: int) -> None:
+        """Begin a new epoch: the store was restored, and lacks what was answered since.
+
+        Done again it does nothing, for as long as nobody else has opened the store.
+        """
+        durability = self.config.durability
+        await self.scripts.run(self.link, "open", [keys.EPOCH], "", durability, now_ms, 1)
+
+    async def context_count(self) -> int:
+        """How many contexts there are."""
+        return cast("int", await self.link.call("ZCARD", keys.CONTEXTS))
 
     async def workers(self) -> Sequence[str]:
         """Ids of all workers that nobody has buried, oldest first."""

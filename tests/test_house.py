@@ -320,6 +320,7 @@ def test_every_variable_that_a_page_names_is_a_setting() -> None:
         ROOT / "Dockerfile",
         ROOT / "README.md",
         *(ROOT / "docs").glob("*.md"),
+        *(path for path in (ROOT / "docs/deploy").rglob("*") if path.is_file()),
     ]
     unknown = {
         f"{path.relative_to(ROOT)}:{number} {PREFIX}{name}"

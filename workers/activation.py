@@ -257,6 +257,7 @@ class Activation:
                 await self._compact()
                 if await self._passivate():
                     return "idle"
+                await self._compact_as_wished()
                 self._mail_missed = True
             if self._broken is not None:
                 raise self._broken
@@ -313,9 +314,18 @@ class Activation:
     async def _compact(self) -> None:
         """Let the state take the place of most of a log that has grown too long."""
         events_max, state = self._store.config.log_events_max, self.state
-        if events_max == 0 or state.version - self._log_first < events_max:
-            return
-        first = state.version - events_max // 2 + 1
+        if events_max and state.version - self._log_first >= events_max:
+            await self._keep(events_max // 2)
+
+    async def _compact_as_wished(self) -> None:
+        """The same, where an operator has asked for it and said how much is to be left."""
+        keep = await self._insist(lambda: self._store.wished_length(self.context_id))
+        if keep is not None:
+            await self._keep(keep)
+
+    async def _keep(self, events: int) -> None:
+        state = self.state
+        first = state.version - events + 1
         await self._insist(lambda: self._store.compact(self.token, state, first=first))
         self._log_first = first
         log.info(

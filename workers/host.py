@@ -8,7 +8,7 @@ over ends: others may have its contexts already.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -248,7 +248,7 @@ class Host:
                 await self._started.wait()
                 continue
             try:
-                taken = await self._source.take(min(room, STARTING_MAX - len(self._starting)))
+                taken = await self._take(min(room, STARTING_MAX - len(self._starting)))
             except (StoreUnavailable, StoreRefusedWrite):
                 await asyncio.sleep(self._config.worker_heartbeat_s)
                 continue
@@ -258,6 +258,24 @@ class Host:
                 else:
                     self._jobs.add(job)
                     self._start(job)
+
+    async def _take(self, room: int) -> Sequence[str | Chore]:
+        """The next jobs, at most `room`."""
+        try:
+            return await self._source.take(room)
+        except WorkerBuried:
+            await self._renew_if_unburied()
+            return await self._source.take(room)
+
+    async def _renew_if_unburied(self) -> None:
+        """Go on with a session that has only run out, as where the store took no writes.
+
+        Mail may come before the next heartbeat.
+
+        Raises:
+            WorkerBuried: Others have what this worker had.
+        """
+        await self._store.renew(self.worker_id, now_ms=self._clock())
 
     async def _beat(self) -> None:
         """Renew the session, bury the dead, pick up what waits too long."""
@@ -352,10 +370,18 @@ class Host:
                 log.warning("job not ended", context_id=context_id, error=str(unavailable))
 
     async def _run(self, context_id: str) -> None:
-        owned = await self._store.activate(context_id, self.worker_id)
+        owned = await self._own(context_id)
         with contextlib.ExitStack() as isolation:
             suspicion = await self._suspect(owned, isolation)
             await self._run_owned(owned, suspicion)
+
+    async def _own(self, context_id: str) -> Owned:
+        """Become the owner of a context."""
+        try:
+            return await self._store.activate(context_id, self.worker_id)
+        except WorkerBuried:
+            await self._renew_if_unburied()
+            return await self._store.activate(context_id, self.worker_id)
 
     async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
         """Whether the context's work ends workers; if so, count this try, perhaps alone."""

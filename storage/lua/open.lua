@@ -2,8 +2,8 @@
 -- open: the epoch of the store, a new one if it may have lost commits since it was opened.
 --
 -- KEYS 1 epoch
--- ARGV 1 run id of the server  2 durability: strict or standard  3 now (ms)
---      4 1: it was a replica once and may lack what its primary had answered
+-- ARGV 1 run id of the server, or empty where it was restored  2 durability: strict or standard  3 now (ms)
+--      4 1: it may lack what was answered: it was a replica once, or was restored from a copy
 -- Returns the epoch
 local before = redis.call("HMGET", KEYS[1], "n", "run_id", "durability")
 local n = tonumber(before[1] or ARGV[3])

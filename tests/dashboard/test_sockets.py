@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -30,6 +31,11 @@ async def refused(client: Client, **headers: str) -> int:
             client.url + PATH, headers={**client.credential, **named}
         )
     return caught.value.status
+
+
+def private(owner: object, name: str) -> Any:
+    """What only the test looks into."""
+    return getattr(owner, name)
 
 
 async def announce(service: Service, number: int = 1, *, gateway: int = 0) -> None:
@@ -104,10 +110,10 @@ async def test_a_publication_that_is_lost_is_read_from_the_store(store_url: str)
         async with watching(service.client) as viewer:
             await announce(service)
             await viewer.until_type("worker_lost")
-            store = service.stores[0]
-            listener = store.subscriber._listeners.pop(b"announcements")
+            listeners = private(service.stores[0].subscriber, "_listeners")
+            listener = listeners.pop(b"announcements")
             await announce(service, 4)
-            store.subscriber._listeners[b"announcements"] = listener
+            listeners[b"announcements"] = listener
             await announce(service)
             await viewer.until(lambda message: message["seq"] == 6)
         assert numbers(viewer.announced) == [1, 2, 3, 4, 5, 6]
@@ -288,6 +294,21 @@ async def test_a_viewer_that_stops_reading_blocks_nobody_and_is_ended(store_url:
 
             await eventually(is_gone)
         writer.close()
+
+
+async def test_a_dashboard_that_is_behind_is_told_that_the_store_does_not_answer(
+    store_url: str,
+) -> None:
+    options = {"dashboard_blind_s_max": 0.01}
+    async with serving(store_url, workers=0, dashboard=options) as service:
+        async with watching(service.client) as viewer:
+            link = service.stores[0].link
+            room, link.calls_max = link.calls_max, 0
+            private(service.stores[0].subscriber, "_listeners")[b"announcements"].on_gap()
+            assert await viewer.closed() == aiohttp.WSCloseCode.TRY_AGAIN_LATER
+            link.calls_max = room
+        async with watching(service.client):
+            pass
 
 
 async def deaf_viewer(client: Client) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -57,6 +57,12 @@ NOT_OF: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("SET", "worker:w:session", "1"),
         ("HGETALL", "rq:worker:w"),
     ),
+    "contextd-backup": (
+        ("GET", "ready"),
+        ("HSET", "access:keys", "k", "{}"),
+        ("HGETALL", "access:keys"),
+        ("XRANGE", "audit", "-", "+"),
+    ),
     "contextd-worker": (
         ("CONFIG", "GET", "requirepass"),
         ("HGET", "access:keys", "k"),
@@ -145,6 +151,15 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             f"/api/contexts/{context_id}/log?after=3",
             "/api/notes",
             "/admin/dead_letters",
+            f"/admin/dead_letters?context={context_id}",
+            "/admin/workers",
+            "/admin/processes",
+            "/admin/contexts",
+            "/admin/contexts?all=true&limit=1",
+            "/admin/contexts?all=true&owner=ada",
+            f"/admin/contexts?all=true&after=1.{context_id}",
+            f"/admin/contexts/{context_id}",
+            f"/admin/dead_letters?after=1.{context_id}.1",
             "/admin/retention?days=1",
             "/admin/audit",
             "/api/v1/metrics/activity",
@@ -156,6 +171,13 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
             await one.send("DELETE", f"/api/notes/{note['id']}")
         assert (await one.send("DELETE", "/api/chat/session/s")).status == 204
         assert (await one.send("POST", "/admin/restart", {})).problem == "no-supervisor"
+        for act in ("requeue", "cancel", "compact"):
+            path = f"/admin/contexts/{context_id}/{act}"
+            assert (await one.send("POST", path, {})).status == 202
+        every = {"everything": True}
+        assert (await one.send("POST", "/admin/dead_letters/retry", every)).status == 200
+        drain = {"scope": "workers", "force": True}
+        assert (await one.send("POST", "/admin/drain", drain)).problem == "no-supervisor"
         missing = await one.send("DELETE", f"/admin/dead_letters/{NOBODY}.1")
         assert missing.status == 404
         exported = await one.get(f"/api/contexts/{context_id}/export")

@@ -50,7 +50,7 @@ def references(part: Json) -> Iterator[str]:
             else:
                 yield from references(value)
     elif isinstance(part, list):
-        for value in cast("list[object]", part):
+        for value in part:
             yield from references(value)
 
 

@@ -41,7 +41,12 @@ def contextd(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
-    "command", ["", "up", "supervise", "gateway", "worker", "chat", "doctor", "settings"]
+    "command",
+    [
+        *("", "up", "supervise", "gateway", "worker", "chat", "doctor", "settings"),
+        *("restart", "drain", "ps", "workers", "top", "inspect", "replay", "requeue"),
+        *("cancel", "compact", "dead-letters list", "dead-letters retry", "dead-letters drop"),
+    ],
 )
 def test_help_teaches_by_example(tmp_path: Path, command: str) -> None:
     done = contextd(*command.split(), "--help", cwd=tmp_path)

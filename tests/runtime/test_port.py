@@ -1,10 +1,12 @@
 import os
+import select
 import socket
+import sys
 from contextlib import ExitStack, closing
 
 import pytest
 
-from runtime.port import PortTaken, listen
+from runtime.port import Place, PortTaken, listen
 
 
 def a_listener(port: int) -> socket.socket:
@@ -55,3 +57,35 @@ def test_a_port_that_somebody_listens_on_is_taken_although_he_would_share_it() -
 def test_an_address_of_another_machine_is_told() -> None:
     with pytest.raises(PortTaken, match="Choose another"):
         listen("192.0.2.1", 0, places=1, backlog=8)
+
+
+def arrivals(listeners: list[socket.socket], count: int) -> set[socket.socket]:
+    """Connect so often; the listeners that had one to accept."""
+    found: set[socket.socket] = set()
+    for _ in range(count):
+        with socket.create_connection(listeners[0].getsockname(), timeout=5):
+            ready, _, _ = select.select(listeners, [], [], 5)
+            (listener,) = ready
+            accepted, _ = listener.accept()
+            accepted.close()
+            found.add(listener)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux spreads connections")
+def test_a_place_that_is_left_gets_no_connection_until_it_comes_back() -> None:
+    with ExitStack() as closed:
+        listeners = listen("127.0.0.1", 0, places=2, backlog=64)
+        for listener in listeners:
+            closed.enter_context(closing(listener))
+        place = Place(listeners[0])
+        assert arrivals(listeners, 64) == {*listeners}
+        place.leave()
+        place.leave()
+        assert arrivals(listeners[1:], 64) == {listeners[1]}
+        place.come_back()
+        place.come_back()
+        # Its next gateway has yet to listen: until then nobody waits there.
+        assert arrivals(listeners[1:], 64) == {listeners[1]}
+        listeners[0].listen(64)
+        assert arrivals(listeners, 64) == {*listeners}

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -506,6 +507,149 @@ def test_p13_a_stop_in_the_middle_of_a_restart_leaves_nothing_behind(tmp_path: P
 
     supervised(supervisor, story)
     assert rig.living() == set()
+
+
+# Drains
+
+
+async def drained(
+    supervisor: Supervisor, roles: Sequence[Role] = WORKERS, *, process: str | None = None
+) -> list[Replaced]:
+    """Drain, and tell what became of each process."""
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    assert await supervisor.drain(roles, process=process, force=False, told=tell)
+    return told
+
+
+async def restarted(supervisor: Supervisor, roles: Sequence[Role] = ALL) -> list[Replaced]:
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    assert await supervisor.restart(roles, force=False, told=tell)
+    return told
+
+
+def test_what_is_drained_stays_away_until_the_next_restart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(restart_backoff_s_base=0.01))
+    supervisor = rig.supervisor(("gateway", WELL), ("worker", MOVED), ("worker", WELL))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        before = rig.living()
+        told = await drained(supervisor)
+        ended = {one.process_id for one in told}
+        assert [(one.outcome, one.replaced_by, one.moved) for one in told] == [
+            ("drained", None, 7),
+            ("drained", None, None),
+        ]
+        assert rig.drained() == ended
+        assert rig.living() == before - ended
+        assert await drained(supervisor) == []
+        assert [one.slot.role for one in await restarted(supervisor, ["gateway"])] == [
+            "gateway"
+        ]
+        assert len(rig.living()) == 1  # the workers' turn has not come
+        back = await restarted(supervisor, WORKERS)
+        assert [one.process_id for one in back] == [None, None]
+        assert {one.replaced_by for one in back} < rig.living()
+        assert len(rig.living()) == 3
+        # From now on they are kept as ever.
+        os.kill(back[0].replaced_by or 0, signal.SIGKILL)
+        await until(lambda: len(rig.living()) == 3)
+
+    supervised(supervisor, story)
+    assert rig.living() == set()
+
+
+@pytest.mark.parametrize("by", ["worker id", "address"])
+def test_one_process_is_drained_by_its_name_and_no_other(tmp_path: Path, by: str) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("worker", WELL), ("worker", WELL))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        before = rig.up()
+        wanted = min(before)
+        name = before[wanted] if by == "worker id" else f"{socket.gethostname()}:{wanted}"
+        assert await drained(supervisor, process="worker-9-9-abc") == []
+        assert await drained(supervisor, ["gateway"], process=name) == []
+        assert [one.process_id for one in await drained(supervisor, process=name)] == [wanted]
+        assert rig.living() == set(before) - {wanted}
+
+    supervised(supervisor, story)
+
+
+def test_what_dies_while_it_is_away_or_being_tried_again_is_drained_too(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(restart_backoff_s_base=0.2, restart_backoff_s_max=0.2))
+    supervisor = rig.supervisor(("worker", CRASHING))
+
+    async def story() -> None:
+        # Its keeper waits for the next start by now.
+        await until(lambda: len(rig.up()) >= 3 and not rig.living())
+        await drained(supervisor)
+        count = len(rig.up())
+        await asyncio.sleep(0.5)  # longer than the wait between two starts
+        assert len(rig.up()) <= count + 1
+        assert rig.living() == set()
+
+    supervised(supervisor, story)
+
+
+def test_a_stop_while_slots_are_empty_ends_and_nothing_is_started(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("gateway", WELL), ("worker", WELL))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        await drained(supervisor, ALL)
+        assert rig.living() == set()
+
+    supervised(supervisor, story)
+    assert len(rig.up()) == 2
+
+
+def test_what_does_not_come_back_leaves_its_place_empty(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(ready_s_max=0.5))
+    broken = tmp_path / "broken"
+    program = f"import os\nif os.path.exists({str(broken)!r}): os._exit(1)\n{WELL}"
+    supervisor = rig.supervisor(("worker", program))
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        await drained(supervisor)
+        broken.touch()
+        assert not await supervisor.restart(WORKERS, force=False, told=tell)
+        assert [one.outcome for one in told] == ["not replaced"]
+        broken.unlink()
+        assert len(await restarted(supervisor)) == 1
+        assert len(rig.living()) == 1
+
+    supervised(supervisor, story)
+
+
+def test_those_that_do_not_drain_are_killed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
+    supervisor = rig.supervisor(("worker", STUBBORN), ("worker", STUBBORN))
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        told = await drained(supervisor)
+        assert [one.outcome for one in told] == ["killed"] * 2
+        assert rig.living() == set()
+
+    supervised(supervisor, story)
 
 
 def test_p10_former_workers_are_buried_and_our_own_are_not(tmp_path: Path) -> None:

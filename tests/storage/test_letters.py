@@ -2,7 +2,17 @@
 
 import pytest
 
-from storage import DeadLetter, DeadLetters, Fenced, Owned, Store
+from storage import (
+    DeadLetter,
+    DeadLetters,
+    Fenced,
+    Notice,
+    Owned,
+    Place,
+    Sought,
+    Store,
+    keys,
+)
 from tests.storage.arranging import (
     create,
     deliver,
@@ -14,6 +24,7 @@ from tests.storage.arranging import (
     say_mail,
 )
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, DELETE, Playbook, abandoned, say
+from tests.workers.stage import nth_id
 
 LETTER = DeadLetter(
     id=f"{CONTEXT_ID}.2",
@@ -84,13 +95,13 @@ async def test_a_letter_is_written_with_its_commit_and_lives_until_dropped(
     commit = next_commit(book.given(abandoned()), owned, base=1, letter=LETTER)
     await store.commit(commit)
     await store.commit(commit)
-    assert await letters.newest(10) == [LETTER]
+    assert (await letters.page(10)).letters == [LETTER]
     assert await letters.count() == 1
     assert await letters.one(LETTER.id) == LETTER
     assert await letters.one(f"{CONTEXT_ID}.3") is None
     assert await letters.drop(LETTER.id)
     assert not await letters.drop(LETTER.id)
-    assert await letters.newest(10) == []
+    assert (await letters.page(10)).letters == []
 
 
 async def test_the_newest_letters_come_first(store: Store) -> None:
@@ -104,7 +115,61 @@ async def test_the_newest_letters_come_first(store: Store) -> None:
         await store.commit(
             next_commit(book.given(abandoned()), owned, base=base, letter=letter)
         )
-    assert [letter.id[-1] for letter in await letters.newest(2)] == ["2", "1"]
+    assert [letter.id[-1] for letter in (await letters.page(2)).letters] == ["2", "1"]
+
+
+NOTICE = Notice(version=9, at_ms=1, owner="ada", status="idle", occasions=("x",), event={})
+
+
+async def bury(store: Store, number: int, **fields: object) -> DeadLetter:
+    """A letter as a commit leaves it."""
+    given = {"id": f"{CONTEXT_ID}.{number}", "at_ms": BEGAN_MS + number, **fields}
+    letter = LETTER.model_copy(update=given)
+    context_id = letter.id.partition(".")[0]
+    (dead,) = keys.of_context(context_id, "dead")
+    sealed = store.sealer.seal("letter", context_id, letter.model_dump_json())
+    await store.link.call("HSET", dead, letter.id, sealed)
+    await store.link.call("ZADD", keys.DEAD, letter.at_ms, letter.id)
+    return letter
+
+
+@pytest.mark.parametrize("context_id", [None, CONTEXT_ID])
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_pages_of_letters_have_each_once_also_where_the_last_one_was_dropped(
+    store: Store, context_id: str | None, *, oldest_first: bool
+) -> None:
+    letters = DeadLetters(store.link, store.sealer)
+    # As many of one moment as make several pages.
+    made = [(await bury(store, n, at_ms=BEGAN_MS + n // 4)).id for n in range(11, 21)]
+    wanted = Sought(context_id=context_id)
+    seen: list[str] = []
+    ended: Place | None = None
+    while True:
+        page = await letters.page(3, sought=wanted, after=ended, oldest_first=oldest_first)
+        seen += [letter.id for letter in page.letters if letter.id not in seen]
+        if (ended := page.ended) is None:
+            break
+        await letters.drop(page.letters[-1].id)
+    assert seen == (made if oldest_first else made[::-1])
+
+
+async def test_letters_are_sought_by_context_kind_and_cause(store: Store) -> None:
+    letters = DeadLetters(store.link, store.sealer)
+    action = await bury(store, 1)
+    turn = await bury(store, 2, mail=None, cause="The machine was switched off.")
+    webhook = await bury(store, 3, mail=None, notice=NOTICE)
+    other = await bury(store, 4, id=f"{nth_id(7)}.4", context_id=nth_id(7))
+
+    async def found(sought: Sought) -> list[DeadLetter]:
+        return list((await letters.page(10, sought=sought, oldest_first=True)).letters)
+
+    assert await found(Sought()) == [action, turn, webhook, other]
+    assert await found(Sought(kind="action")) == [action, other]
+    assert await found(Sought(kind="turn")) == [turn]
+    assert await found(Sought(kind="webhook")) == [webhook]
+    assert await found(Sought(cause="switched off")) == [turn]
+    assert await found(Sought(context_id=nth_id(7))) == [other]
+    assert await found(Sought(context_id=CONTEXT_ID, kind="action")) == [action]
 
 
 async def test_a_deleted_context_leaves_no_letter(store: Store) -> None:

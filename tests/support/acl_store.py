@@ -49,5 +49,5 @@ def acl_store() -> Generator[AclStore, None, None]:
     with tempfile.TemporaryDirectory(prefix="acl-") as folder:
         path = Path(folder) / "users.conf"
         path.write_text(text.replace(NOBODY, THE_TEST))
-        with StoreServer(include=str(path)) as server:
+        with StoreServer(include=str(path), repl_diskless_sync_delay="0") as server:
             yield AclStore(server, passwords)

@@ -35,6 +35,16 @@ from dashboard import (
     WebSocketConfig,
 )
 from gateway import Extension, GatewayConfig, serve as serve_gateway
+from gateway.operators.views import (
+    CancelDelivered,
+    CompactionAsked,
+    GlanceList,
+    InspectionView,
+    LettersHandled,
+    ProcessList,
+    Requeued,
+    WorkerList,
+)
 from gateway.views import (
     ActionResponse,
     ActionStatus,
@@ -89,12 +99,20 @@ _VIEWS: tuple[tuple[str, tuple[type[BaseModel], ...]], ...] = (
     ("GET /api/actions/[^/]+", (ActionStatus,)),
     ("POST /api/tickets", (TicketView,)),
     ("GET /api/limits", (LimitsView,)),
-    ("POST /admin/restart", (RestartAccepted,)),
+    ("POST /admin/(?:restart|drain)", (RestartAccepted,)),
     ("GET /admin/restarts/[^/]+", (RestartReport,)),
     ("GET /admin/retention([?].*)?", (RetentionPlan,)),
     ("GET /admin/audit([?].*)?", (AuditPage,)),
     ("GET /admin/dead_letters([?].*)?", (DeadLetterList,)),
+    ("POST /admin/dead_letters/(?:retry|drop)", (LettersHandled,)),
     ("POST /admin/dead_letters/[^/]+/retry", (LetterRetried,)),
+    ("GET /admin/workers", (WorkerList,)),
+    ("GET /admin/processes", (ProcessList,)),
+    ("GET /admin/contexts([?].*)?", (GlanceList,)),
+    ("GET /admin/contexts/[^/]+", (InspectionView,)),
+    ("POST /admin/contexts/[^/]+/requeue", (Requeued,)),
+    ("POST /admin/contexts/[^/]+/cancel", (CancelDelivered,)),
+    ("POST /admin/contexts/[^/]+/compact", (CompactionAsked,)),
     ("POST /api/chat/title", (TitleView,)),
     ("POST /api/chat/[a-z]+", (ChatAnswer,)),
     ("GET /api/notes", (NoteList,)),

@@ -791,6 +791,47 @@ async def test_a_worker_that_dies_while_it_compacts_has_lost_nothing(executed: b
         assert await stage.store.base(CONTEXT_ID) == after
 
 
+@in_virtual_time
+@pytest.mark.parametrize("active", [False, True])
+async def test_a_log_is_compacted_as_somebody_has_wished_and_the_wish_is_gone(
+    active: bool,
+) -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.deaf = True  # the wish waits in the store, whatever is heard of it
+        if active:
+            async with stage.running() as run:
+                before = await until_said(stage, 2)
+                assert await stage.store.shorten(CONTEXT_ID, keep=2) == "told"
+                assert await run.ended() == "idle"
+        else:
+            await stage.pass_through()
+            before = await stage.state()
+            assert await stage.store.shorten(CONTEXT_ID, keep=2) == "asked"
+            assert await stage.pass_through() == "idle"
+        assert await stage.store.oldest(CONTEXT_ID) == before.version - 1
+        assert await stage.store.base(CONTEXT_ID) == before == await stage.state()
+        assert await stage.store.wished_length(CONTEXT_ID) is None
+        assert stage.store.steps.count("compact") == 1
+
+
+@in_virtual_time
+async def test_a_wish_for_a_shorter_log_waits_for_the_turn_and_outlives_the_worker() -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.deaf = True
+        stage.performer.replies.append(Reply(hangs=True))
+        async with stage.running():
+            await stage.until_phase("streaming_llm_response")
+            assert await stage.store.shorten(CONTEXT_ID, keep=1) == "told"
+            await asyncio.sleep(5)
+            assert await stage.store.oldest(CONTEXT_ID) == 1
+        await stage.die()
+        other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
+        assert await other.pass_through() == "idle"
+        state = await stage.state()
+        assert await stage.store.oldest(CONTEXT_ID) == state.version
+        assert len(state.messages) == 2
+
+
 async def until_said(stage: Stage[MemoryStore], count: int) -> ContextState:
     """The context, once it rests with so many messages."""
     while True:

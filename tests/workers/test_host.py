@@ -623,6 +623,17 @@ async def test_a_worker_learns_that_it_was_buried_from_its_next_activation_at_th
 
 
 @in_virtual_time
+async def test_a_worker_whose_session_has_only_run_out_goes_on() -> None:
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
+        await settled()
+        await world.store.link.call("DEL", keys.session("w1"))
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        await world.until_phase("idle")
+
+
+@in_virtual_time
 async def test_a_worker_that_missed_its_own_funeral_cannot_commit() -> None:
     async with (
         open_world() as world,

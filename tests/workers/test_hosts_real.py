@@ -17,6 +17,7 @@ from storage import (
     Sealer,
     StorageConfig,
     Store,
+    WorkerBuried,
     connect,
     decode_frame,
     feed,
@@ -213,6 +214,27 @@ async def test_mail_for_a_context_of_a_dead_worker_is_picked_up(
             await until(lambda: other.performer.performed)
             await world.until_phase("idle")
     assert [content for _, content, _ in await world.said()] == ["one", "Hi.", "two", "Hi."]
+
+
+async def test_a_worker_whose_session_ran_out_unseen_goes_on(
+    server: StoreServer, world: Stage[Store]
+) -> None:
+    async with working(server, "w1", worker_heartbeat_s=60) as one:
+        with server.client() as client:
+            await until(lambda: not client.exists("worker:w1:session"))
+        await send(world, "Hello")
+        await until(lambda: one.performer.performed)
+        await world.until_phase("idle")
+
+
+async def test_a_worker_that_was_buried_meanwhile_ends(
+    server: StoreServer, world: Stage[Store]
+) -> None:
+    with pytest.RaisesGroup(WorkerBuried, flatten_subgroups=True):
+        async with working(server, "w1", worker_heartbeat_s=60) as one:
+            await world.store.bury_worker("w1")
+            await send(world, "Hello")
+            await asyncio.wait((one.task,), timeout=DEADLINE_S)
 
 
 async def test_a_job_that_comes_late_or_twice_finds_its_work_done(

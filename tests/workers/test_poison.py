@@ -65,7 +65,7 @@ async def test_p11_an_action_that_crashes_its_activation_three_times_is_buried(
         ]
         assert results[1] is not None
         assert results[1].code == "action-abandoned"
-        (letter,) = await DeadLetters(world.store.link, world.store.sealer).newest(10)
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
         assert (letter.context_id, letter.owner, letter.cause) == (
             *(CONTEXT_ID, OWNER, state.failure.detail),
         )
@@ -107,7 +107,7 @@ async def test_p11_an_action_that_kills_three_workers_is_buried_by_the_fourth(
                 assert [m.status for m in beside.messages] == ["complete", "complete"]
             assert not last.outcome
         assert deadly.taken.count(POISON) == 3
-        letters = await DeadLetters(world.store.link, world.store.sealer).newest(10)
+        letters = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
         assert [letter.context_id for letter in letters] == [CONTEXT_ID]
 
 
@@ -131,7 +131,7 @@ async def test_p11_of_several_suspects_the_next_death_blames_one(deadly: Deadly)
             await world.until_phase("failed")
             for context_id in BESIDE:
                 assert (await world.until_phase("idle", context_id)).title == "0"
-        (letter,) = await DeadLetters(world.store.link, world.store.sealer).newest(10)
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
         assert letter.context_id == CONTEXT_ID
 
 

@@ -224,7 +224,7 @@ async def test_p11_a_tool_that_kills_three_workers_leaves_a_dead_letter() -> Non
         ]
         state = await stage.state()
         assert state.failure is not None
-        (letter,) = await DeadLetters(stage.store.link, stage.store.sealer).newest(10)
+        (letter,) = (await DeadLetters(stage.store.link, stage.store.sealer).page(10)).letters
         assert letter == DeadLetter(
             id=f"{CONTEXT_ID}.{state.version}",
             context_id=CONTEXT_ID,

@@ -164,7 +164,7 @@ async def test_after_the_last_try_it_is_a_dead_letter_and_the_next_one_is_sent(
         for _ in range(2):
             await world.teller.tell(CONTEXT_ID)
         assert world.versions == [1, 1, 2]
-        (letter,) = await DeadLetters(world.store.link, world.store.sealer).newest(9)
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(9)).letters
         assert letter.id == f"{CONTEXT_ID}.1.webhook"
         assert letter.cause == "The webhook has not taken it 2 times. Last: status 500"
         assert letter.notice is not None

@@ -1,0 +1,198 @@
+"""A store's dump, and all of its keys copied, over real servers."""
+
+# pyright: reportUnknownMemberType=false
+# redis-py leaves keyword arguments, and so every second method, partly untyped.
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hiredis import Reader
+
+from storage import (
+    StorageConfig,
+    StoreRefusedWrite,
+    StoreTaken,
+    StoreUnavailable,
+    connect,
+    dump,
+    replace_contents,
+)
+from tests.support.acl_store import acl_store
+from tests.support.store_server import StoreServer
+
+pytestmark = pytest.mark.real_only
+CONFIG = StorageConfig()
+ELEMENTS = 1_000
+"""More than one page of each kind."""
+LATER_MS = 4_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[StoreServer]:
+    """A server that holds keys of every type, some of many pages."""
+    with StoreServer(repl_diskless_sync_delay="0") as server, server.client() as client:
+        fill(client)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[StoreServer]:
+    with StoreServer() as server:
+        yield server
+
+
+def fill(client: Any) -> None:
+    numbers = range(ELEMENTS)
+    client.set("text", b"\xff\x00 bytes")
+    client.set("mortal", "1", pxat=LATER_MS)
+    client.hset("hash", mapping={f"f{n}": n for n in numbers})
+    client.hset("small", mapping={"a": "1"})
+    client.rpush("list", *numbers)
+    client.sadd("set", *numbers)
+    client.zadd("zset", {f"m{n}": n / 3 for n in numbers} | {"last": float("inf")})
+    for n in numbers:
+        client.xadd("stream", {"e": n, "": "empty"}, id=f"{n + 1}-0")
+    client.xadd("emptied", {"e": 1}, id="7-0")
+    client.xtrim("emptied", maxlen=0)
+    for n in numbers:
+        client.set(f"key:{n}", n)
+
+
+def contents(server: StoreServer) -> dict[str, Any]:
+    """Everything in a server, by key: the value, and when it goes."""
+    found: dict[str, Any] = {}
+    client: Any = server.client()
+    client.connection_pool.connection_kwargs["encoding_errors"] = "surrogateescape"
+    with client:
+        for key in client.scan_iter(count=1_000):
+            found[key] = (read(client, key), client.pexpiretime(key))
+    return found
+
+
+def read(client: Any, key: str) -> object:
+    match client.type(key):
+        case "string":
+            return client.get(key)
+        case "hash":
+            return client.hgetall(key)
+        case "list":
+            return client.lrange(key, 0, -1)
+        case "set":
+            return client.smembers(key)
+        case "zset":
+            return client.zrange(key, 0, -1, withscores=True)
+        case _:
+            return client.xrange(key), client.xinfo_stream(key)["last-generated-id"]
+
+
+async def test_a_dump_loaded_by_a_server_is_the_same_store(source: StoreServer) -> None:
+    before = contents(source)
+    with StoreServer(appendonly="no", dbfilename="loaded.rdb") as other:
+        other.stop()
+        (other.data / "loaded.rdb").write_bytes(await whole_dump(source.url))
+        other.start()
+        assert contents(other) == before
+
+
+async def whole_dump(url: str) -> bytes:
+    async with contextlib.aclosing(dump(url)) as parts:
+        return b"".join([part async for part in parts])
+
+
+async def test_a_server_that_writes_its_copy_to_disk_first_gives_the_same() -> None:
+    with StoreServer(repl_diskless_sync="no") as server, server.client() as client:
+        client.set("a", "1")
+        raw = await whole_dump(server.url)
+    assert raw.startswith((b"REDIS", b"VALKEY"))
+    assert raw[-9:-8] == b"\xff"  # the end, before the checksum
+
+
+async def test_a_user_who_may_not_take_a_copy_is_told() -> None:
+    with acl_store() as store, pytest.raises(StoreRefusedWrite, match="gives no copy"):
+        await whole_dump(store.url("contextd"))
+
+
+async def test_a_copy_that_breaks_off_is_none() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer OK until a copy is asked for, and break off in the middle of that."""
+        commands = Reader()
+        while (command := commands.gets()) != [b"SYNC"]:
+            if command is False:
+                commands.feed(await reader.read(1_000))
+            else:
+                writer.write(b"+OK\r\n")
+        writer.write(b"\n$EOF:" + b"m" * 40 + b"\r\nREDIS0011 and no more")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(StoreUnavailable, match="broke off"):
+            await whole_dump(f"redis://127.0.0.1:{port}")
+
+
+async def test_all_keys_are_copied_with_their_types_and_times(
+    source: StoreServer, target: StoreServer
+) -> None:
+    before = contents(source)
+    await replace_contents(target.url, source.url, CONFIG, force=False)
+    assert contents(target) == before
+    assert contents(source) == before
+
+
+def taken(why: str) -> pytest.RaisesGroup[StoreTaken]:
+    refused = pytest.RaisesExc(StoreTaken, match=why)
+    return pytest.RaisesGroup(refused, flatten_subgroups=True)
+
+
+async def test_what_is_there_is_replaced_by_force_only(
+    source: StoreServer, target: StoreServer
+) -> None:
+    with target.client() as client:
+        client.flushall()
+        client.set("theirs", "1")
+        with taken("there are keys in it"):
+            await replace_contents(target.url, source.url, CONFIG, force=False)
+        assert client.keys("*") == ["theirs"]
+        await replace_contents(target.url, source.url, CONFIG, force=True)
+        assert client.exists("theirs") == 0
+
+
+async def test_a_store_that_was_only_opened_is_empty(
+    source: StoreServer, target: StoreServer
+) -> None:
+    with target.client() as client:
+        client.flushall()
+    async with connect(target.url, CONFIG):
+        pass
+    await replace_contents(target.url, source.url, CONFIG, force=False)
+    assert contents(target) == contents(source)
+
+
+async def test_a_store_that_workers_live_on_is_not_replaced_even_by_force(
+    source: StoreServer, target: StoreServer
+) -> None:
+    with target.client() as client:
+        client.flushall()
+        async with connect(target.url, CONFIG) as store:
+            await store.renew("w1", now_ms=1, begin=True)
+            with taken("workers are at work on it"):
+                await replace_contents(target.url, source.url, CONFIG, force=True)
+        assert client.zrange("workers", 0, -1) == ["w1"]
+
+
+def test_a_restored_store_begins_one_new_epoch(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with connect(server.url, CONFIG) as store:
+            first = int(store.epoch)
+            await store.begin_epoch(now_ms=first + 5)
+            await store.begin_epoch(now_ms=first + 9)
+        server.restart()
+        async with connect(server.url, CONFIG) as store:
+            assert int(store.epoch) == first + 5
+
+    with StoreServer() as server:
+        asyncio.run(story())

@@ -1,0 +1,213 @@
+"""What operators see of contexts and workers: what is at work, what is stuck, what is slow."""
+
+from dataclasses import replace
+
+import pytest
+
+from fsm import ContextCreated, Event, Phase, replay
+from storage import ContextMissing, Glance, Inspector, Page, Place, Store, Wanted, keys
+from storage.inspection import LOOKS_MAX
+from tests.storage.arranging import die, live, next_commit, say_mail
+from tests.storage.conftest import Backend
+from tests.support.playbook import BEGAN_MS, Playbook, say
+from tests.workers.stage import nth_id
+
+SECRET = "the title that nobody who runs the service reads"
+AT_WORK, ALL = Wanted(), Wanted(everything=True)
+STUCK_MS, SLOW_MS = 10_000, 300_000
+"""The settings' defaults."""
+
+
+async def keep(store: Store, number: int, *, owner: str = "ada", mail: bool = False) -> str:
+    """A context that was made then, perhaps with a message that waits since."""
+    context_id = nth_id(number)
+    made = ContextCreated(at_ms=BEGAN_MS, context_id=context_id, owner=owner, title=SECRET)
+    await store.create(made, first=say_mail() if mail else None, key="", digest="")
+    return context_id
+
+
+async def work(store: Store, context_id: str, *events: Event, worker_id: str = "w1") -> None:
+    """A living worker has it and has committed these."""
+    await live(store, worker_id)
+    owned = await store.activate(context_id, worker_id)
+    state = replay(events, owned.state)
+    commit = next_commit(Playbook(), owned, base=owned.state.version)
+    written = [event.model_dump_json().encode() for event in events]
+    await store.commit(replace(commit, events=written, state=state, rests=False))
+
+
+async def page(
+    store: Store,
+    wanted: Wanted = AT_WORK,
+    *,
+    after_ms: int = 0,
+    limit: int = 200,
+    after: Place | None = None,
+) -> Page:
+    """The list as it is so long after everything began."""
+    now_ms = BEGAN_MS + after_ms
+    return await Inspector(store).page(wanted, limit=limit, after=after, now_ms=now_ms)
+
+
+def ids(found: Page) -> list[str]:
+    return [glance.context_id for glance in found.glances]
+
+
+async def only(store: Store, *, after_ms: int = 0) -> Glance:
+    (glance,) = (await page(store, after_ms=after_ms)).glances
+    return glance
+
+
+async def test_what_rests_without_mail_is_listed_only_where_all_are_asked_for(
+    store: Store,
+) -> None:
+    resting = await keep(store, 1)
+    assert await page(store) == Page([], None, complete=True)
+    (glance,) = (await page(store, ALL)).glances
+    assert (glance.context_id, glance.owner, glance.status) == (resting, "ada", "idle")
+    assert (glance.waits_since_ms, glance.trouble, glance.mail) == (None, None, 0)
+
+
+async def test_mail_that_no_living_worker_takes_is_stuck_after_its_time(store: Store) -> None:
+    await keep(store, 1, mail=True)
+    glance = await only(store, after_ms=STUCK_MS)
+    assert (glance.mail, glance.oldest_mail_ms, glance.worker) == (1, BEGAN_MS, "")
+    assert (glance.waits_since_ms, glance.trouble) == (BEGAN_MS, None)
+    assert (await only(store, after_ms=STUCK_MS + 1)).trouble == "stuck"
+
+
+async def test_what_a_living_worker_has_is_slow_where_nothing_is_committed_for_long(
+    store: Store,
+) -> None:
+    context_id = await keep(store, 1)
+    await work(store, context_id, say())
+    glance = await only(store, after_ms=SLOW_MS)
+    assert glance.worker == "w1"
+    assert glance.worker_lives
+    assert (Phase(glance.status), glance.trouble) == (Phase.AWAITING_LLM_RESPONSE, None)
+    changed_ms = glance.changed_ms - BEGAN_MS
+    assert (await only(store, after_ms=changed_ms + SLOW_MS + 1)).trouble == "slow"
+
+
+async def test_what_a_dead_worker_had_is_stuck(store: Store) -> None:
+    context_id = await keep(store, 1)
+    await work(store, context_id, say())
+    await die(store, "w1")
+    glance = await only(store, after_ms=SLOW_MS)
+    assert (glance.worker, glance.worker_lives, glance.trouble) == ("w1", False, "stuck")
+
+
+async def test_what_is_due_and_not_activated_is_stuck_and_what_will_be_due_is_not_listed(
+    store: Store,
+) -> None:
+    context_id = await keep(store, 1)
+    await store.link.call("ZADD", keys.DUE, BEGAN_MS + 1_000, context_id)
+    assert ids(await page(store, after_ms=999)) == []
+    glance = await only(store, after_ms=1_000 + STUCK_MS + 1)
+    assert (glance.due_ms, glance.trouble) == (BEGAN_MS + 1_000, "stuck")
+
+
+async def test_a_list_has_what_fits_all_that_is_asked_for(store: Store) -> None:
+    waiting = await keep(store, 1, mail=True)
+    others = await keep(store, 2, owner="bob", mail=True)
+    working = await keep(store, 3)
+    await work(store, working, say())
+    long_ms = SLOW_MS * 2
+    assert ids(await page(store)) == [waiting, others, working]
+    assert ids(await page(store, Wanted(owner="bob"))) == [others]
+    assert ids(await page(store, Wanted(status="idle"))) == [waiting, others]
+    assert ids(await page(store, Wanted(troubles=["slow"]), after_ms=long_ms)) == [working]
+    assert ids(await page(store, Wanted(troubles=["stuck"]), after_ms=long_ms)) == [
+        waiting,
+        others,
+    ]
+    assert (
+        len(ids(await page(store, Wanted(troubles=["stuck", "slow"]), after_ms=long_ms))) == 3
+    )
+    assert ids(await page(store, Wanted(waits_s_min=5), after_ms=4_999)) == []
+    assert len(ids(await page(store, Wanted(waits_s_min=5), after_ms=5_000))) == 3
+
+
+@pytest.mark.parametrize("wanted", [AT_WORK, ALL, Wanted(everything=True, owner="ada")])
+async def test_pages_have_each_context_once(store: Store, wanted: Wanted) -> None:
+    made = [await keep(store, number, mail=True) for number in range(1, 8)]
+    seen: list[str] = []
+    ended: Place | None = None
+    while True:
+        found = await page(store, wanted, limit=3, after=ended)
+        seen += ids(found)
+        if (ended := found.ended) is None:
+            break
+    assert sorted(seen) == made
+    newest_first = wanted.owner is not None
+    assert seen == (made[::-1] if newest_first else made)
+
+
+async def test_no_context_is_passed_over_where_the_last_of_a_page_is_gone(
+    store: Store,
+) -> None:
+    made = [await keep(store, number) for number in range(1, 8)]
+    first = await page(store, ALL, limit=3)
+    assert first.ended is not None
+    await store.link.call("ZREM", keys.CONTEXTS, first.ended[1])
+    second = await page(store, ALL, limit=10, after=first.ended)
+    assert set(made) == {*ids(first), *ids(second)}
+
+
+async def test_a_page_looks_at_a_bounded_number_of_contexts(backend: Backend) -> None:
+    async with backend.connect() as store:
+        flat: list[int | str] = []
+        for number in range(LOOKS_MAX + 50):
+            flat += [BEGAN_MS, nth_id(number)]
+        await store.link.call("ZADD", keys.CONTEXTS, *flat)
+        last = await keep(store, LOOKS_MAX + 60)
+        first = await page(store, ALL)
+        assert ids(first) == []
+        assert first.ended is not None
+        second = await page(store, ALL, after=first.ended)
+        assert (ids(second), second.ended) == ([last], None)
+
+
+async def test_mail_that_cannot_be_read_is_listed_all_the_same(store: Store) -> None:
+    context_id = await keep(store, 1, mail=True)
+    (mail,) = keys.of_context(context_id, "mail")
+    await store.link.call("DEL", mail)
+    await store.link.call("XADD", mail, "1-0", "m", "{}")
+    glance = await only(store, after_ms=STUCK_MS + 1)
+    assert (glance.mail, glance.oldest_mail_ms, glance.trouble) == (1, None, "stuck")
+
+
+async def test_one_context_is_seen_in_depth_and_nothing_that_is_said_in_it(
+    store: Store,
+) -> None:
+    context_id = await keep(store, 1)
+    await work(store, context_id, say("a secret"))
+    await store.deliver(context_id, "ada", say_mail("another"), key="", digest="")
+    await store.queue.enqueue(context_id)
+    found = await Inspector(store).inspect(context_id, now_ms=BEGAN_MS)
+    assert (found.glance.version, found.glance.mail) == (2, 1)
+    assert (found.token, found.mail_seq, found.oldest_mail) == (1, 1, "send_message")
+    assert (found.log_first, found.base_version, found.snapshot_version) == (1, None, 0)
+    assert (found.job, found.compacts_to) == ("queued", None)
+    assert found.log_bytes > 0
+    assert SECRET not in repr(found.glance)
+
+
+async def test_a_context_that_is_not_there_is_not_inspected(store: Store) -> None:
+    with pytest.raises(ContextMissing):
+        await Inspector(store).inspect(nth_id(1), now_ms=BEGAN_MS)
+    with pytest.raises(ContextMissing):
+        await Inspector(store).owner(nth_id(1))
+
+
+async def test_workers_are_told_with_what_they_have_and_whether_they_live(
+    store: Store,
+) -> None:
+    context_id = await keep(store, 1)
+    await work(store, context_id, say(), worker_id="w1")
+    await live(store, "w2")
+    await die(store, "w2")
+    first, second = await Inspector(store).workers()
+    assert (first.worker_id, first.since_ms, first.seen_ms) == ("w1", BEGAN_MS, BEGAN_MS)
+    assert (first.contexts, second.contexts) == (1, 0)
+    assert (second.worker_id, second.seen_ms) == ("w2", None)

@@ -1,0 +1,120 @@
+"""Restarts and drains are asked for one at a time, and never without anybody to do them."""
+
+import asyncio
+
+import pytest
+
+from storage import (
+    NoSupervisor,
+    OtherRuns,
+    RestartRequest,
+    Restarts,
+    Store,
+    SupervisorReport,
+    keys,
+)
+from tests.support.playbook import BEGAN_MS
+
+
+async def ask(store: Store, kind: str = "restart", process: str | None = None) -> str:
+    drains = kind == "drain"
+    return await Restarts(store).ask(
+        "workers",
+        force=False,
+        now_ms=BEGAN_MS,
+        kind="drain" if drains else "restart",
+        process=process,
+    )
+
+
+async def heard(store: Store, requests: int, *, asked: asyncio.Event) -> list[RestartRequest]:
+    """What a supervisor hears that carries out each at once."""
+    restarts, found = Restarts(store), list[RestartRequest]()
+    asked.set()
+    async for request in restarts.requests():
+        found.append(request)
+        report = SupervisorReport(supervisor="s", status="complete")
+        await restarts.report(request.restart_id, report)
+        if len(found) == requests:
+            break
+    return found
+
+
+async def begin(store: Store, kind: str = "restart", process: str | None = None) -> str:
+    """Have one asked for that somebody hears and does not end."""
+    async with asyncio.TaskGroup() as group:
+
+        async def hear() -> None:
+            async for _ in Restarts(store).requests():
+                return
+
+        hearing = group.create_task(hear())
+        found = await ask(store, kind, process)
+        await hearing
+    return found
+
+
+async def test_a_drain_is_heard_with_what_it_is_about(store: Store) -> None:
+    asked = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        hearing = group.create_task(heard(store, 1, asked=asked))
+        await asked.wait()
+        restart_id = await ask(store, "drain", "w1")
+    (request,) = hearing.result()
+    assert (request.restart_id, request.kind, request.process) == (restart_id, "drain", "w1")
+    report = await Restarts(store).read(restart_id)
+    assert report is not None
+    assert report.status == "complete"
+    assert await store.link.call("EXISTS", keys.RESTARTING) == 0
+
+
+@pytest.mark.parametrize(
+    ("runs", "asked"),
+    [
+        (("restart", None), ("drain", None)),
+        (("drain", None), ("restart", None)),
+        (("drain", "w1"), ("drain", "w2")),
+        (("drain", "w1"), ("drain", None)),
+    ],
+)
+async def test_while_one_runs_another_one_is_refused_and_leaves_nothing(
+    store: Store, runs: tuple[str, str | None], asked: tuple[str, str | None]
+) -> None:
+    running = await begin(store, *runs)
+    kept = await store.link.call("KEYS", "restart:*")
+    with pytest.raises(OtherRuns) as refused:
+        await ask(store, *asked)
+    assert refused.value.restart_id == running
+    assert await store.link.call("KEYS", "restart:*") == kept
+
+
+@pytest.mark.parametrize("same", [("restart", None), ("drain", None), ("drain", "w1")])
+async def test_what_runs_already_is_named_to_whoever_asks_for_the_same(
+    store: Store, same: tuple[str, str | None]
+) -> None:
+    assert await begin(store, *same) == await ask(store, *same)
+
+
+async def test_many_who_ask_at_once_get_one_restart(store: Store) -> None:
+    asked = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+
+        async def hear() -> None:
+            asked.set()
+            async for _ in Restarts(store).requests():
+                return
+
+        group.create_task(hear())
+        await asked.wait()
+        asking = [group.create_task(ask(store)) for _ in range(8)]
+    assert len({one.result() for one in asking}) == 1
+
+
+async def test_without_a_supervisor_nothing_is_begun_and_nothing_is_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.restarts.SUPERVISOR_LOOKS", 1)
+    monkeypatch.setattr("storage.restarts.SUPERVISOR_LOOK_S", 0)
+    with pytest.raises(NoSupervisor):
+        await ask(store, "drain")
+    assert await store.link.call("KEYS", "restart*") == []
