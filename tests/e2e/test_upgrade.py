@@ -1,6 +1,7 @@
 """Today's code on the data folders of releases (tests/e2e/golden_data.py)."""
 
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -42,7 +43,7 @@ def holds(now: Json, before: Json) -> bool:
         told = cast("dict[str, Json]", before)
         return all(name in now and holds(now[name], told[name]) for name in told)
     if isinstance(before, list):
-        items = cast("list[Json]", before)
+        items = cast("Sequence[Json]", before)
         return len(now) >= len(items) and all(map(holds, now, items))
     return bool(now == before)
 
