@@ -1,9 +1,8 @@
 """Today's code on the data folders of releases (tests/e2e/golden_data.py)."""
 
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 import pytest
@@ -13,6 +12,9 @@ from tests.e2e.golden_data import CHUNKS, FOLDER, SHOWN, STORE, shown
 from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import answer_faults
 from tests.support.service_processes import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GOLDEN = sorted(FOLDER.glob("golden-*.tar.gz"))
 
