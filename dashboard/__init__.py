@@ -1,1 +1,5 @@
-"""The dashboard: live numbers for operators. Empty until its pages are built."""
+"""The dashboard: pages for people, live numbers for operators."""
+
+from dashboard.pages import PAGES, PageAddress
+
+__all__ = ["PAGES", "PageAddress"]

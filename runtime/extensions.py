@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from gateway import Extension
+from dashboard import PAGES
+from gateway import Extension, Route
 from runtime.settings import Settings
 from storage import Store
 
@@ -10,4 +11,18 @@ from storage import Store
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
     """What one gateway process serves of other rooms."""
     del settings, store
-    return ()
+    return (_pages(),)
+
+
+def _pages() -> Extension:
+    return Extension(
+        routes=[
+            Route(
+                *(page.name, "GET", page.path, page.handler),
+                under_contexts=False,
+                has_head=True,
+                is_public=True,
+            )
+            for page in PAGES
+        ]
+    )

@@ -1,0 +1,52 @@
+/**
+ * The way in: asks for a key once the gateway wants one, and never before.
+ *
+ * What was written and not sent is kept elsewhere (outbox, drafts): nothing is lost when the
+ * key is refused in the middle of a conversation.
+ */
+
+import { createClient, Problem, type Client } from "@contextd/client";
+import { useEffect, useState, type ReactNode } from "react";
+
+import { readKey } from "../common/key.js";
+import { SignIn } from "../common/SignIn.js";
+import { App } from "./App.js";
+
+export function Entry(): ReactNode {
+  const [isOut, setIsOut] = useState(false);
+  const [entered, setEntered] = useState(0);
+  const client = useClient(entered, () => { setIsOut(true); });
+  if (isOut) {
+    return (
+      <SignIn
+        wasRefused={readKey() !== ""}
+        onKey={() => {
+          setIsOut(false);
+          setEntered((times) => times + 1);
+        }}
+      />
+    );
+  }
+  return client === null ? null : <App client={client} onSignOut={() => { setIsOut(true); }} />;
+}
+
+/** A client for each time that somebody has come in. */
+function useClient(entered: number, onRefused: () => void): Client | null {
+  const [client, setClient] = useState<Client | null>(null);
+  useEffect(() => {
+    const made = createClient({
+      baseUrl: location.origin,
+      apiKey: readKey,
+      onError: (error) => {
+        if (error instanceof Problem && error.type === "unauthorized") onRefused();
+      },
+    });
+    setClient(made);
+    return () => {
+      setClient(null);
+      made.dispose();
+    };
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- onRefused only sets state
+  }, [entered]);
+  return client;
+}
