@@ -219,18 +219,31 @@ ROUTES: Final = (
 
 def add_routes(app: web.Application, further: Iterable[Route]) -> None:
     """Put every route into an application's router, and OPTIONS for each path."""
-    routes = (*ROUTES, *further)
-    app[DESCRIPTION] = _description(routes)
+    brought = tuple(further)
+    app[DESCRIPTION] = _description((*ROUTES, *brought))
+    for resource in (*_own_resources(), *_resources(brought)):
+        app.router.register_resource(resource)
+
+
+@functools.cache
+def _own_resources() -> tuple[web.AbstractResource, ...]:
+    """Made once for all gateways of a process: tests and simulations have thousands."""
+    return _resources(ROUTES)
+
+
+def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
+    router = web.UrlDispatcher()
     methods: dict[str, list[str]] = {}
     for route in routes:
         handler = _checked(route)
         for path in route.paths:
             served = [route.method, "HEAD"] if route.has_head else [route.method]
             for method in served:
-                app.router.add_route(method, _routed(path), handler)
+                router.add_route(method, _routed(path), handler)
             methods.setdefault(path, []).extend(served)
     for path, served in methods.items():
-        app.router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+        router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+    return tuple(router.resources())
 
 
 def _routed(path: str) -> str:

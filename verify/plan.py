@@ -43,10 +43,10 @@ def plan_for(*, minutes: float, only: frozenset[PartName]) -> Plan:
 def short_plan(*, only: frozenset[PartName]) -> Plan:
     """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
     seconds: dict[PartName, float] = {
-        "crash-points": 270.0,
-        "histories": 260.0,
-        "kills": 90.0,
-        "chaos": 45.0,
+        "crash-points": 275.0,
+        "histories": 290.0,
+        "kills": 75.0,
+        "chaos": 40.0,
         "measures": 15.0,
     }
     return Plan(

@@ -1,5 +1,6 @@
 """The simulated parts, spread over processes and cut into pieces so that they end in time."""
 
+import gc
 import multiprocessing
 import shlex
 import time
@@ -27,6 +28,7 @@ PIECE_POINTS: Final = 100
 """Crash points of one piece: some seconds."""
 POINTS_PLANNED_MAX: Final = 100_000
 PIECE_SEEDS: Final = 50
+COLLECT_AFTER_OBJECTS: Final = 100_000
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -143,6 +145,12 @@ def _history_piece(task: tuple[Path, Family, int, int]) -> ExploreReport:
     return explore(server_path, range(first, first + count), family=family)
 
 
+def _spare_collector() -> None:
+    """Have the garbage collector look at fewer objects, less often, as the roles do."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
+
+
 def _in_time(
     run: Callable[[A], R], tasks: Iterator[A], processes: int, seconds: float
 ) -> Iterator[R]:
@@ -150,7 +158,7 @@ def _in_time(
     due_s = time.monotonic() + seconds
     # Spawned, not forked: the child has none of our threads and loops.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, context, _spare_collector) as pool:
         under_way: set[Future[R]] = {
             pool.submit(run, task) for task in islice(tasks, processes)
         }

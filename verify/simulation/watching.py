@@ -87,8 +87,9 @@ class Watch:
         if said != answer:
             return
         token = command[_KEYS_AT + int(command[2]) + at]
-        number = self.network.server.call("HGET", command[_KEYS_AT], "token")
-        epoch = self.network.server.call("HGET", keys.EPOCH, "n")
+        number, epoch = self.network.server.call_all(
+            [("HGET", command[_KEYS_AT], "token"), ("HGET", keys.EPOCH, "n")]
+        )
         newest = b"%b.%b" % (cast("bytes", epoch), cast("bytes", number))
         if token != newest:
             text = f"A {name} under token {token!r} was taken; the newest is {newest!r}."
