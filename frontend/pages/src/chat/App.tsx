@@ -1,6 +1,6 @@
 /** The chat page: the list beside the chat that is open. */
 
-import type { Client } from "@contextd/client";
+import { useClient } from "@contextd/client/react";
 import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 
 import { openChat, useOpenChat } from "./address.js";
@@ -15,14 +15,10 @@ import { Sidebar } from "./Sidebar.js";
 import { StartChat } from "./StartChat.js";
 import "./layout.css";
 
-interface AppProps {
-  readonly client: Client;
-  readonly onSignOut: () => void;
-}
-
-export function App({ client, onSignOut }: AppProps): ReactNode {
+export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNode {
+  const { service } = useClient();
   const chatId = useOpenChat();
-  const contexts = useContexts(client.service);
+  const contexts = useContexts(service);
   const unread = useUnread(contexts.all);
   const notices = useNewNotices();
   const [isListOpen, setIsListOpen] = useState(false);
@@ -68,7 +64,7 @@ export function App({ client, onSignOut }: AppProps): ReactNode {
         </a>
         <Sidebar
           contexts={contexts}
-          service={client.service}
+          service={service}
           openId={chatId}
           search={search}
           isUnread={unread.isUnread}
@@ -79,11 +75,10 @@ export function App({ client, onSignOut }: AppProps): ReactNode {
         <button type="button" className="curtain" tabIndex={-1} aria-label="Close the list" onClick={() => { setIsListOpen(false); }} />
         <main className="stage">
           {chatId === null ? (
-            <StartChat service={client.service} onMenu={() => { setIsListOpen(true); }} onStarted={(id) => { refresh(); go(id); }} />
+            <StartChat service={service} onMenu={() => { setIsListOpen(true); }} onStarted={(id) => { refresh(); go(id); }} />
           ) : (
             <Conversation
               key={chatId}
-              client={client}
               chatId={chatId}
               onMenu={() => { setIsListOpen(true); }}
               onChanged={refresh}

@@ -12,7 +12,9 @@ interface ApprovalPanelProps {
   readonly context: ContextView;
 }
 
+/** What the person has made of the arguments, by call; JSON, once it is valid. */
 type Edits = Readonly<Record<string, string>>;
+type Arguments = Readonly<Record<string, unknown>>;
 
 export function ApprovalPanel({ service, context }: ApprovalPanelProps): ReactNode {
   const [edits, setEdits] = useState<Edits>({});
@@ -26,7 +28,7 @@ export function ApprovalPanel({ service, context }: ApprovalPanelProps): ReactNo
     const ids = calls.map((call) => call.id);
     const changed = calls.flatMap((call) => {
       const edit = edits[call.id];
-      return edit === undefined || sameJson(edit, call.arguments) ? [] : [[call.id, edit] as const];
+      return edit === undefined || sameJson(edit, call.arguments) ? [] : [[call.id, JSON.parse(edit) as Arguments] as const];
     });
     const body = isApproved
       ? { tool_call_ids: ids, ...(changed.length > 0 && { edits: Object.fromEntries(changed) }) }

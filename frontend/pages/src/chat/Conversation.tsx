@@ -1,6 +1,6 @@
 /** A chat: what was said, what waits for the person, and where to write. */
 
-import type { Client } from "@contextd/client";
+import { useChat, useClient } from "@contextd/client/react";
 import { useEffect, useMemo, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
@@ -15,12 +15,11 @@ import { useNotices } from "./notices.js";
 import { QuestionPanel } from "./QuestionPanel.js";
 import { QueuePanel } from "./QueuePanel.js";
 import { useScrolling } from "./scrolling.js";
-import { useFollowed, type Followed } from "./useChat.js";
-import { isAtWork } from "./words.js";
+import { chosenTransport } from "./transport.js";
+import { isAtWork, isRunning } from "./words.js";
 import "./conversation.css";
 
 interface ConversationProps {
-  readonly client: Client;
   readonly chatId: string;
   readonly onMenu: () => void;
   /** Something may look other in the list now. */
@@ -29,13 +28,10 @@ interface ConversationProps {
   readonly onGone: () => void;
 }
 
-export function Conversation(props: ConversationProps): ReactNode {
-  const followed = useFollowed(props.client, props.chatId);
-  return followed === null ? null : <Open {...props} {...followed} />;
-}
-
-function Open({ client, chatId, sync, state, ...props }: ConversationProps & Followed): ReactNode {
-  const { service } = client;
+export function Conversation({ chatId, ...props }: ConversationProps): ReactNode {
+  const { service } = useClient();
+  const chat = useChat({ chatId, transport: chosenTransport() });
+  const { state } = chat;
   const { context, status } = state;
   const { attempt } = useNotices();
   const scrolling = useScrolling(state.messages.length);
@@ -57,15 +53,16 @@ function Open({ client, chatId, sync, state, ...props }: ConversationProps & Fol
     [attempt, service, chatId],
   );
   const isBusy = isAtWork(status);
+  const goesOn = isRunning(status);
   useEffect(() => {
-    if (!isBusy) return;
+    if (!goesOn) return;
     const obey = (event: KeyboardEvent): void => {
-      const isElsewhere = document.querySelector("dialog[open], [role=menu]") !== null;
+      const isElsewhere = document.querySelector("dialog[open], [role=menu], [data-list=open]") !== null;
       if (event.key === "Escape" && !event.defaultPrevented && !isElsewhere) stop();
     };
     addEventListener("keydown", obey);
     return () => { removeEventListener("keydown", obey); };
-  }, [isBusy, stop]);
+  }, [goesOn, stop]);
 
   if (state.isGone) return <Gone onMenu={props.onMenu} onGone={props.onGone} />;
   return (
@@ -74,7 +71,7 @@ function Open({ client, chatId, sync, state, ...props }: ConversationProps & Fol
       <ConnectionBar state={state} />
       <div className="scroller" ref={scrolling.box} tabIndex={0} role="region" aria-label="Messages">
         <div className="column" ref={scrolling.content}>
-          <MessageList service={service} sync={sync} state={state} />
+          <MessageList service={service} chat={chat} />
           {context === null ? null : <FailurePanel service={service} context={context} />}
         </div>
       </div>
@@ -100,7 +97,7 @@ function Open({ client, chatId, sync, state, ...props }: ConversationProps & Fol
           onStop={stop}
           onSend={(text, policy) => {
             scrolling.toEnd();
-            void attempt(sync.send(text, policy === null ? {} : { policy }));
+            void attempt(chat.send(text, policy === null ? {} : { policy }));
           }}
         />
       </div>

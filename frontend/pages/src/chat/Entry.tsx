@@ -5,7 +5,8 @@
  * key is refused in the middle of a conversation.
  */
 
-import { createClient, Problem, type Client } from "@contextd/client";
+import { createClient, type Client } from "@contextd/client";
+import { ContextdProvider } from "@contextd/client/react";
 import { useEffect, useState, type ReactNode } from "react";
 
 import { readKey } from "../common/key.js";
@@ -27,7 +28,12 @@ export function Entry(): ReactNode {
       />
     );
   }
-  return client === null ? null : <App client={client} onSignOut={() => { setIsOut(true); }} />;
+  if (client === null) return null;
+  return (
+    <ContextdProvider client={client}>
+      <App onSignOut={() => { setIsOut(true); }} />
+    </ContextdProvider>
+  );
 }
 
 /** A client for each time that somebody has come in. */
@@ -37,8 +43,10 @@ function useClient(entered: number, onRefused: () => void): Client | null {
     const made = createClient({
       baseUrl: location.origin,
       apiKey: readKey,
-      onError: (error) => {
-        if (error instanceof Problem && error.type === "unauthorized") onRefused();
+      fetch: async (...asked) => {
+        const response = await fetch(...asked);
+        if (response.status === 401) onRefused();
+        return response;
       },
     });
     setClient(made);

@@ -3,7 +3,7 @@
  * as it was written, raw HTML included. Nothing is loaded: images are links.
  */
 
-import { lexer, type Token, type Tokens } from "marked";
+import { lexer, type MarkedToken, type Token, type Tokens } from "marked";
 import { Fragment, memo, type ReactNode } from "react";
 
 import { Code } from "./Code.js";
@@ -47,7 +47,7 @@ const Block = memo(
 );
 
 function block(token: Token, depth: number): ReactNode {
-  const known = token as Exclude<Token, Tokens.Generic>;
+  const known = token as MarkedToken;
   if (depth > DEPTH_MAX) return <p>{token.raw}</p>;
   switch (known.type) {
     case "space":
@@ -62,9 +62,9 @@ function block(token: Token, depth: number): ReactNode {
     case "blockquote":
       return <blockquote>{blocksIn(known.tokens, depth)}</blockquote>;
     case "list":
-      return list(known as Tokens.List, depth);
+      return list(known, depth);
     case "table":
-      return table(known as Tokens.Table, depth);
+      return table(known, depth);
     case "hr":
       return <hr />;
     case "text":
@@ -129,7 +129,7 @@ function inlines(tokens: readonly Token[] | undefined, depth: number): ReactNode
 }
 
 function inline(token: Token, depth: number): ReactNode {
-  const known = token as Exclude<Token, Tokens.Generic>;
+  const known = token as MarkedToken;
   if (depth > DEPTH_MAX) return token.raw;
   switch (known.type) {
     case "strong":

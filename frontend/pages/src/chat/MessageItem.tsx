@@ -1,6 +1,6 @@
 /** One message: its text, the tools it asked for, its other versions, and what may be done with it. */
 
-import type { BackendContextService, ChatMessage, ChatStateSync } from "@contextd/client";
+import type { BackendContextService, ChatMessage, Outbox } from "@contextd/client";
 import { memo, useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
@@ -20,7 +20,8 @@ interface MessageItemProps {
   readonly siblings: readonly string[];
   readonly chatId: string;
   readonly service: BackendContextService;
-  readonly sync: ChatStateSync;
+  readonly onRetry: Outbox["retry"];
+  readonly onDiscard: Outbox["discard"];
 }
 
 const WHO = { user: "You", assistant: "Assistant", system: "System", tool: "Tool" } as const;
@@ -31,7 +32,7 @@ const ENDED: Readonly<Record<string, string>> = {
 };
 
 export const MessageItem = memo(function MessageItem(props: MessageItemProps): ReactNode {
-  const { message, results, chatId, service, sync } = props;
+  const { message, results, chatId, service } = props;
   const [isEditing, setIsEditing] = useState(false);
   const { attempt } = useNotices();
   const isUser = message.role === "user";
@@ -60,8 +61,8 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
         </div>
       )}
       {calls.length > 0 ? <ToolCalls calls={calls} results={results} /> : null}
-      <MessageState message={message} sync={sync} />
-      {message.message === null ? null : (
+      <MessageState {...props} />
+      {message.message === null || message.content === "" ? null : (
         <div className="message-tools">
           <Versions {...props} />
           <CopyButton text={message.content} what="message" />
@@ -113,17 +114,17 @@ function Versions({ message, siblings, chatId, service }: MessageItemProps): Rea
   );
 }
 
-function MessageState({ message, sync }: Pick<MessageItemProps, "message" | "sync">): ReactNode {
+function MessageState({ message, onRetry, onDiscard }: MessageItemProps): ReactNode {
   if (message.status === "sending") return <p className="message-state">Sending…</p>;
   if (message.status === "failed-to-send") {
     const id = message.clientMessageId ?? message.id;
     return (
       <p className="message-state" data-kind="bad" role="alert">
         {message.error}
-        <button type="button" className="link" onClick={() => void sync.retrySend(id)}>
+        <button type="button" className="link" onClick={() => void onRetry(id)}>
           Retry
         </button>
-        <button type="button" className="link" onClick={() => void sync.discardSend(id)}>
+        <button type="button" className="link" onClick={() => void onDiscard(id)}>
           Discard
         </button>
       </p>

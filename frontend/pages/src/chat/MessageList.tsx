@@ -1,6 +1,7 @@
 /** What was said, in order; the results of tools stand with the calls that asked for them. */
 
-import type { BackendContextService, ChatMessage, ChatState, ChatStateSync, MessageView } from "@contextd/client";
+import type { BackendContextService, ChatMessage, MessageView } from "@contextd/client";
+import type { Chat } from "@contextd/client/react";
 import { useMemo, type ReactNode } from "react";
 
 import { MessageItem } from "./MessageItem.js";
@@ -9,13 +10,13 @@ import "./messages.css";
 
 interface MessageListProps {
   readonly service: BackendContextService;
-  readonly sync: ChatStateSync;
-  readonly state: ChatState;
+  readonly chat: Chat;
 }
 
 const NOBODY: readonly string[] = [];
 
-export function MessageList({ service, sync, state }: MessageListProps): ReactNode {
+export function MessageList({ service, chat }: MessageListProps): ReactNode {
+  const { state } = chat;
   const { context, messages, status } = state;
   const results = useMemo(() => resultsOf(messages), [messages]);
   const shown = messages.filter((message) => !isResult(message, results));
@@ -34,7 +35,8 @@ export function MessageList({ service, sync, state }: MessageListProps): ReactNo
             siblings={context?.alternatives[message.id] ?? NOBODY}
             chatId={state.chatId}
             service={service}
-            sync={sync}
+            onRetry={chat.retrySend}
+            onDiscard={chat.discardSend}
           />
         ))}
       </ol>

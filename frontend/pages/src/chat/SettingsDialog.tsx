@@ -29,10 +29,10 @@ interface Fields {
 
 const MODES = { text: "Nothing", semantic: "Chats and notes", graph: "What hangs together", deep: "All of it, and memory" };
 const TOOL_MODES = {
-  manual: "Every call waits for approval",
-  allow_list: "Those not listed wait",
-  auto: "The first round runs by itself",
-  auto_loop: "All run by themselves",
+  manual: "Every call is asked about",
+  allow_list: "Unlisted ones are asked about",
+  auto: "The first round just runs",
+  auto_loop: "All just run",
 };
 const TAKEOVER = { restart: "Asked for again", keep: "Kept as interrupted" };
 

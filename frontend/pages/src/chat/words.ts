@@ -27,13 +27,18 @@ const RUNNING: ReadonlySet<Phase> = new Set<Phase>([
   "transient_failure",
 ]);
 
+/** Whether the turn goes on by itself. */
+export function isRunning(phase: Phase | null): boolean {
+  return phase !== null && RUNNING.has(phase);
+}
+
 /** Whether a turn is under way that can be stopped. */
 export function isAtWork(phase: Phase | null): boolean {
-  return phase !== null && (RUNNING.has(phase) || phase === "awaiting_tool_approval" || phase === "awaiting_answer");
+  return isRunning(phase) || phase === "awaiting_tool_approval" || phase === "awaiting_answer";
 }
 
 export function badgeOf(context: ContextSummary, isUnread: boolean): Badge {
-  if (RUNNING.has(context.status)) return "running";
+  if (isRunning(context.status)) return "running";
   if (context.status === "awaiting_tool_approval" || context.status === "awaiting_answer") return "asking";
   if (context.status === "failed") return "failed";
   if (isUnread) return "unread";
