@@ -217,6 +217,7 @@ class ContextSummary(View):
     id: str
     title: str = ""
     status: str = ""
+    pinned: bool = False
     version: int = 0
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -42,6 +42,7 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
             "id": context_id,
             "title": summary.title,
             "status": summary.status,
+            "pinned": summary.pinned,
             "version": summary.version,
             "created_at": rfc3339(summary.created_at_ms),
             "updated_at": rfc3339(summary.updated_at_ms),

@@ -281,6 +281,7 @@ class ContextSummary(View):
     id: str
     title: str
     status: Phase
+    pinned: bool
     version: int
     created_at: str
     updated_at: str

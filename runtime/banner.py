@@ -31,7 +31,8 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     """Print addresses, store, durability, model and what to try next."""
     url = base_url(settings)
     facts = Table.grid(padding=(0, 2))
-    facts.add_row("API", Text(url, style="bold cyan"))
+    facts.add_row("Chat", Text(f"{url}/", style="bold cyan"))
+    facts.add_row("API", Text(url, style="cyan"))
     facts.add_row("Docs", Text(f"{url}/docs", style="cyan"))
     facts.add_row("Store", started.store)
     facts.add_row("Durability", _durability(settings))
@@ -52,6 +53,12 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
         # Only to somebody who looks: what is written elsewhere is kept as a log.
         console.print("The first key, which opens everything here")
         console.print(Text(f"  {started.new_key}", style="bold"), soft_wrap=True)
+        console.print()
+    if console.is_terminal and settings.auth != "off" and key_file.exists():
+        # What follows a # stays in the browser: no server and no log sees it.
+        console.print("Chat, signed in")
+        signed_in = f"{url}/#key={key_file.read_text().strip()}"
+        console.print(Text(f"  {signed_in}", style="bold cyan"), soft_wrap=True)
         console.print()
     console.print("Try")
     chat = "contextd chat" if url == _URL else f"contextd chat --url {url}"

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from gateway import Extension
 from runtime.dashboard import dashboard
+from runtime.pages import pages
 from runtime.settings import Settings
 from storage import Store
 
 
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
     """What one gateway process serves of other rooms."""
-    return (dashboard(settings, store),)
+    return (dashboard(settings, store), pages())

@@ -1,0 +1,76 @@
+/** Polling: the whole state when it has changed, told by its ETag; the last resort. */
+
+import type { ActionResponse, EventsPage, Frame } from "../wire.js";
+import { pathOf } from "../service.js";
+import type { Link, Transport } from "./transport.js";
+
+/** Ask for the state at the pace of what happens. */
+export const poll: Transport = async (link, signal) => {
+  let etag: string | null = null;
+  while (!signal.aborted) {
+    const before = link.cursor();
+    const known = etag ?? (before === null ? null : `"${before}"`);
+    const answered = await readState(link, known, signal);
+    etag = answered.etag;
+    link.opened();
+    if (answered.frame !== null) link.take(answered.frame);
+    if (link.cursor() === before) link.pace.unchanged();
+    else link.pace.changed();
+    await link.pause(link.pace.delayMs);
+  }
+  return 0;
+};
+
+/** How long one long poll waits. */
+export const LONG_POLL_MS = 25_000;
+
+/** Before the next long poll, where one has brought nothing new. */
+const REPEAT_MS = 250;
+
+/** Ask for what happens next, and be answered when it does. */
+export const longPoll: Transport = async (link, signal) => {
+  while (!signal.aborted) {
+    const cursor = link.cursor();
+    if (cursor === null) {
+      const { frame } = await readState(link, null, signal);
+      if (frame !== null) link.take(frame);
+    } else {
+      const page = await link.connection.ask<EventsPage>(
+        `${pathOf(link.chatId)}/state?after=${cursor}`,
+        {
+          method: "GET",
+          headers: { Prefer: `wait=${LONG_POLL_MS / 1_000}` },
+          waitMs: LONG_POLL_MS,
+          tries: 1,
+          signal,
+        },
+      );
+      for (const frame of (page.body?.events ?? []) as readonly Frame[]) link.take(frame);
+    }
+    link.opened();
+    // Where a frame could not be folded, the state is being read: the cursor goes on with it.
+    if (link.cursor() === cursor) await link.pause(REPEAT_MS);
+  }
+  return 0;
+};
+
+/** The state as a frame; null: it is what `etag` says. */
+export async function readState(
+  link: Pick<Link, "chatId" | "connection">,
+  etag: string | null,
+  signal: AbortSignal,
+): Promise<{ readonly frame: Frame | null; readonly etag: string | null }> {
+  const { headers, body } = await link.connection.ask<ActionResponse>(
+    `${pathOf(link.chatId)}/state`,
+    {
+      method: "GET",
+      headers: etag === null ? {} : { "If-None-Match": etag },
+      tries: 1,
+      signal,
+    },
+  );
+  const context = body?.context ?? null;
+  const frame =
+    context === null ? null : { id: context.cursor, event: "snapshot", data: { ...context } };
+  return { frame, etag: headers.get("ETag") ?? etag };
+}

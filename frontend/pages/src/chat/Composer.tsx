@@ -1,0 +1,104 @@
+/** Where messages are written; while a reply is on its way, also what is to become of it. */
+
+import type { SendMessage } from "@contextd/client";
+import { useLayoutEffect, useRef, useState, type ReactNode } from "react";
+
+import { Icon } from "../common/Icon.js";
+import { useDraft } from "./drafts.js";
+
+export type SendPolicy = NonNullable<SendMessage["policy"]>;
+
+interface ComposerProps {
+  /** What is written is kept under this name until it is sent. */
+  readonly chatId: string;
+  readonly isBusy: boolean;
+  readonly defaultPolicy: SendPolicy;
+  readonly onStop: () => void;
+  /** The policy is null where the chat's own is to hold. */
+  readonly onSend: (text: string, policy: SendPolicy | null) => void;
+}
+
+export const POLICIES: Readonly<Record<SendPolicy, string>> = {
+  enqueue: "Waits for its end",
+  interrupt: "Stops it",
+  steer: "Joins it",
+  merge: "Waits, joined with others",
+  latest: "Waits, replaces others",
+  rollback: "Drops it",
+  reject: "Is refused",
+};
+
+const HEIGHT_PX_MAX = 240;
+
+export function Composer({ chatId, isBusy, defaultPolicy, onStop, onSend }: ComposerProps): ReactNode {
+  const [text, setText] = useDraft(chatId);
+  const [policy, setPolicy] = useState<SendPolicy | null>(null);
+  const area = useRef<HTMLTextAreaElement>(null);
+  const isEmpty = text.trim() === "";
+  useLayoutEffect(() => {
+    const element = area.current;
+    if (element === null) return;
+    element.style.height = "auto";
+    element.style.height = `${Math.min(element.scrollHeight, HEIGHT_PX_MAX).toString()}px`;
+  }, [text]);
+  const send = (): void => {
+    if (isEmpty) return;
+    onSend(text, isBusy ? policy : null);
+    setText("");
+  };
+  return (
+    <form
+      className="composer"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+        area.current?.focus();
+      }}
+    >
+      <textarea
+        ref={area}
+        id="composer"
+        dir="auto"
+        rows={1}
+        aria-label="Message"
+        placeholder="Write a message"
+        value={text}
+        autoFocus={matchMedia("(hover: hover)").matches}
+        onChange={(event) => { setText(event.target.value); }}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+          event.preventDefault();
+          send();
+        }}
+      />
+      <div className="composer-acts">
+        {isBusy && !isEmpty ? (
+          <label className="policy">
+            <span>During the reply</span>
+            <select value={policy ?? defaultPolicy} onChange={(event) => { setPolicy(event.target.value as SendPolicy); }}>
+              {Object.entries(POLICIES).map(([name, words]) => (
+                <option key={name} value={name}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          </label>
+        ) : (
+          <span className="hint">
+            <kbd>Enter</kbd> sends, <kbd>?</kbd> shows all keys
+          </span>
+        )}
+        {isBusy ? (
+          <button type="button" className="button-icon round" aria-label="Stop the reply" title="Stop (Esc)" onClick={onStop}>
+            <Icon name="stop" />
+          </button>
+        ) : null}
+        {isBusy && isEmpty ? null : (
+          <button type="submit" className="button-icon round round-main" aria-label="Send" title="Send (Enter)" disabled={isEmpty}>
+            <Icon name="send" />
+          </button>
+        )}
+      </div>
+    </form>
+  );
+}

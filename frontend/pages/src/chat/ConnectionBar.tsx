@@ -1,0 +1,55 @@
+/** Says where what is shown may be behind, and that nothing is lost by it. */
+
+import type { ChatState } from "@contextd/client";
+import { useEffect, useState, type ReactNode } from "react";
+
+import { Icon } from "../common/Icon.js";
+
+const PATIENCE_MS = 1_500;
+/** A stream that moves to another gateway is no news. */
+
+export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNode {
+  const isOffline = state.connection === "offline" || !useIsOnline();
+  const isAway = isOffline || state.connection === "connecting" || state.isStale;
+  const isShown = useLasting(isAway, PATIENCE_MS) || isOffline;
+  return (
+    <div className="connection" role="status">
+      {isShown ? (
+        <p data-kind={isOffline ? "offline" : "behind"}>
+          <Icon name="offline" />
+          {isOffline
+            ? "Offline. What you send is kept and goes out once contextd answers again."
+            : "Reconnecting… what is shown may be behind."}
+        </p>
+      ) : null}
+    </div>
+  );
+}
+
+function useIsOnline(): boolean {
+  const [isOnline, setIsOnline] = useState(navigator.onLine);
+  useEffect(() => {
+    const look = (): void => { setIsOnline(navigator.onLine); };
+    addEventListener("online", look);
+    addEventListener("offline", look);
+    return () => {
+      removeEventListener("online", look);
+      removeEventListener("offline", look);
+    };
+  }, []);
+  return isOnline;
+}
+
+/** Whether something has been so for a while. */
+function useLasting(isSo: boolean, patienceMs: number): boolean {
+  const [lasts, setLasts] = useState(false);
+  useEffect(() => {
+    if (!isSo) {
+      setLasts(false);
+      return;
+    }
+    const timer = setTimeout(() => { setLasts(true); }, patienceMs);
+    return () => { clearTimeout(timer); };
+  }, [isSo, patienceMs]);
+  return lasts && isSo;
+}

@@ -1,0 +1,122 @@
+/** A chat: what was said, what waits for the person, and where to write. */
+
+import { useChat, useClient } from "@contextd/client/react";
+import { useEffect, useMemo, type ReactNode } from "react";
+
+import { Icon } from "../common/Icon.js";
+import { ApprovalPanel } from "./ApprovalPanel.js";
+import { Composer } from "./Composer.js";
+import { ConnectionBar } from "./ConnectionBar.js";
+import { ConversationHead } from "./ConversationHead.js";
+import { FailurePanel } from "./FailurePanel.js";
+import { LiveStatus } from "./LiveStatus.js";
+import { MessageList } from "./MessageList.js";
+import { useNotices } from "./notices.js";
+import { QuestionPanel } from "./QuestionPanel.js";
+import { QueuePanel } from "./QueuePanel.js";
+import { useScrolling } from "./scrolling.js";
+import { chosenTransport } from "./transport.js";
+import { isAtWork, isRunning } from "./words.js";
+import "./conversation.css";
+
+interface ConversationProps {
+  readonly chatId: string;
+  readonly onMenu: () => void;
+  /** Something may look other in the list now. */
+  readonly onChanged: () => void;
+  readonly onSeen: (chatId: string, version: number) => void;
+  readonly onGone: () => void;
+}
+
+export function Conversation({ chatId, ...props }: ConversationProps): ReactNode {
+  const { service } = useClient();
+  const chat = useChat({ chatId, transport: chosenTransport() });
+  const { state } = chat;
+  const { context, status } = state;
+  const { attempt } = useNotices();
+  const scrolling = useScrolling(state.messages.length);
+  const version = context?.version ?? 0;
+  const title = context?.title;
+  const { onSeen, onChanged } = props;
+  useEffect(() => {
+    const mark = (): void => {
+      if (!document.hidden) onSeen(chatId, version);
+    };
+    mark();
+    document.addEventListener("visibilitychange", mark);
+    return () => { document.removeEventListener("visibilitychange", mark); };
+  }, [chatId, version, onSeen]);
+  useEffect(onChanged, [onChanged, status, title]);
+
+  const stop = useMemo(
+    () => (): void => void attempt(service.cancel(chatId)),
+    [attempt, service, chatId],
+  );
+  const isBusy = isAtWork(status);
+  const goesOn = isRunning(status);
+  useEffect(() => {
+    if (!goesOn) return;
+    const obey = (event: KeyboardEvent): void => {
+      const isElsewhere = document.querySelector("dialog[open], [role=menu], [data-list=open]") !== null;
+      if (event.key === "Escape" && !event.defaultPrevented && !isElsewhere) stop();
+    };
+    addEventListener("keydown", obey);
+    return () => { removeEventListener("keydown", obey); };
+  }, [goesOn, stop]);
+
+  if (state.isGone) return <Gone onMenu={props.onMenu} onGone={props.onGone} />;
+  return (
+    <section className="conversation" aria-label="Chat" data-status={status ?? "unknown"} data-connection={state.connection}>
+      <ConversationHead service={service} chatId={chatId} state={state} onMenu={props.onMenu} />
+      <ConnectionBar state={state} />
+      <div className="scroller" ref={scrolling.box} tabIndex={0} role="region" aria-label="Messages">
+        <div className="column" ref={scrolling.content}>
+          <MessageList service={service} chat={chat} />
+          {context === null ? null : <FailurePanel service={service} context={context} />}
+        </div>
+      </div>
+      <div className="under">
+        {scrolling.isAtEnd ? null : (
+          <button type="button" className="to-end" onClick={scrolling.toEnd}>
+            <Icon name="down" />
+            {scrolling.unseen > 0 ? <span className="count">{scrolling.unseen} new</span> : <span>Newest</span>}
+            <span className="hidden-text">, jump to newest</span>
+          </button>
+        )}
+        {context === null ? null : (
+          <div className="column panels">
+            <ApprovalPanel service={service} context={context} />
+            <QuestionPanel service={service} context={context} />
+            <QueuePanel service={service} context={context} />
+          </div>
+        )}
+        <Composer
+          chatId={chatId}
+          isBusy={isBusy}
+          defaultPolicy={context?.config.send_policy ?? "enqueue"}
+          onStop={stop}
+          onSend={(text, policy) => {
+            scrolling.toEnd();
+            void attempt(chat.send(text, policy === null ? {} : { policy }));
+          }}
+        />
+      </div>
+      <LiveStatus state={state} />
+    </section>
+  );
+}
+
+function Gone({ onMenu, onGone }: { readonly onMenu: () => void; readonly onGone: () => void }): ReactNode {
+  return (
+    <div className="blank">
+      <button type="button" className="button-icon only-narrow" aria-label="Chats" onClick={onMenu}>
+        <Icon name="menu" />
+      </button>
+      <h2>This chat is not there</h2>
+      <p>It was deleted, or it never was.</p>
+      <button type="button" className="button button-main" onClick={onGone}>
+        New chat
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,138 @@
+/** The list of chats: search, new, and what may be done with each. */
+
+import type { BackendContextService } from "@contextd/client";
+import { useState, type ReactNode, type RefObject } from "react";
+
+import { Icon } from "../common/Icon.js";
+import { forgetKey, readKey } from "../common/key.js";
+import { Mark } from "../common/SignIn.js";
+import { useTheme } from "../common/theme.js";
+import { ContextRow } from "./ContextRow.js";
+import type { Contexts, Listed } from "./contexts.js";
+import { titleOf } from "./words.js";
+import "./sidebar.css";
+
+interface SidebarProps {
+  readonly contexts: Contexts;
+  readonly service: BackendContextService;
+  readonly openId: string | null;
+  readonly search: RefObject<HTMLInputElement | null>;
+  readonly isUnread: (context: Listed) => boolean;
+  readonly onOpen: (chatId: string | null) => void;
+  readonly onHelp: () => void;
+  readonly onSignOut: () => void;
+}
+
+export function Sidebar(props: SidebarProps): ReactNode {
+  const { contexts, openId, search, onOpen } = props;
+  const [sought, setSought] = useState("");
+  const words = sought.toLocaleLowerCase().split(/\s+/).filter(Boolean);
+  const found = contexts.all?.filter((context) => {
+    const title = titleOf(context).toLocaleLowerCase();
+    return words.every((word) => title.includes(word));
+  });
+  return (
+    <nav className="sidebar" aria-label="Chats">
+      <div className="sidebar-head">
+        <h1>
+          <Mark />
+          contextd
+        </h1>
+        <button type="button" className="button-icon" aria-label="New chat" title="New chat (Alt+N)" onClick={() => { onOpen(null); }}>
+          <Icon name="plus" />
+        </button>
+      </div>
+      <label className="search">
+        <Icon name="search" />
+        <span className="hidden-text">Search the chats</span>
+        <input
+          ref={search}
+          type="search"
+          placeholder="Search"
+          value={sought}
+          onChange={(event) => { setSought(event.target.value); }}
+          onKeyDown={(event) => {
+            const first = found?.[0];
+            if (event.key === "Enter" && first !== undefined) onOpen(first.id);
+            if (event.key === "Escape") setSought("");
+          }}
+        />
+      </label>
+      {found === undefined ? (
+        <Waiting hasFailed={contexts.hasFailed} />
+      ) : (
+        <ul className="contexts" tabIndex={-1}>
+          {found.map((context) => (
+            <ContextRow
+              key={context.id}
+              context={context}
+              isOpen={context.id === openId}
+              isUnread={context.id !== openId && props.isUnread(context)}
+              service={props.service}
+              onOpen={onOpen}
+              onChanged={contexts.refresh}
+            />
+          ))}
+          {found.length === 0 ? (
+            <li className="nothing">{words.length > 0 ? "No chat has that in its title." : "No chats yet."}</li>
+          ) : null}
+          {contexts.hasMore && words.length === 0 ? (
+            <li className="nothing">
+              <button type="button" className="button" onClick={contexts.loadMore}>
+                Show older chats
+              </button>
+            </li>
+          ) : null}
+        </ul>
+      )}
+      <Foot onHelp={props.onHelp} onSignOut={props.onSignOut} />
+    </nav>
+  );
+}
+
+function Waiting({ hasFailed }: { readonly hasFailed: boolean }): ReactNode {
+  return hasFailed ? (
+    <p className="nothing" role="status">
+      contextd does not answer. This is tried again by itself.
+    </p>
+  ) : (
+    <div className="bones" aria-busy="true" aria-label="The chats are being loaded">
+      <i />
+      <i />
+      <i />
+      <i />
+    </div>
+  );
+}
+
+const THEMES = { system: ["screen", "Colours: as the system"], light: ["sun", "Colours: light"], dark: ["moon", "Colours: dark"] } as const;
+
+function Foot({ onHelp, onSignOut }: Pick<SidebarProps, "onHelp" | "onSignOut">): ReactNode {
+  const [theme, changeTheme] = useTheme();
+  const [icon, label] = THEMES[theme];
+  return (
+    <div className="sidebar-foot">
+      <a className="button-icon wide" href="/dashboard">
+        Dashboard
+      </a>
+      <button type="button" className="button-icon button-small" aria-label={label} title={label} onClick={changeTheme}>
+        <Icon name={icon} />
+      </button>
+      <button type="button" className="button-icon button-small" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={onHelp}>
+        <Icon name="keyboard" />
+      </button>
+      {readKey() === "" ? null : (
+        <button
+          type="button"
+          className="button-icon wide"
+          onClick={() => {
+            forgetKey();
+            onSignOut();
+          }}
+        >
+          Sign out
+        </button>
+      )}
+    </div>
+  );
+}

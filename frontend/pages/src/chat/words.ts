@@ -1,0 +1,77 @@
+/** What the page says of states and times. */
+
+import type { ContextSummary, Phase } from "@contextd/client";
+
+/** What somebody who looks at the list needs to know of a chat. */
+export type Badge = "running" | "asking" | "failed" | "paused" | "unread" | null;
+
+const WORDS: Readonly<Record<Phase, string>> = {
+  idle: "",
+  preparing_request: "Looking things up",
+  awaiting_llm_response: "Thinking",
+  streaming_llm_response: "Replying",
+  awaiting_tool_approval: "Waiting for approval",
+  awaiting_answer: "Has a question",
+  executing_tools: "Using tools",
+  transient_failure: "Trying again soon",
+  failed: "Failed",
+  paused: "Paused",
+  deleted: "Deleted",
+};
+
+const RUNNING: ReadonlySet<Phase> = new Set<Phase>([
+  "preparing_request",
+  "awaiting_llm_response",
+  "streaming_llm_response",
+  "executing_tools",
+  "transient_failure",
+]);
+
+/** Whether the turn goes on by itself. */
+export function isRunning(phase: Phase | null): boolean {
+  return phase !== null && RUNNING.has(phase);
+}
+
+/** Whether a turn is under way that can be stopped. */
+export function isAtWork(phase: Phase | null): boolean {
+  return isRunning(phase) || phase === "awaiting_tool_approval" || phase === "awaiting_answer";
+}
+
+export function badgeOf(context: ContextSummary, isUnread: boolean): Badge {
+  if (isRunning(context.status)) return "running";
+  if (context.status === "awaiting_tool_approval" || context.status === "awaiting_answer") return "asking";
+  if (context.status === "failed") return "failed";
+  if (isUnread) return "unread";
+  return context.status === "paused" ? "paused" : null;
+}
+
+export function statusWords(phase: Phase): string {
+  return WORDS[phase];
+}
+
+export function titleOf(context: { readonly title: string } | null): string {
+  return context === null || context.title.trim() === "" ? "Untitled chat" : context.title;
+}
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** The time of day, or the day where that is another one than today. */
+export function shortTime(at: string): string {
+  const time = new Date(at);
+  return time.toDateString() === new Date().toDateString() ? CLOCK.format(time) : DAY.format(time);
+}
+
+export function wholeTime(at: string): string {
+  return WHOLE.format(new Date(at));
+}
+
+/** JSON as people read it; what is none stays as it is. */
+export function prettyJson(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
