@@ -3,6 +3,7 @@
 import { useClient } from "@contextd/client/react";
 import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 
+import { Boundary } from "../common/Boundary.js";
 import { openChat, useOpenChat } from "./address.js";
 import { useContexts } from "./contexts.js";
 import { Conversation } from "./Conversation.js";
@@ -14,6 +15,18 @@ import { useShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./Sidebar.js";
 import { StartChat } from "./StartChat.js";
 import "./layout.css";
+
+function Broken(): ReactNode {
+  return (
+    <div className="blank" role="alert">
+      <h2>This chat cannot be shown</h2>
+      <p>Nothing of it is lost: it is on the server.</p>
+      <button type="button" className="button button-main" onClick={() => { location.reload(); }}>
+        Reload
+      </button>
+    </div>
+  );
+}
 
 export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNode {
   const { service } = useClient();
@@ -77,14 +90,15 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
           {chatId === null ? (
             <StartChat service={service} onMenu={() => { setIsListOpen(true); }} onStarted={(id) => { refresh(); go(id); }} />
           ) : (
-            <Conversation
-              key={chatId}
-              chatId={chatId}
-              onMenu={() => { setIsListOpen(true); }}
-              onChanged={refresh}
-              onSeen={markSeen}
-              onGone={() => { go(null); }}
-            />
+            <Boundary key={chatId} instead={<Broken />}>
+              <Conversation
+                chatId={chatId}
+                onMenu={() => { setIsListOpen(true); }}
+                onChanged={refresh}
+                onSeen={markSeen}
+                onGone={() => { go(null); }}
+              />
+            </Boundary>
           )}
         </main>
         <NoticeList />

@@ -5,13 +5,15 @@ import { useEffect, useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
 
-const PATIENCE_MS = 1_500;
 /** A stream that moves to another gateway is no news. */
+const PATIENCE_MS = 1_500;
 
 export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNode {
-  const isOffline = state.connection === "offline" || !useIsOnline();
+  const isOnline = useIsOnline();
+  const isOffline = state.connection === "offline" || !isOnline;
   const isAway = isOffline || state.connection === "connecting" || state.isStale;
-  const isShown = useLasting(isAway, PATIENCE_MS) || isOffline;
+  const lasts = useLasting(isAway, PATIENCE_MS);
+  const isShown = lasts || isOffline;
   return (
     <div className="connection" role="status">
       {isShown ? (

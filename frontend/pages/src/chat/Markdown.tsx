@@ -11,8 +11,8 @@ import { withEntities } from "./entities.js";
 import { safeAddress } from "./addresses.js";
 import "./markdown.css";
 
-const DEPTH_MAX = 24;
 /** Of tokens in tokens; what lies deeper is shown as it was written. */
+const DEPTH_MAX = 24;
 
 export const Markdown = memo(function Markdown({ text }: { readonly text: string }): ReactNode {
   return (

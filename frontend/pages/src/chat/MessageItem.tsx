@@ -3,6 +3,7 @@
 import type { BackendContextService, ChatMessage, Outbox } from "@contextd/client";
 import { memo, useState, type ReactNode } from "react";
 
+import { Boundary } from "../common/Boundary.js";
 import { Icon } from "../common/Icon.js";
 import { CopyButton } from "./CopyButton.js";
 import { EditForm } from "./EditForm.js";
@@ -56,7 +57,7 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
       <h3 className="hidden-text">{WHO[message.role]}</h3>
       {message.content === "" && calls.length > 0 ? null : (
         <div className="said">
-          {message.role === "assistant" ? <Markdown text={message.content} /> : <p className="plain" dir="auto">{message.content}</p>}
+          <Content message={message} />
           <Parts parts={message.message?.parts ?? []} />
         </div>
       )}
@@ -90,6 +91,21 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
     </li>
   );
 });
+
+/** Replies are Markdown; what people say is shown as they have written it. */
+function Content({ message }: Pick<MessageItemProps, "message">): ReactNode {
+  const plain = (
+    <p className="plain" dir="auto">
+      {message.content}
+    </p>
+  );
+  if (message.role !== "assistant") return plain;
+  return (
+    <Boundary instead={plain}>
+      <Markdown text={message.content} />
+    </Boundary>
+  );
+}
 
 function Versions({ message, siblings, chatId, service }: MessageItemProps): ReactNode {
   const { attempt } = useNotices();

@@ -8,8 +8,8 @@ export type Listed = ContextSummary & { readonly pinned?: boolean };
 const PAGE = 100;
 const PACE_MS = 2_000;
 const PACE_MS_MAX = 10_000;
-const UNCHANGED_MAX = 5;
 /** So many times unchanged, and the list is asked for half as often. */
+const UNCHANGED_MAX = 5;
 
 export interface Contexts {
   /** Pinned first, then those that something happened in last; null before anybody has answered. */
