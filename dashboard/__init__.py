@@ -1,5 +1,8 @@
-"""The dashboard: pages for people, live numbers for operators."""
+"""The dashboard: statistics, what happens, and the pages, for people who look after it."""
 
-from dashboard.pages import PAGES, PageAddress
+from lazy_loader import attach_stub
 
-__all__ = ["PAGES", "PageAddress"]
+# Names are imported when they are first used: settings need a room's config without the room.
+__getattr__, __dir__, __all__ = attach_stub(  # pyright: ignore[reportUnknownVariableType] - untyped
+    __name__, __file__
+)

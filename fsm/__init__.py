@@ -103,7 +103,10 @@ from fsm.machine import (
 )
 from fsm.occasions import (
     OCCASIONS,
+    TurnChange,
+    TurnEnd,
     occasions,
+    turn_change,
 )
 from fsm.queue import (
     event_due,
@@ -240,6 +243,8 @@ __all__ = [
     "ToolReturned",
     "Turn",
     "TurnCall",
+    "TurnChange",
+    "TurnEnd",
     "TurnRequested",
     "Usage",
     "Value",
@@ -268,6 +273,7 @@ __all__ = [
     "title_of",
     "tokens_of",
     "transition",
+    "turn_change",
     "wakes_at_ms",
     "witnessed",
 ]

@@ -1,8 +1,9 @@
 """What a step may be told the world as: its event's kind, and what became of the turn."""
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
 
-from fsm.events import EVENT_TYPES, Event
+from fsm.events import EVENT_TYPES, Event, ReplyEnded
 from fsm.machine import rests
 from fsm.state import ContextState, Phase
 
@@ -35,3 +36,36 @@ def occasions(
     if before is not None and rests(after) and not rests(before):
         names.append(TURN_RESTED)
     return tuple(names)
+
+
+TurnEnd: TypeAlias = Literal["completed", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnChange:
+    """What a step did to the turn; one that is retried after it has failed begins again."""
+
+    began: bool
+    ended: TurnEnd | None
+
+
+def turn_change(before: ContextState, event: Event, after: ContextState) -> TurnChange:
+    """Whether a turn has ended in a step, and whether one has begun."""
+    was, runs = _running(before), _running(after)
+    if was == runs:
+        return TurnChange(False, None)
+    ended: TurnEnd | None = None
+    if was is not None:
+        if after.phase is Phase.FAILED:
+            ended = "failed"
+        else:
+            ended = "completed" if isinstance(event, ReplyEnded) else "cancelled"
+    return TurnChange(runs is not None, ended)
+
+
+def _running(state: ContextState) -> tuple[str, int] | None:
+    """What tells a turn from another; None where none runs."""
+    turn = state.turn
+    if turn is None or state.phase is Phase.FAILED:
+        return None
+    return turn.id, turn.started_at_ms

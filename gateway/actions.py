@@ -27,12 +27,12 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable
+from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable, stopwatch
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
     """Make a context, perhaps with its first message in the same atomic step."""
-    gateway = request.app[GATEWAY]
+    gateway, began_s = request.app[GATEWAY], stopwatch()
     config, owner = gateway.config, gateway.owner_of(request)
     raw = await read_bytes(request)
     body = await read_body(request, CreateContext, depth_max=config.json_depth_max)
@@ -66,7 +66,9 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         return _accepted(context_id, receipt)
     async with gateway.directory.follow(context_id, owner) as feed:
         return await _answer(
-            gateway, feed, epoch, receipt, prefer, request, headers, status=201
+            *(gateway, feed, epoch, receipt, prefer, request, headers),
+            began_s=began_s,
+            status=201,
         )
 
 
@@ -115,7 +117,7 @@ async def deliver_action(
     Raises:
         Problem: It was refused; and whatever the headers are refused with.
     """
-    gateway = request.app[GATEWAY]
+    gateway, began_s = request.app[GATEWAY], stopwatch()
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     read_whole(request, MESSAGES.name)
     key = read_key(request)
@@ -139,7 +141,9 @@ async def deliver_action(
             )
             epoch = gateway.store.epoch
             await wake(gateway, context_id, owner, receipt)
-            return await _answer(gateway, feed, epoch, receipt, prefer, request, {})
+            return await _answer(
+                gateway, feed, epoch, receipt, prefer, request, {}, began_s=began_s
+            )
     except ContextGone:
         if not isinstance(event, ContextDeleted):
             raise
@@ -157,6 +161,7 @@ async def _answer(
     request: web.Request,
     headers: dict[str, str],
     *,
+    began_s: float,
     status: int = 200,
 ) -> web.StreamResponse:
     """Wait as long as the client wants, and answer with the state as it is then.
@@ -181,6 +186,7 @@ async def _answer(
                 result = reading.result
             if result is None:
                 result = await pushed
+                gateway.store.meters.took("send", stopwatch() - began_s)
             if result.outcome == "refused":
                 raise refused(result)
             applied_at = result.version

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import structlog
 from aiohttp import web
@@ -16,15 +17,17 @@ from gateway.directory import Directory
 from gateway.guard import PRINCIPAL, Guard
 from gateway.limits import Limits
 from gateway.openai.errors import render_error, speaks_openai
-from gateway.problems import Problem, problem_of, render_problem
+from gateway.problems import TYPES, Problem, problem_of, render_problem
 from gateway.refusals import REFUSALS, Refusals
 from gateway.sse import Viewers
-from storage import Store
+from storage import ErrorSeen, Store
 
 log = structlog.get_logger(__name__)
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
+_OURS: Final = frozenset({500, 503})
+"""Statuses that are no client's fault."""
 
 
 @dataclass
@@ -72,6 +75,14 @@ class Gateway:
             finally:
                 self._waits.discard(wait)
 
+    def load(self) -> Mapping[str, int]:
+        """What it has at work."""
+        return {
+            **self.viewers.by_transport(),
+            "viewers_long_poll": len(self._waits),
+            "feeds": self.directory.feeds,
+        }
+
     def end_waits(self) -> None:
         """End every wait that a client asked for."""
         now = asyncio.get_running_loop().time()
@@ -97,6 +108,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if problem is None and isinstance(error, web.HTTPException):
             raise
         request_id = str(uuid7())
+        _tell(request.app[GATEWAY].store, problem, request_id)
         if problem is None:
             log.exception("request failed", request_id=request_id, path=request.path)
             problem = Problem("internal", "This is our fault; the log has the request id.")
@@ -107,3 +119,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if problem.type == "malformed-request":
             response.force_close()  # nobody knows where the next request begins
         return response
+
+
+def _tell(store: Store, problem: Problem | None, request_id: str) -> None:
+    """Count what a request was refused with, and tell dashboards what is our fault."""
+    error = problem.type if problem is not None else "internal"
+    store.meters.count(f"errors:{error}")
+    if problem is None or TYPES[error].status in _OURS:
+        severity: Literal["warning", "error"] = "error" if problem is None else "warning"
+        store.announcer.tell(ErrorSeen(error=error, severity=severity, request_id=request_id))

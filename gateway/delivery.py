@@ -14,7 +14,7 @@ from fsm import AnyAction, ContextDeleted
 from gateway.app import Gateway
 from gateway.feed import Feed
 from gateway.problems import refused
-from storage import ContextMissing, Mail, Receipt, Result, StorageError
+from storage import ContextMissing, Mail, Receipt, Result, StorageError, stopwatch
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +49,14 @@ async def deliver(
         ContextMissing: The context is gone.
         StorageError: The store does not take it, or its epoch has ended.
     """
-    context_id = feed.context_id
+    context_id, began_s = feed.context_id, stopwatch()
     receipt = await gateway.store.deliver(
         context_id, owner, Mail(event=event), key=key, digest=digest
     )
     epoch = gateway.store.epoch
     await wake(gateway, context_id, owner, receipt)
     result = receipt.result or await _result(gateway, feed, owner, epoch, receipt)
+    gateway.store.meters.took("send", stopwatch() - began_s)
     if result.outcome == "refused":
         raise refused(result)
     await feed.wait_until(

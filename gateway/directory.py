@@ -36,6 +36,11 @@ class Directory:
     def __repr__(self) -> str:
         return f"<Directory {len(self._mirrors)} mirrors, {len(self._feeds)} feeds>"
 
+    @property
+    def feeds(self) -> int:
+        """How many contexts this gateway listens to."""
+        return len(self._feeds)
+
     async def head(self, context_id: str, owner: str) -> tuple[int, int]:
         """Version and draft position of a context, without loading it.
 

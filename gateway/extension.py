@@ -1,6 +1,6 @@
 """What runtime/ has a gateway serve that is not of this room: pages, statistics."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,3 +28,5 @@ class Extension:
     """Run for as long as the gateway serves."""
     say_bye: Callable[[], None] = _nothing
     """Called once when the gateway begins to drain."""
+    load: Callable[[], Mapping[str, int]] = dict
+    """What it has at work."""

@@ -40,6 +40,8 @@ class Route:
     """Whether it takes whole contexts out, or in."""
     is_stream: bool = False
     """Whether its answer may take long, so that the credential is looked at meanwhile."""
+    is_query: bool = False
+    """Whether it is answered with a whole reply of a model."""
     operation: Operation | None = None
     """What OpenAPI says about it, of an address that another room brings."""
 

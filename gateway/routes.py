@@ -64,6 +64,7 @@ from gateway.states import get_context, get_state, list_contexts
 from gateway.streams import stream_events, stream_many
 from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
+from storage import QueryComplete, stopwatch
 
 DESCRIPTION: web.AppKey[Callable[[], tuple[bytes, str]]] = web.AppKey("description")
 """OpenAPI of all that is served here, and its ETag; made when it is first asked for."""
@@ -121,8 +122,15 @@ def _read(name: str, path: str, handler: Handler, *query: Parameter) -> Route:
     return Route(name, "GET", f"/{{id}}{path}", handler, query, has_head=True)
 
 
-def _post(name: str, path: str, handler: Handler, *, is_stream: bool = False) -> Route:
-    return Route(name, "POST", path, handler, under_contexts=False, is_stream=is_stream)
+def _post(
+    name: str, path: str, handler: Handler, *, is_stream: bool = False, is_query: bool = False
+) -> Route:
+    return Route(
+        *(name, "POST", path, handler),
+        under_contexts=False,
+        is_stream=is_stream,
+        is_query=is_query,
+    )
 
 
 def _delete(name: str, path: str, handler: Handler) -> Route:
@@ -193,8 +201,8 @@ ROUTES: Final = (
     _get("get_limits", "/api/limits", get_limits),
     _get("get_action", "/api/actions/{action_id}", action_status),
     _post("make_title", "/api/chat/title", make_title),
-    _post("ask", "/api/chat/{mode}", ask),
-    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True),
+    _post("ask", "/api/chat/{mode}", ask, is_query=True),
+    _post("ask_streamed", "/api/chat/deep/stream", ask_streamed, is_stream=True, is_query=True),
     _delete("delete_session", "/api/chat/session/{session_id}", delete_session),
     _get("list_notes", "/api/notes", list_notes, LIMIT, AFTER_NOTE),
     _post("add_note", "/api/notes", add_note),
@@ -258,10 +266,16 @@ def _checked(route: Route) -> Handler:
     async def handle_public(request: web.Request) -> web.StreamResponse:
         if request.query_string:
             check_query(request, route.query)
-        if not route.is_recorded:
+        if route.is_recorded:
+            async with recorded(request, route.name):
+                return await route.handler(request)
+        if route.method != "POST":
             return await route.handler(request)
-        async with recorded(request, route.name):
-            return await route.handler(request)
+        began_s = stopwatch()
+        response = await route.handler(request)
+        if route.is_query or _waited_for_reply(response):
+            _tell_answered(request, route, response, began_s=began_s)
+        return response
 
     if scope is None:
         return handle_public
@@ -286,6 +300,24 @@ def _checked(route: Route) -> Handler:
         return response
 
     return handle
+
+
+def _waited_for_reply(response: web.StreamResponse) -> bool:
+    """Whether an action's answer has waited for its turn, as the client had asked."""
+    waited = response.headers.get("Preference-Applied", "").startswith("wait=")
+    return waited and response.status in {200, 201}
+
+
+def _tell_answered(
+    request: web.Request, route: Route, response: web.StreamResponse, *, began_s: float
+) -> None:
+    """Tell dashboards that a question was answered: what kind, and how long it took."""
+    found = request.match_info
+    kind = found.get("mode") or found.get("action") or route.name
+    took_s = stopwatch() - began_s
+    request.app[GATEWAY].store.announcer.tell(
+        QueryComplete(kind=kind, latency_ms=round(took_s * 1_000, 3), status=response.status)
+    )
 
 
 def _options(methods: list[str]) -> Handler:

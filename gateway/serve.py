@@ -1,6 +1,8 @@
 """Puts a gateway together and serves it."""
 
 import asyncio
+import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -110,8 +112,15 @@ async def serve(
             ssl_handshake_timeout=config.head_s_max if tls else None,
             ssl_shutdown_timeout=LINGER_S if tls else None,
         )
+        parts = (gateway.load, *(each.load for each in extensions))
+        process_id = f"gateway-{os.getpid()}-{secrets.token_hex(3)}"
+        store.begin(
+            *("gateway", process_id),
+            lambda: {name: n for part in parts for name, n in part().items()},
+        )
         ready()
         await stop.wait()
+        store.meters.draining = True
         accepting.close()
         gateway.end_waits()
         moved = gateway.viewers.say_bye()
@@ -124,6 +133,7 @@ async def serve(
         gateway.directory.close()
         for helper in helpers:
             helper.cancel()
+        await store.leave()
     log.info("gateway drained", port=config.port, moved=moved)
     return moved
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -28,10 +28,10 @@ from gateway.delivery import digest_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, problem_body, problem_of, refused
-from gateway.sse import FRAMES_HELD_MAX, begin
+from gateway.sse import FRAMES_HELD_MAX, Transport, begin
 from gateway.stream import Frame, Wanted
 from gateway.streams import check_open, follow_now, read_wanted, resume_of
-from storage import Mail, Receipt, Result, StorageError
+from storage import Mail, Receipt, Result, StorageError, stopwatch
 
 ACTIONS_MAX: Final = 64
 """Actions of one socket that wait for their result at once."""
@@ -39,6 +39,8 @@ ACTIONS_MAX: Final = 64
 
 class SocketViewer:
     """One open socket. Frames wait in memory, within bounds, until the client takes them."""
+
+    transport: ClassVar[Transport] = "websocket"
 
     def __init__(
         self, socket: web.WebSocketResponse, wanted: Wanted, *, bytes_max: int
@@ -177,6 +179,7 @@ async def _act(
 ) -> "_Answering | None":
     """Deliver one action; what is left to do is to wait for its result."""
     gateway, actor = request.app[GATEWAY], actor_of(request)
+    began_s = stopwatch()
     limits, owner = gateway.limits, actor.principal.owner
     asked: SocketAction | None = None
     try:
@@ -198,7 +201,7 @@ async def _act(
     except (Problem, StorageError) as error:
         viewer.send(_failed(asked, error))
         return None
-    return _answer(gateway, viewer, feed, owner, asked, receipt, epoch)
+    return _answer(gateway, viewer, feed, owner, asked, receipt, epoch, began_s)
 
 
 _Answering: TypeAlias = Coroutine[object, object, None]
@@ -212,11 +215,13 @@ async def _answer(
     asked: SocketAction,
     receipt: Receipt,
     epoch: str,
+    began_s: float,
 ) -> None:
     """Tell what became of an action, once that is known or its time is over."""
     pushed = feed.result_of(epoch, receipt.seq)
     try:
         result = receipt.result or await _result_of(gateway, feed, owner, receipt, pushed)
+        gateway.store.meters.took("send", stopwatch() - began_s)
         if result is not None and result.outcome == "refused":
             raise refused(result)
     except (Problem, StorageError) as error:

@@ -10,7 +10,7 @@ import contextlib
 import random
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Literal, Protocol, TypeAlias
 
 import orjson
 from aiohttp import HttpVersion11, web
@@ -30,9 +30,13 @@ _PING_NEVER_S = 1e9
 """aiohttp-sse pings with a task per response; one task pings for all (`Viewers`)."""
 
 
+Transport: TypeAlias = Literal["sse", "websocket"]
+
+
 class SseViewer:
     """One open stream."""
 
+    transport: ClassVar[Transport] = "sse"
     __slots__ = (
         "_backlog_bytes",
         "_bytes_max",
@@ -223,6 +227,8 @@ class Part:
 class OpenStream(Protocol):
     """A stream of any kind, as the gateway looks after it (SseViewer, SocketViewer)."""
 
+    transport: ClassVar[Transport]
+
     def keep_alive(self, now: float, config: GatewayConfig) -> None:
         """Do what has to be done now and then."""
         ...
@@ -242,6 +248,13 @@ class Viewers:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def by_transport(self) -> Mapping[str, int]:
+        """How many streams are open, `viewers_<transport>`."""
+        counted: dict[str, int] = {"viewers_sse": 0, "viewers_websocket": 0}
+        for viewer in self._open:
+            counted[f"viewers_{viewer.transport}"] += 1
+        return counted
 
     async def keep_alive(self) -> None:
         """Send comments to silent streams and drop those that take nothing, until cancelled."""

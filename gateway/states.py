@@ -24,7 +24,7 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
-from storage import ContextMissing, StoreUnavailable
+from storage import ContextMissing, StoreUnavailable, stopwatch
 
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
@@ -90,6 +90,7 @@ async def _state_unless_seen(
     gateway: Gateway, request: web.Request, context_id: str, owner: str
 ) -> web.Response:
     read_whole(request, MESSAGES.name)
+    began_s = stopwatch()
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     known = gateway.directory.last_known(context_id, owner) if takes_stale(request) else None
     mirror = None
@@ -104,6 +105,7 @@ async def _state_unless_seen(
         if known is None:
             raise StoreUnavailable("no answer, and nothing known of this epoch") from None
         return _stale(request, known)
+    _note_poll(gateway, began_s)
     if mirror is not None:
         return _state(request, mirror)
     if prefer.wait_s:
@@ -111,6 +113,11 @@ async def _state_unless_seen(
         if changed is not None:
             return _state(request, changed)
     return web.Response(status=304, headers={"ETag": f'"{seen}"'})
+
+
+def _note_poll(gateway: Gateway, began_s: float) -> None:
+    """Time what a poll asks the store; not how long a client wants to wait for a change."""
+    gateway.store.meters.took("poll", stopwatch() - began_s)
 
 
 async def _changed(
@@ -162,8 +169,10 @@ async def _events_after(
     asked = parse_cursor(after)
     if asked is None:
         raise Problem("invalid-parameter", "after takes a cursor, as in `context.cursor`.")
+    began_s = stopwatch()
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     head = await gateway.directory.head(context_id, owner)
+    _note_poll(gateway, began_s)
     mirror = None
     if prefer.wait_s and asked == (gateway.store.epoch, *head):
         mirror = await _changed(gateway, context_id, owner, head, prefer.wait_s)

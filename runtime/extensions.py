@@ -2,27 +2,13 @@
 
 from collections.abc import Sequence
 
-from dashboard import PAGES
-from gateway import Extension, Route
+from gateway import Extension
+from runtime.dashboard import dashboard
+from runtime.pages import pages
 from runtime.settings import Settings
 from storage import Store
 
 
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
     """What one gateway process serves of other rooms."""
-    del settings, store
-    return (_pages(),)
-
-
-def _pages() -> Extension:
-    return Extension(
-        routes=[
-            Route(
-                *(page.name, "GET", page.path, page.handler),
-                under_contexts=False,
-                has_head=True,
-                is_public=True,
-            )
-            for page in PAGES
-        ]
-    )
+    return (dashboard(settings, store), pages())

@@ -44,6 +44,7 @@ async def obey_restarts(
     while True:
         try:
             async with connect(url(), config) as store:
+                store.announcer.by = name
                 restarts = Restarts(store)
                 async for request in restarts.requests():
                     if request.restart_id in done:

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from dashboard.config import DashboardConfig
 from gateway.config import GatewayConfig
 from runtime.config import RuntimeConfig
 from storage.config import StorageConfig
@@ -37,6 +38,7 @@ ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("model server", ModelConfig),
     ("workers", WorkerConfig),
     ("storage", StorageConfig),
+    ("dashboard", DashboardConfig),
 )
 NOT_SETTINGS = frozenset({"API_KEY", "CONFIG", "GO_FD", "READY_FD", "SUPERVISOR_PID", "URL"})
 """Variables with our prefix that are no settings: the file's name, what a supervisor
@@ -58,6 +60,7 @@ class Settings(  # pyright: ignore[reportIncompatibleVariableOverride]
     WorkerConfig,
     ModelConfig,
     StorageConfig,
+    DashboardConfig,
     BaseSettings,
 ):
     """Every setting of every room."""

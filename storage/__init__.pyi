@@ -1,5 +1,29 @@
 from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .address import make_client
+from .announcements import (
+    ANNOUNCEMENT,
+    ActionReceived,
+    Announced,
+    Announcer,
+    AnyAnnouncement,
+    ApprovalAnswered,
+    ApprovalRequested,
+    ContextRecovered,
+    Entry,
+    ErrorSeen,
+    QueryComplete,
+    RestartAsked,
+    RestartComplete,
+    RestartProgress,
+    TurnEnded,
+    TurnStarted,
+    WorkerJoined,
+    WorkerLost,
+    announced_after,
+    first_announced,
+    last_announced,
+    read_announced,
+)
 from .audit import (
     Act,
     Audit,
@@ -51,9 +75,10 @@ from .errors import (
     WorkerBuried,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
-from .keys import WAKE, feed, worker_mail
+from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
 from .letters import DeadLetters
 from .link import Link
+from .meters import KINDS, Meters, Process, stopwatch
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
@@ -70,21 +95,32 @@ from .restarts import (
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
+from .statistics import PERCENTILES, Latency, Statistics, survey
 from .store import Store, connect
 from .subscriber import Listener
 from .webhooks import Webhooks
 
 __all__ = [
+    "ANNOUNCEMENT",
+    "ANNOUNCEMENTS",
     "KEY_PREFIX",
+    "KINDS",
     "MAIL",
+    "PERCENTILES",
     "SCOPES",
     "SENTINEL_SCHEME",
     "WAKE",
     "Access",
     "Act",
+    "ActionReceived",
     "ActivationQueue",
     "Aged",
+    "Announced",
+    "Announcer",
+    "AnyAnnouncement",
     "ApiKey",
+    "ApprovalAnswered",
+    "ApprovalRequested",
     "Audit",
     "AuditRecord",
     "Audited",
@@ -97,6 +133,7 @@ __all__ = [
     "ContextBusy",
     "ContextGone",
     "ContextMissing",
+    "ContextRecovered",
     "DeadLetter",
     "DeadLetters",
     "Decision",
@@ -106,14 +143,18 @@ __all__ = [
     "DraftFrame",
     "DurabilityMismatch",
     "EncryptionMismatch",
+    "Entry",
+    "ErrorSeen",
     "Fenced",
     "Grant",
     "KeyReused",
+    "Latency",
     "Link",
     "Listener",
     "LogCompacted",
     "Mail",
     "MailboxFull",
+    "Meters",
     "NoScript",
     "NoSupervisor",
     "Note",
@@ -124,7 +165,9 @@ __all__ = [
     "Owned",
     "OwnerUsage",
     "Plan",
+    "Process",
     "ProcessRestart",
+    "QueryComplete",
     "QuotaExceeded",
     "Rate",
     "Reading",
@@ -132,6 +175,9 @@ __all__ = [
     "RecordRefused",
     "Recorder",
     "Restart",
+    "RestartAsked",
+    "RestartComplete",
+    "RestartProgress",
     "RestartRequest",
     "RestartScope",
     "Restarts",
@@ -139,6 +185,7 @@ __all__ = [
     "Retention",
     "Scope",
     "Sealer",
+    "Statistics",
     "StorageConfig",
     "StorageError",
     "Store",
@@ -147,18 +194,28 @@ __all__ = [
     "Summary",
     "SupervisorReport",
     "Taking",
+    "TurnEnded",
+    "TurnStarted",
     "VersionConflict",
     "View",
     "Webhooks",
     "WorkerBuried",
+    "WorkerJoined",
+    "WorkerLost",
+    "announced_after",
     "connect",
     "decode_frame",
     "end_if_cancelled",
     "feed",
+    "first_announced",
+    "last_announced",
     "make_client",
     "make_redactor",
     "open_recorder",
     "parse_sentinels",
+    "read_announced",
+    "stopwatch",
+    "survey",
     "usage_of",
     "why_no_writes",
     "worker_mail",

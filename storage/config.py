@@ -141,6 +141,28 @@ class StorageConfig(BaseModel):
     retention_deletes_s_max: float = Field(
         default=50.0, gt=0, description="Contexts that retention deletes in a second."
     )
+    report_s: float = Field(
+        default=2.0,
+        gt=0,
+        description="How often a process reports what it has counted, in seconds.",
+    )
+    process_silent_s_max: int = Field(
+        default=10,
+        ge=1,
+        description="A process that has reported nothing for so long is not shown any more, in "
+        "seconds.",
+    )
+    announcements_kept: int = Field(
+        default=10_000,
+        ge=100,
+        description="Announcements that are kept at least, for dashboards that come back.",
+    )
+    announcements_s_max: int = Field(
+        default=200,
+        ge=0,
+        description="Announcements that one process makes in a second; more are counted and "
+        "not made, but for critical ones.",
+    )
     audit_records_max: int = Field(
         default=100_000,
         ge=1_000,

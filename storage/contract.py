@@ -179,6 +179,8 @@ class Commit:
     """What is to be told of the events."""
     tokens: int = 0
     """What the replies among the events have used."""
+    tally: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What is added to the totals besides the results."""
 
 
 @dataclass(frozen=True, slots=True)

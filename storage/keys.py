@@ -79,6 +79,19 @@ The store
 
 * `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
 
+* `totals` (hash): how many of what there have been: `phase:<phase>` (contexts in it now),
+  `mail` (waiting now), `actions:...`, `turns:...`, `saves`, `bytes`, ...; `since` (ms). create,
+  deliver, commit, delete, report.
+* `latencies` (hash): `<kind>:<bin of the sketch>` -> how many, since ever. report.
+* `latencies:<slot>` (hash, lives `LATENCIES_S`): the same of ten seconds, and totals as they
+  were when these began. report.
+* `processes` (zset): ids of gateways and workers; score: when they reported last (ms). report.
+* `process:<id>` (string, lives `process_silent_s_max`): what a process says of itself, as
+  JSON. report.
+* `reported:<process>` (string, lives `REPORTED_S`): number of its last report. report.
+* `announcements` (stream): what dashboards show, as JSON, `<seq>-0`, the last
+  `announcements_kept`. announce.
+* `announced:<process>` (string, lives `ANNOUNCED_S`): number of its last batch. announce.
 * `audit` (stream): what somebody may have to answer for, as JSON, `<number>-0`, the last
   `audit_records_max`. storage/audit.py.
 * `sealed` (string): whether all contents are encrypted or only later ones, encrypted itself.
@@ -90,6 +103,7 @@ Channels
   delete to the gateways.
 * `worker:<id>:mail`: mail of active contexts, from deliver to the worker; empty: look
   into the mailbox, from activate.
+* `announcements`: what was announced, from announce to the dashboards.
 * `supervisors`: ids of restarts, from gateways to supervisors.
 * `workers:wake`: somebody was buried, look at `ready` now; from bury to the workers.
 * `replicated`: nobody listens; what is published is behind everything that replicas have to
@@ -111,6 +125,10 @@ AUDIT = "audit"
 WAKE = "workers:wake"
 ACCESS_KEYS = "access:keys"
 REPLICATED = "replicated"
+TOTALS = "totals"
+LATENCIES = "latencies"
+PROCESSES = "processes"
+ANNOUNCEMENTS = "announcements"
 
 
 def meta(context_id: str) -> str:
@@ -191,3 +209,23 @@ def bucket(name: str) -> str:
 def chore(name: str) -> str:
     """That a maintenance job was enqueued in this period."""
     return f"chore:{name}"
+
+
+def latencies(slot: int) -> str:
+    """How long things took in one slot of time."""
+    return f"{LATENCIES}:{slot}"
+
+
+def process(process_id: str) -> str:
+    """What a process says of itself."""
+    return f"process:{process_id}"
+
+
+def reported(process_id: str) -> str:
+    """The last report of a process."""
+    return f"reported:{process_id}"
+
+
+def announced(process_id: str) -> str:
+    """The last batch that a process has announced."""
+    return f"announced:{process_id}"

@@ -12,6 +12,7 @@ from typing import Literal, cast
 from pydantic import BaseModel, ConfigDict
 
 import storage.keys as keys
+from storage.announcements import RestartAsked, RestartComplete, RestartProgress
 from storage.errors import StorageError
 from storage.store import Store
 from storage.subscriber import Listener
@@ -119,6 +120,9 @@ class Restarts:
         await call("EXPIRE", keys.restart(restart_id), self._config.restart_report_s)
         for _ in range(SUPERVISOR_LOOKS):
             if await call("PUBLISH", keys.SUPERVISORS, restart_id) != 0:
+                self._store.announcer.tell(
+                    RestartAsked(restart_id=restart_id, scope=scope, force=force)
+                )
                 return restart_id
             await asyncio.sleep(SUPERVISOR_LOOK_S)  # one that has just come up listens soon
         await call("DEL", keys.restart(restart_id))
@@ -160,11 +164,27 @@ class Restarts:
         call = self._store.link.call
         field = f"supervisor:{report.supervisor}"
         await call("HSET", keys.restart(restart_id), field, report.model_dump_json())
+        self._tell_progress(restart_id, report)
         restart = await self.read(restart_id)
         if restart is not None and restart.status in {"complete", "failed"}:
             await call("DEL", keys.RESTARTING)
+            status: Literal["complete", "failed"] = (
+                "complete" if restart.status == "complete" else "failed"
+            )
+            self._store.announcer.tell(RestartComplete(restart_id=restart_id, status=status))
         else:
             await call("EXPIRE", keys.RESTARTING, self._config.restart_silent_s_max)
+
+    def _tell_progress(self, restart_id: str, report: SupervisorReport) -> None:
+        if report.status != "running":
+            return  # the last process was told of already
+        progress = RestartProgress(
+            restart_id=restart_id, supervisor=report.supervisor, done=len(report.processes)
+        )
+        if report.processes:
+            last = report.processes[-1].model_dump(exclude={"slot", "moved"})
+            progress = progress.model_copy(update=last)
+        self._store.announcer.tell(progress)
 
     async def read(self, restart_id: str) -> Restart | None:
         """A restart by its id; None if there is none, or not any more.

@@ -17,6 +17,7 @@ from storage.link import Argument, Link, Reply, read_reply
 
 NAMES: Final = (
     "activate",
+    "announce",
     "attempt",
     "bury",
     "claim",
@@ -33,8 +34,10 @@ NAMES: Final = (
     "passivate",
     "read",
     "renew",
+    "report",
     "settle",
     "spend",
+    "survey",
     "take",
 )
 

@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -18,6 +20,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 import storage.keys as keys
 from fsm import ContextCreated, ContextState, decode_event, replay, wakes_at_ms
 from storage.address import make_pool
+from storage.announcements import ActionReceived, Announcer
 from storage.barrier import Barrier
 from storage.codec import (
     read_events,
@@ -64,6 +67,7 @@ from storage.frames import (
     draft_frame,
 )
 from storage.link import Link, Reply, open_link
+from storage.meters import Meters, Role, stopwatch
 from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
 from storage.sealing import Sealer, make_sealer
@@ -92,11 +96,25 @@ class Store:
     webhooks: Webhooks
     sealer: Sealer
     """What contents go through on their way in and out."""
+    meters: Meters
+    """What this process counts."""
+    announcer: Announcer
+    """What it tells dashboards."""
     epoch: str = ""
     """Changes when the store may have lost commits; a part of every cursor."""
     _opened: str = field(default_factory=lambda: secrets.token_hex(8))
     _activations: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     """Number the activations of this process, so that one executed late does no harm."""
+
+    def begin(self, role: Role, process_id: str, load: Callable[[], Mapping[str, int]]) -> None:
+        """Count and tell as one process from now on; see `Meters.begin`."""
+        self.meters.begin(role, process_id, load)
+        self.announcer.by = process_id
+
+    async def leave(self) -> None:
+        """Tell what is not told yet, and be no process any more."""
+        await self.announcer.flush()
+        await self.meters.leave()
 
     # Clients' side
 
@@ -138,6 +156,7 @@ class Store:
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
         where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
         where += [keys.owner_names(owner), keys.owner_turns(owner), keys.owner_tokens(owner)]
+        where.append(keys.TOTALS)
         state = state or replay([event])
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, replay([event]))
@@ -162,9 +181,12 @@ class Store:
             len(state.messages),
             demand_of(first),
             *allowed(self.config),
+            state.phase.value,
             *(seal("event", context_id, raw) for raw in further),
         ):
             case [b"created"]:
+                if first is not None:
+                    self._tell_received(context_id, first, repeated=False)
                 return context_id, False
             case [b"repeated", bytes() as before]:
                 return before.decode(), True
@@ -191,7 +213,7 @@ class Store:
             "deliver",
             [
                 *(*where, keys.READY, *keys.of_context(context_id, "gone")),
-                *(keys.owner_turns(owner), keys.owner_tokens(owner)),
+                *(keys.owner_turns(owner), keys.owner_tokens(owner), keys.TOTALS),
             ],
             context_id,
             owner,
@@ -205,9 +227,11 @@ class Store:
             *allowed(self.config),
         ):
             case [b"delivered", int() as seq, int() as active]:
+                self._tell_received(context_id, mail, repeated=False)
                 return Receipt(seq, repeated=False, active=bool(active), result=None)
             case [b"repeated", int() as seq, int() as active, bytes() as result]:
                 told = read_result(self.sealer, context_id, result)
+                self._tell_received(context_id, mail, repeated=True)
                 return Receipt(seq, True, bool(active), told)
             case [b"missing"]:
                 raise ContextMissing(context_id)
@@ -219,6 +243,12 @@ class Store:
                 raise exceeded(quota.decode(), used, self.config, at_ms=mail.event.at_ms)
             case _:
                 raise KeyReused(key)
+
+    def _tell_received(self, context_id: str, mail: Mail, *, repeated: bool) -> None:
+        action = mail.event.action
+        self.announcer.tell(
+            ActionReceived(context_id=context_id, action=action, repeated=repeated)
+        )
 
     async def read(
         self, context_id: str, owner: str, *, known: View | None = None, seq: int = 0
@@ -424,7 +454,8 @@ class Store:
         letter = commit.letter
         dead, notices = keys.of_context(context_id, "dead", "notices")
         where += [keys.READY, dead, keys.DEAD, keys.EPOCH, keys.DUE, notices, keys.WEBHOOKS]
-        where += [keys.owner_turns(state.owner), keys.owner_tokens(state.owner)]
+        where += [keys.owner_turns(state.owner), keys.owner_tokens(state.owner), keys.TOTALS]
+        began_s = stopwatch()
         reply = await self.scripts.run(
             self.link,
             "commit",
@@ -454,11 +485,14 @@ class Store:
             len(state.messages),
             commit.tokens,
             int(commit.rests),
+            state.phase.value,
+            _tallied(commit),
             *(seal("event", context_id, event) for event in commit.events),
             *results,
             *fresh,
             *self._told(commit),
         )
+        self.meters.took("save", stopwatch() - began_s)
         match reply:
             case [b"committed" | b"repeated"]:
                 if commit.snapshot and self.files is not None:
@@ -562,6 +596,7 @@ class Store:
         where += [keys.worker_contexts(worker_id), dead, keys.DEAD, keys.EPOCH, keys.DUE]
         where += [keys.CONTEXTS, gone, notices, keys.WEBHOOKS, base]
         where += [keys.owner_names(commit.state.owner), keys.owner_turns(commit.state.owner)]
+        where.append(keys.TOTALS)
         if self.files is not None:
             # Before, because nobody would look for them afterwards, and a snapshot that is
             # missing costs a replay only.
@@ -592,6 +627,7 @@ class Store:
             self.config.tombstone_days * DAY_S if self.config.tombstones else 0,
             commit.acknowledged,
             "" if result is None else write_result(self.sealer, context_id, result),
+            _tallied(commit),
             *self._told(commit),
         )
         if reply == b"fenced":
@@ -732,6 +768,7 @@ async def connect(
     if config.store_replicas_min:
         link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
+    meters = Meters(link, scripts, config, _now_ms)
     store = Store(
         link,
         scripts,
@@ -742,16 +779,34 @@ async def connect(
         ActivationQueue(link, scripts),
         Webhooks(link, scripts, config, sealer),
         sealer,
+        meters,
+        Announcer(link, scripts, config, meters),
     )
     link.on_connect = store.prepare
     async with open_link(link), open_subscriber(subscriber), asyncio.TaskGroup() as group:
         await link.call("ECHO", "")  # a server whose disk is full refuses PING
-        saver = group.create_task(files.run(), name="snapshots") if files else None
+        helpers = [
+            group.create_task(meters.run(), name="meters"),
+            group.create_task(store.announcer.run(), name="announcements"),
+        ]
+        if files is not None:
+            helpers.append(group.create_task(files.run(), name="snapshots"))
         try:
             yield store
         finally:
-            if saver is not None:
-                saver.cancel()
+            for helper in helpers:
+                helper.cancel()
+
+
+def _tallied(commit: Commit) -> str:
+    """What a commit adds to the totals, as scripts take it."""
+    tally = Counter(f"actions:{result.outcome}" for result in commit.results.values())
+    tally.update(commit.tally)
+    return " ".join(f"{name} {number}" for name, number in tally.items())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def epoch_of(token: str) -> str:

@@ -7,7 +7,7 @@ commit is under way is committed together by the next one.
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +39,7 @@ from fsm import (
     witnessed,
 )
 from storage import (
+    AnyAnnouncement,
     Commit,
     DeadLetter,
     Delivered,
@@ -57,6 +58,7 @@ from storage import (
 )
 from workers.config import WorkerConfig
 from workers.draft import DraftBuffer
+from workers.telling import announced, tally
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +99,8 @@ class _Batch:
     letter: DeadLetter | None = None
     notices: list[Notice] = field(default_factory=list[Notice])
     tokens: int = 0
+    tally: Counter[str] = field(default_factory=Counter[str])
+    announced: list[AnyAnnouncement] = field(default_factory=list[AnyAnnouncement])
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +191,19 @@ class Activation:
         first = self.draft is None or self.draft.effect_id != effect_id
         if first:
             self.draft = DraftBuffer(effect_id)
+            self._note_first_text()
         assert self.draft is not None
         self.draft.add(text)
         if self.draft.reply_id is not None:
             self._on_draft(self)
         return first
+
+    def _note_first_text(self) -> None:
+        """How long a turn took until it has shown something."""
+        turn = self.state.turn
+        if turn is not None and turn.rounds == 0 and turn.attempt == 1:
+            waited_ms = max(0, self._clock() - turn.started_at_ms)
+            self._store.meters.took("first_token", waited_ms / 1_000)
 
     def partial_of(self, effect_id: str) -> str:
         """Text that has arrived of the reply to a model call."""
@@ -279,6 +291,8 @@ class Activation:
         return at_ms is not None and at_ms <= self._clock()
 
     async def _passivate(self) -> bool:
+        if self._snapshot_version == self.state.version:
+            self._store.meters.count("saves:clean")
         return await self._insist(
             lambda: self._store.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
@@ -402,6 +416,8 @@ class Activation:
             batch.notices.append(notice)
         if isinstance(event, ReplyEnded) and event.usage is not None:
             batch.tokens += event.usage.total_tokens
+        batch.announced += announced(batch.state, event, step.state)
+        batch.tally.update(tally(batch.state, event, step.state))
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)
@@ -479,12 +495,17 @@ class Activation:
             progress=self._tried,
             notices=batch.notices,
             tokens=batch.tokens,
+            tally=batch.tally,
         )
         if ended(state):
             await self._insist(lambda: self._store.delete(commit, self._worker_id))
         else:
             await self._insist(lambda: self._store.commit(commit))
         self.state = state
+        for announcement in batch.announced:
+            self._store.announcer.tell(announcement)
+        if not batch.events:
+            self._store.meters.count("saves:clean")
         if self._suspicion is not None and self._tried:
             self._suspicion.cleared()
             self._suspicion = None

@@ -8,9 +8,9 @@ over ends: others may have its contexts already.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import structlog
 from pydantic import ValidationError
@@ -21,7 +21,9 @@ from storage import (
     CannotOpen,
     ContextBusy,
     ContextMissing,
+    ContextRecovered,
     Delivered,
+    ErrorSeen,
     Fenced,
     Listener,
     Owned,
@@ -30,6 +32,8 @@ from storage import (
     StoreRefusedWrite,
     StoreUnavailable,
     WorkerBuried,
+    WorkerJoined,
+    WorkerLost,
     worker_mail,
 )
 from workers import poison
@@ -126,6 +130,7 @@ class Host:
         mail = Listener(self._on_mail, self._on_gap)
         await subscriber.subscribe(worker_mail(self.worker_id), mail)
         await subscriber.subscribe(WAKE, Listener(self._on_wake, self._look_now.set))
+        self._store.announcer.tell(WorkerJoined(worker_id=self.worker_id))
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -139,7 +144,7 @@ class Host:
                 )
                 ready()
                 await stop.wait()
-                self._draining = True
+                self._draining = self._store.meters.draining = True
                 for task in beginning:
                     task.cancel()
                 running = await self._drain()
@@ -157,8 +162,20 @@ class Host:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
             return 0
+        self._tell_lost(self.worker_id, "left", handed_over)
         log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
         return handed_over
+
+    def load(self) -> Mapping[str, int]:
+        """What it has at work."""
+        return {
+            "active": len(self._active),
+            "starting": len(self._starting),
+            "waiting_for_retry": len(self._crashes),
+        }
+
+    def _tell_lost(self, worker_id: str, cause: Literal["died", "left"], had: int) -> None:
+        self._store.announcer.tell(WorkerLost(worker_id=worker_id, cause=cause, contexts=had))
 
     async def _begin_session(self, stop: asyncio.Event) -> bool:
         """Become a worker, as soon as the store takes it; False: `stop` was set before."""
@@ -250,7 +267,7 @@ class Host:
                 dead = await self._store.renew(self.worker_id, now_ms=self._clock())
                 for other in dead:
                     log.warning("worker is dead", worker_id=other)
-                    await self._store.bury_worker(other)
+                    self._tell_lost(other, "died", await self._store.bury_worker(other))
                 await self._pick_up_overdue()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()
@@ -373,6 +390,15 @@ class Host:
         self._started.set()
         if self._draining:
             activation.hurry()
+        if owned.before not in {"", self.worker_id}:
+            self._store.announcer.tell(
+                ContextRecovered(
+                    context_id=context_id,
+                    version=owned.state.version,
+                    worker_id=self.worker_id,
+                    before=owned.before,
+                )
+            )
         log.info(
             "context activated",
             context_id=context_id,
@@ -402,6 +428,10 @@ class Host:
         crashes.count += 1
         crashes.error = _first_cause(crash)
         crashes.due_s = asyncio.get_running_loop().time() + pause_s
+        self._store.meters.count("errors:activation-crashed")
+        self._store.announcer.tell(
+            ErrorSeen(error="activation-crashed", severity="error", context_id=context_id)
+        )
         log.error(
             "activation crashed",
             context_id=context_id,
@@ -433,6 +463,8 @@ class Host:
         failure = await _outcome(self._chores.do(chore)) if self._chores else None
         error = None if failure is None else _first_cause(failure)
         if failure is not None:
+            self._store.meters.count("errors:chore-failed")
+            self._store.announcer.tell(ErrorSeen(error="chore-failed", severity="warning"))
             log.error("chore failed", job_id=chore.job_id, error=error, exc_info=failure)
         del self._doing[chore]
         await self._source.end_chore(chore, error)

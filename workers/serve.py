@@ -84,8 +84,10 @@ async def serve(
                 clock=now_ms,
                 chores=Chores(store, config, clock=now_ms, teller=teller),
             )
+            store.begin("worker", worker_id, host.load)
             return await host.run(stop, ready)
     finally:
+        await store.leave()
         await model.close()
         if teller is not None:
             await teller.close()

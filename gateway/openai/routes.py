@@ -47,6 +47,7 @@ def _route(
         under_contexts=False,
         has_head=has_head,
         is_stream=is_stream,
+        is_query=name in {"complete_chat", "create_response"},
     )
 
 

@@ -5,7 +5,7 @@
 -- that already ends where this commit would end is this commit.
 --
 -- KEYS 1 meta  2 log  3 mail  4 draft  5 results  6 snap  7 msgs  8 ready  9 dead  10 dead letters
---      11 epoch  12 due  13 notices  14 webhooks  15 owner's turns  16 owner's tokens
+--      11 epoch  12 due  13 notices  14 webhooks  15 owner's turns  16 owner's tokens  17 totals
 -- ARGV 1 context id  2 token  3 version before  4 number of events  5 seq acknowledged or 0
 --      6 number of results  7 draft: "keep", "clear" or "start"  8 n of the draft
 --      9 its text (start)  10 summary  11 channel  12 frame header
@@ -14,9 +14,10 @@
 --      20 1: what may have ended workers before is behind us
 --      21 when to activate it (ms), "" never, -1 as before  22 number of notices
 --      23 messages that the context has  24 tokens that the events tell of  25 1: the context rests
+--      26 phase  27 what else is counted: "name number name number..."
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
-local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes")
+local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes", "phase")
 if not meta[1] then return {"missing"} end
 if (redis.call("HGET", KEYS[11], "n") or "") .. "." .. meta[1] ~= ARGV[2] then return {"fenced"} end
 local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -25,7 +26,8 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at, bytes = 25, tonumber(meta[3] or 0)
+local at, before = 27, tonumber(meta[3] or 0)
+local bytes = before
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -42,7 +44,16 @@ elseif ARGV[7] == "clear" then
 end
 if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10], "bytes", bytes,
-    "messages", ARGV[23])
+    "messages", ARGV[23], "phase", ARGV[26])
+  redis.call("HINCRBY", KEYS[17], "saves", 1)
+  redis.call("HINCRBY", KEYS[17], "bytes", bytes - before)
+end
+if meta[4] ~= ARGV[26] then
+  if meta[4] then redis.call("HINCRBY", KEYS[17], "phase:" .. meta[4], -1) end
+  redis.call("HINCRBY", KEYS[17], "phase:" .. ARGV[26], 1)
+end
+for name, number in string.gmatch(ARGV[27], "(%S+) (%d+)") do
+  redis.call("HINCRBY", KEYS[17], name, number)
 end
 if ARGV[21] == "" then
   redis.call("ZREM", KEYS[12], ARGV[1])
@@ -59,7 +70,8 @@ for i = 1, tonumber(ARGV[6]) do
   at = at + 2
 end
 if ARGV[5] ~= "0" then
-  redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
+  local taken = redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
+  if taken > 0 then redis.call("HINCRBY", KEYS[17], "mail", -taken) end
   if redis.call("XLEN", KEYS[3]) == 0 then
     redis.call("DEL", KEYS[3])
     redis.call("ZREM", KEYS[8], ARGV[1])
@@ -89,6 +101,7 @@ if ARGV[13] ~= "0" then
   for i = 1, tonumber(ARGV[16]) do redis.call("RPUSH", KEYS[7], ARGV[at + i]) end
   redis.call("HSET", KEYS[6], "version", ARGV[13], "head", ARGV[14])
   redis.call("HINCRBY", KEYS[6], "writes", 1)
+  redis.call("HINCRBY", KEYS[17], "snapshots", 1)
 end
 redis.call("PUBLISH", ARGV[11], table.concat(lines, "\n"))
 return {"committed"}

@@ -3,14 +3,14 @@
 --
 -- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
 --      7 due  8 contexts  9 notices  10 webhooks  11 base  12 owner's names (unused without ARGV 13)
---      13 owner's turns  14 owner's tokens
+--      13 owner's turns  14 owner's tokens  15 totals
 -- ARGV 1 context id  2 owner  3 context-created event  4 summary  5 first mail or ""
 --      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
 --      9 when to activate it by itself (ms), or ""  10 notice of the first event or ""
 --      11 version of a base or 0  12 its state: then ARGV 3 is not logged, and the log begins
 --      behind the base  13 the owner's name for it, or ""  14 messages that it has
 --      15 what the first mail demands: see deliver  16 contexts  17 messages  18 bytes  19 turns
---      20 tokens that the quotas allow, each 0 for any number  then further events
+--      20 tokens that the quotas allow, each 0 for any number  21 its phase  then further events
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
 --      | {"over", quota, how many are used}
 --      reused: the key came with another request
@@ -29,7 +29,7 @@ if ARGV[13] ~= "" then
 end
 local base, messages = tonumber(ARGV[11]), tonumber(ARGV[14])
 local bytes = base > 0 and #ARGV[12] or #ARGV[3]
-for i = 21, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 22, #ARGV do bytes = bytes + #ARGV[i] end
 local contexts, turns = redis.call("ZCARD", KEYS[4]), redis.call("SCARD", KEYS[13])
 local function is_over(most, used) return tonumber(most) > 0 and used >= tonumber(most) end
 if is_over(ARGV[16], contexts) then return {"over", "contexts", contexts} end
@@ -45,17 +45,21 @@ if ARGV[15] == "begins" then
   end
   redis.call("SADD", KEYS[13], ARGV[1])
 end
-local version = math.max(base, 1) + #ARGV - 20
+local version = math.max(base, 1) + #ARGV - 21
 local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
-  "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes)
+  "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes,
+  "phase", ARGV[21])
+redis.call("HINCRBY", KEYS[15], "phase:" .. ARGV[21], 1)
+redis.call("HINCRBY", KEYS[15], "contexts:created", 1)
+redis.call("HINCRBY", KEYS[15], "bytes", bytes)
 if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
 else
   redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
 end
-for i = 21, #ARGV do
+for i = 22, #ARGV do
   redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
 end
 if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end
@@ -74,6 +78,8 @@ if ARGV[7] ~= "" then
 end
 if mail_seq == 1 then
   redis.call("XADD", KEYS[3], "1-0", "m", ARGV[5])
+  redis.call("HINCRBY", KEYS[15], "actions:delivered", 1)
+  redis.call("HINCRBY", KEYS[15], "mail", 1)
   redis.call("ZADD", KEYS[6], ARGV[6], ARGV[1])
 end
 return {"created"}

@@ -2,7 +2,7 @@
 -- deliver: put an action into a context's mailbox, once per idempotency key.
 --
 -- KEYS 1 meta  2 mail  3 keys  4 results  5 ready  6 gone  7 owner's turns
---      8 owner's tokens
+--      8 owner's tokens  9 totals
 -- ARGV 1 context id  2 owner  3 mail  4 idempotency key or ""  5 digest of the action
 --      6 now (ms)  7 mailbox_max  8 results_max  9 what it demands: "" | "adds" messages
 --      | "begins" a turn too  10 contexts  11 messages  12 bytes  13 turns  14 tokens that the
@@ -57,6 +57,8 @@ end
 local seq = tonumber(meta[3]) + 1
 redis.call("HSET", KEYS[1], "mail_seq", seq)
 redis.call("XADD", KEYS[2], seq .. "-0", "m", ARGV[3])
+redis.call("HINCRBY", KEYS[9], "actions:delivered", 1)
+redis.call("HINCRBY", KEYS[9], "mail", 1)
 redis.call("ZADD", KEYS[5], "NX", ARGV[6], ARGV[1])
 if ARGV[4] ~= "" then
   redis.call("HSET", KEYS[3], "k:" .. ARGV[4], seq .. " " .. ARGV[5], "s:" .. seq, ARGV[4])

@@ -51,6 +51,14 @@ def test_every_other_key_and_channel_is_on_the_page() -> None:
         keys.restart("<id>"),
         keys.SUPERVISORS,
         keys.EPOCH,
+        keys.TOTALS,
+        keys.LATENCIES,
+        keys.latencies(7).replace("7", "<slot>"),
+        keys.PROCESSES,
+        keys.process("<id>"),
+        keys.reported("<process>"),
+        keys.ANNOUNCEMENTS,
+        keys.announced("<process>"),
         keys.SEALED,
         keys.AUDIT,
         keys.WAKE,
@@ -70,6 +78,8 @@ def test_no_other_name_in_the_module_makes_a_key() -> None:
         *("DUE", "CONTEXTS", "WEBHOOKS", "TRIES", "chore", "owner_names"),
         *("DEAD", "RESTARTING", "SUPERVISORS", "restart", "REPLICATED"),
         *("ACCESS_KEYS", "ticket", "bucket", "owner_turns", "owner_tokens", "SEALED", "AUDIT"),
+        *("TOTALS", "LATENCIES", "latencies", "PROCESSES", "process", "reported"),
+        *("ANNOUNCEMENTS", "announced"),
     }
 
 

@@ -115,4 +115,4 @@ async def test_a_deleted_context_leaves_no_letter(store: Store) -> None:
     owned = await own(store)
     await store.commit(next_commit(book.given(abandoned()), owned, base=1, letter=LETTER))
     await store.delete(next_commit(book.given(DELETE), owned, base=2), "w1")
-    assert await kept(store) == before
+    assert await kept(store) - {"totals"} == before

@@ -1,0 +1,210 @@
+"""What the dashboards of one gateway are shown, held once for all of them.
+
+Announcements come over one subscription, which is there as long as somebody looks. The newest
+stay in memory; a dashboard has nothing but the number of the one that it got last, and takes
+the next when it has room. So one that reads slowly, or not at all, costs the same as any
+other: it catches up from here, then from the store, and is told of what is gone.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from pydantic import ValidationError
+
+from dashboard.config import DashboardConfig
+from dashboard.messages import ANNOUNCED, announced_message
+from dashboard.statistics import Surveyor
+from storage import (
+    ANNOUNCEMENTS,
+    Listener,
+    StorageError,
+    Store,
+    announced_after,
+    first_announced,
+    last_announced,
+    read_announced,
+)
+
+log = structlog.get_logger(__name__)
+
+READ_MAX: Final = 500
+"""Announcements that one look into the store reads."""
+INVALID: Final = "announcements:invalid"
+SKIPPED: Final = "announcements:skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One message, encoded once for all dashboards."""
+
+    seq: int
+    kind: str
+    """"" of what cannot be shown: it is passed over."""
+    text: bytes
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether nobody may miss it."""
+        model = ANNOUNCED.get(self.kind)
+        return model is not None and model.is_critical
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedStats:
+    """Statistics, encoded once for all dashboards."""
+
+    at: str
+    data: bytes
+
+
+class Hub:
+    """What is new, for the dashboards of one gateway."""
+
+    def __init__(self, store: Store, surveyor: Surveyor, config: DashboardConfig) -> None:
+        self._store = store
+        self._surveyor = surveyor
+        self._config = config
+        self._recent: deque[Shown] = deque(maxlen=config.dashboard_recent_max)
+        """Contiguous, oldest first."""
+        self._wakes: set[Callable[[], None]] = set()
+        """What is called when there is something new, one for each dashboard."""
+        self._second = 0
+        self._frames = 0
+        """Sent in this second, of what is not critical."""
+        self._opening = asyncio.Lock()
+        self._missed = False
+        """Publications may have been lost: the store is to be read."""
+        self.renumbered = 0
+        """How often the numbers have begun anew: the store was set back, or emptied."""
+        self.stats: EncodedStats | None = None
+        """The newest."""
+
+    @property
+    def head(self) -> int:
+        """Number of the newest announcement that is known here."""
+        return self._recent[-1].seq if self._recent else 0
+
+    @contextlib.asynccontextmanager
+    async def watched(self, wake: Callable[[], None]) -> AsyncGenerator[None, None]:
+        """Listen for the length of a block, together with others who do.
+
+        Args:
+            wake: Called when there is something new.
+
+        Raises:
+            StoreUnavailable: Nothing is heard at the moment.
+        """
+        async with self._opening:
+            if not self._wakes:
+                listener = Listener(self._on_published, self._on_gap)
+                await self._store.subscriber.subscribe(ANNOUNCEMENTS, listener)
+                self._begin_at(await last_announced(self._store.link))
+            self._wakes.add(wake)
+        try:
+            yield
+        finally:
+            self._wakes.discard(wake)
+            if not self._wakes:
+                self._store.subscriber.unsubscribe(ANNOUNCEMENTS)
+
+    def _begin_at(self, seq: int) -> None:
+        self._recent.clear()
+        self._recent.append(Shown(seq, "", b""))
+
+    async def oldest(self) -> int:
+        """Number of the oldest announcement that is still kept; 0: there is none.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        return await first_announced(self._store.link)
+
+    def _on_published(self, publication: bytes) -> None:
+        for seq, raw in read_announced(publication):
+            if seq != self.head + 1:
+                self._missed = True
+                break
+            self._recent.append(self._shown(seq, raw))
+        self._wake()
+
+    def _on_gap(self) -> None:
+        self._missed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        for wake in self._wakes:
+            wake()
+
+    def _shown(self, seq: int, raw: bytes) -> Shown:
+        try:
+            kind, text = announced_message(seq, raw)
+        except ValidationError as error:
+            # Of another version of ours, or no announcement at all.
+            self._store.meters.count(INVALID)
+            log.warning("announcement not shown", seq=seq, errors=error.error_count())
+            return Shown(seq, "", b"")
+        return Shown(seq, kind, text)
+
+    async def after(self, seq: int) -> list[Shown]:
+        """Announcements behind a number, some at a time; empty: there is none yet.
+
+        The first one may be further than `seq` + 1: those between are not kept any more.
+
+        Raises:
+            StoreUnavailable: It is behind what is held here, and the store does not answer.
+        """
+        if self._missed:
+            await self._read_up()
+        if seq >= self.head:
+            return []
+        first = self._recent[0].seq
+        if seq >= first:
+            return [shown for shown in self._recent if shown.seq > seq][:READ_MAX]
+        read = await announced_after(self._store.link, seq, limit=READ_MAX)
+        return [self._shown(number, raw) for number, raw in read]
+
+    async def _read_up(self) -> None:
+        """Read what publications have not told."""
+        self._missed = False
+        try:
+            if (newest := await last_announced(self._store.link)) < self.head:
+                self._begin_at(newest)
+                self.renumbered += 1
+            while read := await announced_after(self._store.link, self.head, limit=READ_MAX):
+                for seq, raw in read:
+                    if seq > self.head:
+                        self._recent.append(self._shown(seq, raw))
+        except StorageError:
+            self._missed = True
+            raise
+
+    def may_send(self, shown: Shown) -> bool:
+        """Whether one more dashboard is shown something; what is critical always is."""
+        if shown.is_critical:
+            return True
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            self._second, self._frames = second, 0
+        self._frames += 1
+        if self._frames <= self._config.dashboard_frames_s_max:
+            return True
+        self._store.meters.count(SKIPPED)
+        return False
+
+    async def survey(self) -> None:
+        """Renew the statistics now and then while somebody looks; until cancelled."""
+        while True:
+            if self._wakes:
+                try:
+                    stats = await self._surveyor.stats()
+                except StorageError as error:
+                    log.debug("no statistics", error=str(error))
+                else:
+                    self.stats = EncodedStats(stats.at, stats.model_dump_json().encode())
+                    self._wake()
+            await asyncio.sleep(self._config.stats_every_s)

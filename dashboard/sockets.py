@@ -1,0 +1,303 @@
+"""The WebSockets of dashboards: how many there may be, and what each is sent.
+
+Close codes: 1001 made room for another one, 1008 sends too much, 1009 sends something too
+long, 1012 the gateway stops (connect again, and resume), 1013 takes nothing.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from pydantic import ValidationError
+from uuid_utils import uuid7
+
+from dashboard.config import DashboardConfig
+from dashboard.hub import Hub, Shown
+from dashboard.messages import (
+    ASKED,
+    STATS,
+    TYPES,
+    Complaint,
+    ConnectionAck,
+    Message,
+    Missed,
+    Ping,
+    Pong,
+    Renumbered,
+    Resume,
+    Resumed,
+    Subscribe,
+    Subscribed,
+    message,
+)
+from dashboard.statistics import rfc3339
+from storage import StorageError, StoreUnavailable
+
+PERSONAL: Final = "personal"
+ANSWERS_MAX: Final = 64
+"""Answers that wait for one dashboard; one that asks for more without reading is ended."""
+STORE_PAUSE_S: Final = 1.0
+"""Before a dashboard that is behind looks again into a store that does not answer."""
+CLOSE_S_MAX: Final = 5.0
+
+
+class TooManyDashboards(Exception):
+    """There is no room for one more."""
+
+
+class Connection:
+    """One dashboard."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, hub: Hub, config: DashboardConfig, address: str
+    ) -> None:
+        self.id = str(uuid7())
+        self.address = address
+        self.heard_at_s = asyncio.get_running_loop().time()
+        self._socket = socket
+        self._hub = hub
+        self._config = config
+        self._wanted = frozenset(TYPES)
+        self._seq = 0
+        self._renumbered = 0
+        self._stats_at = ""
+        self._answers: deque[Message] = deque()
+        self._code: int | None = None
+        self._told = asyncio.Event()
+        self._second = 0
+        self._messages = 0
+        """Of the client, in this second."""
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is to be closed."""
+        return self._code is not None
+
+    def wake(self) -> None:
+        """Have it look for what is new."""
+        self._told.set()
+
+    def end(self, code: int) -> None:
+        """Close it, as soon as what is being sent has gone."""
+        if self._code is None:
+            self._code = code
+            self._told.set()
+
+    async def run(self, clock: Callable[[], int]) -> None:
+        """Send and listen until either side ends it."""
+        oldest = await self._oldest()
+        self._seq, self._renumbered = self._hub.head, self._hub.renumbered
+        ack = ConnectionAck(
+            connection_id=self.id,
+            seq=self._seq,
+            oldest_seq=oldest,
+            stats_every_s=self._config.stats_every_s,
+            types=TYPES,
+        )
+        await self._send("connection_ack", ack, clock)
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(self._write(clock), name=f"dashboard {self.id}")
+            try:
+                async for heard in self._socket:
+                    self._hear(heard.type, heard.data)
+            finally:
+                writing.cancel()
+
+    async def _oldest(self) -> int:
+        with contextlib.suppress(StorageError):
+            return await self._hub.oldest()
+        return 0
+
+    # What the dashboard says
+
+    def _hear(self, kind: WSMsgType, data: object) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self.heard_at_s = now_s
+        if int(now_s) != self._second:
+            self._second, self._messages = int(now_s), 0
+        self._messages += 1
+        if self._messages > self._config.dashboard_messages_s_max:
+            self.end(WSCloseCode.POLICY_VIOLATION)
+            return
+        if kind is not WSMsgType.TEXT or not isinstance(data, str):
+            self._answer(Complaint(detail="Send text messages."))
+            return
+        try:
+            asked = ASKED.validate_json(data)
+        except ValidationError as error:
+            found = error.errors(include_input=False, include_context=False, include_url=False)
+            where = ".".join(map(str, found[0]["loc"]))
+            self._answer(Complaint(detail=f"{where}: {found[0]['msg']}"))
+            return
+        match asked:
+            case Ping():
+                self._answer(Pong(ref=asked.ref))
+            case Subscribe():
+                self._subscribe(asked)
+            case Resume():
+                self._seq = min(asked.seq, self._hub.head)
+                self._answer(Resumed(seq=self._seq))
+
+    def _subscribe(self, asked: Subscribe) -> None:
+        if unknown := sorted(set(asked.types) - set(TYPES)):
+            self._answer(Complaint(detail=f"There is no type {unknown[0][:64]!r}."))
+            return
+        self._wanted = frozenset(asked.types)
+        self._answer(Subscribed(types=tuple(kind for kind in TYPES if kind in self._wanted)))
+
+    def _answer(self, answer: Message) -> None:
+        if len(self._answers) >= ANSWERS_MAX:
+            self.end(WSCloseCode.POLICY_VIOLATION)
+            return
+        self._answers.append(answer)
+        self._told.set()
+
+    # What it is sent
+
+    async def _write(self, clock: Callable[[], int]) -> None:
+        try:
+            while self._code is None:
+                self._told.clear()
+                if not await self._send_some(clock):
+                    await self._told.wait()
+        except TimeoutError:
+            self._code = WSCloseCode.TRY_AGAIN_LATER
+        except ConnectionError:
+            return  # the client has gone in the middle of a message
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await self._socket.close(code=self._code or WSCloseCode.OK)
+                return
+        self._abort()
+
+    def _abort(self) -> None:
+        """Whoever takes nothing does not take a farewell either."""
+        transport = self._socket.get_extra_info("transport")
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+    async def _send_some(self, clock: Callable[[], int]) -> bool:
+        """Send what there is of each kind; False: there was nothing."""
+        sent = False
+        while self._answers:
+            await self._send(PERSONAL, self._answers.popleft(), clock)
+            sent = True
+        if self._renumbered != self._hub.renumbered:
+            self._renumbered, self._seq = self._hub.renumbered, self._hub.head
+            await self._send(PERSONAL, Renumbered(seq=self._seq), clock)
+            sent = True
+        try:
+            behind = await self._hub.after(self._seq)
+        except StoreUnavailable:
+            await asyncio.sleep(STORE_PAUSE_S)
+            return True
+        if behind:
+            await self._send_announced(behind, clock)
+            sent = True
+        stats = self._hub.stats
+        if stats is not None and stats.at != self._stats_at and STATS in self._wanted:
+            self._stats_at = stats.at
+            await self._put(message(STATS, stats.data, at=stats.at, seq=self._seq))
+            sent = True
+        return sent
+
+    async def _send_announced(self, behind: list[Shown], clock: Callable[[], int]) -> None:
+        if behind[0].seq > self._seq + 1:
+            missed = Missed(from_seq=self._seq + 1, to_seq=behind[0].seq - 1)
+            self._seq = missed.to_seq
+            await self._send(PERSONAL, missed, clock)
+        for shown in behind:
+            self._seq = shown.seq
+            if shown.kind in self._wanted and self._hub.may_send(shown):
+                await self._put(shown.text)
+            if self._code is not None or self._answers:
+                return
+
+    async def _send(self, kind: str, data: Message, clock: Callable[[], int]) -> None:
+        text = data.model_dump_json().encode()
+        await self._put(message(kind, text, at=rfc3339(clock()), seq=self._seq))
+
+    async def _put(self, text: bytes) -> None:
+        """Send one message.
+
+        Raises:
+            TimeoutError: The dashboard takes nothing.
+            ConnectionError: It has gone.
+        """
+        async with asyncio.timeout(self._config.dashboard_stalled_s_max):
+            await self._socket.send_str(text.decode())
+
+
+class Dashboards:
+    """All dashboards of one gateway."""
+
+    def __init__(self, hub: Hub, config: DashboardConfig, clock: Callable[[], int]) -> None:
+        """Take what it needs.
+
+        Args:
+            hub: What they are shown.
+            config: How many there may be.
+            clock: Unix time in milliseconds.
+        """
+        self._hub = hub
+        self._config = config
+        self._clock = clock
+        self._open: set[Connection] = set()
+
+    def load(self) -> dict[str, int]:
+        """How many are there."""
+        return {"viewers_dashboard": len(self._open)}
+
+    def say_bye(self) -> None:
+        """End all of them: the gateway stops, others go on."""
+        for connection in tuple(self._open):
+            connection.end(WSCloseCode.SERVICE_RESTART)
+
+    async def serve(self, request: web.Request, address: str) -> web.StreamResponse:
+        """Show what happens until either side ends it.
+
+        Args:
+            request: An upgrade to a WebSocket.
+            address: Whose it is.
+
+        Raises:
+            TooManyDashboards: There is no room.
+            StoreUnavailable: Nothing can be shown.
+        """
+        socket = web.WebSocketResponse(
+            heartbeat=self._config.dashboard_heartbeat_s,
+            max_msg_size=self._config.dashboard_message_bytes_max,
+            compress=False,
+        )
+        connection = Connection(socket, self._hub, self._config, address)
+        with self._place(connection):
+            async with self._hub.watched(connection.wake):
+                await socket.prepare(request)
+                try:
+                    await connection.run(self._clock)
+                except* ConnectionError:
+                    pass  # the client has gone in the middle of a message
+        return socket
+
+    @contextlib.contextmanager
+    def _place(self, connection: Connection) -> Generator[None, None, None]:
+        if len(self._open) >= self._config.dashboards_max:
+            raise TooManyDashboards
+        own = [
+            each
+            for each in self._open
+            if each.address == connection.address and not each.is_ending
+        ]
+        if len(own) >= self._config.dashboards_per_address_max:
+            if not self._config.dashboards_evict_idle:
+                raise TooManyDashboards
+            idlest = min(own, key=lambda each: each.heard_at_s)
+            idlest.end(WSCloseCode.GOING_AWAY)
+        self._open.add(connection)
+        try:
+            yield
+        finally:
+            self._open.discard(connection)

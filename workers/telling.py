@@ -1,0 +1,53 @@
+"""What a step of the machine is counted as, and what dashboards are told of it."""
+
+from collections.abc import Iterator
+
+from fsm import ApprovalGiven, CallStatus, ContextState, Event, Phase, turn_change
+from storage import (
+    AnyAnnouncement,
+    ApprovalAnswered,
+    ApprovalRequested,
+    TurnEnded,
+    TurnStarted,
+)
+
+_WAIT_FOR_A_PERSON = frozenset({CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN})
+
+
+def tally(before: ContextState, event: Event, after: ContextState) -> Iterator[str]:
+    """Names of the totals that a step adds one to."""
+    change = turn_change(before, event, after)
+    if change.ended is not None:
+        yield f"turns:{change.ended}"
+    if change.began:
+        yield "turns:started"
+
+
+def announced(
+    before: ContextState, event: Event, after: ContextState
+) -> Iterator[AnyAnnouncement]:
+    """What a step is told as."""
+    change = turn_change(before, event, after)
+    if change.ended is not None and before.turn is not None:
+        yield TurnEnded(
+            context_id=after.id,
+            turn_id=before.turn.id,
+            version=after.version,
+            outcome=change.ended,
+            duration_ms=max(0, after.updated_at_ms - before.turn.started_at_ms),
+        )
+    if change.began and after.turn is not None:
+        yield TurnStarted(context_id=after.id, turn_id=after.turn.id, version=after.version)
+    if isinstance(event, ApprovalGiven):
+        yield ApprovalAnswered(
+            context_id=after.id,
+            version=after.version,
+            approved=len(event.tool_call_ids),
+            denied=len(event.deny),
+        )
+    asks = after.phase is Phase.AWAITING_TOOL_APPROVAL
+    if asks and before.phase is not after.phase and after.turn is not None:
+        waiting = [c.name for c in after.turn.calls if c.status in _WAIT_FOR_A_PERSON]
+        yield ApprovalRequested(
+            context_id=after.id, version=after.version, tools=tuple(waiting)
+        )
