@@ -67,17 +67,31 @@ suite("hostile strings", (stage) => {
     });
     const chat = await stage.chat(TITLES[0] ?? "");
     const record = async (messages: readonly object[]): Promise<void> => {
-      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, { messages });
+      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, {
+        messages,
+      });
     };
-    for (const text of HOSTILE) await record([{ role: "user", content: text }, { role: "assistant", content: text, model: text.slice(0, 100) }]);
+    for (const text of HOSTILE)
+      await record([
+        { role: "user", content: text },
+        { role: "assistant", content: text, model: text.slice(0, 100) },
+      ]);
     await record([
       { role: "system", content: HOSTILE[1] },
       {
         role: "assistant",
         content: "",
-        tool_calls: HOSTILE.map((text, n) => ({ id: `call-${n.toString()}${text.slice(0, 60)}`, name: text.slice(0, 60), arguments: JSON.stringify({ text }) })),
+        tool_calls: HOSTILE.map((text, n) => ({
+          id: `call-${n.toString()}${text.slice(0, 60)}`,
+          name: text.slice(0, 60),
+          arguments: JSON.stringify({ text }),
+        })),
       },
-      ...HOSTILE.map((text, n) => ({ role: "tool", content: text, tool_call_id: `call-${n.toString()}${text.slice(0, 60)}` })),
+      ...HOSTILE.map((text, n) => ({
+        role: "tool",
+        content: text,
+        tool_call_id: `call-${n.toString()}${text.slice(0, 60)}`,
+      })),
     ]);
     await stage.say(chat, `/fail bad_request\n${HOSTILE[1] ?? ""}`);
     const titled: string[] = [];
@@ -89,26 +103,46 @@ suite("hostile strings", (stage) => {
           const clips = element.closest("pre, .table, .hidden-text, .skip, .scroller textarea");
           return clips === null && element.getBoundingClientRect().right > innerWidth + 1;
         });
-        const strange = [...document.querySelectorAll("script:not([src^='/assets/']), iframe, object, embed, base, style, img:not([src^='data:image/']), form[action], [onerror], [onload], [onfocus], [onmouseover], [ontoggle]")];
-        const links = [...document.querySelectorAll<HTMLAnchorElement>(".message a")].filter((link) => !/^(https?|mailto):/.test(link.getAttribute("href") ?? ""));
+        const strange = [
+          ...document.querySelectorAll(
+            "script:not([src^='/assets/']), iframe, object, embed, base, style, img:not([src^='data:image/']), form[action], [onerror], [onload], [onfocus], [onmouseover], [ontoggle]",
+          ),
+        ];
+        const links = [...document.querySelectorAll<HTMLAnchorElement>(".message a")].filter(
+          (link) => !/^(https?|mailto):/.test(link.getAttribute("href") ?? ""),
+        );
         return {
           ran: "ran" in globalThis,
-          widest: Math.max(document.documentElement.scrollWidth, document.body.scrollWidth, ...wide.map((element) => element.getBoundingClientRect().right)),
+          widest: Math.max(
+            document.documentElement.scrollWidth,
+            document.body.scrollWidth,
+            ...wide.map((element) => element.getBoundingClientRect().right),
+          ),
           strange: [...strange, ...links].map((element) => element.outerHTML.slice(0, 200)),
         };
       });
       assert.deepEqual(place.strange, [], what);
       assert.equal(place.ran, false, what);
-      assert.ok(place.widest <= 1281, `${what}: something reaches to ${place.widest.toString()}`);
+      assert.ok(
+        place.widest <= 1281,
+        `${what}: something reaches to ${place.widest.toString()}`,
+      );
     };
 
     await person.open(chat);
     await person.page.locator(".failure").waitFor();
-    assert.equal(await person.page.locator(".message[data-role=user]").count(), HOSTILE.length + 1);
+    assert.equal(
+      await person.page.locator(".message[data-role=user]").count(),
+      HOSTILE.length + 1,
+    );
     await look("messages");
-    for (const summary of await person.page.locator(".calls summary").all()) await summary.click();
+    for (const summary of await person.page.locator(".calls summary").all())
+      await summary.click();
     await look("tools");
-    await person.page.waitForFunction((count) => document.querySelectorAll(".context").length >= count, titled.length);
+    await person.page.waitForFunction(
+      (count) => document.querySelectorAll(".context").length >= count,
+      titled.length,
+    );
     await look("titles");
     for (const id of titled) {
       await person.open(id);
@@ -117,13 +151,18 @@ suite("hostile strings", (stage) => {
 
     const asking = await stage.chat("Asking");
     const hostile = HOSTILE[1] ?? "";
-    await stage.say(asking, `/tool ask_person ${JSON.stringify({ question: hostile, options: [hostile, HOSTILE[32] ?? ""] })}`);
+    await stage.say(
+      asking,
+      `/tool ask_person ${JSON.stringify({ question: hostile, options: [hostile, HOSTILE[32] ?? ""] })}`,
+    );
     await person.open(asking);
     await person.page.locator(".panel[data-kind=question]").waitFor();
     await look("a question");
     const approving = await stage.chat("Approving");
     await stage.say(approving, `/tool calculator ${JSON.stringify({ expression: hostile })}`);
-    await stage.contextd.api("POST", `/api/contexts/${approving}/actions/send_message`, { content: HOSTILE[0] });
+    await stage.contextd.api("POST", `/api/contexts/${approving}/actions/send_message`, {
+      content: HOSTILE[0],
+    });
     await person.open(approving);
     await person.page.locator(".panel[data-kind=approval]").waitFor();
     await person.page.locator(".panel[data-kind=queue]").waitFor();
@@ -150,24 +189,54 @@ suite("hostile strings", (stage) => {
   });
 
   const isThere = existsSync(CORPUS);
-  test("a corpus of naughty strings", { skip: isThere ? false : "there is no shared/corpora beside the project" }, async () => {
-    const strings: string[] = JSON.parse(readFileSync(CORPUS, "utf8"));
-    const chat = await stage.chat("Corpus");
-    const texts = strings.filter((text) => text !== "" && !/[\ud800-\udfff]/.test(text.replace(/[\ud800-\udbff][\udc00-\udfff]/g, "")));
-    for (let at = 0; at < texts.length; at += 100) {
-      const messages = texts.slice(at, at + 100).flatMap((text) => [
-        { role: "user", content: text },
-        { role: "assistant", content: text },
-      ]);
-      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, { messages });
-    }
-    const person = await stage.arrive();
-    await person.open(chat);
-    await until("all are shown", async () => (await person.page.locator(".message").count()) === texts.length * 2, 60_000);
-    assert.equal(await person.page.evaluate(() => document.querySelectorAll(".message :is(script, iframe, object, embed, style, img, svg:not(.icon))").length), 0);
-    assert.equal(await person.page.evaluate(() => document.documentElement.scrollWidth), 1280);
-    assert.deepEqual(await person.page.locator(".message[data-role=user] .plain").evaluateAll((all) => all.map((each) => each.textContent)), texts);
-    assert.deepEqual(person.wrong, []);
-    await person.leave();
-  });
+  test(
+    "a corpus of naughty strings",
+    { skip: isThere ? false : "there is no shared/corpora beside the project" },
+    async () => {
+      const strings = JSON.parse(readFileSync(CORPUS, "utf8")) as string[];
+      const chat = await stage.chat("Corpus");
+      const texts = strings.filter(
+        (text) =>
+          text !== "" &&
+          !/[\ud800-\udfff]/.test(text.replace(/[\ud800-\udbff][\udc00-\udfff]/g, "")),
+      );
+      for (let at = 0; at < texts.length; at += 100) {
+        const messages = texts.slice(at, at + 100).flatMap((text) => [
+          { role: "user", content: text },
+          { role: "assistant", content: text },
+        ]);
+        await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, {
+          messages,
+        });
+      }
+      const person = await stage.arrive();
+      await person.open(chat);
+      await until(
+        "all are shown",
+        async () => (await person.page.locator(".message").count()) === texts.length * 2,
+        60_000,
+      );
+      assert.equal(
+        await person.page.evaluate(
+          () =>
+            document.querySelectorAll(
+              ".message :is(script, iframe, object, embed, style, img, svg:not(.icon))",
+            ).length,
+        ),
+        0,
+      );
+      assert.equal(
+        await person.page.evaluate(() => document.documentElement.scrollWidth),
+        1280,
+      );
+      assert.deepEqual(
+        await person.page
+          .locator(".message[data-role=user] .plain")
+          .evaluateAll((all) => all.map((each) => each.textContent)),
+        texts,
+      );
+      assert.deepEqual(person.wrong, []);
+      await person.leave();
+    },
+  );
 });

@@ -22,9 +22,13 @@ async function violations(person: Person): Promise<readonly string[]> {
   const results: AxeResults = await person.page.evaluate(async () => {
     // Colours are judged when nothing is in between two of them.
     for (const animation of document.getAnimations()) animation.cancel();
-    return (globalThis as any).axe.run(document);
+    return (
+      globalThis as unknown as { axe: { run: (root: Document) => Promise<AxeResults> } }
+    ).axe.run(document);
   });
-  return results.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`));
+  return results.violations.flatMap(({ id, nodes }) =>
+    nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`),
+  );
 }
 
 suite("looks", (stage) => {
@@ -34,17 +38,25 @@ suite("looks", (stage) => {
       await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, {
         messages: [
           { role: "user", content: "Show everything" },
-          { role: "assistant", content: "# Head\n\n**b** [l](https://a.example) `c`\n\n```python\ndef a(): return 'b' # c\n```\n\n|a|b|\n|-|-|\n|1|2|\n\n- [x] done\n\n> quoted\n\n1. one" },
+          {
+            role: "assistant",
+            content:
+              "# Head\n\n**b** [l](https://a.example) `c`\n\n```python\ndef a(): return 'b' # c\n```\n\n|a|b|\n|-|-|\n|1|2|\n\n- [x] done\n\n> quoted\n\n1. one",
+          },
         ],
       });
       const person = await stage.arrive({ colorScheme });
-      const check = async (view: string): Promise<void> => { assert.deepEqual(await violations(person), [], view); };
+      const check = async (view: string): Promise<void> => {
+        assert.deepEqual(await violations(person), [], view);
+      };
       await check("new chat");
       await person.open(chat);
       await person.page.locator(".hljs-keyword").waitFor();
       await check("messages");
       await stage.say(chat, '/tool calculator {"expression": "1"}\n/tool clock {}');
-      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/send_message`, { content: "waits" });
+      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/send_message`, {
+        content: "waits",
+      });
       await person.page.locator(".panel[data-kind=queue]").waitFor();
       await check("approval and queue");
       await person.page.locator(".panel textarea").first().fill("{");
@@ -57,7 +69,10 @@ suite("looks", (stage) => {
       await check("shortcuts");
       await person.page.keyboard.press("Escape");
       await person.page.locator(".context").first().hover();
-      await person.page.getByRole("button", { name: /^Menu of/ }).first().click();
+      await person.page
+        .getByRole("button", { name: /^Menu of/ })
+        .first()
+        .click();
       await check("menu");
       await person.page.keyboard.press("Escape");
       const asking = await stage.chat("Asking");
@@ -74,14 +89,21 @@ suite("looks", (stage) => {
       await person.page.locator(".connection p").waitFor();
       await check("offline");
       await person.context.setOffline(false);
-      await person.page.evaluate(() => { location.hash = "/chats/01890a5d-ac96-774b-bcce-b302099a8057"; });
+      await person.page.evaluate(() => {
+        location.hash = "/chats/01890a5d-ac96-774b-bcce-b302099a8057";
+      });
       await person.page.getByText("This chat is not there").waitFor();
       await check("gone");
       await person.page.getByRole("button", { name: "Sign out" }).click();
       await person.page.getByLabel("API key").waitFor();
       await check("signing in");
       // The browser itself tells of requests that failed: offline, and for what is not there.
-      assert.deepEqual(person.wrong.filter((each) => !/Failed to load resource|WebSocket connection/.test(each)), []);
+      assert.deepEqual(
+        person.wrong.filter(
+          (each) => !/Failed to load resource|WebSocket connection/.test(each),
+        ),
+        [],
+      );
       await person.leave();
     });
   }
@@ -98,10 +120,16 @@ suite("looks", (stage) => {
 
   for (const width of [360, 390, 768]) {
     test(`a width of ${width.toString()} px: nothing is cut off`, async () => {
-      const chat = await stage.chat("A title that is much longer than a phone is wide, as titles are", `${"x".repeat(300)}\n/chunks 30 0`);
+      const chat = await stage.chat(
+        "A title that is much longer than a phone is wide, as titles are",
+        `${"x".repeat(300)}\n/chunks 30 0`,
+      );
       const person = await stage.arrive({ viewport: { width, height: 740 }, hasTouch: true });
       await person.open(chat);
-      await stage.say(chat, '/tool calculator {"expression": "1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"}\n/tool clock {}');
+      await stage.say(
+        chat,
+        '/tool calculator {"expression": "1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"}\n/tool clock {}',
+      );
       await person.page.locator(".panel[data-kind=approval]").waitFor();
       const widest = await person.page.evaluate(() =>
         Math.max(
@@ -114,7 +142,10 @@ suite("looks", (stage) => {
       if (width < 768) {
         await person.page.getByRole("button", { name: "Chats" }).click();
         await person.page.locator(".context").first().click();
-        await until("the list shuts", async () => (await person.page.locator(".app").getAttribute("data-list")) === "shut");
+        await until(
+          "the list shuts",
+          async () => (await person.page.locator(".app").getAttribute("data-list")) === "shut",
+        );
       }
       await person.leave();
     });
@@ -133,7 +164,11 @@ suite("looks", (stage) => {
     await person.page.keyboard.press("ArrowDown");
     assert.equal(await person.page.evaluate(() => document.activeElement?.textContent), "Pin");
     await person.page.keyboard.press("Escape");
-    assert.match((await person.page.evaluate(() => document.activeElement?.getAttribute("aria-label"))) ?? "", /^Menu of By keys/);
+    assert.match(
+      (await person.page.evaluate(() => document.activeElement?.getAttribute("aria-label"))) ??
+        "",
+      /^Menu of By keys/,
+    );
     await person.leave();
   });
 
@@ -143,7 +178,11 @@ suite("looks", (stage) => {
     for (let n = 0; n < 5; n += 1) {
       await person.page.reload();
       await person.page.locator("#composer").waitFor();
-      paints.push(await person.page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0));
+      paints.push(
+        await person.page.evaluate(
+          () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
+        ),
+      );
     }
     const sizes = await person.page.evaluate(() =>
       (performance.getEntriesByType("resource") as PerformanceResourceTiming[])
@@ -151,8 +190,12 @@ suite("looks", (stage) => {
         .map((entry) => [new URL(entry.name).pathname, entry.encodedBodySize] as const),
     );
     const total = sizes.reduce((sum, [, size]) => sum + size, 0);
-    t.diagnostic(`first contentful paint, ms: ${paints.map((paint) => paint.toFixed(0)).join(" ")}`);
-    t.diagnostic(`loaded before it, bytes: ${total.toString()} (${sizes.map(([name, size]) => `${name} ${size.toString()}`).join(", ")})`);
+    t.diagnostic(
+      `first contentful paint, ms: ${paints.map((paint) => paint.toFixed(0)).join(" ")}`,
+    );
+    t.diagnostic(
+      `loaded before it, bytes: ${total.toString()} (${sizes.map(([name, size]) => `${name} ${size.toString()}`).join(", ")})`,
+    );
     assert.ok(total > 0 && total <= SCRIPT_BYTES_MAX, `${total.toString()} bytes`);
     await person.leave();
   });

@@ -21,7 +21,13 @@ function Broken(): ReactNode {
     <div className="blank" role="alert">
       <h2>This chat cannot be shown</h2>
       <p>Nothing of it is lost: it is on the server.</p>
-      <button type="button" className="button button-main" onClick={() => { location.reload(); }}>
+      <button
+        type="button"
+        className="button button-main"
+        onClick={() => {
+          location.reload();
+        }}
+      >
         Reload
       </button>
     </div>
@@ -49,14 +55,22 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
     if (next !== undefined) go(next.id);
   };
   useShortcuts({
-    newChat: () => { go(null); },
+    newChat: () => {
+      go(null);
+    },
     search: () => {
       setIsListOpen(true);
       requestAnimationFrame(() => search.current?.focus());
     },
-    next: () => { neighbour(1); },
-    previous: () => { neighbour(-1); },
-    help: () => { setIsHelpOpen(true); },
+    next: () => {
+      neighbour(1);
+    },
+    previous: () => {
+      neighbour(-1);
+    },
+    help: () => {
+      setIsHelpOpen(true);
+    },
   });
   useEffect(() => {
     if (!isListOpen) return;
@@ -64,7 +78,9 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
       if (event.key === "Escape") setIsListOpen(false);
     };
     addEventListener("keydown", close);
-    return () => { removeEventListener("keydown", close); };
+    return () => {
+      removeEventListener("keydown", close);
+    };
   }, [isListOpen]);
 
   const { refresh } = contexts;
@@ -72,7 +88,14 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
   return (
     <NoticesContext value={notices}>
       <div className="app" data-list={isListOpen ? "open" : "shut"}>
-        <a className="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById("composer")?.focus(); }}>
+        <a
+          className="skip"
+          href="#composer"
+          onClick={(event) => {
+            event.preventDefault();
+            document.getElementById("composer")?.focus();
+          }}
+        >
           Skip to the message
         </a>
         <Sidebar
@@ -82,27 +105,56 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
           search={search}
           isUnread={unread.isUnread}
           onOpen={go}
-          onHelp={() => { setIsHelpOpen(true); }}
+          onHelp={() => {
+            setIsHelpOpen(true);
+          }}
           onSignOut={onSignOut}
         />
-        <button type="button" className="curtain" tabIndex={-1} aria-label="Close the list" onClick={() => { setIsListOpen(false); }} />
+        <button
+          type="button"
+          className="curtain"
+          tabIndex={-1}
+          aria-label="Close the list"
+          onClick={() => {
+            setIsListOpen(false);
+          }}
+        />
         <main className="stage">
           {chatId === null ? (
-            <StartChat service={service} onMenu={() => { setIsListOpen(true); }} onStarted={(id) => { refresh(); go(id); }} />
+            <StartChat
+              service={service}
+              onMenu={() => {
+                setIsListOpen(true);
+              }}
+              onStarted={(id) => {
+                refresh();
+                go(id);
+              }}
+            />
           ) : (
             <Boundary key={chatId} instead={<Broken />}>
               <Conversation
                 chatId={chatId}
-                onMenu={() => { setIsListOpen(true); }}
+                onMenu={() => {
+                  setIsListOpen(true);
+                }}
                 onChanged={refresh}
                 onSeen={markSeen}
-                onGone={() => { go(null); }}
+                onGone={() => {
+                  go(null);
+                }}
               />
             </Boundary>
           )}
         </main>
         <NoticeList />
-        {isHelpOpen ? <ShortcutsSheet onClose={() => { setIsHelpOpen(false); }} /> : null}
+        {isHelpOpen ? (
+          <ShortcutsSheet
+            onClose={() => {
+              setIsHelpOpen(false);
+            }}
+          />
+        ) : null}
       </div>
     </NoticesContext>
   );

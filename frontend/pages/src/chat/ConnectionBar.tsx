@@ -31,7 +31,9 @@ export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNo
 function useIsOnline(): boolean {
   const [isOnline, setIsOnline] = useState(navigator.onLine);
   useEffect(() => {
-    const look = (): void => { setIsOnline(navigator.onLine); };
+    const look = (): void => {
+      setIsOnline(navigator.onLine);
+    };
     addEventListener("online", look);
     addEventListener("offline", look);
     return () => {
@@ -46,12 +48,14 @@ function useIsOnline(): boolean {
 function useLasting(isSo: boolean, patienceMs: number): boolean {
   const [lasts, setLasts] = useState(false);
   useEffect(() => {
-    if (!isSo) {
+    if (!isSo) return;
+    const timer = setTimeout(() => {
+      setLasts(true);
+    }, patienceMs);
+    return () => {
+      clearTimeout(timer);
       setLasts(false);
-      return;
-    }
-    const timer = setTimeout(() => { setLasts(true); }, patienceMs);
-    return () => { clearTimeout(timer); };
+    };
   }, [isSo, patienceMs]);
-  return lasts && isSo;
+  return lasts;
 }

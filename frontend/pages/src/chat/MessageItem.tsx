@@ -43,7 +43,9 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
       <li className="message" data-role="user">
         <EditForm
           text={message.content}
-          onClose={() => { setIsEditing(false); }}
+          onClose={() => {
+            setIsEditing(false);
+          }}
           onText={(content) => {
             setIsEditing(false);
             void attempt(service.editMessage(chatId, { message_id: message.id, content }));
@@ -53,7 +55,12 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
     );
   }
   return (
-    <li className="message" data-role={message.role} data-status={message.status} data-message={message.id}>
+    <li
+      className="message"
+      data-role={message.role}
+      data-status={message.status}
+      data-message={message.id}
+    >
       <h3 className="hidden-text">{WHO[message.role]}</h3>
       {message.content === "" && calls.length > 0 ? null : (
         <div className="said">
@@ -68,7 +75,15 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
           <Versions {...props} />
           <CopyButton text={message.content} what="message" />
           {isUser ? (
-            <button type="button" className="button-icon button-small" aria-label="Edit" title="Edit" onClick={() => { setIsEditing(true); }}>
+            <button
+              type="button"
+              className="button-icon button-small"
+              aria-label="Edit"
+              title="Edit"
+              onClick={() => {
+                setIsEditing(true);
+              }}
+            >
               <Icon name="edit" />
             </button>
           ) : null}
@@ -78,7 +93,9 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
               className="button-icon button-small"
               aria-label="Regenerate"
               title="Another reply"
-              onClick={() => void attempt(service.regenerate(chatId, { message_id: message.id }))}
+              onClick={() =>
+                void attempt(service.regenerate(chatId, { message_id: message.id }))
+              }
             >
               <Icon name="retry" />
             </button>
@@ -117,13 +134,29 @@ function Versions({ message, siblings, chatId, service }: MessageItemProps): Rea
   };
   return (
     <span className="versions" role="group" aria-label="Versions">
-      <button type="button" className="button-icon button-small" aria-label="Previous version" disabled={at <= 0} onClick={() => { turn(-1); }}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Previous version"
+        disabled={at <= 0}
+        onClick={() => {
+          turn(-1);
+        }}
+      >
         <Icon name="left" />
       </button>
       <span>
         {at + 1}/{siblings.length}
       </span>
-      <button type="button" className="button-icon button-small" aria-label="Next version" disabled={at >= siblings.length - 1} onClick={() => { turn(1); }}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Next version"
+        disabled={at >= siblings.length - 1}
+        onClick={() => {
+          turn(1);
+        }}
+      >
         <Icon name="right" />
       </button>
     </span>

@@ -89,7 +89,9 @@ export function useContexts(service: BackendContextService): Contexts {
     };
   }, [service]);
 
-  const refresh = useCallback(() => { wake.current(); }, []);
+  const refresh = useCallback(() => {
+    wake.current();
+  }, []);
   const after = (older.at(-1) ?? first?.at(-1))?.id;
   const loadMore = useCallback(() => {
     if (after === undefined) return;
@@ -98,10 +100,18 @@ export function useContexts(service: BackendContextService): Contexts {
         setOlder((shown) => [...shown, ...contexts]);
         setHasMore(contexts.length === PAGE);
       },
-      () => { setHasFailed(true); },
+      () => {
+        setHasFailed(true);
+      },
     );
   }, [service, after]);
-  return { all: first === null ? null : merged(first, older), hasFailed, hasMore, refresh, loadMore };
+  return {
+    all: first === null ? null : merged(first, older),
+    hasFailed,
+    hasMore,
+    refresh,
+    loadMore,
+  };
 }
 
 function merged(first: readonly Listed[], older: readonly Listed[]): readonly Listed[] {
@@ -109,6 +119,7 @@ function merged(first: readonly Listed[], older: readonly Listed[]): readonly Li
   const all = [...first, ...older.filter((context) => !known.has(context.id))];
   return all.sort(
     (one, other) =>
-      Number(other.pinned === true) - Number(one.pinned === true) || (one.updated_at < other.updated_at ? 1 : -1),
+      Number(other.pinned === true) - Number(one.pinned === true) ||
+      (one.updated_at < other.updated_at ? 1 : -1),
   );
 }
