@@ -246,6 +246,7 @@ suite("scenarios", (stage) => {
     await person.answered(1);
     const shown = person.page.locator(".message[data-role=user]");
     const [message] = (await stage.state(chat)).context.messages;
+    assert.ok(message !== undefined);
     assert.equal(await shown.count(), 1);
     assert.equal(await shown.getAttribute("data-message"), message.id);
     assert.notEqual(message.client_message_id, message.id);
@@ -261,8 +262,8 @@ suite("scenarios", (stage) => {
     await person.answered(2);
     const kept = await person.page.evaluate(async () => {
       const entries: string[] = [
-        JSON.stringify({ ...localStorage }),
-        JSON.stringify({ ...sessionStorage }),
+        JSON.stringify(Object.entries(localStorage)),
+        JSON.stringify(Object.entries(sessionStorage)),
       ];
       for (const { name } of await indexedDB.databases()) {
         const database = await new Promise<IDBDatabase>((resolve) => {

@@ -208,7 +208,7 @@ suite("work", (stage) => {
     await person.page.locator("dialog").waitFor({ state: "detached" });
     const { config } = (await stage.state(chat)).context;
     assert.deepEqual(
-      [config.system_prompt, config.parameters, config.send_policy],
+      [config["system_prompt"], config["parameters"], config["send_policy"]],
       ["Be brief.", { temperature: 0.5 }, "steer"],
     );
     await open();
