@@ -98,7 +98,7 @@ export function Composer({
           </label>
         ) : (
           <span className="hint">
-            <kbd>Enter</kbd> sends, <kbd>?</kbd> shows all keys
+            <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> begins a new line
           </span>
         )}
         {isBusy ? (

@@ -161,7 +161,7 @@ function Rename({ title, onClose, onTitle }: RenameProps): ReactNode {
         <input
           className="input"
           dir="auto"
-          autoFocus
+
           maxLength={TITLE_CHARS_MAX}
           value={text}
           onChange={(event) => {

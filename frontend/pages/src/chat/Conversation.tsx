@@ -16,7 +16,7 @@ import { QuestionPanel } from "./QuestionPanel.js";
 import { QueuePanel } from "./QueuePanel.js";
 import { useScrolling } from "./scrolling.js";
 import { chosenTransport } from "./transport.js";
-import { isAtWork, isRunning } from "./words.js";
+import { isAtWork, isRunning, titleOf } from "./words.js";
 import "./conversation.css";
 
 interface ConversationProps {
@@ -34,7 +34,10 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   const { state } = chat;
   const { context, status } = state;
   const { attempt } = useNotices();
-  const { box, content, isAtEnd, unseen, toEnd } = useScrolling(state.messages.length);
+  const spoken = state.messages.filter(
+    ({ role }) => role === "user" || role === "assistant",
+  ).length;
+  const { box, content, isAtEnd, unseen, toEnd } = useScrolling(spoken);
   const version = context?.version ?? 0;
   const title = context?.title;
   const { onSeen, onChanged } = props;
@@ -49,6 +52,13 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
     };
   }, [chatId, version, onSeen]);
   useEffect(onChanged, [onChanged, status, title]);
+  const shownTitle = titleOf(context);
+  useEffect(() => {
+    document.title = `${shownTitle} · contextd`;
+    return () => {
+      document.title = "contextd";
+    };
+  }, [shownTitle]);
 
   const stop = useMemo(
     () => (): void => void attempt(service.cancel(chatId)),

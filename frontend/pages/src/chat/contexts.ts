@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 export type Listed = ContextSummary & { readonly pinned?: boolean };
 
-const PAGE = 100;
+const PAGE = 50;
 const PACE_MS = 2_000;
 const PACE_MS_MAX = 10_000;
 /** So many times unchanged, and the list is asked for half as often. */

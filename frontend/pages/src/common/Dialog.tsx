@@ -18,6 +18,8 @@ export function Dialog({ title, onClose, children, foot, onSubmit }: DialogProps
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
+    // The browser would take the first button, which shuts it.
+    dialog?.querySelector<HTMLElement>("input, select, textarea")?.focus();
     return () => {
       dialog?.close();
     };
