@@ -51,7 +51,7 @@ suite("looks", (stage) => {
       };
       await check("new chat");
       await person.open(chat);
-      await person.page.locator(".hljs-keyword").waitFor();
+      await person.page.locator(".hljs-keyword").first().waitFor();
       await check("messages");
       await stage.say(chat, '/tool calculator {"expression": "1"}\n/tool clock {}');
       await stage.contextd.api("POST", `/api/contexts/${chat}/actions/send_message`, {
