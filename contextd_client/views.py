@@ -157,11 +157,15 @@ class ContextView(View):
     alternatives: Mapping[str, tuple[str, ...]] = {}
     """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...] = ()
+    message_count: int = 0
+    """Of all branches."""
     draft: DraftView | None = None
     queue: tuple[QueueEntryView, ...] = ()
     pending_tool_calls: tuple[PendingToolCallView, ...] = ()
     pending_questions: tuple[QuestionView, ...] = ()
     turn_id: str | None = None
+    turn_attempt: int | None = None
+    """Of the model call that is made or waited for; 1 is the first."""
     error: ErrorView | None = None
     usage: Usage = Usage()
 

@@ -123,6 +123,7 @@ class Mirror:
                 "messages": orjson.Fragment(
                     b"[%s]" % b",".join([self._fragment(message) for message in shown])
                 ),
+                "message_count": len(state.messages),
                 "draft": reply_id
                 and {
                     "message_id": reply_id,
@@ -163,6 +164,7 @@ class Mirror:
                     if call.status is CallStatus.ASKED
                 ],
                 "turn_id": turn and turn.id,
+                "turn_attempt": turn and turn.attempt,
                 "error": failure
                 and {
                     "code": failure.code,

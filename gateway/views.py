@@ -136,11 +136,15 @@ class ContextView(View):
     alternatives: Mapping[str, tuple[str, ...]]
     """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...]
+    message_count: int
+    """Of all branches; the next one's `seq` is one more."""
     draft: DraftView | None
     queue: tuple[QueueEntryView, ...]
     pending_tool_calls: tuple[PendingToolCallView, ...]
     pending_questions: tuple[QuestionView, ...]
     turn_id: str | None
+    turn_attempt: int | None
+    """Of the model call that is made or waited for; 1 is the first."""
     error: ErrorView | None
     usage: Usage
 

@@ -10,7 +10,10 @@ const folder = process.argv[2] ?? "shots";
 mkdirSync(folder, { recursive: true });
 
 const RECORDED = [
-  { role: "user", content: "How would you count words in a large file, without reading it whole?" },
+  {
+    role: "user",
+    content: "How would you count words in a large file, without reading it whole?",
+  },
   {
     role: "assistant",
     content: `Read it in **chunks** and carry the last, possibly unfinished word over:
@@ -42,25 +45,45 @@ What it costs, for a file of *n* bytes with *w* different words:
 
 const contextd = await Contextd.start();
 const browser = await openBrowser();
-const shoot = (person: Person, name: string): Promise<unknown> => person.page.screenshot({ path: join(folder, `${name}.png`) });
+const shoot = (person: Person, name: string): Promise<unknown> =>
+  person.page.screenshot({ path: join(folder, `${name}.png`) });
 const record = async (title: string, messages: readonly object[]): Promise<string> => {
   const { context } = await contextd.api("POST", "/api/contexts", { title });
-  await contextd.api("POST", `/api/contexts/${context.id}/actions/record_messages`, { messages });
+  await contextd.api("POST", `/api/contexts/${context.id}/actions/record_messages`, {
+    messages,
+  });
   return context.id;
 };
 const send = (id: string, content: string): Promise<unknown> =>
   contextd.api("POST", `/api/contexts/${id}/actions/send_message`, { content });
 
 try {
-  for (const title of ["Rye bread, second try", "Letter to the landlord", "Trip to Trieste", "Why is the sky dark at night?"]) {
-    await record(title, [{ role: "user", content: title }, { role: "assistant", content: "Gladly." }]);
+  for (const title of [
+    "Rye bread, second try",
+    "Letter to the landlord",
+    "Trip to Trieste",
+    "Why is the sky dark at night?",
+  ]) {
+    await record(title, [
+      { role: "user", content: title },
+      { role: "assistant", content: "Gladly." },
+    ]);
   }
   const failed = await record("Quarterly figures", [{ role: "user", content: "Add them up" }]);
   await send(failed, "/fail bad_request");
   const words = await record("Counting words in a large file", RECORDED);
-  const asking = await record("A small calculation", [{ role: "user", content: "Hello" }, { role: "assistant", content: "Hello! What shall I calculate?" }]);
-  await send(asking, 'What are the rent and the year?\n/tool calculator {"expression": "1240 * 12"}\n/tool clock {"zone": "Europe/Vienna"}');
-  const streaming = await record("A long story", [{ role: "user", content: "Tell me something short first." }, { role: "assistant", content: "Once there was a log that was the truth." }]);
+  const asking = await record("A small calculation", [
+    { role: "user", content: "Hello" },
+    { role: "assistant", content: "Hello! What shall I calculate?" },
+  ]);
+  await send(
+    asking,
+    'What are the rent and the year?\n/tool calculator {"expression": "1240 * 12"}\n/tool clock {"zone": "Europe/Vienna"}',
+  );
+  const streaming = await record("A long story", [
+    { role: "user", content: "Tell me something short first." },
+    { role: "assistant", content: "Once there was a log that was the truth." },
+  ]);
   const person = await Person.arrive(contextd, browser);
   await shoot(person, "chat-new");
   await person.open(words);
@@ -74,7 +97,9 @@ try {
   await send(streaming, "With a dragon in it, please");
   await send(streaming, "And a happy end");
   await person.open(streaming);
-  await until("it streams", async () => (await person.said("assistant")).some((text) => text.includes("chunk 12")));
+  await until("it streams", async () =>
+    (await person.said("assistant")).some((text) => text.includes("chunk 12")),
+  );
   await shoot(person, "chat-streaming");
   await person.open(failed);
   await person.page.locator(".failure").waitFor();
@@ -106,7 +131,9 @@ try {
   await shoot(phone, "chat-phone-approval");
   await phone.leave();
 
-  const guest = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+  const guest = await (
+    await browser.newContext({ viewport: { width: 1280, height: 800 } })
+  ).newPage();
   await guest.goto(contextd.url);
   await guest.locator(".sign-in").waitFor();
   await guest.screenshot({ path: join(folder, "sign-in.png") });

@@ -21,7 +21,11 @@ function sealed(): Plugin {
           const brotli = brotliCompressSync(content, {
             params: { [constants.BROTLI_PARAM_SIZE_HINT]: content.length },
           });
-          this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: gzipSync(content, { level: 9 }) });
+          this.emitFile({
+            type: "asset",
+            fileName: `${file.fileName}.gz`,
+            source: gzipSync(content, { level: 9 }),
+          });
           this.emitFile({ type: "asset", fileName: `${file.fileName}.br`, source: brotli });
         }
         const sources = `${JSON.stringify({ sha256: sourcesDigest() })}\n`;

@@ -34,9 +34,7 @@ async def browsing() -> AsyncGenerator[aiohttp.ClientSession, None]:
     async with TestServer(app) as server:
         url = server.make_url("/")
         plain = {"Accept-Encoding": "identity"}
-        async with aiohttp.ClientSession(
-            url, headers=plain, auto_decompress=False
-        ) as session:
+        async with aiohttp.ClientSession(url, headers=plain, auto_decompress=False) as session:
             yield session
 
 

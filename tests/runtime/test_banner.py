@@ -9,11 +9,17 @@ from runtime.banner import Started, base_url, print_banner
 from runtime.settings import Settings
 
 
-def said(settings: Settings) -> str:
+def said(settings: Settings, *, to_terminal: bool = False) -> str:
     """The banner of a start."""
     written = io.StringIO()
     started = Started("1.0", "embedded", 1.0)
-    print_banner(settings, started, Console(file=written, width=200))
+    print_banner(
+        settings,
+        started,
+        Console(
+            file=written, width=200, force_terminal=to_terminal, no_color=True, highlight=False
+        ),
+    )
     return written.getvalue()
 
 
@@ -29,3 +35,14 @@ def test_with_a_certificate_the_gateways_are_at_https() -> None:
     assert base_url(settings) == "https://127.0.0.1:8000"
     assert "contextd chat --url https://127.0.0.1:8000\n" in said(settings)
     assert "https://127.0.0.1:8000/docs" in said(settings)
+
+
+def test_an_address_that_is_signed_in_is_shown_to_a_terminal_alone(tmp_path: Path) -> None:
+    (tmp_path / "owner.key").write_text("ctxd_secret\n")
+    settings = Settings(data=tmp_path)
+    signed_in = "http://127.0.0.1:8000/#key=ctxd_secret"
+    assert signed_in in said(settings, to_terminal=True)
+    assert "ctxd_secret" not in said(settings)
+    assert "ctxd_secret" not in said(
+        settings.model_copy(update={"auth": "off"}), to_terminal=True
+    )

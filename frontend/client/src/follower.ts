@@ -203,7 +203,8 @@ export class Follower {
     }
     this.#for.connected("connecting", null);
     const retryAfterMs = failure instanceof Problem ? (failure.retryAfterMs ?? 0) : waitMs;
-    if (isOpen) return backoff.next(retryAfterMs);
+    const isGone = failure instanceof Problem && failure.isGone;
+    if (isOpen && !isGone) return backoff.next(retryAfterMs);
     try {
       await this.#for.check();
     } catch {

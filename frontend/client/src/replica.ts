@@ -192,7 +192,9 @@ export class Replica {
       this.#gone(error);
       return;
     }
+    const before = this.#seen.error;
     this.#tell({ error });
+    if (before?.name === error.name && before.message === error.message) return;
     for (const listener of [...this.#errorListeners]) listener(error);
   }
 

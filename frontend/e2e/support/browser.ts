@@ -21,7 +21,8 @@ export function browserPath(): string | undefined {
 
 export async function openBrowser(): Promise<Browser> {
   const executablePath = browserPath();
-  if (executablePath === undefined) throw new Error("There is no Chromium; CHROMIUM names one.");
+  if (executablePath === undefined)
+    throw new Error("There is no Chromium; CHROMIUM names one.");
   return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 }
 
@@ -39,7 +40,12 @@ export class Person {
   readonly asked: string[] = [];
   readonly #contextd: Contextd;
 
-  private constructor(contextd: Contextd, context: BrowserContext, page: Page, wrong: string[]) {
+  private constructor(
+    contextd: Contextd,
+    context: BrowserContext,
+    page: Page,
+    wrong: string[],
+  ) {
     this.#contextd = contextd;
     this.context = context;
     this.page = page;
@@ -51,7 +57,10 @@ export class Person {
     browser: Browser,
     { kept = {}, ...options }: ArrivalOptions = {},
   ): Promise<Person> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 800 },
+      ...options,
+    });
     context.setDefaultTimeout(15_000);
     // What is evaluated in the page was compiled, and names its functions by a helper.
     await context.addInitScript({ content: "globalThis.__name = (named) => named;" });
@@ -73,18 +82,25 @@ export class Person {
     return person;
   }
 
-  static async #tab(contextd: Contextd, context: BrowserContext, wrong: string[]): Promise<Person> {
+  static async #tab(
+    contextd: Contextd,
+    context: BrowserContext,
+    wrong: string[],
+  ): Promise<Person> {
     const page = await context.newPage();
     page.on("pageerror", (error) => wrong.push(`error: ${error.message}`));
     page.on("console", (message) => {
-      if (message.type() === "error" || message.type() === "warning") wrong.push(`${message.type()}: ${message.text()}`);
+      if (message.type() === "error" || message.type() === "warning")
+        wrong.push(`${message.type()}: ${message.text()}`);
     });
     page.on("dialog", (dialog) => {
       wrong.push(`dialog: ${dialog.message()}`);
       void dialog.dismiss();
     });
     const person = new Person(contextd, context, page, wrong);
-    page.on("request", (request) => person.asked.push(`${request.method()} ${request.url().slice(contextd.url.length)}`));
+    page.on("request", (request) =>
+      person.asked.push(`${request.method()} ${request.url().slice(contextd.url.length)}`),
+    );
     return person;
   }
 
@@ -93,7 +109,9 @@ export class Person {
   }
 
   async open(chatId: string): Promise<void> {
-    await this.page.evaluate((id) => { location.hash = `/chats/${id}`; }, chatId);
+    await this.page.evaluate((id) => {
+      location.hash = `/chats/${id}`;
+    }, chatId);
     await this.page.locator(".conversation[data-status]:not([data-status=unknown])").waitFor();
   }
 
@@ -117,7 +135,10 @@ export class Person {
   async hide(isHidden: boolean): Promise<void> {
     await this.page.evaluate((hidden) => {
       Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-      Object.defineProperty(document, "visibilityState", { configurable: true, get: () => (hidden ? "hidden" : "visible") });
+      Object.defineProperty(document, "visibilityState", {
+        configurable: true,
+        get: () => (hidden ? "hidden" : "visible"),
+      });
       document.dispatchEvent(new Event("visibilitychange"));
     }, isHidden);
   }
@@ -126,7 +147,8 @@ export class Person {
   async answered(replies: number): Promise<void> {
     await this.page.waitForFunction(
       (count) =>
-        document.querySelectorAll(".message[data-role=assistant][data-status=complete]").length >= count &&
+        document.querySelectorAll(".message[data-role=assistant][data-status=complete]")
+          .length >= count &&
         document.querySelector(".conversation[data-status=idle]") !== null,
       replies,
       { timeout: 60_000 },

@@ -14,6 +14,27 @@ const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 30_000;
 const LOOK_MS = 50;
 
+/** What tests read of answers; which of it there is, depends on what was asked. */
+export interface Answered {
+  readonly status: string;
+  readonly context: {
+    readonly id: string;
+    readonly title: string;
+    readonly cursor: string;
+    readonly config: Readonly<Record<string, unknown>>;
+    readonly messages: readonly Said[];
+  };
+  readonly contexts: readonly { readonly id: string }[];
+}
+
+export interface Said {
+  readonly id: string;
+  readonly role: string;
+  readonly content: string;
+  readonly client_message_id: string | null;
+  readonly created_at: string;
+}
+
 export interface ContextdOptions {
   readonly auth?: "keys" | "off";
 }
@@ -35,18 +56,29 @@ export class Contextd {
   }
 
   static async start(options: ContextdOptions = {}): Promise<Contextd> {
-    const contextd = new Contextd(await freePort(), mkdtempSync(join(tmpdir(), "contextd-e2e-")), options);
+    const contextd = new Contextd(
+      await freePort(),
+      mkdtempSync(join(tmpdir(), "contextd-e2e-")),
+      options,
+    );
     await contextd.ready();
     return contextd;
   }
 
   /** The key that opens everything; empty where nobody is asked for one. */
   get key(): string {
-    return this.#options.auth === "off" ? "" : readFileSync(join(this.#data, "owner.key"), "utf8").trim();
+    return this.#options.auth === "off"
+      ? ""
+      : readFileSync(join(this.#data, "owner.key"), "utf8").trim();
   }
 
   /** Ask the API, as another program would. */
-  async api(method: string, path: string, body?: unknown, headers: Readonly<Record<string, string>> = {}): Promise<any> {
+  async api(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answered> {
     const response = await fetch(this.url + path, {
       method,
       headers: {
@@ -57,12 +89,18 @@ export class Contextd {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status.toString()} ${text}`);
-    return text === "" ? null : JSON.parse(text);
+    if (!response.ok)
+      throw new Error(`${method} ${path}: ${response.status.toString()} ${text}`);
+    return JSON.parse(text === "" ? "{}" : text) as Answered;
   }
 
   async ready(): Promise<void> {
-    await until("contextd is ready", async () => (await fetch(`${this.url}/readyz`)).ok, READY_MS_MAX, () => this.#log);
+    await until(
+      "contextd is ready",
+      async () => (await fetch(`${this.url}/readyz`)).ok,
+      READY_MS_MAX,
+      () => this.#log,
+    );
   }
 
   /** Ids of the processes of one kind that run now. */
@@ -72,7 +110,10 @@ export class Contextd {
       .split("\n")
       .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
       .filter((found) => found !== null)
-      .filter(([, , parent, command]) => Number(parent) === this.#process.pid && command?.endsWith(`runtime.cli ${role}`))
+      .filter(
+        ([, , parent, command]) =>
+          Number(parent) === this.#process.pid && command?.endsWith(`runtime.cli ${role}`),
+      )
       .map(([, id]) => Number(id));
   }
 
@@ -103,13 +144,24 @@ export class Contextd {
   }
 
   #spawn(): ChildProcess {
-    const flags = ["--port", this.#port.toString(), "--data", this.#data, "--gateways", "2", "--workers", "2"];
+    const flags = [
+      "--port",
+      this.#port.toString(),
+      "--data",
+      this.#data,
+      "--gateways",
+      "2",
+      "--workers",
+      "2",
+    ];
     const started = spawn(PYTHON, ["-m", "runtime.cli", "up", ...flags], {
       cwd: ROOT,
       env: { ...process.env, CONTEXTD_AUTH: this.#options.auth ?? "keys" },
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const keep = (text: Buffer): void => { this.#log = (this.#log + text.toString()).slice(-20_000); };
+    const keep = (text: Buffer): void => {
+      this.#log = (this.#log + text.toString()).slice(-20_000);
+    };
     started.stdout.on("data", keep);
     started.stderr.on("data", keep);
     return started;
@@ -125,8 +177,14 @@ export async function until(
 ): Promise<void> {
   const endsAt = Date.now() + patienceMs;
   for (;;) {
-    if (await Promise.resolve().then(isSo).catch(() => false)) return;
-    if (Date.now() > endsAt) throw new Error(`Not within ${patienceMs.toString()} ms: ${what}. ${more()}`);
+    if (
+      await Promise.resolve()
+        .then(isSo)
+        .catch(() => false)
+    )
+      return;
+    if (Date.now() > endsAt)
+      throw new Error(`Not within ${patienceMs.toString()} ms: ${what}. ${more()}`);
     await sleep(LOOK_MS);
   }
 }

@@ -27,14 +27,18 @@ export class Viewer {
     options: ArrivalOptions = {},
     prepare: (page: Page) => Promise<unknown> = () => Promise.resolve(),
   ): Promise<Viewer> {
-    const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+    const context = await browser.newContext({
+      viewport: { width: 1440, height: 900 },
+      ...options,
+    });
     context.setDefaultTimeout(15_000);
     await context.addInitScript({ content: "globalThis.__name = (named) => named;" });
     const viewer = new Viewer(context, await context.newPage());
     viewer.page.on("pageerror", (error) => viewer.wrong.push(`error: ${error.message}`));
     viewer.page.on("console", (message) => {
       const isWrong = message.type() === "error" || message.type() === "warning";
-      if (isWrong && !NETWORK.test(message.text())) viewer.wrong.push(`${message.type()}: ${message.text()}`);
+      if (isWrong && !NETWORK.test(message.text()))
+        viewer.wrong.push(`${message.type()}: ${message.text()}`);
     });
     viewer.page.on("dialog", (dialog) => {
       viewer.wrong.push(`dialog: ${dialog.message()}`);
@@ -51,21 +55,28 @@ export class Viewer {
   }
 
   async go(place: string): Promise<void> {
-    await this.page.evaluate((hash) => { location.hash = hash; }, `#/${place}`);
+    await this.page.evaluate((hash) => {
+      location.hash = hash;
+    }, `#/${place}`);
   }
 
   /** Numbers of the page by name, as they came. */
   async numbers(): Promise<Readonly<Record<string, number>>> {
     return this.page.evaluate(() =>
       Object.fromEntries(
-        [...document.querySelectorAll<HTMLElement>("[data-stat]")].map(({ dataset }) => [dataset["stat"], Number(dataset["value"])]),
+        [...document.querySelectorAll<HTMLElement>("[data-stat]")].map(({ dataset }) => [
+          dataset["stat"],
+          Number(dataset["value"]),
+        ]),
       ),
     );
   }
 
   /** Numbers of the announcements in the feed, the oldest first. */
   async told(): Promise<readonly number[]> {
-    const found = await this.page.locator(".feed li").evaluateAll((rows) => rows.map((row) => Number((row as HTMLElement).dataset["seq"])));
+    const found = await this.page
+      .locator(".feed li")
+      .evaluateAll((rows) => rows.map((row) => Number((row as HTMLElement).dataset["seq"])));
     return found.reverse();
   }
 
@@ -75,7 +86,9 @@ export class Viewer {
     if (!(await this.page.evaluate(() => "axe" in globalThis))) await this.page.evaluate(AXE);
     const results: AxeResults = await this.page.evaluate(async () => {
       for (const animation of document.getAnimations()) animation.cancel();
-      return (globalThis as unknown as { axe: { run: (root: Document) => Promise<AxeResults> } }).axe.run(document);
+      return (
+        globalThis as unknown as { axe: { run: (root: Document) => Promise<AxeResults> } }
+      ).axe.run(document);
     });
     return results.violations.flatMap(({ id, nodes }) =>
       nodes.map((node) => `${id}: ${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`),

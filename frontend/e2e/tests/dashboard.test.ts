@@ -13,8 +13,10 @@ const LETTER = {
   ...{ event: { content: HOSTILE }, webhook: null },
 };
 
-const arrive = (stage: Stage, ...more: [Parameters<typeof Viewer.arrive>[2]?, Parameters<typeof Viewer.arrive>[3]?]): Promise<Viewer> =>
-  Viewer.arrive(stage.contextd, stage.browser, ...more);
+const arrive = (
+  stage: Stage,
+  ...more: [Parameters<typeof Viewer.arrive>[2]?, Parameters<typeof Viewer.arrive>[3]?]
+): Promise<Viewer> => Viewer.arrive(stage.contextd, stage.browser, ...more);
 
 /** A number of statistics, by its path; what is not counted there is 0. */
 function at(stats: any, path: string): number {
@@ -26,7 +28,8 @@ async function killItsGateway(stage: Stage): Promise<void> {
   await until("a gateway says that it has the dashboard", async () => {
     const stats = await stage.contextd.api("GET", "/api/v1/stats");
     const its = stats.processes.find((each: any) => each.load.viewers_dashboard > 0);
-    if (its === undefined || !stage.contextd.processes("gateway").includes(its.process_id)) return false;
+    if (its === undefined || !stage.contextd.processes("gateway").includes(its.process_id))
+      return false;
     process.kill(its.process_id, "SIGKILL");
     return true;
   });
@@ -37,8 +40,13 @@ suite("the dashboard", (stage) => {
     const chat = await stage.chat("Counted", "one", "two");
     const viewer = await arrive(stage);
     await until("the page has them all", async () => {
-      const [shown, stats] = [await viewer.numbers(), await stage.contextd.api("GET", "/api/v1/stats")];
-      const exact = Object.keys(shown).filter((name) => !/per_s$|^viewers$|^errors|memory|announcements|skipped_clean/.test(name));
+      const [shown, stats] = [
+        await viewer.numbers(),
+        await stage.contextd.api("GET", "/api/v1/stats"),
+      ];
+      const exact = Object.keys(shown).filter(
+        (name) => !/per_s$|^viewers$|^errors|memory|announcements|skipped_clean/.test(name),
+      );
       assert.ok(exact.length > 12 && at(stats, "turns.started") >= 2);
       for (const name of exact) assert.equal(shown[name], at(stats, name), name);
       return true;
@@ -64,23 +72,34 @@ suite("the dashboard", (stage) => {
     await stage.say(chat, "before");
     await killItsGateway(stage);
     await viewer.page.locator(".dash-pill:not([data-link=live])").waitFor();
-    await until("it is said meanwhile", async () => stage.say(chat, "meanwhile").then(() => true));
+    await until("it is said meanwhile", async () =>
+      stage.say(chat, "meanwhile").then(() => true),
+    );
     await viewer.isLive();
     await stage.say(chat, "after");
     await until("the feed has everything", async () => {
       const stats = await stage.contextd.api("GET", "/api/v1/stats");
       const told = await viewer.told();
-      assert.deepEqual(told, told.map((_, index) => (told[0] ?? 0) + index));
+      assert.deepEqual(
+        told,
+        told.map((_, index) => (told[0] ?? 0) + index),
+      );
       return told.at(-1) === stats.announcements.seq;
     });
     assert.deepEqual(viewer.wrong, []);
     await viewer.leave();
-    await until("the killed gateway is replaced", () => stage.contextd.processes("gateway").length === 2);
+    await until(
+      "the killed gateway is replaced",
+      () => stage.contextd.processes("gateway").length === 2,
+    );
   });
 
   test("restarts all processes, shows each of them, and is there after", async () => {
     const viewer = await arrive(stage);
-    const before = [...stage.contextd.processes("gateway"), ...stage.contextd.processes("worker")];
+    const before = [
+      ...stage.contextd.processes("gateway"),
+      ...stage.contextd.processes("worker"),
+    ];
     await viewer.page.getByRole("button", { name: "Restart" }).click();
     const dialog = viewer.page.getByRole("dialog");
     assert.equal(await dialog.getByRole("button", { name: "Restart" }).isDisabled(), true);
@@ -102,7 +121,9 @@ suite("the dashboard", (stage) => {
       page.route("**/admin/dead_letters**", (route) => {
         const request = route.request();
         asked.push(`${request.method()} ${new URL(request.url()).pathname}`);
-        return request.method() === "GET" ? route.fulfill({ json: { count: 1, dead_letters: [LETTER] } }) : route.fulfill({ json: {} });
+        return request.method() === "GET"
+          ? route.fulfill({ json: { count: 1, dead_letters: [LETTER] } })
+          : route.fulfill({ json: {} });
       }),
     );
     const decisions = (): readonly string[] => asked.filter((each) => !each.startsWith("GET"));
@@ -116,7 +137,10 @@ suite("the dashboard", (stage) => {
     await viewer.page.getByRole("button", { name: /^Retry / }).click();
     await viewer.page.getByRole("dialog").getByRole("button", { name: "Retry" }).click();
     await viewer.page.getByRole("dialog").waitFor({ state: "detached" });
-    assert.deepEqual(decisions(), ["DELETE /admin/dead_letters/a.1", "POST /admin/dead_letters/a.1/retry"]);
+    assert.deepEqual(decisions(), [
+      "DELETE /admin/dead_letters/a.1",
+      "POST /admin/dead_letters/a.1/retry",
+    ]);
     await viewer.leave();
   });
 
@@ -128,10 +152,20 @@ suite("the dashboard", (stage) => {
     await viewer.page.locator(`.travel[data-version="${version}"]`).waitFor();
     const slider = viewer.page.getByRole("slider", { name: "Version" });
     for (let wanted = version; wanted >= 1; wanted -= 1) {
-      const then = await stage.contextd.api("GET", `/api/contexts/${chat}/state?at_version=${wanted}`);
+      const then = await stage.contextd.api(
+        "GET",
+        `/api/contexts/${chat}/state?at_version=${wanted}`,
+      );
       await viewer.page.locator(`.travel[data-version="${wanted}"]`).waitFor();
-      assert.equal(await viewer.page.locator(".travel-messages li").count(), then.context.messages.length);
-      assert.equal(JSON.parse((await viewer.page.locator(".travel-side pre").last().textContent()) ?? "").version, wanted);
+      assert.equal(
+        await viewer.page.locator(".travel-messages li").count(),
+        then.context.messages.length,
+      );
+      assert.equal(
+        JSON.parse((await viewer.page.locator(".travel-side pre").last().textContent()) ?? "")
+          .version,
+        wanted,
+      );
       await slider.press("ArrowLeft");
     }
     await viewer.page.locator("h2").first().click();
@@ -146,19 +180,43 @@ suite("the dashboard", (stage) => {
 
   test("shows hostile text as text", async () => {
     const chat = await stage.chat(HOSTILE, HOSTILE);
-    const record = { timestamp: HOSTILE, event_type: HOSTILE, endpoint: HOSTILE, latency_ms: 1, status: 500, metadata: { problem: HOSTILE } };
+    const record = {
+      timestamp: HOSTILE,
+      event_type: HOSTILE,
+      endpoint: HOSTILE,
+      latency_ms: 1,
+      status: 500,
+      metadata: { problem: HOSTILE },
+    };
     const glance = {
-      ...{ id: HOSTILE, owner: HOSTILE, status: HOSTILE, version: 1, changed_at: HOSTILE, waits_since: HOSTILE },
+      ...{
+        id: HOSTILE,
+        owner: HOSTILE,
+        status: HOSTILE,
+        version: 1,
+        changed_at: HOSTILE,
+        waits_since: HOSTILE,
+      },
       ...{ worker: HOSTILE, mail: 1, attempts: 0, trouble: "stuck" },
     };
     const viewer = await arrive(stage, {}, async (page) => {
-      await page.route("**/admin/dead_letters**", (route) => route.fulfill({ json: { count: 1, dead_letters: [LETTER] } }));
-      await page.route("**/activity/recent**", (route) => route.fulfill({ json: { events: [record] } }));
-      await page.route("**/admin/contexts**", (route) => route.fulfill({ json: { contexts: [glance], complete: true } }));
+      await page.route("**/admin/dead_letters**", (route) =>
+        route.fulfill({ json: { count: 1, dead_letters: [LETTER] } }),
+      );
+      await page.route("**/activity/recent**", (route) =>
+        route.fulfill({ json: { events: [record] } }),
+      );
+      await page.route("**/admin/contexts**", (route) =>
+        route.fulfill({ json: { contexts: [glance], complete: true } }),
+      );
       await page.routeWebSocket(/ws\/dashboard/, (socket) => {
         const server = socket.connectToServer();
-        socket.onMessage((message) => { server.send(message); });
-        server.onMessage((message) => { socket.send(hostile(String(message))); });
+        socket.onMessage((message) => {
+          server.send(message);
+        });
+        server.onMessage((message) => {
+          socket.send(hostile(String(message)));
+        });
       });
     });
     for (const place of ["letters", "activity", "contexts", `history/${chat}`, "overview"]) {
@@ -173,11 +231,21 @@ suite("the dashboard", (stage) => {
   for (const colorScheme of ["light", "dark"] as const) {
     test(`has nothing that axe finds wrong, ${colorScheme}`, async () => {
       const chat = await stage.chat("Looked at", "hello");
-      const letters = { count: 1, dead_letters: [{ ...LETTER, context_id: chat, cause: "worker ended", action: "send_message" }] };
-      const viewer = await arrive(stage, { colorScheme }, (page) => page.route("**/admin/dead_letters**", (route) => route.fulfill({ json: letters })));
+      const letters = {
+        count: 1,
+        dead_letters: [
+          { ...LETTER, context_id: chat, cause: "worker ended", action: "send_message" },
+        ],
+      };
+      const viewer = await arrive(stage, { colorScheme }, (page) =>
+        page.route("**/admin/dead_letters**", (route) => route.fulfill({ json: letters })),
+      );
       for (const place of ["overview", "activity", "contexts", "letters", `history/${chat}`]) {
         await viewer.go(place);
-        await viewer.page.locator(place.startsWith("history/") ? ".travel" : ".panel-box").first().waitFor();
+        await viewer.page
+          .locator(place.startsWith("history/") ? ".travel" : ".panel-box")
+          .first()
+          .waitFor();
         assert.deepEqual(await viewer.violations(), [], place);
       }
       await viewer.page.getByRole("button", { name: "Restart" }).click();
@@ -187,12 +255,18 @@ suite("the dashboard", (stage) => {
   }
 
   test("fits a phone", async () => {
-    const viewer = await arrive(stage, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
+    const viewer = await arrive(stage, {
+      viewport: { width: 360, height: 740 },
+      hasTouch: true,
+      isMobile: true,
+    });
     const chat = await stage.chat("Narrow", "hello");
     for (const place of ["overview", "activity", "contexts", "letters", `history/${chat}`]) {
       await viewer.go(place);
       await viewer.page.locator(".panel-box").first().waitFor();
-      const overhang = await viewer.page.locator(".dash").evaluate((dash) => dash.scrollWidth - dash.clientWidth);
+      const overhang = await viewer.page
+        .locator(".dash")
+        .evaluate((dash) => dash.scrollWidth - dash.clientWidth);
       assert.equal(overhang, 0, place);
     }
     await viewer.leave();
@@ -205,9 +279,11 @@ function hostile(text: string): string {
   if (message.type === "stats_update") {
     message.data.errors = { [HOSTILE]: 1 };
     message.data.contexts.by_phase = { [HOSTILE]: 1 };
-    for (const process of message.data.processes) Object.assign(process, { role: HOSTILE, host: HOSTILE, load: { [HOSTILE]: 1 } });
+    for (const process of message.data.processes)
+      Object.assign(process, { role: HOSTILE, host: HOSTILE, load: { [HOSTILE]: 1 } });
   } else if (message.type !== "personal" && message.type !== "connection_ack") {
-    for (const name of Object.keys(message.data)) message.data[name] = name === "tools" ? [HOSTILE] : HOSTILE;
+    for (const name of Object.keys(message.data))
+      message.data[name] = name === "tools" ? [HOSTILE] : HOSTILE;
   }
   return JSON.stringify(message);
 }

@@ -16,16 +16,22 @@ suite("scenarios", (stage) => {
     const person = await stage.arrive();
     await person.open(chat);
     let release = (): void => undefined;
-    const held = new Promise<void>((resolve) => { release = resolve; });
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     await person.page.route(SEND, async (route) => {
       await held;
       await route.continue();
     });
     await person.write("Shown at once");
-    await person.page.locator(".message[data-status=sending]", { hasText: "Shown at once" }).waitFor();
+    await person.page
+      .locator(".message[data-status=sending]", { hasText: "Shown at once" })
+      .waitFor();
     assert.equal((await stage.state(chat)).context.messages.length, 0);
     release();
-    await person.page.locator(".message[data-status=complete]", { hasText: "Shown at once" }).waitFor();
+    await person.page
+      .locator(".message[data-status=complete]", { hasText: "Shown at once" })
+      .waitFor();
     await person.answered(1);
     assert.deepEqual(await person.said("user"), ["Shown at once"]);
     await person.leave();
@@ -35,9 +41,19 @@ suite("scenarios", (stage) => {
     const chat = await stage.chat("Rollback");
     const person = await stage.arrive();
     await person.open(chat);
-    const problem = { type: "/problems/internal", title: "Internal", status: 500, detail: "No.", request_id: "r" };
+    const problem = {
+      type: "/problems/internal",
+      title: "Internal",
+      status: 500,
+      detail: "No.",
+      request_id: "r",
+    };
     await person.page.route(SEND, (route) =>
-      route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify(problem) }),
+      route.fulfill({
+        status: 500,
+        contentType: "application/problem+json",
+        body: JSON.stringify(problem),
+      }),
     );
     await person.write("Does not get through");
     const failed = person.page.locator(".message[data-status=failed-to-send]");
@@ -50,7 +66,7 @@ suite("scenarios", (stage) => {
     await until("it was answered", async () => (await person.said("assistant")).length === 1);
     assert.deepEqual(await person.said("user"), ["Does not get through"]);
     assert.deepEqual(
-      (await stage.state(chat)).context.messages.map((message: any) => message.content)[0],
+      (await stage.state(chat)).context.messages.map((message) => message.content)[0],
       "Does not get through",
     );
     await person.leave();
@@ -61,11 +77,15 @@ suite("scenarios", (stage) => {
     const person = await stage.arrive();
     await person.open(chat);
     await person.page.route(SEND, async (route) => {
-      const body = JSON.parse(route.request().postData() ?? "{}");
-      await route.continue({ postData: JSON.stringify({ ...body, content: "What the backend has" }) });
+      const body = JSON.parse(route.request().postData() ?? "{}") as object;
+      await route.continue({
+        postData: JSON.stringify({ ...body, content: "What the backend has" }),
+      });
     });
     await person.write("What the browser has");
-    await person.page.locator(".message[data-status=complete]", { hasText: "What the backend has" }).waitFor();
+    await person.page
+      .locator(".message[data-status=complete]", { hasText: "What the backend has" })
+      .waitFor();
     await person.rests();
     assert.deepEqual(await person.said("user"), ["One", "What the backend has"]);
     await person.leave();
@@ -76,18 +96,28 @@ suite("scenarios", (stage) => {
     const person = await stage.arrive(POLLING);
     await person.open(chat);
     await stage.say(chat, "From elsewhere");
-    await person.page.locator(".message[data-role=user]", { hasText: "From elsewhere" }).waitFor();
-    await until("the reply is there", async () => (await person.said("assistant")).length === 2);
+    await person.page
+      .locator(".message[data-role=user]", { hasText: "From elsewhere" })
+      .waitFor();
+    await until(
+      "the reply is there",
+      async () => (await person.said("assistant")).length === 2,
+    );
     assert.ok(person.count(STATE) >= 2);
     await person.leave();
   });
 
   test("reconcile with scroll and badge: who reads further up stays there, and is told", async () => {
-    const chat = await stage.chat("Long", ...Array.from({ length: 6 }, (_, n) => `Part ${n.toString()}\n/chunks 150 0`));
+    const chat = await stage.chat(
+      "Long",
+      ...Array.from({ length: 6 }, (_, n) => `Part ${n.toString()}\n/chunks 150 0`),
+    );
     const person = await stage.arrive();
     await person.open(chat);
     const box = person.page.locator(".scroller");
-    await until("it begins at the end", async () => box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3));
+    await until("it begins at the end", async () =>
+      box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3),
+    );
     await box.hover();
     await person.page.mouse.wheel(0, -700);
     await person.page.locator(".to-end").waitFor();
@@ -96,12 +126,16 @@ suite("scenarios", (stage) => {
     await person.page.locator(".to-end", { hasText: "2 new" }).waitFor();
     assert.equal(await box.evaluate((element) => element.scrollTop), top);
     await person.page.locator(".to-end").click();
-    await until("it is at the end", async () => box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3));
+    await until("it is at the end", async () =>
+      box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3),
+    );
     assert.equal(await person.page.locator(".to-end").count(), 0);
     await stage.say(chat, "More\n/chunks 150 0");
-    await until("it stays at the end", async () =>
-      (await person.said("user")).includes("More\n/chunks 150 0") &&
-      (await box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3)),
+    await until(
+      "it stays at the end",
+      async () =>
+        (await person.said("user")).includes("More\n/chunks 150 0") &&
+        (await box.evaluate((e) => e.scrollHeight - e.scrollTop - e.clientHeight < 3)),
     );
     await person.leave();
   });
@@ -146,7 +180,11 @@ suite("scenarios", (stage) => {
     for (let n = 0; n < 40; n += 1) gaps.push(await gap());
     const [ones, rest] = [gaps.indexOf(2), gaps.slice(gaps.indexOf(2))];
     assert.ok(ones >= 8 && ones <= 11, `1 s first: ${gaps.join(" ")}`);
-    assert.deepEqual([...new Set(rest)], [2, 3, 4, 5].filter((pace) => rest.includes(pace)), gaps.join(" "));
+    assert.deepEqual(
+      [...new Set(rest)],
+      [2, 3, 4, 5].filter((pace) => rest.includes(pace)),
+      gaps.join(" "),
+    );
     assert.equal(rest.at(-1), 5);
     await stage.say(chat, "A change");
     await gap();
@@ -174,7 +212,10 @@ suite("scenarios", (stage) => {
     await person.answered(2);
     const writes = person.asked.filter((each) => !/^(GET|HEAD|OPTIONS) /.test(each));
     const allowed = /^POST \/api\/(tickets|contexts\/[\w-]+\/actions\/send_message)$/;
-    assert.deepEqual(writes.filter((each) => !allowed.test(each)), []);
+    assert.deepEqual(
+      writes.filter((each) => !allowed.test(each)),
+      [],
+    );
     assert.equal(writes.filter((each) => each.endsWith("send_message")).length, 2);
     await person.leave();
   });
@@ -185,10 +226,15 @@ suite("scenarios", (stage) => {
     await person.open(chat);
     await person.context.setOffline(true);
     await stage.say(chat, "Two");
-    await stage.contextd.api("POST", `/api/contexts/${chat}/actions/rename`, { title: "Another title" });
+    await stage.contextd.api("POST", `/api/contexts/${chat}/actions/rename`, {
+      title: "Another title",
+    });
     await person.context.setOffline(false);
     await person.page.locator(".head h2", { hasText: "Another title" }).waitFor();
-    await until("it shows what the backend has", async () => (await person.said("user")).join() === "One,Two");
+    await until(
+      "it shows what the backend has",
+      async () => (await person.said("user")).join() === "One,Two",
+    );
     await person.leave();
   });
 
@@ -200,6 +246,7 @@ suite("scenarios", (stage) => {
     await person.answered(1);
     const shown = person.page.locator(".message[data-role=user]");
     const [message] = (await stage.state(chat)).context.messages;
+    assert.ok(message !== undefined);
     assert.equal(await shown.count(), 1);
     assert.equal(await shown.getAttribute("data-message"), message.id);
     assert.notEqual(message.client_message_id, message.id);
@@ -214,15 +261,22 @@ suite("scenarios", (stage) => {
     await person.write("Another one: frobozz-magic");
     await person.answered(2);
     const kept = await person.page.evaluate(async () => {
-      const entries: string[] = [JSON.stringify({ ...localStorage }), JSON.stringify({ ...sessionStorage })];
+      const entries: string[] = [
+        JSON.stringify(Object.entries(localStorage)),
+        JSON.stringify(Object.entries(sessionStorage)),
+      ];
       for (const { name } of await indexedDB.databases()) {
         const database = await new Promise<IDBDatabase>((resolve) => {
           const opening = indexedDB.open(name ?? "");
-          opening.onsuccess = () => { resolve(opening.result); };
+          opening.onsuccess = () => {
+            resolve(opening.result);
+          };
         });
         for (const store of database.objectStoreNames) {
           const reading = database.transaction(store).objectStore(store).getAll();
-          await new Promise((resolve) => { reading.onsuccess = resolve; });
+          await new Promise((resolve) => {
+            reading.onsuccess = resolve;
+          });
           entries.push(JSON.stringify(reading.result));
         }
         database.close();
@@ -238,7 +292,9 @@ suite("scenarios", (stage) => {
     const person = await stage.arrive(POLLING);
     await person.open(chat);
     let release = (): void => undefined;
-    const held = new Promise<void>((resolve) => { release = resolve; });
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
     const old = await stage.contextd.api("GET", `/api/contexts/${chat}/state`);
     let answered = 0;
     await stage.say(chat, "Two");
@@ -246,7 +302,12 @@ suite("scenarios", (stage) => {
     await person.page.route("**/state*", async (route) => {
       answered += 1;
       if (answered === 1) release();
-      await route.fulfill({ status: 200, contentType: "application/json", headers: { ETag: `"${old.context.cursor}"` }, body: JSON.stringify(old) });
+      await route.fulfill({
+        status: 200,
+        contentType: "application/json",
+        headers: { ETag: `"${old.context.cursor}"` },
+        body: JSON.stringify(old),
+      });
     });
     await held;
     await until("more of them have come", () => answered > 2);

@@ -17,16 +17,22 @@ suite("survival", (stage) => {
     const person = await stage.arrive();
     await person.open(chat);
     await person.write("/chunks 60 40");
-    await until("it streams", async () => (await person.said("assistant"))[0]?.includes("chunk 8") === true);
+    await until(
+      "it streams",
+      async () => (await person.said("assistant"))[0]?.includes("chunk 8") === true,
+    );
     await person.page.reload();
-    await until("the text is there again", async () => (await person.said("assistant"))[0]?.includes("chunk 8") === true);
+    await until(
+      "the text is there again",
+      async () => (await person.said("assistant"))[0]?.includes("chunk 8") === true,
+    );
     await person.answered(1);
     assert.deepEqual(await person.said("assistant"), [chunks(60)]);
     await person.leave();
   });
 
-  test(`reload at ${MOMENTS.toString()} random moments: nothing is lost and nothing doubled`, async (t) => {
-    const count = MOMENTS * 20;
+  test(`reload at ${MOMENTS.toString()} random moments: nothing is lost and nothing doubled`, async () => {
+    const count = MOMENTS * 40;
     const chat = await stage.chat("Moments");
     const [person, undisturbed] = [await stage.arrive(), await stage.arrive()];
     await Promise.all([person.open(chat), undisturbed.open(chat)]);
@@ -34,16 +40,22 @@ suite("survival", (stage) => {
     let reloads = 0;
     while (reloads < MOMENTS) {
       const text = (await person.said("assistant"))[0] ?? "";
-      assert.ok(chunks(count).startsWith(text), `after ${reloads.toString()} reloads: ${text.slice(-200)}`);
+      assert.ok(
+        chunks(count).startsWith(text),
+        `after ${reloads.toString()} reloads: ${text.slice(-200)}`,
+      );
       await person.page.waitForTimeout(Math.random() * 350);
       await person.page.reload({ waitUntil: "commit" });
       await person.page.locator(".conversation").waitFor();
       reloads += 1;
     }
-    const isMidReply = (await stage.state(chat)).status === "streaming_llm_response";
-    t.diagnostic(`${reloads.toString()} reloads; the reply ${isMidReply ? "was still arriving" : "had ended"} after the last`);
+    assert.equal(
+      (await stage.state(chat)).status,
+      "streaming_llm_response",
+      "all of them in mid-reply",
+    );
     await Promise.all([person.answered(1), undisturbed.answered(1)]);
-    const said = (await stage.state(chat)).context.messages[1].content.trim();
+    const said = (await stage.state(chat)).context.messages[1]?.content.trim();
     assert.equal(said, chunks(count));
     assert.deepEqual(await undisturbed.said("assistant"), [said]);
     assert.deepEqual(await person.said("assistant"), [said]);
@@ -56,11 +68,15 @@ suite("survival", (stage) => {
     await first.open(chat);
     const second = await first.secondTab(chat);
     await first.write("From the first\n/chunks 30 30");
-    await until("the second sees it arrive", async () => (await second.said("assistant"))[0]?.includes("chunk 3") === true);
+    await until(
+      "the second sees it arrive",
+      async () => (await second.said("assistant"))[0]?.includes("chunk 3") === true,
+    );
     await Promise.all([first.answered(1), second.answered(1)]);
     await second.write("From the second");
     await Promise.all([first.answered(2), second.answered(2)]);
-    for (const role of ["user", "assistant"] as const) assert.deepEqual(await first.said(role), await second.said(role));
+    for (const role of ["user", "assistant"] as const)
+      assert.deepEqual(await first.said(role), await second.said(role));
     await first.leave();
   });
 
@@ -71,18 +87,33 @@ suite("survival", (stage) => {
     // The page itself has to load while the gateway does not answer: only the API is cut.
     const cut = /\/(api|v1)\//;
     await person.page.route(cut, (route) => route.abort("internetdisconnected"));
-    await person.page.evaluate(() => { dispatchEvent(new Event("offline")); });
+    await person.page.evaluate(() => {
+      dispatchEvent(new Event("offline"));
+    });
     const texts = ["first", "second", "third", "fourth", "fifth"];
     for (const text of texts) await person.write(text);
-    await until("all are shown", async () => (await person.said("user")).join() === texts.join());
+    await until(
+      "all are shown",
+      async () => (await person.said("user")).join() === texts.join(),
+    );
     await person.page.reload();
-    await until("they are shown after the reload", async () => (await person.said("user")).join() === texts.join());
+    await until(
+      "they are shown after the reload",
+      async () => (await person.said("user")).join() === texts.join(),
+    );
     assert.equal((await stage.state(chat)).context.messages.length, 0);
     await person.page.unroute(cut);
-    await person.page.evaluate(() => { dispatchEvent(new Event("online")); });
+    await person.page.evaluate(() => {
+      dispatchEvent(new Event("online"));
+    });
     await person.answered(5);
-    const said = (await stage.state(chat)).context.messages.filter((message: any) => message.role === "user");
-    assert.deepEqual(said.map((message: any) => message.content), texts);
+    const said = (await stage.state(chat)).context.messages.filter(
+      (message) => message.role === "user",
+    );
+    assert.deepEqual(
+      said.map((message) => message.content),
+      texts,
+    );
     assert.deepEqual(await person.said("user"), texts);
     await person.leave();
   });
@@ -93,11 +124,19 @@ suite("survival", (stage) => {
     await first.open(chat);
     const second = await first.secondTab(chat);
     await first.write('/tool calculator {"expression": "6*7"}');
-    await Promise.all([first, second].map((each) => each.page.locator(".panel[data-kind=approval]").waitFor()));
+    await Promise.all(
+      [first, second].map((each) => each.page.locator(".panel[data-kind=approval]").waitFor()),
+    );
     await second.page.getByRole("button", { name: "Approve", exact: true }).click();
-    await Promise.all([first.page, second.page].map((page) => page.locator(".panel").waitFor({ state: "detached" })));
+    await Promise.all(
+      [first.page, second.page].map((page) =>
+        page.locator(".panel").waitFor({ state: "detached" }),
+      ),
+    );
     await first.rests();
-    await until("the result was used", async () => (await first.said("assistant")).some((text) => text.includes("42")));
+    await until("the result was used", async () =>
+      (await first.said("assistant")).some((text) => text.includes("42")),
+    );
     await first.leave();
   });
 
@@ -107,12 +146,15 @@ suite("survival", (stage) => {
     for (const person of people) await person.open(chat);
     await Promise.all(
       people.map(async (person, who) => {
-        for (let n = 0; n < 5; n += 1) await person.write(`${who.toString()}-${n.toString()}\n/chunks 2 5`);
+        for (let n = 0; n < 5; n += 1)
+          await person.write(`${who.toString()}-${n.toString()}\n/chunks 2 5`);
       }),
     );
     for (const person of people) await person.answered(10);
-    const said = (await stage.state(chat)).context.messages.filter((message: any) => message.role === "user");
-    const texts: string[] = said.map((message: any) => message.content);
+    const said = (await stage.state(chat)).context.messages.filter(
+      (message) => message.role === "user",
+    );
+    const texts: string[] = said.map((message) => message.content);
     assert.equal(new Set(texts).size, 10);
     for (const who of ["0", "1"]) {
       const own = texts.filter((text) => text.startsWith(who));
@@ -127,7 +169,10 @@ suite("survival", (stage) => {
     const person = await stage.arrive();
     await person.open(chat);
     await person.write("/chunks 50 40");
-    await until("it streams", async () => (await person.said("assistant"))[0]?.includes("chunk 10") === true);
+    await until(
+      "it streams",
+      async () => (await person.said("assistant"))[0]?.includes("chunk 10") === true,
+    );
     for (const id of stage.contextd.processes("worker")) process.kill(id, "SIGKILL");
     await person.answered(1);
     assert.deepEqual(await person.said("assistant"), [chunks(50)]);
@@ -139,7 +184,10 @@ suite("survival", (stage) => {
     const person = await stage.arrive();
     await person.open(chat);
     await person.write("/chunks 50 40");
-    await until("it streams", async () => (await person.said("assistant"))[0]?.includes("chunk 10") === true);
+    await until(
+      "it streams",
+      async () => (await person.said("assistant"))[0]?.includes("chunk 10") === true,
+    );
     await stage.contextd.kill();
     await person.page.locator(".connection p").waitFor();
     await person.write("Written meanwhile");
@@ -161,7 +209,10 @@ suite("survival", (stage) => {
     await person.page.clock.install();
     await person.page.clock.runFor(60_000);
     assert.equal(person.count(/\/state/), before);
-    await until("the list has lost it", async () => (await person.page.locator(`[data-chat="${chat}"]`).count()) === 0);
+    await until(
+      "the list has lost it",
+      async () => (await person.page.locator(`[data-chat="${chat}"]`).count()) === 0,
+    );
     await person.leave();
   });
 });

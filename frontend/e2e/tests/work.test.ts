@@ -32,10 +32,22 @@ suite("work", (stage) => {
       sent += 1;
       // Taken by the server, and the answer lost on its way.
       await route.fetch();
-      await route.fulfill({ status: 500, contentType: "application/problem+json", body: JSON.stringify({ type: "/problems/internal", title: "", status: 500, detail: "", request_id: "r" }) });
+      await route.fulfill({
+        status: 500,
+        contentType: "application/problem+json",
+        body: JSON.stringify({
+          type: "/problems/internal",
+          title: "",
+          status: 500,
+          detail: "",
+          request_id: "r",
+        }),
+      });
     });
     await person.write("Only once");
-    await person.page.getByText("Failed to send. Please try again.").waitFor({ timeout: 60_000 });
+    await person.page
+      .getByText("Failed to send. Please try again.")
+      .waitFor({ timeout: 60_000 });
     assert.ok(sent >= 1);
     await person.page.unroute(making);
     await person.page.getByRole("button", { name: "Retry" }).click();
@@ -56,16 +68,26 @@ suite("work", (stage) => {
     await first.locator("textarea").fill('{"expression": "20+');
     await first.getByText(/This is not JSON/).waitFor();
     assert.equal(await first.getByRole("button", { name: "Approve" }).isDisabled(), true);
-    assert.equal(await person.page.getByRole("button", { name: "Approve all" }).isDisabled(), true);
+    assert.equal(
+      await person.page.getByRole("button", { name: "Approve all" }).isDisabled(),
+      true,
+    );
     await first.locator("textarea").fill('{"expression": "20+3"}');
     await first.getByRole("button", { name: "Approve" }).click();
     await until("one is left", async () => (await calls.count()) === 1);
     await calls.first().getByRole("button", { name: "Deny" }).click();
     await person.rests();
-    await until("the tools' answers were used", async () => (await person.said("assistant")).some((text) => text.includes("23")));
-    const tools = (await stage.state(chat)).context.messages.filter((message: any) => message.role === "tool");
+    await until("the tools' answers were used", async () =>
+      (await person.said("assistant")).some((text) => text.includes("23")),
+    );
+    const tools = (await stage.state(chat)).context.messages.filter(
+      (message) => message.role === "tool",
+    );
     assert.equal(tools.length, 2);
-    assert.equal(tools.some((message: any) => message.content === "4"), false);
+    assert.equal(
+      tools.some((message) => message.content === "4"),
+      false,
+    );
     await person.leave();
   });
 
@@ -75,7 +97,9 @@ suite("work", (stage) => {
     await person.open(chat);
     await person.write(CALLS);
     await person.page.getByRole("button", { name: "Approve all" }).click();
-    await until("both have run", async () => (await person.said("assistant")).some((text) => /2[^]*4/.test(text)));
+    await until("both have run", async () =>
+      (await person.said("assistant")).some((text) => /2[^]*4/.test(text)),
+    );
     await person.leave();
   });
 
@@ -83,10 +107,14 @@ suite("work", (stage) => {
     const chat = await stage.chat("Question");
     const person = await stage.arrive();
     await person.open(chat);
-    await person.write('/tool ask_person {"question": "Window or aisle?", "options": ["Window", "Aisle"]}');
+    await person.write(
+      '/tool ask_person {"question": "Window or aisle?", "options": ["Window", "Aisle"]}',
+    );
     await person.page.getByRole("heading", { name: "Window or aisle?" }).waitFor();
     await person.page.getByRole("button", { name: "Aisle" }).click();
-    await until("it was answered", async () => (await person.said("assistant")).some((text) => text.includes("Aisle")));
+    await until("it was answered", async () =>
+      (await person.said("assistant")).some((text) => text.includes("Aisle")),
+    );
     await person.leave();
   });
 
@@ -98,7 +126,8 @@ suite("work", (stage) => {
     await person.page.locator(".conversation[data-status=streaming_llm_response]").waitFor();
     for (const text of ["one", "two", "three"]) await person.write(text);
     const waiting = person.page.locator(".waiting");
-    const texts = async (): Promise<string> => (await waiting.locator(".waiting-text").allInnerTexts()).join();
+    const texts = async (): Promise<string> =>
+      (await waiting.locator(".waiting-text").allInnerTexts()).join();
     await until("they wait", async () => (await texts()) === "one,two,three");
     await waiting.nth(2).getByRole("button", { name: "Earlier" }).click();
     await until("it has moved", async () => (await texts()) === "one,three,two");
@@ -167,7 +196,8 @@ suite("work", (stage) => {
     const chat = await stage.chat("Settings");
     const person = await stage.arrive();
     await person.open(chat);
-    const open = (): Promise<void> => person.page.getByRole("button", { name: "Settings of this chat" }).click();
+    const open = (): Promise<void> =>
+      person.page.getByRole("button", { name: "Settings of this chat" }).click();
     await open();
     await person.page.getByLabel("System prompt").fill("Be brief.");
     await person.page.getByLabel("Temperature").fill("9");
@@ -177,7 +207,10 @@ suite("work", (stage) => {
     await person.page.getByRole("button", { name: "Save" }).click();
     await person.page.locator("dialog").waitFor({ state: "detached" });
     const { config } = (await stage.state(chat)).context;
-    assert.deepEqual([config.system_prompt, config.parameters, config.send_policy], ["Be brief.", { temperature: 0.5 }, "steer"]);
+    assert.deepEqual(
+      [config["system_prompt"], config["parameters"], config["send_policy"]],
+      ["Be brief.", { temperature: 0.5 }, "steer"],
+    );
     await open();
     assert.equal(await person.page.getByLabel("Temperature").inputValue(), "0.5");
     await person.leave();
@@ -190,7 +223,9 @@ suite("work", (stage) => {
     const row = (id: string) => person.page.locator(`[data-chat="${id}"]`);
     const choose = async (id: string, item: string): Promise<void> => {
       await row(id).hover();
-      await row(id).getByRole("button", { name: /^Menu of/ }).click();
+      await row(id)
+        .getByRole("button", { name: /^Menu of/ })
+        .click();
       await person.page.getByRole("menuitem", { name: item }).click();
     };
     await choose(other, "Rename");
@@ -198,14 +233,21 @@ suite("work", (stage) => {
     await person.page.getByRole("button", { name: "Rename" }).click();
     await row(other).getByText("Gamma list").waitFor();
     await choose(one, "Pin");
-    await until("the pinned one is first", async () => (await person.page.locator(".context").first().getAttribute("data-chat")) === one);
+    await until(
+      "the pinned one is first",
+      async () =>
+        (await person.page.locator(".context").first().getAttribute("data-chat")) === one,
+    );
     await stage.say(other, "Something new");
     await person.page.locator(`[data-chat="${other}"][data-badge=unread]`).waitFor();
     await stage.say(other, '/tool calculator {"expression": "1"}');
     await person.page.locator(`[data-chat="${other}"][data-badge=asking]`).waitFor();
     await person.page.keyboard.press("Control+k");
     await person.page.keyboard.type("gamma");
-    await until("one is found", async () => (await person.page.locator(".context").count()) === 1);
+    await until(
+      "one is found",
+      async () => (await person.page.locator(".context").count()) === 1,
+    );
     await person.page.keyboard.press("Enter");
     await until("it is open", () => person.chatId === other);
     await person.page.getByRole("searchbox").fill("");
@@ -250,11 +292,19 @@ suite("work", (stage) => {
     brought.on("request", (request) => seen.push(request.url()));
     await brought.goto(`${stage.contextd.url}/#key=${stage.contextd.key}`);
     await brought.locator("#composer").waitFor();
-    assert.equal(await brought.evaluate(() => location.href + JSON.stringify(history.state)), `${stage.contextd.url}/null`);
-    assert.equal(seen.some((url) => url.includes("ctxd_")), false);
+    assert.equal(
+      await brought.evaluate(() => location.href + JSON.stringify(history.state)),
+      `${stage.contextd.url}/null`,
+    );
+    assert.equal(
+      seen.some((url) => url.includes("ctxd_")),
+      false,
+    );
     assert.equal(await brought.evaluate(() => localStorage.getItem("contextd.key")), null);
     await brought.locator("#composer").fill("Not lost");
-    await brought.evaluate(() => { sessionStorage.setItem("contextd.key", "ctxd_revoked"); });
+    await brought.evaluate(() => {
+      sessionStorage.setItem("contextd.key", "ctxd_revoked");
+    });
     await brought.getByText("This key opens nothing").waitFor({ timeout: 30_000 });
     await brought.getByLabel("API key").fill(stage.contextd.key);
     await brought.getByRole("button", { name: "Sign in" }).click();

@@ -6,7 +6,12 @@ import { fileURLToPath } from "node:url";
 
 const FRONTEND = fileURLToPath(new URL("../../", import.meta.url));
 const ROOTS = ["client/src", "pages/src"];
-const FILES = ["package-lock.json", "pages/dashboard.html", "pages/index.html", "pages/vite.config.ts"];
+const FILES = [
+  "package-lock.json",
+  "pages/dashboard.html",
+  "pages/index.html",
+  "pages/vite.config.ts",
+];
 
 export function sourcesDigest() {
   const found = ROOTS.flatMap((root) =>

@@ -1450,6 +1450,7 @@ export interface components {
             readonly labels: {
                 readonly [key: string]: string;
             };
+            readonly message_count: number;
             readonly messages: readonly components["schemas"]["MessageView"][];
             readonly origins: readonly components["schemas"]["Origin"][];
             readonly owner: string;
@@ -1459,6 +1460,7 @@ export interface components {
             readonly queue: readonly components["schemas"]["QueueEntryView"][];
             readonly status: components["schemas"]["Phase"];
             readonly title: string;
+            readonly turn_attempt: number | null;
             readonly turn_id: string | null;
             readonly updated_at: string;
             readonly usage: components["schemas"]["Usage"];

@@ -29,27 +29,29 @@ const REPEAT_MS = 250;
 
 /** Ask for what happens next, and be answered when it does. */
 export const longPoll: Transport = async (link, signal) => {
+  let waitMs = 0; // the first is answered at once: it works, and nothing was missed
   while (!signal.aborted) {
     const cursor = link.cursor();
     if (cursor === null) {
       const { frame } = await readState(link, null, signal);
       if (frame !== null) link.take(frame);
     } else {
-      const page = await link.connection.ask<EventsPage>(
+      const { body } = await link.connection.ask<EventsPage>(
         `${pathOf(link.chatId)}/state?after=${cursor}`,
         {
           method: "GET",
-          headers: { Prefer: `wait=${LONG_POLL_MS / 1_000}` },
-          waitMs: LONG_POLL_MS,
+          headers: waitMs === 0 ? {} : { Prefer: `wait=${waitMs / 1_000}` },
+          waitMs,
           tries: 1,
           signal,
         },
       );
-      for (const frame of (page.body?.events ?? []) as readonly Frame[]) link.take(frame);
+      for (const frame of (body?.events ?? []) as readonly Frame[]) link.take(frame);
     }
     link.opened();
     // Where a frame could not be folded, the state is being read: the cursor goes on with it.
-    if (link.cursor() === cursor) await link.pause(REPEAT_MS);
+    if (waitMs > 0 && link.cursor() === cursor) await link.pause(REPEAT_MS);
+    waitMs = LONG_POLL_MS;
   }
   return 0;
 };

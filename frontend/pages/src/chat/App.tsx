@@ -3,6 +3,7 @@
 import { useClient } from "@contextd/client/react";
 import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 
+import { Boundary } from "../common/Boundary.js";
 import { openChat, useOpenChat } from "./address.js";
 import { useContexts } from "./contexts.js";
 import { Conversation } from "./Conversation.js";
@@ -14,6 +15,24 @@ import { useShortcuts } from "./shortcuts.js";
 import { Sidebar } from "./Sidebar.js";
 import { StartChat } from "./StartChat.js";
 import "./layout.css";
+
+function Broken(): ReactNode {
+  return (
+    <div className="blank" role="alert">
+      <h2>This chat cannot be shown</h2>
+      <p>Nothing of it is lost: it is on the server.</p>
+      <button
+        type="button"
+        className="button button-main"
+        onClick={() => {
+          location.reload();
+        }}
+      >
+        Reload
+      </button>
+    </div>
+  );
+}
 
 export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNode {
   const { service } = useClient();
@@ -36,14 +55,22 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
     if (next !== undefined) go(next.id);
   };
   useShortcuts({
-    newChat: () => { go(null); },
+    newChat: () => {
+      go(null);
+    },
     search: () => {
       setIsListOpen(true);
       requestAnimationFrame(() => search.current?.focus());
     },
-    next: () => { neighbour(1); },
-    previous: () => { neighbour(-1); },
-    help: () => { setIsHelpOpen(true); },
+    next: () => {
+      neighbour(1);
+    },
+    previous: () => {
+      neighbour(-1);
+    },
+    help: () => {
+      setIsHelpOpen(true);
+    },
   });
   useEffect(() => {
     if (!isListOpen) return;
@@ -51,7 +78,9 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
       if (event.key === "Escape") setIsListOpen(false);
     };
     addEventListener("keydown", close);
-    return () => { removeEventListener("keydown", close); };
+    return () => {
+      removeEventListener("keydown", close);
+    };
   }, [isListOpen]);
 
   const { refresh } = contexts;
@@ -59,7 +88,14 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
   return (
     <NoticesContext value={notices}>
       <div className="app" data-list={isListOpen ? "open" : "shut"}>
-        <a className="skip" href="#composer" onClick={(event) => { event.preventDefault(); document.getElementById("composer")?.focus(); }}>
+        <a
+          className="skip"
+          href="#composer"
+          onClick={(event) => {
+            event.preventDefault();
+            document.getElementById("composer")?.focus();
+          }}
+        >
           Skip to the message
         </a>
         <Sidebar
@@ -69,26 +105,56 @@ export function App({ onSignOut }: { readonly onSignOut: () => void }): ReactNod
           search={search}
           isUnread={unread.isUnread}
           onOpen={go}
-          onHelp={() => { setIsHelpOpen(true); }}
+          onHelp={() => {
+            setIsHelpOpen(true);
+          }}
           onSignOut={onSignOut}
         />
-        <button type="button" className="curtain" tabIndex={-1} aria-label="Close the list" onClick={() => { setIsListOpen(false); }} />
+        <button
+          type="button"
+          className="curtain"
+          tabIndex={-1}
+          aria-label="Close the list"
+          onClick={() => {
+            setIsListOpen(false);
+          }}
+        />
         <main className="stage">
           {chatId === null ? (
-            <StartChat service={service} onMenu={() => { setIsListOpen(true); }} onStarted={(id) => { refresh(); go(id); }} />
-          ) : (
-            <Conversation
-              key={chatId}
-              chatId={chatId}
-              onMenu={() => { setIsListOpen(true); }}
-              onChanged={refresh}
-              onSeen={markSeen}
-              onGone={() => { go(null); }}
+            <StartChat
+              service={service}
+              onMenu={() => {
+                setIsListOpen(true);
+              }}
+              onStarted={(id) => {
+                refresh();
+                go(id);
+              }}
             />
+          ) : (
+            <Boundary key={chatId} instead={<Broken />}>
+              <Conversation
+                chatId={chatId}
+                onMenu={() => {
+                  setIsListOpen(true);
+                }}
+                onChanged={refresh}
+                onSeen={markSeen}
+                onGone={() => {
+                  go(null);
+                }}
+              />
+            </Boundary>
           )}
         </main>
         <NoticeList />
-        {isHelpOpen ? <ShortcutsSheet onClose={() => { setIsHelpOpen(false); }} /> : null}
+        {isHelpOpen ? (
+          <ShortcutsSheet
+            onClose={() => {
+              setIsHelpOpen(false);
+            }}
+          />
+        ) : null}
       </div>
     </NoticesContext>
   );

@@ -20,33 +20,57 @@ export function ApprovalPanel({ service, context }: ApprovalPanelProps): ReactNo
   const [edits, setEdits] = useState<Edits>({});
   const [isSent, setIsSent] = useState<string | null>(null);
   const { attempt } = useNotices();
-  const waiting = context.pending_tool_calls.filter((call) => call.approval_status !== "approved");
+  const waiting = context.pending_tool_calls.filter(
+    (call) => call.approval_status !== "approved",
+  );
   if (waiting.length === 0 || context.status !== "awaiting_tool_approval") return null;
 
-  const decide = async (calls: readonly PendingToolCallView[], isApproved: boolean): Promise<void> => {
+  const decide = async (
+    calls: readonly PendingToolCallView[],
+    isApproved: boolean,
+  ): Promise<void> => {
     setIsSent(context.cursor);
     const ids = calls.map((call) => call.id);
     const changed = calls.flatMap((call) => {
       const edit = edits[call.id];
-      return edit === undefined || sameJson(edit, call.arguments) ? [] : [[call.id, JSON.parse(edit) as Arguments] as const];
+      return edit === undefined || sameJson(edit, call.arguments)
+        ? []
+        : [[call.id, JSON.parse(edit) as Arguments] as const];
     });
     const body = isApproved
-      ? { tool_call_ids: ids, ...(changed.length > 0 && { edits: Object.fromEntries(changed) }) }
+      ? {
+          tool_call_ids: ids,
+          ...(changed.length > 0 && { edits: Object.fromEntries(changed) }),
+        }
       : { deny: ids.map((id) => ({ id })) };
-    if ((await attempt(service.approveToolsAction(context.id, body))) === undefined) setIsSent(null);
+    if ((await attempt(service.approveToolsAction(context.id, body))) === undefined)
+      setIsSent(null);
   };
-  const problems = new Map(waiting.map((call) => [call.id, problemOf(edits[call.id] ?? call.arguments)]));
+  const problems = new Map(
+    waiting.map((call) => [call.id, problemOf(edits[call.id] ?? call.arguments)]),
+  );
   const isBusy = isSent === context.cursor;
   return (
-    <section className="panel" data-kind="approval" aria-label="Tools that wait for your approval">
+    <section
+      className="panel"
+      data-kind="approval"
+      aria-label="Tools that wait for your approval"
+    >
       <div className="panel-head">
         <h3>
           <Icon name="tool" />
-          {waiting.length === 1 ? "A tool waits for your approval" : `${waiting.length.toString()} tools wait for your approval`}
+          {waiting.length === 1
+            ? "A tool waits for your approval"
+            : `${waiting.length.toString()} tools wait for your approval`}
         </h3>
         {waiting.length > 1 ? (
           <div className="panel-acts">
-            <button type="button" className="button" disabled={isBusy} onClick={() => void decide(waiting, false)}>
+            <button
+              type="button"
+              className="button"
+              disabled={isBusy}
+              onClick={() => void decide(waiting, false)}
+            >
               Deny all
             </button>
             <button
@@ -68,7 +92,9 @@ export function ApprovalPanel({ service, context }: ApprovalPanelProps): ReactNo
             text={edits[call.id] ?? prettyJson(call.arguments)}
             problem={problems.get(call.id) ?? null}
             isBusy={isBusy}
-            onText={(text) => { setEdits({ ...edits, [call.id]: text }); }}
+            onText={(text) => {
+              setEdits({ ...edits, [call.id]: text });
+            }}
             onDecide={(isApproved) => void decide([call], isApproved)}
           />
         ))}
@@ -96,7 +122,10 @@ function Call({ call, text, problem, isBusy, onText, onDecide }: CallProps): Rea
         {call.name}
       </p>
       {call.approval_status === "outcome_unknown" ? (
-        <p className="said-wrong">It was running when its worker died: nobody knows whether it has done its work. Approving runs it again.</p>
+        <p className="said-wrong">
+          It was running when its worker died: nobody knows whether it has done its work.
+          Approving runs it again.
+        </p>
       ) : null}
       <textarea
         className="input json"
@@ -106,7 +135,9 @@ function Call({ call, text, problem, isBusy, onText, onDecide }: CallProps): Rea
         spellCheck={false}
         rows={Math.min(ROWS_MAX, text.split("\n").length)}
         value={text}
-        onChange={(event) => { onText(event.target.value); }}
+        onChange={(event) => {
+          onText(event.target.value);
+        }}
       />
       {problem === null ? null : (
         <p className="said-wrong" id={problemId}>
@@ -114,10 +145,24 @@ function Call({ call, text, problem, isBusy, onText, onDecide }: CallProps): Rea
         </p>
       )}
       <div className="panel-acts">
-        <button type="button" className="button" disabled={isBusy} onClick={() => { onDecide(false); }}>
+        <button
+          type="button"
+          className="button"
+          disabled={isBusy}
+          onClick={() => {
+            onDecide(false);
+          }}
+        >
           Deny
         </button>
-        <button type="button" className="button button-main" disabled={isBusy || problem !== null} onClick={() => { onDecide(true); }}>
+        <button
+          type="button"
+          className="button button-main"
+          disabled={isBusy || problem !== null}
+          onClick={() => {
+            onDecide(true);
+          }}
+        >
           Approve
         </button>
       </div>
@@ -132,7 +177,9 @@ function problemOf(text: string): string | null {
     const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
     return isObject ? null : "Arguments are a JSON object, in braces.";
   } catch (error) {
-    return error instanceof SyntaxError ? `This is not JSON: ${error.message}` : "This is not JSON.";
+    return error instanceof SyntaxError
+      ? `This is not JSON: ${error.message}`
+      : "This is not JSON.";
   }
 }
 

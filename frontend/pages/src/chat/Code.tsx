@@ -37,7 +37,9 @@ function useColours(text: string, name: string): Root | null {
     void import("./colours.js").then(({ colours }) => {
       if (isWanted) setFound({ text, tree: colours(text, name) });
     });
-    return () => { isWanted = false; };
+    return () => {
+      isWanted = false;
+    };
   }, [text, name]);
   return found?.text === text ? found.tree : null;
 }

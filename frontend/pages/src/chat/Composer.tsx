@@ -30,7 +30,13 @@ export const POLICIES: Readonly<Record<SendPolicy, string>> = {
 
 const HEIGHT_PX_MAX = 240;
 
-export function Composer({ chatId, isBusy, defaultPolicy, onStop, onSend }: ComposerProps): ReactNode {
+export function Composer({
+  chatId,
+  isBusy,
+  defaultPolicy,
+  onStop,
+  onSend,
+}: ComposerProps): ReactNode {
   const [text, setText] = useDraft(chatId);
   const [policy, setPolicy] = useState<SendPolicy | null>(null);
   const area = useRef<HTMLTextAreaElement>(null);
@@ -64,7 +70,9 @@ export function Composer({ chatId, isBusy, defaultPolicy, onStop, onSend }: Comp
         placeholder="Write a message"
         value={text}
         autoFocus={matchMedia("(hover: hover)").matches}
-        onChange={(event) => { setText(event.target.value); }}
+        onChange={(event) => {
+          setText(event.target.value);
+        }}
         onKeyDown={(event) => {
           if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
           event.preventDefault();
@@ -75,7 +83,12 @@ export function Composer({ chatId, isBusy, defaultPolicy, onStop, onSend }: Comp
         {isBusy && !isEmpty ? (
           <label className="policy">
             <span>During the reply</span>
-            <select value={policy ?? defaultPolicy} onChange={(event) => { setPolicy(event.target.value as SendPolicy); }}>
+            <select
+              value={policy ?? defaultPolicy}
+              onChange={(event) => {
+                setPolicy(event.target.value as SendPolicy);
+              }}
+            >
               {Object.entries(POLICIES).map(([name, words]) => (
                 <option key={name} value={name}>
                   {words}
@@ -85,16 +98,28 @@ export function Composer({ chatId, isBusy, defaultPolicy, onStop, onSend }: Comp
           </label>
         ) : (
           <span className="hint">
-            <kbd>Enter</kbd> sends, <kbd>?</kbd> shows all keys
+            <kbd>Enter</kbd> sends, <kbd>Shift</kbd> <kbd>Enter</kbd> begins a new line
           </span>
         )}
         {isBusy ? (
-          <button type="button" className="button-icon round" aria-label="Stop the reply" title="Stop (Esc)" onClick={onStop}>
+          <button
+            type="button"
+            className="button-icon round"
+            aria-label="Stop the reply"
+            title="Stop (Esc)"
+            onClick={onStop}
+          >
             <Icon name="stop" />
           </button>
         ) : null}
         {isBusy && isEmpty ? null : (
-          <button type="submit" className="button-icon round round-main" aria-label="Send" title="Send (Enter)" disabled={isEmpty}>
+          <button
+            type="submit"
+            className="button-icon round round-main"
+            aria-label="Send"
+            title="Send (Enter)"
+            disabled={isEmpty}
+          >
             <Icon name="send" />
           </button>
         )}

@@ -5,13 +5,15 @@ import { useEffect, useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
 
-const PATIENCE_MS = 1_500;
 /** A stream that moves to another gateway is no news. */
+const PATIENCE_MS = 1_500;
 
 export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNode {
-  const isOffline = state.connection === "offline" || !useIsOnline();
+  const isOnline = useIsOnline();
+  const isOffline = state.connection === "offline" || !isOnline;
   const isAway = isOffline || state.connection === "connecting" || state.isStale;
-  const isShown = useLasting(isAway, PATIENCE_MS) || isOffline;
+  const lasts = useLasting(isAway, PATIENCE_MS);
+  const isShown = lasts || isOffline;
   return (
     <div className="connection" role="status">
       {isShown ? (
@@ -29,7 +31,9 @@ export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNo
 function useIsOnline(): boolean {
   const [isOnline, setIsOnline] = useState(navigator.onLine);
   useEffect(() => {
-    const look = (): void => { setIsOnline(navigator.onLine); };
+    const look = (): void => {
+      setIsOnline(navigator.onLine);
+    };
     addEventListener("online", look);
     addEventListener("offline", look);
     return () => {
@@ -44,12 +48,14 @@ function useIsOnline(): boolean {
 function useLasting(isSo: boolean, patienceMs: number): boolean {
   const [lasts, setLasts] = useState(false);
   useEffect(() => {
-    if (!isSo) {
+    if (!isSo) return;
+    const timer = setTimeout(() => {
+      setLasts(true);
+    }, patienceMs);
+    return () => {
+      clearTimeout(timer);
       setLasts(false);
-      return;
-    }
-    const timer = setTimeout(() => { setLasts(true); }, patienceMs);
-    return () => { clearTimeout(timer); };
+    };
   }, [isSo, patienceMs]);
-  return lasts && isSo;
+  return lasts;
 }

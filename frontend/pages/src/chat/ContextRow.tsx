@@ -60,29 +60,57 @@ export const ContextRow = memo(function ContextRow(props: ContextRowProps): Reac
       <Menu
         label={`Menu of ${titleOf(context)}`}
         items={[
-          { label: "Rename", icon: "edit", act: () => { setAsked("rename"); } },
+          {
+            label: "Rename",
+            icon: "edit",
+            act: () => {
+              setAsked("rename");
+            },
+          },
           {
             label: isPinned ? "Unpin" : "Pin",
             icon: "pin",
-            act: () => void change(isPinned ? service.unpin(context.id) : service.pin(context.id)),
+            act: () =>
+              void change(isPinned ? service.unpin(context.id) : service.pin(context.id)),
           },
-          { label: "Delete", icon: "trash", isBad: true, act: () => { setAsked("delete"); } },
+          {
+            label: "Delete",
+            icon: "trash",
+            isBad: true,
+            act: () => {
+              setAsked("delete");
+            },
+          },
         ]}
       />
       {asked === "rename" ? (
-        <Rename title={context.title} onClose={() => { setAsked(null); }} onTitle={(title) => void change(service.rename(context.id, { title }))} />
+        <Rename
+          title={context.title}
+          onClose={() => {
+            setAsked(null);
+          }}
+          onTitle={(title) => void change(service.rename(context.id, { title }))}
+        />
       ) : null}
       {asked === "delete" ? (
         <Dialog
           title="Delete this chat?"
-          onClose={() => { setAsked(null); }}
+          onClose={() => {
+            setAsked(null);
+          }}
           onSubmit={() => {
             if (isOpen) onOpen(null);
             void change(service.deleteChat(context.id));
           }}
           foot={
             <>
-              <button type="button" className="button" onClick={() => { setAsked(null); }}>
+              <button
+                type="button"
+                className="button"
+                onClick={() => {
+                  setAsked(null);
+                }}
+              >
                 Cancel
               </button>
               <button type="submit" className="button button-bad">
@@ -91,7 +119,9 @@ export const ContextRow = memo(function ContextRow(props: ContextRowProps): Reac
             </>
           }
         >
-          <p dir="auto">“{titleOf(context)}” and all that was said in it will be gone, on the server too.</p>
+          <p dir="auto">
+            “{titleOf(context)}” and all that was said in it will be gone, on the server too.
+          </p>
         </Dialog>
       ) : null}
     </li>
@@ -112,7 +142,9 @@ function Rename({ title, onClose, onTitle }: RenameProps): ReactNode {
     <Dialog
       title="Rename the chat"
       onClose={onClose}
-      onSubmit={() => { onTitle(text.trim()); }}
+      onSubmit={() => {
+        onTitle(text.trim());
+      }}
       foot={
         <>
           <button type="button" className="button" onClick={onClose}>
@@ -126,7 +158,16 @@ function Rename({ title, onClose, onTitle }: RenameProps): ReactNode {
     >
       <label className="field">
         <span>Title</span>
-        <input className="input" dir="auto" autoFocus maxLength={TITLE_CHARS_MAX} value={text} onChange={(event) => { setText(event.target.value); }} />
+        <input
+          className="input"
+          dir="auto"
+
+          maxLength={TITLE_CHARS_MAX}
+          value={text}
+          onChange={(event) => {
+            setText(event.target.value);
+          }}
+        />
       </label>
     </Dialog>
   );

@@ -16,7 +16,7 @@ import { QuestionPanel } from "./QuestionPanel.js";
 import { QueuePanel } from "./QueuePanel.js";
 import { useScrolling } from "./scrolling.js";
 import { chosenTransport } from "./transport.js";
-import { isAtWork, isRunning } from "./words.js";
+import { isAtWork, isRunning, titleOf } from "./words.js";
 import "./conversation.css";
 
 interface ConversationProps {
@@ -34,7 +34,10 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   const { state } = chat;
   const { context, status } = state;
   const { attempt } = useNotices();
-  const scrolling = useScrolling(state.messages.length);
+  const spoken = state.messages.filter(
+    ({ role }) => role === "user" || role === "assistant",
+  ).length;
+  const { box, content, isAtEnd, unseen, toEnd } = useScrolling(spoken);
   const version = context?.version ?? 0;
   const title = context?.title;
   const { onSeen, onChanged } = props;
@@ -44,9 +47,18 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
     };
     mark();
     document.addEventListener("visibilitychange", mark);
-    return () => { document.removeEventListener("visibilitychange", mark); };
+    return () => {
+      document.removeEventListener("visibilitychange", mark);
+    };
   }, [chatId, version, onSeen]);
   useEffect(onChanged, [onChanged, status, title]);
+  const shownTitle = titleOf(context);
+  useEffect(() => {
+    document.title = `${shownTitle} · contextd`;
+    return () => {
+      document.title = "contextd";
+    };
+  }, [shownTitle]);
 
   const stop = useMemo(
     () => (): void => void attempt(service.cancel(chatId)),
@@ -57,29 +69,37 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   useEffect(() => {
     if (!goesOn) return;
     const obey = (event: KeyboardEvent): void => {
-      const isElsewhere = document.querySelector("dialog[open], [role=menu], [data-list=open]") !== null;
+      const isElsewhere =
+        document.querySelector("dialog[open], [role=menu], [data-list=open]") !== null;
       if (event.key === "Escape" && !event.defaultPrevented && !isElsewhere) stop();
     };
     addEventListener("keydown", obey);
-    return () => { removeEventListener("keydown", obey); };
+    return () => {
+      removeEventListener("keydown", obey);
+    };
   }, [goesOn, stop]);
 
   if (state.isGone) return <Gone onMenu={props.onMenu} onGone={props.onGone} />;
   return (
-    <section className="conversation" aria-label="Chat" data-status={status ?? "unknown"} data-connection={state.connection}>
+    <section
+      className="conversation"
+      aria-label="Chat"
+      data-status={status ?? "unknown"}
+      data-connection={state.connection}
+    >
       <ConversationHead service={service} chatId={chatId} state={state} onMenu={props.onMenu} />
       <ConnectionBar state={state} />
-      <div className="scroller" ref={scrolling.box} tabIndex={0} role="region" aria-label="Messages">
-        <div className="column" ref={scrolling.content}>
+      <div className="scroller" ref={box} tabIndex={0} role="region" aria-label="Messages">
+        <div className="column" ref={content}>
           <MessageList service={service} chat={chat} />
           {context === null ? null : <FailurePanel service={service} context={context} />}
         </div>
       </div>
       <div className="under">
-        {scrolling.isAtEnd ? null : (
-          <button type="button" className="to-end" onClick={scrolling.toEnd}>
+        {isAtEnd ? null : (
+          <button type="button" className="to-end" onClick={toEnd}>
             <Icon name="down" />
-            {scrolling.unseen > 0 ? <span className="count">{scrolling.unseen} new</span> : <span>Newest</span>}
+            {unseen > 0 ? <span className="count">{unseen} new</span> : <span>Newest</span>}
             <span className="hidden-text">, jump to newest</span>
           </button>
         )}
@@ -96,7 +116,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
           defaultPolicy={context?.config.send_policy ?? "enqueue"}
           onStop={stop}
           onSend={(text, policy) => {
-            scrolling.toEnd();
+            toEnd();
             void attempt(chat.send(text, policy === null ? {} : { policy }));
           }}
         />
@@ -106,10 +126,21 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   );
 }
 
-function Gone({ onMenu, onGone }: { readonly onMenu: () => void; readonly onGone: () => void }): ReactNode {
+function Gone({
+  onMenu,
+  onGone,
+}: {
+  readonly onMenu: () => void;
+  readonly onGone: () => void;
+}): ReactNode {
   return (
     <div className="blank">
-      <button type="button" className="button-icon only-narrow" aria-label="Chats" onClick={onMenu}>
+      <button
+        type="button"
+        className="button-icon only-narrow"
+        aria-label="Chats"
+        onClick={onMenu}
+      >
         <Icon name="menu" />
       </button>
       <h2>This chat is not there</h2>

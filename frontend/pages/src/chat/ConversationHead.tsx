@@ -15,7 +15,12 @@ interface ConversationHeadProps {
   readonly onMenu: () => void;
 }
 
-export function ConversationHead({ service, chatId, state, onMenu }: ConversationHeadProps): ReactNode {
+export function ConversationHead({
+  service,
+  chatId,
+  state,
+  onMenu,
+}: ConversationHeadProps): ReactNode {
   const { context, status } = state;
   const [isConfiguring, setIsConfiguring] = useState(false);
   const { attempt } = useNotices();
@@ -23,7 +28,12 @@ export function ConversationHead({ service, chatId, state, onMenu }: Conversatio
   const pauseLabel = isPaused ? "Resume" : "Pause";
   return (
     <header className="head">
-      <button type="button" className="button-icon only-narrow" aria-label="Chats" onClick={onMenu}>
+      <button
+        type="button"
+        className="button-icon only-narrow"
+        aria-label="Chats"
+        onClick={onMenu}
+      >
         <Icon name="menu" />
       </button>
       <div className="head-title">
@@ -42,17 +52,33 @@ export function ConversationHead({ service, chatId, state, onMenu }: Conversatio
             className="button-icon"
             aria-label={pauseLabel}
             title={pauseLabel}
-            onClick={() => void attempt(isPaused ? service.resume(chatId) : service.pause(chatId))}
+            onClick={() =>
+              void attempt(isPaused ? service.resume(chatId) : service.pause(chatId))
+            }
           >
             <Icon name={isPaused ? "play" : "pause"} />
           </button>
-          <button type="button" className="button-icon" aria-label="Settings of this chat" title="Settings of this chat" onClick={() => { setIsConfiguring(true); }}>
+          <button
+            type="button"
+            className="button-icon"
+            aria-label="Settings of this chat"
+            title="Settings of this chat"
+            onClick={() => {
+              setIsConfiguring(true);
+            }}
+          >
             <Icon name="settings" />
           </button>
         </>
       )}
       {isConfiguring && context !== null ? (
-        <SettingsDialog service={service} context={context} onClose={() => { setIsConfiguring(false); }} />
+        <SettingsDialog
+          service={service}
+          context={context}
+          onClose={() => {
+            setIsConfiguring(false);
+          }}
+        />
       ) : null}
     </header>
   );

@@ -6,14 +6,25 @@ import { Icon } from "../common/Icon.js";
 
 const SAID_MS = 1_500;
 
-export function CopyButton({ text, what }: { readonly text: string; readonly what: string }): ReactNode {
+export function CopyButton({
+  text,
+  what,
+}: {
+  readonly text: string;
+  readonly what: string;
+}): ReactNode {
   const [said, setSaid] = useState<"copied" | "failed" | null>(null);
   useEffect(() => {
     if (said === null) return;
-    const timer = setTimeout(() => { setSaid(null); }, SAID_MS);
-    return () => { clearTimeout(timer); };
+    const timer = setTimeout(() => {
+      setSaid(null);
+    }, SAID_MS);
+    return () => {
+      clearTimeout(timer);
+    };
   }, [said]);
-  const label = said === "copied" ? "Copied" : said === "failed" ? "Could not copy" : `Copy ${what}`;
+  const label =
+    said === "copied" ? "Copied" : said === "failed" ? "Could not copy" : `Copy ${what}`;
   return (
     <button
       type="button"
@@ -22,8 +33,12 @@ export function CopyButton({ text, what }: { readonly text: string; readonly wha
       aria-label={label}
       onClick={() => {
         copy(text).then(
-          () => { setSaid("copied"); },
-          () => { setSaid("failed"); },
+          () => {
+            setSaid("copied");
+          },
+          () => {
+            setSaid("failed");
+          },
         );
       }}
     >

@@ -43,7 +43,9 @@ export function EditForm({ text, onText, onClose }: EditFormProps): ReactNode {
         aria-label="New text"
         rows={Math.min(ROWS_MAX, written.split("\n").length + 1)}
         value={written}
-        onChange={(event) => { setWritten(event.target.value); }}
+        onChange={(event) => {
+          setWritten(event.target.value);
+        }}
       />
       <div className="dialog-foot">
         <button type="button" className="button" onClick={onClose}>

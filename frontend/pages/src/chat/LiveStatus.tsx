@@ -1,22 +1,18 @@
 /** Tells those who listen what happens: that a reply is written and what it came to, not each word. */
 
 import type { ChatState } from "@contextd/client";
-import { useRef, type ReactNode } from "react";
+import { useState, type ReactNode } from "react";
 
 import { statusWords } from "./words.js";
 
 const SPOKEN_CHARS_MAX = 400;
 
 export function LiveStatus({ state }: { readonly state: ChatState }): ReactNode {
-  const before = useRef(state.status);
-  const said = useRef("");
-  if (before.current !== state.status) {
-    said.current = sentence(state);
-    before.current = state.status;
-  }
+  const [told, setTold] = useState({ status: state.status, said: "" });
+  if (told.status !== state.status) setTold({ status: state.status, said: sentence(state) });
   return (
     <p className="hidden-text" role="status">
-      {said.current}
+      {told.said}
     </p>
   );
 }

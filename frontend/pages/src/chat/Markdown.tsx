@@ -11,8 +11,8 @@ import { withEntities } from "./entities.js";
 import { safeAddress } from "./addresses.js";
 import "./markdown.css";
 
-const DEPTH_MAX = 24;
 /** Of tokens in tokens; what lies deeper is shown as it was written. */
+const DEPTH_MAX = 24;
 
 export const Markdown = memo(function Markdown({ text }: { readonly text: string }): ReactNode {
   return (
@@ -68,18 +68,28 @@ function block(token: Token, depth: number): ReactNode {
     case "hr":
       return <hr />;
     case "text":
-      return known.tokens === undefined ? withEntities(known.text) : inlines(known.tokens, depth);
+      return known.tokens === undefined
+        ? withEntities(known.text)
+        : inlines(known.tokens, depth);
     default:
       return <p>{token.raw}</p>;
   }
 }
 
 function blocksIn(tokens: readonly Token[] | undefined, depth: number): ReactNode {
-  return (tokens ?? []).map((token, index) => <Fragment key={index}>{block(token, depth + 1)}</Fragment>);
+  return (tokens ?? []).map((token, index) => (
+    <Fragment key={index}>{block(token, depth + 1)}</Fragment>
+  ));
 }
 
 /** A reply's headings stand below the page's own two. */
-function Heading({ depth, children }: { readonly depth: number; readonly children: ReactNode }): ReactNode {
+function Heading({
+  depth,
+  children,
+}: {
+  readonly depth: number;
+  readonly children: ReactNode;
+}): ReactNode {
   const Tag = (["h3", "h4", "h5", "h6", "h6", "h6"] as const)[depth - 1] ?? "h6";
   return <Tag>{children}</Tag>;
 }
@@ -88,7 +98,13 @@ function list(token: Tokens.List, depth: number): ReactNode {
   const items = token.items.map((item, index) => (
     <li key={index} className={item.task ? "task" : undefined}>
       {item.task ? (
-        <input type="checkbox" checked={item.checked === true} disabled readOnly aria-label="Done" />
+        <input
+          type="checkbox"
+          checked={item.checked === true}
+          disabled
+          readOnly
+          aria-label="Done"
+        />
       ) : null}
       {blocksIn(
         item.tokens.filter((each) => each.type !== "checkbox"),
@@ -96,7 +112,11 @@ function list(token: Tokens.List, depth: number): ReactNode {
       )}
     </li>
   ));
-  return token.ordered ? <ol start={token.start === "" ? 1 : token.start}>{items}</ol> : <ul>{items}</ul>;
+  return token.ordered ? (
+    <ol start={token.start === "" ? 1 : token.start}>{items}</ol>
+  ) : (
+    <ul>{items}</ul>
+  );
 }
 
 function table(token: Tokens.Table, depth: number): ReactNode {
@@ -125,7 +145,9 @@ function table(token: Tokens.Table, depth: number): ReactNode {
 }
 
 function inlines(tokens: readonly Token[] | undefined, depth: number): ReactNode {
-  return (tokens ?? []).map((token, index) => <Fragment key={index}>{inline(token, depth + 1)}</Fragment>);
+  return (tokens ?? []).map((token, index) => (
+    <Fragment key={index}>{inline(token, depth + 1)}</Fragment>
+  ));
 }
 
 function inline(token: Token, depth: number): ReactNode {
@@ -149,13 +171,21 @@ function inline(token: Token, depth: number): ReactNode {
     case "escape":
       return known.text;
     case "text":
-      return known.tokens === undefined ? withEntities(known.text) : inlines(known.tokens, depth);
+      return known.tokens === undefined
+        ? withEntities(known.text)
+        : inlines(known.tokens, depth);
     default:
       return token.raw;
   }
 }
 
-function Link({ address, children }: { readonly address: string; readonly children: ReactNode }): ReactNode {
+function Link({
+  address,
+  children,
+}: {
+  readonly address: string;
+  readonly children: ReactNode;
+}): ReactNode {
   const href = safeAddress(address);
   if (href === null) return <span className="no-link">{children}</span>;
   return (

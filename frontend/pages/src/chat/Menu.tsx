@@ -36,11 +36,15 @@ export function Menu({ label, items }: MenuProps): ReactNode {
         aria-haspopup="menu"
         aria-expanded={isOpen}
         aria-controls={isOpen ? id : undefined}
-        onClick={() => { setIsOpen(!isOpen); }}
+        onClick={() => {
+          setIsOpen(!isOpen);
+        }}
       >
         <Icon name="more" />
       </button>
-      {isOpen ? <Items id={id} label={label} items={items} button={button} onShut={shut} /> : null}
+      {isOpen ? (
+        <Items id={id} label={label} items={items} button={button} onShut={shut} />
+      ) : null}
     </>
   );
 }
@@ -58,7 +62,8 @@ function Items({ id, label, items, button, onShut }: ItemsProps): ReactNode {
     const at = button.current?.getBoundingClientRect();
     if (menu === null || at === undefined) return;
     const room = innerHeight - at.bottom - GAP_PX;
-    const top = room < menu.offsetHeight ? at.top - menu.offsetHeight - GAP_PX : at.bottom + GAP_PX;
+    const top =
+      room < menu.offsetHeight ? at.top - menu.offsetHeight - GAP_PX : at.bottom + GAP_PX;
     menu.style.top = `${Math.max(GAP_PX, top).toString()}px`;
     menu.style.left = `${Math.max(GAP_PX, Math.min(at.left, innerWidth - menu.offsetWidth - GAP_PX)).toString()}px`;
     menu.querySelector("button")?.focus();
@@ -66,7 +71,11 @@ function Items({ id, label, items, button, onShut }: ItemsProps): ReactNode {
   useEffect(() => {
     const leave = (event: Event): void => {
       const target = event.target;
-      if (target instanceof Node && (list.current?.contains(target) === true || button.current?.contains(target) === true)) return;
+      if (
+        target instanceof Node &&
+        (list.current?.contains(target) === true || button.current?.contains(target) === true)
+      )
+        return;
       onShut();
     };
     addEventListener("pointerdown", leave);

@@ -3,6 +3,7 @@
 import type { BackendContextService, ChatMessage, Outbox } from "@contextd/client";
 import { memo, useState, type ReactNode } from "react";
 
+import { Boundary } from "../common/Boundary.js";
 import { Icon } from "../common/Icon.js";
 import { CopyButton } from "./CopyButton.js";
 import { EditForm } from "./EditForm.js";
@@ -42,7 +43,9 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
       <li className="message" data-role="user">
         <EditForm
           text={message.content}
-          onClose={() => { setIsEditing(false); }}
+          onClose={() => {
+            setIsEditing(false);
+          }}
           onText={(content) => {
             setIsEditing(false);
             void attempt(service.editMessage(chatId, { message_id: message.id, content }));
@@ -52,11 +55,16 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
     );
   }
   return (
-    <li className="message" data-role={message.role} data-status={message.status} data-message={message.id}>
+    <li
+      className="message"
+      data-role={message.role}
+      data-status={message.status}
+      data-message={message.id}
+    >
       <h3 className="hidden-text">{WHO[message.role]}</h3>
       {message.content === "" && calls.length > 0 ? null : (
         <div className="said">
-          {message.role === "assistant" ? <Markdown text={message.content} /> : <p className="plain" dir="auto">{message.content}</p>}
+          <Content message={message} />
           <Parts parts={message.message?.parts ?? []} />
         </div>
       )}
@@ -67,7 +75,15 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
           <Versions {...props} />
           <CopyButton text={message.content} what="message" />
           {isUser ? (
-            <button type="button" className="button-icon button-small" aria-label="Edit" title="Edit" onClick={() => { setIsEditing(true); }}>
+            <button
+              type="button"
+              className="button-icon button-small"
+              aria-label="Edit"
+              title="Edit"
+              onClick={() => {
+                setIsEditing(true);
+              }}
+            >
               <Icon name="edit" />
             </button>
           ) : null}
@@ -77,7 +93,9 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
               className="button-icon button-small"
               aria-label="Regenerate"
               title="Another reply"
-              onClick={() => void attempt(service.regenerate(chatId, { message_id: message.id }))}
+              onClick={() =>
+                void attempt(service.regenerate(chatId, { message_id: message.id }))
+              }
             >
               <Icon name="retry" />
             </button>
@@ -91,6 +109,21 @@ export const MessageItem = memo(function MessageItem(props: MessageItemProps): R
   );
 });
 
+/** Replies are Markdown; what people say is shown as they have written it. */
+function Content({ message }: Pick<MessageItemProps, "message">): ReactNode {
+  const plain = (
+    <p className="plain" dir="auto">
+      {message.content}
+    </p>
+  );
+  if (message.role !== "assistant") return plain;
+  return (
+    <Boundary instead={plain}>
+      <Markdown text={message.content} />
+    </Boundary>
+  );
+}
+
 function Versions({ message, siblings, chatId, service }: MessageItemProps): ReactNode {
   const { attempt } = useNotices();
   if (siblings.length < 2) return null;
@@ -101,13 +134,29 @@ function Versions({ message, siblings, chatId, service }: MessageItemProps): Rea
   };
   return (
     <span className="versions" role="group" aria-label="Versions">
-      <button type="button" className="button-icon button-small" aria-label="Previous version" disabled={at <= 0} onClick={() => { turn(-1); }}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Previous version"
+        disabled={at <= 0}
+        onClick={() => {
+          turn(-1);
+        }}
+      >
         <Icon name="left" />
       </button>
       <span>
         {at + 1}/{siblings.length}
       </span>
-      <button type="button" className="button-icon button-small" aria-label="Next version" disabled={at >= siblings.length - 1} onClick={() => { turn(1); }}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Next version"
+        disabled={at >= siblings.length - 1}
+        onClick={() => {
+          turn(1);
+        }}
+      >
         <Icon name="right" />
       </button>
     </span>

@@ -21,8 +21,11 @@ export function MessageList({ service, chat }: MessageListProps): ReactNode {
   const results = useMemo(() => resultsOf(messages), [messages]);
   const shown = messages.filter((message) => !isResult(message, results));
   const isThinking =
-    status === "awaiting_llm_response" || status === "preparing_request" || status === "executing_tools";
-  if (context === null && shown.length === 0) return <Bones isOffline={state.connection === "offline"} />;
+    status === "awaiting_llm_response" ||
+    status === "preparing_request" ||
+    status === "executing_tools";
+  if (context === null && shown.length === 0)
+    return <Bones isOffline={state.connection === "offline"} />;
   return (
     <>
       {shown.length === 0 ? <p className="nothing">Nothing was said here yet.</p> : null}
@@ -55,10 +58,14 @@ export function MessageList({ service, chat }: MessageListProps): ReactNode {
 export type Results = ReadonlyMap<string, MessageView>;
 
 function resultsOf(messages: readonly ChatMessage[]): Results {
-  const asked = new Set(messages.flatMap(({ message }) => message?.tool_calls.map((call) => call.id) ?? []));
+  const asked = new Set(
+    messages.flatMap(({ message }) => message?.tool_calls.map((call) => call.id) ?? []),
+  );
   return new Map(
     messages.flatMap(({ message }) =>
-      message?.role === "tool" && message.tool_call_id !== null && asked.has(message.tool_call_id)
+      message?.role === "tool" &&
+      message.tool_call_id !== null &&
+      asked.has(message.tool_call_id)
         ? [[message.tool_call_id, message]]
         : [],
     ),

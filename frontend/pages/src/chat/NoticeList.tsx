@@ -18,16 +18,33 @@ export function NoticeList(): ReactNode {
   );
 }
 
-function One({ notice, onDismiss }: { readonly notice: Notice; readonly onDismiss: (id: number) => void }): ReactNode {
+function One({
+  notice,
+  onDismiss,
+}: {
+  readonly notice: Notice;
+  readonly onDismiss: (id: number) => void;
+}): ReactNode {
   useEffect(() => {
-    const timer = setTimeout(() => { onDismiss(notice.id); }, SHOWN_MS);
-    return () => { clearTimeout(timer); };
+    const timer = setTimeout(() => {
+      onDismiss(notice.id);
+    }, SHOWN_MS);
+    return () => {
+      clearTimeout(timer);
+    };
   }, [notice.id, onDismiss]);
   return (
     <div className="notice">
       <Icon name="warn" />
       <p dir="auto">{notice.text}</p>
-      <button type="button" className="button-icon button-small" aria-label="Dismiss" onClick={() => { onDismiss(notice.id); }}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Dismiss"
+        onClick={() => {
+          onDismiss(notice.id);
+        }}
+      >
         <Icon name="close" />
       </button>
     </div>

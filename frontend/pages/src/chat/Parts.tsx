@@ -23,10 +23,12 @@ export function Parts({ parts }: { readonly parts: MessageView["parts"] }): Reac
 
 function Part({ part }: { readonly part: MessageView["parts"][number] }): ReactNode {
   const nested = part["image_url"];
-  const inside = typeof nested === "object" && nested !== null && "url" in nested ? nested.url : nested;
+  const inside =
+    typeof nested === "object" && nested !== null && "url" in nested ? nested.url : nested;
   const address = typeof inside === "string" ? inside : part["url"];
   const name = typeof part["name"] === "string" ? part["name"] : String(part["type"]);
-  if (typeof address === "string" && CARRIED.test(address)) return <img src={address} alt={name} />;
+  if (typeof address === "string" && CARRIED.test(address))
+    return <img src={address} alt={name} />;
   const href = typeof address === "string" ? safeAddress(address) : null;
   if (href === null) return <span dir="auto">{name}</span>;
   return (

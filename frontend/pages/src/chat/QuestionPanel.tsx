@@ -42,7 +42,14 @@ function Question({ service, chatId, question }: QuestionProps): ReactNode {
       {options.length > 0 ? (
         <div className="options">
           {options.map((option, index) => (
-            <button key={index} type="button" className="button" dir="auto" disabled={isSent} onClick={() => void answer(option)}>
+            <button
+              key={index}
+              type="button"
+              className="button"
+              dir="auto"
+              disabled={isSent}
+              onClick={() => void answer(option)}
+            >
               {option}
             </button>
           ))}
@@ -55,8 +62,21 @@ function Question({ service, chatId, question }: QuestionProps): ReactNode {
           if (text.trim() !== "") void answer(text);
         }}
       >
-        <input className="input" dir="auto" aria-label="Your answer" placeholder="Your answer" value={text} onChange={(event) => { setText(event.target.value); }} />
-        <button type="submit" className="button button-main" disabled={isSent || text.trim() === ""}>
+        <input
+          className="input"
+          dir="auto"
+          aria-label="Your answer"
+          placeholder="Your answer"
+          value={text}
+          onChange={(event) => {
+            setText(event.target.value);
+          }}
+        />
+        <button
+          type="submit"
+          className="button button-main"
+          disabled={isSent || text.trim() === ""}
+        >
           Answer
         </button>
       </form>
@@ -65,12 +85,23 @@ function Question({ service, chatId, question }: QuestionProps): ReactNode {
 }
 
 /** Of the built-in tool `question` and `options`; of others, their name and arguments. */
-function read(question: QuestionView): { readonly asked: string; readonly options: readonly string[] } {
+function read(question: QuestionView): {
+  readonly asked: string;
+  readonly options: readonly string[];
+} {
   try {
     const value: unknown = JSON.parse(question.arguments);
-    if (typeof value === "object" && value !== null && "question" in value && typeof value.question === "string") {
+    if (
+      typeof value === "object" &&
+      value !== null &&
+      "question" in value &&
+      typeof value.question === "string"
+    ) {
       const options = "options" in value && Array.isArray(value.options) ? value.options : [];
-      return { asked: value.question, options: options.filter((option) => typeof option === "string") };
+      return {
+        asked: value.question,
+        options: options.filter((option) => typeof option === "string"),
+      };
     }
   } catch {
     // Shown as it is, below.

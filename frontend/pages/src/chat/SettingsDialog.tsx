@@ -27,7 +27,12 @@ interface Fields {
   readonly on_takeover: string;
 }
 
-const MODES = { text: "Nothing", semantic: "Chats and notes", graph: "What hangs together", deep: "All of it, and memory" };
+const MODES = {
+  text: "Nothing",
+  semantic: "Chats and notes",
+  graph: "What hangs together",
+  deep: "All of it, and memory",
+};
 const TOOL_MODES = {
   manual: "Every call is asked about",
   allow_list: "Unlisted ones are asked about",
@@ -42,7 +47,11 @@ export function SettingsDialog({ service, context, onClose }: SettingsDialogProp
   const [isSaving, setIsSaving] = useState(false);
   const { attempt } = useNotices();
   const models = useModels();
-  const set = (name: keyof Fields) => (value: string): void => { setFields({ ...fields, [name]: value }); };
+  const set =
+    (name: keyof Fields) =>
+    (value: string): void => {
+      setFields({ ...fields, [name]: value });
+    };
   const problem = problemOf(fields);
   const save = async (): Promise<void> => {
     const patch = patchOf(before, fields);
@@ -66,7 +75,11 @@ export function SettingsDialog({ service, context, onClose }: SettingsDialogProp
           <button type="button" className="button" onClick={onClose}>
             Cancel
           </button>
-          <button type="submit" className="button button-main" disabled={isSaving || problem !== null}>
+          <button
+            type="submit"
+            className="button button-main"
+            disabled={isSaving || problem !== null}
+          >
             Save
           </button>
         </>
@@ -75,33 +88,92 @@ export function SettingsDialog({ service, context, onClose }: SettingsDialogProp
       <div className="settings">
         <label className="field">
           <span>Model</span>
-          <input className="input" list="models" placeholder="The server's default" value={fields.model} onChange={(event) => { set("model")(event.target.value); }} />
+          <input
+            className="input"
+            list="models"
+            placeholder="The server's default"
+            value={fields.model}
+            onChange={(event) => {
+              set("model")(event.target.value);
+            }}
+          />
           <datalist id="models">
             {models.map((model) => (
               <option key={model} value={model} />
             ))}
           </datalist>
         </label>
-        <Choice label="Looked up before each reply" value={fields.mode} options={MODES} onValue={set("mode")} />
+        <Choice
+          label="Looked up before each reply"
+          value={fields.mode}
+          options={MODES}
+          onValue={set("mode")}
+        />
         <label className="field wide">
           <span>System prompt</span>
-          <textarea className="input" dir="auto" rows={3} value={fields.system_prompt} onChange={(event) => { set("system_prompt")(event.target.value); }} />
+          <textarea
+            className="input"
+            dir="auto"
+            rows={3}
+            value={fields.system_prompt}
+            onChange={(event) => {
+              set("system_prompt")(event.target.value);
+            }}
+          />
         </label>
         <label className="field">
           <span>Temperature</span>
-          <input className="input" inputMode="decimal" placeholder="The model's own" value={fields.temperature} onChange={(event) => { set("temperature")(event.target.value); }} />
+          <input
+            className="input"
+            inputMode="decimal"
+            placeholder="The model's own"
+            value={fields.temperature}
+            onChange={(event) => {
+              set("temperature")(event.target.value);
+            }}
+          />
         </label>
         <label className="field">
           <span>Tokens of a reply, at most</span>
-          <input className="input" inputMode="numeric" placeholder="The model's own" value={fields.max_tokens} onChange={(event) => { set("max_tokens")(event.target.value); }} />
+          <input
+            className="input"
+            inputMode="numeric"
+            placeholder="The model's own"
+            value={fields.max_tokens}
+            onChange={(event) => {
+              set("max_tokens")(event.target.value);
+            }}
+          />
         </label>
-        <Choice label="A message during a reply" value={fields.send_policy} options={POLICIES} onValue={set("send_policy")} />
-        <Choice label="A reply whose worker died" value={fields.on_takeover} options={TAKEOVER} onValue={set("on_takeover")} />
-        <Choice label="Tools" value={fields.tool_mode} options={TOOL_MODES} onValue={set("tool_mode")} />
+        <Choice
+          label="A message during a reply"
+          value={fields.send_policy}
+          options={POLICIES}
+          onValue={set("send_policy")}
+        />
+        <Choice
+          label="A reply whose worker died"
+          value={fields.on_takeover}
+          options={TAKEOVER}
+          onValue={set("on_takeover")}
+        />
+        <Choice
+          label="Tools"
+          value={fields.tool_mode}
+          options={TOOL_MODES}
+          onValue={set("tool_mode")}
+        />
         {fields.tool_mode === "allow_list" ? (
           <label className="field">
             <span>Tools that need no approval</span>
-            <input className="input" placeholder="clock, calculator" value={fields.allowed} onChange={(event) => { set("allowed")(event.target.value); }} />
+            <input
+              className="input"
+              placeholder="clock, calculator"
+              value={fields.allowed}
+              onChange={(event) => {
+                set("allowed")(event.target.value);
+              }}
+            />
           </label>
         ) : null}
       </div>
@@ -126,7 +198,13 @@ function Choice({ label, value, options, onValue }: ChoiceProps): ReactNode {
   return (
     <label className="field">
       <span>{label}</span>
-      <select className="input" value={value} onChange={(event) => { onValue(event.target.value); }}>
+      <select
+        className="input"
+        value={value}
+        onChange={(event) => {
+          onValue(event.target.value);
+        }}
+      >
         {isKnown ? null : <option value={value}>{value}</option>}
         {Object.entries(options).map(([name, words]) => (
           <option key={name} value={name}>
@@ -146,17 +224,29 @@ function useModels(): readonly string[] {
     const headers = readKey() === "" ? {} : { Authorization: `Bearer ${readKey()}` };
     fetch("/v1/models", { headers, signal: controller.signal })
       .then(async (response) => (response.ok ? ((await response.json()) as unknown) : null))
-      .then((page) => { setModels(idsOf(page)); })
+      .then((page) => {
+        setModels(idsOf(page));
+      })
       .catch(() => undefined);
-    return () => { controller.abort(); };
+    return () => {
+      controller.abort();
+    };
   }, []);
   return models;
 }
 
 function idsOf(page: unknown): readonly string[] {
-  if (typeof page !== "object" || page === null || !("data" in page) || !Array.isArray(page.data)) return [];
+  if (
+    typeof page !== "object" ||
+    page === null ||
+    !("data" in page) ||
+    !Array.isArray(page.data)
+  )
+    return [];
   return page.data.flatMap((model: unknown) =>
-    typeof model === "object" && model !== null && "id" in model && typeof model.id === "string" ? [model.id] : [],
+    typeof model === "object" && model !== null && "id" in model && typeof model.id === "string"
+      ? [model.id]
+      : [],
   );
 }
 
@@ -182,7 +272,9 @@ function problemOf({ temperature, max_tokens }: Fields): string | null {
   if (temperature.trim() !== "" && !(Number(temperature) >= 0 && Number(temperature) <= 2)) {
     return "The temperature is a number from 0 to 2.";
   }
-  return max_tokens.trim() === "" || /^\s*[1-9]\d{0,7}\s*$/.test(max_tokens) ? null : "Tokens are a whole number from 1 on.";
+  return max_tokens.trim() === "" || /^\s*[1-9]\d{0,7}\s*$/.test(max_tokens)
+    ? null
+    : "Tokens are a whole number from 1 on.";
 }
 
 function patchOf(before: Fields, now: Fields): ActionBody<"configure"> {
@@ -199,7 +291,9 @@ function patchOf(before: Fields, now: Fields): ActionBody<"configure"> {
     ...(changed("system_prompt") && { system_prompt: now.system_prompt }),
     ...(Object.keys(parameters).length > 0 && { parameters }),
     ...(changed("send_policy") && { send_policy: now.send_policy }),
-    ...((changed("tool_mode") || changed("allowed")) && { tool_policy: { mode: now.tool_mode, allowed } }),
+    ...((changed("tool_mode") || changed("allowed")) && {
+      tool_policy: { mode: now.tool_mode, allowed },
+    }),
     ...(changed("on_takeover") && { on_takeover: now.on_takeover }),
   } as ActionBody<"configure">;
 }

@@ -38,7 +38,15 @@ export function Sidebar(props: SidebarProps): ReactNode {
           <Mark />
           contextd
         </h1>
-        <button type="button" className="button-icon" aria-label="New chat" title="New chat (Alt+N)" onClick={() => { onOpen(null); }}>
+        <button
+          type="button"
+          className="button-icon"
+          aria-label="New chat"
+          title="New chat (Alt+N)"
+          onClick={() => {
+            onOpen(null);
+          }}
+        >
           <Icon name="plus" />
         </button>
       </div>
@@ -50,7 +58,9 @@ export function Sidebar(props: SidebarProps): ReactNode {
           type="search"
           placeholder="Search"
           value={sought}
-          onChange={(event) => { setSought(event.target.value); }}
+          onChange={(event) => {
+            setSought(event.target.value);
+          }}
           onKeyDown={(event) => {
             const first = found?.[0];
             if (event.key === "Enter" && first !== undefined) onOpen(first.id);
@@ -74,7 +84,9 @@ export function Sidebar(props: SidebarProps): ReactNode {
             />
           ))}
           {found.length === 0 ? (
-            <li className="nothing">{words.length > 0 ? "No chat has that in its title." : "No chats yet."}</li>
+            <li className="nothing">
+              {words.length > 0 ? "No chat has that in its title." : "No chats yet."}
+            </li>
           ) : null}
           {contexts.hasMore && words.length === 0 ? (
             <li className="nothing">
@@ -105,7 +117,11 @@ function Waiting({ hasFailed }: { readonly hasFailed: boolean }): ReactNode {
   );
 }
 
-const THEMES = { system: ["screen", "Colours: as the system"], light: ["sun", "Colours: light"], dark: ["moon", "Colours: dark"] } as const;
+const THEMES = {
+  system: ["screen", "Colours: as the system"],
+  light: ["sun", "Colours: light"],
+  dark: ["moon", "Colours: dark"],
+} as const;
 
 function Foot({ onHelp, onSignOut }: Pick<SidebarProps, "onHelp" | "onSignOut">): ReactNode {
   const [theme, changeTheme] = useTheme();
@@ -115,10 +131,22 @@ function Foot({ onHelp, onSignOut }: Pick<SidebarProps, "onHelp" | "onSignOut">)
       <a className="button-icon wide" href="/dashboard">
         Dashboard
       </a>
-      <button type="button" className="button-icon button-small" aria-label={label} title={label} onClick={changeTheme}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label={label}
+        title={label}
+        onClick={changeTheme}
+      >
         <Icon name={icon} />
       </button>
-      <button type="button" className="button-icon button-small" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={onHelp}>
+      <button
+        type="button"
+        className="button-icon button-small"
+        aria-label="Keyboard shortcuts"
+        title="Keyboard shortcuts (?)"
+        onClick={onHelp}
+      >
         <Icon name="keyboard" />
       </button>
       {readKey() === "" ? null : (

@@ -62,7 +62,11 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
       ) : (
         <div className="scroller">
           <ol className="messages column">
-            <li className="message" data-role="user" data-status={attempted.hasFailed ? "failed-to-send" : "sending"}>
+            <li
+              className="message"
+              data-role="user"
+              data-status={attempted.hasFailed ? "failed-to-send" : "sending"}
+            >
               <div className="said">
                 <p className="plain" dir="auto">
                   {attempted.text}
@@ -71,7 +75,11 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
               {attempted.hasFailed ? (
                 <p className="message-state" data-kind="bad" role="alert">
                   {SEND_FAILED}
-                  <button type="button" className="link" onClick={() => void start(attempted.text, attempted.key)}>
+                  <button
+                    type="button"
+                    className="link"
+                    onClick={() => void start(attempted.text, attempted.key)}
+                  >
                     Retry
                   </button>
                   <button

@@ -14,5 +14,7 @@ export function openChat(chatId: string | null): void {
 
 function subscribe(listener: () => void): () => void {
   addEventListener("hashchange", listener);
-  return () => { removeEventListener("hashchange", listener); };
+  return () => {
+    removeEventListener("hashchange", listener);
+  };
 }

@@ -21,7 +21,12 @@ const lowlight = createLowlight({
   ...{ bash, cpp, css, diff, go, java, javascript, json },
   ...{ python, rust, sql, typescript, xml, yaml },
 });
-lowlight.registerAlias({ bash: ["shell", "console"], javascript: ["jsx"], typescript: ["tsx"], xml: ["svg"] });
+lowlight.registerAlias({
+  bash: ["shell", "console"],
+  javascript: ["jsx"],
+  typescript: ["tsx"],
+  xml: ["svg"],
+});
 
 /** The text as a tree of classes; null, if its language is not known. */
 export function colours(text: string, language: string): Root | null {

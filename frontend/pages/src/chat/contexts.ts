@@ -5,11 +5,11 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 export type Listed = ContextSummary & { readonly pinned?: boolean };
 
-const PAGE = 100;
+const PAGE = 50;
 const PACE_MS = 2_000;
 const PACE_MS_MAX = 10_000;
-const UNCHANGED_MAX = 5;
 /** So many times unchanged, and the list is asked for half as often. */
+const UNCHANGED_MAX = 5;
 
 export interface Contexts {
   /** Pinned first, then those that something happened in last; null before anybody has answered. */
@@ -89,7 +89,9 @@ export function useContexts(service: BackendContextService): Contexts {
     };
   }, [service]);
 
-  const refresh = useCallback(() => { wake.current(); }, []);
+  const refresh = useCallback(() => {
+    wake.current();
+  }, []);
   const after = (older.at(-1) ?? first?.at(-1))?.id;
   const loadMore = useCallback(() => {
     if (after === undefined) return;
@@ -98,10 +100,18 @@ export function useContexts(service: BackendContextService): Contexts {
         setOlder((shown) => [...shown, ...contexts]);
         setHasMore(contexts.length === PAGE);
       },
-      () => { setHasFailed(true); },
+      () => {
+        setHasFailed(true);
+      },
     );
   }, [service, after]);
-  return { all: first === null ? null : merged(first, older), hasFailed, hasMore, refresh, loadMore };
+  return {
+    all: first === null ? null : merged(first, older),
+    hasFailed,
+    hasMore,
+    refresh,
+    loadMore,
+  };
 }
 
 function merged(first: readonly Listed[], older: readonly Listed[]): readonly Listed[] {
@@ -109,6 +119,7 @@ function merged(first: readonly Listed[], older: readonly Listed[]): readonly Li
   const all = [...first, ...older.filter((context) => !known.has(context.id))];
   return all.sort(
     (one, other) =>
-      Number(other.pinned === true) - Number(one.pinned === true) || (one.updated_at < other.updated_at ? 1 : -1),
+      Number(other.pinned === true) - Number(one.pinned === true) ||
+      (one.updated_at < other.updated_at ? 1 : -1),
   );
 }

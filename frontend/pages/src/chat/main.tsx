@@ -6,14 +6,17 @@ import { applyTheme } from "../common/theme.js";
 import "../common/tokens.css";
 import "../common/base.css";
 import { Entry } from "./Entry.js";
+import { Session } from "./session.js";
 
 takeKeyOfAddress();
 applyTheme();
+const session = new Session();
+session.enter();
 const page = document.getElementById("page");
 if (page !== null) {
   createRoot(page).render(
     <StrictMode>
-      <Entry />
+      <Entry session={session} />
     </StrictMode>,
   );
 }

@@ -30,13 +30,19 @@ export function useNotices(): Notices {
 
 export function useNewNotices(): Notices {
   const [shown, setShown] = useState<readonly Notice[]>([]);
-  const dismiss = useCallback((id: number) => { setShown((all) => all.filter((notice) => notice.id !== id)); }, []);
-  const attempt = useCallback(async <T,>(work: Promise<T>): Promise<T | undefined> => {
+  const dismiss = useCallback((id: number) => {
+    setShown((all) => all.filter((notice) => notice.id !== id));
+  }, []);
+  const attempt = useCallback(async <T>(work: Promise<T>): Promise<T | undefined> => {
     try {
       return await work;
     } catch (error) {
       const text = sentenceOf(error);
-      setShown((all) => [...all.filter((notice) => notice.text !== text), { id: ++made, text }].slice(-SHOWN_MAX));
+      setShown((all) =>
+        [...all.filter((notice) => notice.text !== text), { id: ++made, text }].slice(
+          -SHOWN_MAX,
+        ),
+      );
       return undefined;
     }
   }, []);

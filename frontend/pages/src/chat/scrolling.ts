@@ -3,7 +3,14 @@
  * exactly where the person is, whatever arrives.
  */
 
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type RefObject } from "react";
+import {
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+  type RefObject,
+} from "react";
 
 const NEAR_PX = 24;
 

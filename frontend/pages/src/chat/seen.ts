@@ -4,13 +4,15 @@
  * What there is on the first visit counts as seen.
  */
 
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 
 import type { Listed } from "./contexts.js";
 
 const NAME = "contextd.seen";
+const MARKS_MAX = 2_000;
 
-type Seen = Readonly<Record<string, number>>;
+/** The newest version seen, by chat. */
+type Marks = Readonly<Record<string, number>>;
 
 export interface Unread {
   readonly isUnread: (context: Listed) => boolean;
@@ -18,38 +20,53 @@ export interface Unread {
 }
 
 export function useUnread(contexts: readonly Listed[] | null): Unread {
-  const [seen, setSeen] = useState<Seen | null>(readSeen);
+  const kept = useSyncExternalStore(subscribe, read);
+  const marks = useMemo(() => marksOf(kept), [kept]);
   useEffect(() => {
-    if (contexts === null || seen !== null) return;
-    setSeen(kept(Object.fromEntries(contexts.map((context) => [context.id, context.version]))));
-  }, [contexts, seen]);
-  useEffect(() => {
-    const follow = (event: StorageEvent): void => {
-      if (event.key === NAME) setSeen(readSeen());
-    };
-    addEventListener("storage", follow);
-    return () => { removeEventListener("storage", follow); };
-  }, []);
+    if (contexts === null || marks !== null) return;
+    write(Object.fromEntries(contexts.map((context) => [context.id, context.version])));
+  }, [contexts, marks]);
   const markSeen = useCallback((chatId: string, version: number) => {
-    setSeen((before) => (before !== null && (before[chatId] ?? 0) >= version ? before : kept({ ...before, [chatId]: version })));
+    const before = marksOf(read());
+    if (before !== null && (before[chatId] ?? 0) < version)
+      write({ ...before, [chatId]: version });
   }, []);
   const isUnread = useCallback(
-    (context: Listed) => seen !== null && context.version > (seen[context.id] ?? 0),
-    [seen],
+    (context: Listed) => marks !== null && context.version > (marks[context.id] ?? 0),
+    [marks],
   );
   return { isUnread, markSeen };
 }
 
-function kept(seen: Seen): Seen {
-  localStorage.setItem(NAME, JSON.stringify(seen));
-  return seen;
+const listeners = new Set<() => void>();
+
+/** Be told of what this tab and others mark. */
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  addEventListener("storage", listener);
+  return () => {
+    listeners.delete(listener);
+    removeEventListener("storage", listener);
+  };
 }
 
-function readSeen(): Seen | null {
+function read(): string | null {
+  return localStorage.getItem(NAME);
+}
+
+function write(marks: Marks): void {
+  const newest = Object.fromEntries(Object.entries(marks).slice(-MARKS_MAX));
+  localStorage.setItem(NAME, JSON.stringify(newest));
+  for (const listener of listeners) listener();
+}
+
+function marksOf(kept: string | null): Marks | null {
   try {
-    const read: unknown = JSON.parse(localStorage.getItem(NAME) ?? "null");
-    if (typeof read !== "object" || read === null) return null;
-    const marks = Object.entries(read).filter((entry): entry is [string, number] => typeof entry[1] === "number");
+    const value: unknown = JSON.parse(kept ?? "null");
+    if (typeof value !== "object" || value === null) return null;
+    const marks = Object.entries(value).filter(
+      (entry): entry is [string, number] => typeof entry[1] === "number",
+    );
     return Object.fromEntries(marks);
   } catch {
     return null;

@@ -28,7 +28,9 @@ export const LISTED: readonly (readonly [readonly string[], string])[] = [
 
 export function useShortcuts(shortcuts: Shortcuts): void {
   const latest = useRef(shortcuts);
-  useEffect(() => { latest.current = shortcuts; });
+  useEffect(() => {
+    latest.current = shortcuts;
+  });
   useEffect(() => {
     const obey = (event: KeyboardEvent): void => {
       if (document.querySelector("dialog[open]") !== null) return;
@@ -38,7 +40,9 @@ export function useShortcuts(shortcuts: Shortcuts): void {
       act();
     };
     addEventListener("keydown", obey);
-    return () => { removeEventListener("keydown", obey); };
+    return () => {
+      removeEventListener("keydown", obey);
+    };
   }, []);
 }
 
@@ -57,5 +61,8 @@ function meant(event: KeyboardEvent, shortcuts: Shortcuts): (() => void) | null 
 }
 
 function isWriting(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.matches("input, textarea, select, [contenteditable]");
+  return (
+    target instanceof HTMLElement &&
+    target.matches("input, textarea, select, [contenteditable]")
+  );
 }

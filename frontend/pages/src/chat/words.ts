@@ -39,7 +39,8 @@ export function isAtWork(phase: Phase | null): boolean {
 
 export function badgeOf(context: ContextSummary, isUnread: boolean): Badge {
   if (isRunning(context.status)) return "running";
-  if (context.status === "awaiting_tool_approval" || context.status === "awaiting_answer") return "asking";
+  if (context.status === "awaiting_tool_approval" || context.status === "awaiting_answer")
+    return "asking";
   if (context.status === "failed") return "failed";
   if (isUnread) return "unread";
   return context.status === "paused" ? "paused" : null;
@@ -60,7 +61,9 @@ const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyl
 /** The time of day, or the day where that is another one than today. */
 export function shortTime(at: string): string {
   const time = new Date(at);
-  return time.toDateString() === new Date().toDateString() ? CLOCK.format(time) : DAY.format(time);
+  return time.toDateString() === new Date().toDateString()
+    ? CLOCK.format(time)
+    : DAY.format(time);
 }
 
 export function wholeTime(at: string): string {

@@ -18,20 +18,39 @@ export function Dialog({ title, onClose, children, foot, onSubmit }: DialogProps
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
-    return () => { dialog?.close(); };
+    // The browser would take the first button, which shuts it.
+    dialog?.querySelector<HTMLElement>("input, select, textarea")?.focus();
+    return () => {
+      dialog?.close();
+    };
   }, []);
   return (
     <dialog
       ref={element}
       className="dialog"
       aria-labelledby="dialog-title"
-      onCancel={(event) => { event.preventDefault(); onClose(); }}
-      onMouseDown={(event) => { if (event.target === event.currentTarget) onClose(); }}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onMouseDown={(event) => {
+        if (event.target === event.currentTarget) onClose();
+      }}
     >
-      <form onSubmit={(event) => { event.preventDefault(); onSubmit?.(); }}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          onSubmit?.();
+        }}
+      >
         <div className="dialog-head">
           <h2 id="dialog-title">{title}</h2>
-          <button type="button" className="button-icon button-small" aria-label="Close" onClick={onClose}>
+          <button
+            type="button"
+            className="button-icon button-small"
+            aria-label="Close"
+            onClick={onClose}
+          >
             <Icon name="close" />
           </button>
         </div>

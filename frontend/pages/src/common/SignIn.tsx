@@ -26,8 +26,8 @@ export function SignIn({ wasRefused, onKey }: SignInProps): ReactNode {
         <Mark />
         <h1>Sign in to contextd</h1>
         <p>
-          The first start wrote a key to <code>contextd-data/owner.key</code>; <code>contextd keys create</code> makes
-          more.
+          The first start wrote a key to <code>contextd-data/owner.key</code>;{" "}
+          <code>contextd keys create</code> makes more.
         </p>
         <label className="field">
           <span>API key</span>
@@ -43,7 +43,9 @@ export function SignIn({ wasRefused, onKey }: SignInProps): ReactNode {
             value={key}
             aria-invalid={wasRefused}
             aria-describedby={wasRefused ? "refused" : undefined}
-            onChange={(event) => { setKey(event.target.value); }}
+            onChange={(event) => {
+              setKey(event.target.value);
+            }}
           />
         </label>
         {wasRefused ? (
@@ -52,7 +54,13 @@ export function SignIn({ wasRefused, onKey }: SignInProps): ReactNode {
           </p>
         ) : null}
         <label className="check">
-          <input type="checkbox" checked={forLong} onChange={(event) => { setForLong(event.target.checked); }} />
+          <input
+            type="checkbox"
+            checked={forLong}
+            onChange={(event) => {
+              setForLong(event.target.checked);
+            }}
+          />
           Keep me signed in on this device
         </label>
         <button type="submit" className="button button-main">

@@ -20,7 +20,12 @@ export function useTheme(): readonly [Theme, () => void] {
     listeners.add(listener);
     return () => listeners.delete(listener);
   }, readTheme);
-  return [theme, () => { keepTheme(NEXT[theme]); }];
+  return [
+    theme,
+    () => {
+      keepTheme(NEXT[theme]);
+    },
+  ];
 }
 
 function readTheme(): Theme {

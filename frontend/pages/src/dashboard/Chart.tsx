@@ -31,17 +31,21 @@ export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(data);
   const [cursor, setCursor] = useState<number | null>(null);
-  latest.current = data;
-
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
     const draw = (): void => {
       plot.current?.destroy();
-      plot.current = new uPlot(options(element, lines, show, setCursor), mutable(latest.current), element);
+      plot.current = new uPlot(
+        options(element, lines, show, setCursor),
+        mutable(latest.current),
+        element,
+      );
     };
     draw();
-    const resized = new ResizeObserver(() => { plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }); });
+    const resized = new ResizeObserver(() => {
+      plot.current?.setSize({ width: element.clientWidth, height: HEIGHT });
+    });
     resized.observe(element);
     const themed = new MutationObserver(draw);
     themed.observe(document.documentElement, { attributeFilter: ["data-theme"] });
@@ -55,7 +59,10 @@ export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
       plot.current = null;
     };
   }, [lines, show]);
-  useEffect(() => { plot.current?.setData(mutable(data)); }, [data]);
+  useEffect(() => {
+    latest.current = data;
+    plot.current?.setData(mutable(data));
+  }, [data]);
 
   const [times, ...values] = data;
   const at = cursor !== null && cursor < times.length ? cursor : times.length - 1;
@@ -102,14 +109,30 @@ function options(
     height: HEIGHT,
     padding: [8, 8, 0, 0],
     legend: { show: false },
-    cursor: { y: false, drag: { x: false, y: false }, sync: { key: SYNC }, points: { size: 6 } },
-    hooks: { setCursor: [(chart) => { onCursor(chart.cursor.idx ?? null); }] },
+    cursor: {
+      y: false,
+      drag: { x: false, y: false },
+      sync: { key: SYNC },
+      points: { size: 6 },
+    },
+    hooks: {
+      setCursor: [
+        (chart) => {
+          onCursor(chart.cursor.idx ?? null);
+        },
+      ],
+    },
     scales: {
       x: { time: true, range: (_chart, _min, max) => [max - HISTORY_S, max] },
       y: { range: (_chart, _min, max) => [0, max > 0 ? max * 1.15 : 1] },
     },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, values: (_chart, times) => times.map((time) => HOUR_MINUTE.format(time * 1_000)) },
+      {
+        ...axis,
+        grid: { show: false },
+        space: 70,
+        values: (_chart, times) => times.map((time) => HOUR_MINUTE.format(time * 1_000)),
+      },
       { ...axis, size: 56, space: 34, values: (_chart, values) => values.map(show) },
     ],
     series: [
@@ -119,7 +142,9 @@ function options(
         stroke: colour(line.colour),
         width: 1.5,
         points: { show: false },
-        ...(line.isFilled === true ? { fill: `color-mix(in srgb, ${colour(line.colour)} 14%, transparent)` } : {}),
+        ...(line.isFilled === true
+          ? { fill: `color-mix(in srgb, ${colour(line.colour)} 14%, transparent)` }
+          : {}),
       })),
     ],
   };

@@ -19,7 +19,10 @@ const PERCENTILES: readonly Line[] = [
 ];
 
 export function Charts({ points }: { readonly points: readonly Point[] }): ReactNode {
-  const throughput = useMemo(() => columns(points, [(point) => point.actions_s, (point) => point.turns_s]), [points]);
+  const throughput = useMemo(
+    () => columns(points, [(point) => point.actions_s, (point) => point.turns_s]),
+    [points],
+  );
   const waiting = useMemo(() => columns(points, [(point) => point.waiting]), [points]);
   return (
     <section className="charts" aria-label="The last half hour">
@@ -32,10 +35,27 @@ export function Charts({ points }: { readonly points: readonly Point[] }): React
   );
 }
 
-function LatencyChart({ timed, points }: { readonly timed: Timed; readonly points: readonly Point[] }): ReactNode {
+function LatencyChart({
+  timed,
+  points,
+}: {
+  readonly timed: Timed;
+  readonly points: readonly Point[];
+}): ReactNode {
   const data = useMemo(
-    () => columns(points, [0, 1, 2].map((index) => (point: Point) => point.latency[timed]?.[index] ?? null)),
+    () =>
+      columns(
+        points,
+        [0, 1, 2].map((index) => (point: Point) => point.latency[timed]?.[index] ?? null),
+      ),
     [points, timed],
   );
-  return <Chart title={`${TIMED_WORDS[timed]} latency`} lines={PERCENTILES} data={data} show={milliseconds} />;
+  return (
+    <Chart
+      title={`${TIMED_WORDS[timed]} latency`}
+      lines={PERCENTILES}
+      data={data}
+      show={milliseconds}
+    />
+  );
 }

@@ -2,6 +2,7 @@
 
 import { useState, useSyncExternalStore, type ReactNode } from "react";
 
+import { Boundary } from "../common/Boundary.js";
 import { Icon } from "../common/Icon.js";
 import { Mark } from "../common/SignIn.js";
 import { useTheme } from "../common/theme.js";
@@ -34,7 +35,14 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
   const [order, setOrder] = useState<Order | null>(null);
   return (
     <div className="dash">
-      <a className="dash-skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>
+      <a
+        className="dash-skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.getElementById("main")?.focus();
+        }}
+      >
         Skip to the content
       </a>
       <header className="dash-head">
@@ -46,23 +54,46 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
           </h1>
           <LinkPill known={known} />
           <span className="dash-space" />
-          <button type="button" className="button" aria-label="Restart" onClick={() => { setOrder({ kind: "restart" }); }}>
+          <button
+            type="button"
+            className="button"
+            aria-label="Restart"
+            onClick={() => {
+              setOrder({ kind: "restart" });
+            }}
+          >
             <Icon name="retry" />
             <span className="dash-wide">Restart</span>
           </button>
           <a className="button-icon" href="/" aria-label="Chats" title="Chats">
             <Icon name="left" />
           </a>
-          <button type="button" className="button-icon" aria-label={`Theme: ${theme}`} title={`Theme: ${theme}`} onClick={nextTheme}>
+          <button
+            type="button"
+            className="button-icon"
+            aria-label={`Theme: ${theme}`}
+            title={`Theme: ${theme}`}
+            onClick={nextTheme}
+          >
             <Icon name={THEME_ICONS[theme]} />
           </button>
-          <button type="button" className="button-icon" aria-label="Sign out" title="Sign out" onClick={onSignOut}>
+          <button
+            type="button"
+            className="button-icon"
+            aria-label="Sign out"
+            title="Sign out"
+            onClick={onSignOut}
+          >
             <Icon name="close" />
           </button>
         </div>
         <nav className="dash-places" aria-label="Places">
           {(Object.keys(PLACES) as Place[]).map((each) => (
-            <a key={each} href={linkTo(each)} aria-current={each === place ? "page" : undefined}>
+            <a
+              key={each}
+              href={linkTo(each)}
+              aria-current={each === place ? "page" : undefined}
+            >
               {PLACES[each]}
               {each === "letters" && known.stats !== null && known.stats.dead_letters > 0 ? (
                 <span className="dash-badge">{known.stats.dead_letters}</span>
@@ -74,17 +105,33 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
       <main id="main" tabIndex={-1} className="dash-main">
         <StatusLine known={known} />
         <RestartProgress restart={restart} known={known} />
-        {place === "overview" ? <Overview known={known} onDrain={(process) => { setOrder({ kind: "drain", process }); }} /> : null}
-        {place === "activity" ? <ActivityPlace api={api} /> : null}
-        {place === "contexts" ? <ContextsPlace api={api} /> : null}
-        {place === "letters" ? <LettersPlace api={api} /> : null}
-        {place === "history" ? <TimeTravel key={contextId} api={api} contextId={contextId} /> : null}
+        <Boundary
+          key={place}
+          instead={<p className="nothing">This part of the page has failed. Load it again.</p>}
+        >
+          {place === "overview" ? (
+            <Overview
+              known={known}
+              onDrain={(process) => {
+                setOrder({ kind: "drain", process });
+              }}
+            />
+          ) : null}
+          {place === "activity" ? <ActivityPlace api={api} /> : null}
+          {place === "contexts" ? <ContextsPlace api={api} nowMs={known.nowMs} /> : null}
+          {place === "letters" ? <LettersPlace api={api} /> : null}
+          {place === "history" ? (
+            <TimeTravel key={contextId} api={api} contextId={contextId} />
+          ) : null}
+        </Boundary>
       </main>
       {order === null ? null : (
         <OrderDialog
           api={api}
           order={order}
-          onClose={() => { setOrder(null); }}
+          onClose={() => {
+            setOrder(null);
+          }}
           onBegun={(restartId) => {
             setOrder(null);
             restart.follow(restartId);
@@ -95,7 +142,13 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
   );
 }
 
-const LINK_WORDS = { connecting: "Connecting", live: "Live", polling: "Every 5 s", away: "Not connected", refused: "Not allowed" } as const;
+const LINK_WORDS = {
+  connecting: "Connecting",
+  live: "Live",
+  polling: "Every 5 s",
+  away: "Not connected",
+  refused: "Not allowed",
+} as const;
 
 function LinkPill({ known }: { readonly known: Known }): ReactNode {
   return (

@@ -20,17 +20,19 @@ type Group = keyof typeof GROUPS;
 
 interface FeedPanelProps {
   readonly feed: Feed;
-  /** Of the newest announcement: what is shown is read again when it changes. */
+  /** Of the newest announcement. */
   readonly seq: number;
 }
 
 export function FeedPanel({ feed, seq }: FeedPanelProps): ReactNode {
   const [group, setGroup] = useState<Group>("All");
-  const [held, setHeld] = useState<{ readonly seq: number; readonly told: readonly Told[] } | null>(null);
+  const [held, setHeld] = useState<{
+    readonly seq: number;
+    readonly told: readonly Told[];
+  } | null>(null);
   const types = useMemo(() => new Set<string>(GROUPS[group]), [group]);
-  // eslint-disable-next-line react-hooks/exhaustive-deps -- the feed says by seq that it has changed
-  const newest = useMemo(() => feed.newest(types), [feed, types, seq]);
-  const told = held === null ? newest : held.told.filter((each) => types.has(each.type));
+  const told =
+    held === null ? feed.newest(types) : held.told.filter((each) => types.has(each.type));
   const missed = held === null ? 0 : seq - held.seq;
   return (
     <Panel
@@ -41,7 +43,9 @@ export function FeedPanel({ feed, seq }: FeedPanelProps): ReactNode {
           type="button"
           className="button button-tiny"
           aria-pressed={held !== null}
-          onClick={() => { setHeld(held === null ? { seq, told: feed.newest(new Set(FEED_TYPES)) } : null); }}
+          onClick={() => {
+            setHeld(held === null ? { seq, told: feed.newest(new Set(FEED_TYPES)) } : null);
+          }}
         >
           <Icon name={held === null ? "pause" : "play"} />
           {held === null ? "Pause" : missed > 0 ? `Go on (${missed.toString()} new)` : "Go on"}
@@ -50,7 +54,14 @@ export function FeedPanel({ feed, seq }: FeedPanelProps): ReactNode {
     >
       <div className="choices" role="group" aria-label="Show">
         {(Object.keys(GROUPS) as Group[]).map((each) => (
-          <button key={each} type="button" aria-pressed={each === group} onClick={() => { setGroup(each); }}>
+          <button
+            key={each}
+            type="button"
+            aria-pressed={each === group}
+            onClick={() => {
+              setGroup(each);
+            }}
+          >
             {each}
           </button>
         ))}
@@ -75,7 +86,11 @@ function Row({ told }: { readonly told: Told }): ReactNode {
       <time dateTime={told.at}>{clock(told.at)}</time>
       <span title={spoken(told.type)}>{words}</span>
       {contextId === null ? null : (
-        <a href={linkTo("history", contextId)} aria-label={`Context ${contextId}`} title={contextId}>
+        <a
+          href={linkTo("history", contextId)}
+          aria-label={`Context ${contextId}`}
+          title={contextId}
+        >
           {contextId.slice(-6)}
         </a>
       )}

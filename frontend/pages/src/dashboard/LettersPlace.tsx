@@ -19,13 +19,22 @@ interface Decision {
 }
 
 export function LettersPlace({ api }: { readonly api: Api }): ReactNode {
-  const { answer, wrong, isMissing, again } = useAsking<{ readonly count: number; readonly dead_letters: readonly DeadLetter[] }>(api, PATH, EVERY_MS);
+  const { answer, wrong, isMissing, again } = useAsking<{
+    readonly count: number;
+    readonly dead_letters: readonly DeadLetter[];
+  }>(api, PATH, EVERY_MS);
   const [decision, setDecision] = useState<Decision | null>(null);
   return (
     <Panel title="Dead letters" more={answer === null ? undefined : count(answer.count)}>
-      {wrong === null ? null : <p className="said-wrong" role="alert">{wrong}</p>}
+      {wrong === null ? null : (
+        <p className="said-wrong" role="alert">
+          {wrong}
+        </p>
+      )}
       {isMissing ? <p className="nothing">This gateway keeps no dead letters.</p> : null}
-      {answer?.dead_letters.length === 0 ? <p className="nothing">None: nothing was given up.</p> : null}
+      {answer?.dead_letters.length === 0 ? (
+        <p className="nothing">None: nothing was given up.</p>
+      ) : null}
       <ul className="letters">
         {answer?.dead_letters.map((letter) => (
           <Letter key={letter.id} letter={letter} onDecide={setDecision} />
@@ -45,19 +54,41 @@ export function LettersPlace({ api }: { readonly api: Api }): ReactNode {
   );
 }
 
-function Letter({ letter, onDecide }: { readonly letter: DeadLetter; readonly onDecide: (decision: Decision) => void }): ReactNode {
+function Letter({
+  letter,
+  onDecide,
+}: {
+  readonly letter: DeadLetter;
+  readonly onDecide: (decision: Decision) => void;
+}): ReactNode {
   const what = titleOf(letter);
   return (
     <li data-letter={letter.id}>
       <div className="letter-head">
         <b>{what}</b>
-        <a href={linkTo("history", letter.context_id)}><code>{letter.context_id}</code></a>
+        <a href={linkTo("history", letter.context_id)}>
+          <code>{letter.context_id}</code>
+        </a>
         <time dateTime={new Date(letter.at_ms).toISOString()}>{clock(letter.at_ms)}</time>
         <span className="dash-space" />
-        <button type="button" className="button button-tiny" aria-label={`Retry ${what}`} onClick={() => { onDecide({ letter, verb: "retry" }); }}>
+        <button
+          type="button"
+          className="button button-tiny"
+          aria-label={`Retry ${what}`}
+          onClick={() => {
+            onDecide({ letter, verb: "retry" });
+          }}
+        >
           Retry
         </button>
-        <button type="button" className="button button-tiny button-bad" aria-label={`Drop ${what}`} onClick={() => { onDecide({ letter, verb: "drop" }); }}>
+        <button
+          type="button"
+          className="button button-tiny button-bad"
+          aria-label={`Drop ${what}`}
+          onClick={() => {
+            onDecide({ letter, verb: "drop" });
+          }}
+        >
           Drop
         </button>
       </div>
@@ -78,7 +109,11 @@ interface DecisionDialogProps {
   readonly onClose: (isDone: boolean) => void;
 }
 
-function DecisionDialog({ api, decision: { letter, verb }, onClose }: DecisionDialogProps): ReactNode {
+function DecisionDialog({
+  api,
+  decision: { letter, verb },
+  onClose,
+}: DecisionDialogProps): ReactNode {
   const [isAsking, setIsAsking] = useState(false);
   const [wrong, setWrong] = useState<string | null>(null);
   const decide = async (): Promise<void> => {
@@ -99,14 +134,26 @@ function DecisionDialog({ api, decision: { letter, verb }, onClose }: DecisionDi
   return (
     <Dialog
       title={verb === "retry" ? "Try again?" : "Drop this letter?"}
-      onClose={() => { onClose(false); }}
+      onClose={() => {
+        onClose(false);
+      }}
       onSubmit={() => void decide()}
       foot={
         <>
-          <button type="button" className="button" onClick={() => { onClose(false); }}>
+          <button
+            type="button"
+            className="button"
+            onClick={() => {
+              onClose(false);
+            }}
+          >
             Cancel
           </button>
-          <button type="submit" className={verb === "retry" ? "button button-main" : "button button-bad"} disabled={isAsking}>
+          <button
+            type="submit"
+            className={verb === "retry" ? "button button-main" : "button button-bad"}
+            disabled={isAsking}
+          >
             {verb === "retry" ? "Retry" : "Drop for ever"}
           </button>
         </>
@@ -117,7 +164,11 @@ function DecisionDialog({ api, decision: { letter, verb }, onClose }: DecisionDi
           ? `${titleOf(letter)} is sent once more, and the letter is gone. If it ends a worker again, it comes back.`
           : `${titleOf(letter)} is forgotten: it never happens. This cannot be undone.`}
       </p>
-      {wrong === null ? null : <p className="said-wrong" role="alert">{wrong}</p>}
+      {wrong === null ? null : (
+        <p className="said-wrong" role="alert">
+          {wrong}
+        </p>
+      )}
     </Dialog>
   );
 }

@@ -6,7 +6,8 @@ import { Dialog } from "../common/Dialog.js";
 import { Refused, wordsOf, type Api } from "./api.js";
 import type { ProcessStats, RestartScope } from "./wire.js";
 
-export type Order = { readonly kind: "restart" } | { readonly kind: "drain"; readonly process: ProcessStats };
+export type Order =
+  { readonly kind: "restart" } | { readonly kind: "drain"; readonly process: ProcessStats };
 
 interface OrderDialogProps {
   readonly api: Api;
@@ -15,7 +16,11 @@ interface OrderDialogProps {
   readonly onBegun: (restartId: string) => void;
 }
 
-const SCOPES: Readonly<Record<RestartScope, string>> = { all: "All processes", gateways: "Gateways", workers: "Workers" };
+const SCOPES: Readonly<Record<RestartScope, string>> = {
+  all: "All processes",
+  gateways: "Gateways",
+  workers: "Workers",
+};
 
 export function OrderDialog({ api, order, onClose, onBegun }: OrderDialogProps): ReactNode {
   const [scope, setScope] = useState<RestartScope>("all");
@@ -34,8 +39,15 @@ export function OrderDialog({ api, order, onClose, onBegun }: OrderDialogProps):
       const body =
         order.kind === "restart"
           ? { scope, force: isForced }
-          : { scope: `${order.process.role}s`, process: `${order.process.host}:${order.process.process_id.toString()}`, force: isForced };
-      const { restart_id } = await api.post<{ readonly restart_id: string }>(`/admin/${order.kind}`, body);
+          : {
+              scope: `${order.process.role}s`,
+              process: `${order.process.host}:${order.process.process_id.toString()}`,
+              force: isForced,
+            };
+      const { restart_id } = await api.post<{ readonly restart_id: string }>(
+        `/admin/${order.kind}`,
+        body,
+      );
       onBegun(restart_id);
     } catch (error) {
       setWrong(refusal(error, order));
@@ -45,7 +57,11 @@ export function OrderDialog({ api, order, onClose, onBegun }: OrderDialogProps):
 
   return (
     <Dialog
-      title={order.kind === "restart" ? "Restart contextd" : `Drain ${order.process.role} ${order.process.process_id.toString()}`}
+      title={
+        order.kind === "restart"
+          ? "Restart contextd"
+          : `Drain ${order.process.role} ${order.process.process_id.toString()}`
+      }
       onClose={onClose}
       onSubmit={() => void give()}
       foot={
@@ -69,21 +85,43 @@ export function OrderDialog({ api, order, onClose, onBegun }: OrderDialogProps):
           <legend>What</legend>
           {(Object.keys(SCOPES) as RestartScope[]).map((each) => (
             <label key={each} className="check">
-              <input type="radio" name="scope" checked={each === scope} onChange={() => { setScope(each); }} />
+              <input
+                type="radio"
+                name="scope"
+                checked={each === scope}
+                onChange={() => {
+                  setScope(each);
+                }}
+              />
               {SCOPES[each]}
             </label>
           ))}
         </fieldset>
       ) : null}
       <label className="check">
-        <input type="checkbox" checked={isForced} onChange={(event) => { setIsForced(event.target.checked); }} />
+        <input
+          type="checkbox"
+          checked={isForced}
+          onChange={(event) => {
+            setIsForced(event.target.checked);
+          }}
+        />
         Do not wait for turns that run: kill, others take over
       </label>
       <label className="field">
         <span>
           Write <code>{word}</code> to go on
         </span>
-        <input className="input" autoFocus autoComplete="off" spellCheck={false} value={written} onChange={(event) => { setWritten(event.target.value); }} />
+        <input
+          className="input"
+          autoFocus
+          autoComplete="off"
+          spellCheck={false}
+          value={written}
+          onChange={(event) => {
+            setWritten(event.target.value);
+          }}
+        />
       </label>
       {wrong === null ? null : (
         <p className="said-wrong" role="alert">
@@ -96,7 +134,10 @@ export function OrderDialog({ api, order, onClose, onBegun }: OrderDialogProps):
 
 function refusal(error: unknown, order: Order): string {
   if (!(error instanceof Refused)) return wordsOf(error);
-  if (order.kind === "drain" && error.isMissing) return "This gateway cannot drain single processes.";
-  const busy = Object.entries(error.problem.active_contexts ?? {}).map(([worker, number]) => `${worker}: ${number.toString()}`);
+  if (order.kind === "drain" && error.isMissing)
+    return "This gateway cannot drain single processes.";
+  const busy = Object.entries(error.problem.active_contexts ?? {}).map(
+    ([worker, number]) => `${worker}: ${number.toString()}`,
+  );
   return busy.length === 0 ? error.message : `${error.message} (${busy.join(", ")})`;
 }

@@ -61,19 +61,71 @@ function Figure({ name, label, value, shown, more, isBad = false }: NumberProps)
 }
 
 function Numbers({ stats }: { readonly stats: Stats | null }): ReactNode {
-  const viewers = stats === null ? 0 : stats.viewers.sse + stats.viewers.websocket + stats.viewers.long_poll;
-  const errors = stats === null ? 0 : Object.values(stats.errors).reduce((sum, each) => sum + each, 0);
-  const is = (read: (stats: Stats) => number): number | null => (stats === null ? null : read(stats));
-  const say = (write: (stats: Stats) => string): string => (stats === null ? "–" : write(stats));
+  const viewers =
+    stats === null ? 0 : stats.viewers.sse + stats.viewers.websocket + stats.viewers.long_poll;
+  const errors =
+    stats === null ? 0 : Object.values(stats.errors).reduce((sum, each) => sum + each, 0);
+  const is = (read: (stats: Stats) => number): number | null =>
+    stats === null ? null : read(stats);
+  const say = (write: (stats: Stats) => string): string =>
+    stats === null ? "–" : write(stats);
   return (
     <dl className="figures" aria-label="Now">
-      <Figure name="contexts.total" label="Contexts" value={is((s) => s.contexts.total)} shown={say((s) => count(s.contexts.total))} more={say((s) => `${count(s.turns.running)} at work`)} />
-      <Figure name="mailbox.waiting" label="Waiting actions" value={is((s) => s.mailbox.waiting)} shown={say((s) => count(s.mailbox.waiting))} more={say((s) => (s.mailbox.oldest_s > 0 ? `for up to ${span(s.mailbox.oldest_s)}` : "none is late"))} />
-      <Figure name="actions.per_s" label="Actions a second" value={is((s) => s.actions.per_s)} shown={say((s) => rate(s.actions.per_s))} more={say((s) => `${count(s.actions.applied)} applied`)} />
-      <Figure name="turns.per_s" label="Turns a second" value={is((s) => s.turns.per_s)} shown={say((s) => rate(s.turns.per_s))} more={say((s) => `${count(s.turns.ended.completed)} completed`)} />
-      <Figure name="viewers" label="Viewers" value={stats === null ? null : viewers} shown={say(() => count(viewers))} more={say((s) => `and ${count(s.viewers.dashboard)} ${s.viewers.dashboard === 1 ? "dashboard" : "dashboards"}`)} />
-      <Figure name="errors" label="Refused, failed" value={stats === null ? null : errors} shown={say(() => count(errors))} more={say((s) => (s.since === null ? "" : `since ${clock(s.since)}`))} />
-      <Figure name="dead_letters" label="Dead letters" value={is((s) => s.dead_letters)} shown={say((s) => count(s.dead_letters))} more={say((s) => (s.dead_letters === 0 ? "none" : "wait for you"))} isBad={(stats?.dead_letters ?? 0) > 0} />
+      <Figure
+        name="contexts.total"
+        label="Contexts"
+        value={is((s) => s.contexts.total)}
+        shown={say((s) => count(s.contexts.total))}
+        more={say((s) => `${count(s.turns.running)} at work`)}
+      />
+      <Figure
+        name="mailbox.waiting"
+        label="Waiting actions"
+        value={is((s) => s.mailbox.waiting)}
+        shown={say((s) => count(s.mailbox.waiting))}
+        more={say((s) =>
+          s.mailbox.oldest_s > 0 ? `for up to ${span(s.mailbox.oldest_s)}` : "none is late",
+        )}
+      />
+      <Figure
+        name="actions.per_s"
+        label="Actions a second"
+        value={is((s) => s.actions.per_s)}
+        shown={say((s) => rate(s.actions.per_s))}
+        more={say((s) => `${count(s.actions.applied)} applied`)}
+      />
+      <Figure
+        name="turns.per_s"
+        label="Turns a second"
+        value={is((s) => s.turns.per_s)}
+        shown={say((s) => rate(s.turns.per_s))}
+        more={say((s) => `${count(s.turns.ended.completed)} completed`)}
+      />
+      <Figure
+        name="viewers"
+        label="Viewers"
+        value={stats === null ? null : viewers}
+        shown={say(() => count(viewers))}
+        more={say(
+          (s) =>
+            `and ${count(s.viewers.dashboard)} ${s.viewers.dashboard === 1 ? "dashboard" : "dashboards"}`,
+        )}
+      />
+      <Figure
+        name="errors"
+        label="Refused, failed"
+        value={stats === null ? null : errors}
+        shown={say(() => count(errors))}
+        more={say((s) => (s.since === null ? "" : `since ${clock(s.since)}`))}
+      />
+      <Figure
+        name="dead_letters"
+        label="Dead letters"
+        value={is((s) => s.dead_letters)}
+        shown={say((s) => count(s.dead_letters))}
+        more={say((s) => (s.dead_letters === 0 ? "none" : "wait for you"))}
+        isBad={(stats?.dead_letters ?? 0) > 0}
+      />
     </dl>
   );
 }
@@ -119,17 +171,41 @@ function Totals({ stats }: { readonly stats: Stats }): ReactNode {
     ["actions.refused", actions.refused, "Actions refused", count(actions.refused)],
     ["turns.started", turns.started, "Turns started", count(turns.started)],
     ["turns.ended.failed", turns.ended.failed, "Turns failed", count(turns.ended.failed)],
-    ["turns.ended.cancelled", turns.ended.cancelled, "Turns cancelled", count(turns.ended.cancelled)],
+    [
+      "turns.ended.cancelled",
+      turns.ended.cancelled,
+      "Turns cancelled",
+      count(turns.ended.cancelled),
+    ],
     ["contexts.created", contexts.created, "Contexts created", count(contexts.created)],
     ["contexts.deleted", contexts.deleted, "Contexts deleted", count(contexts.deleted)],
-    ["saves.commits", saves.commits, "Commits", `${count(saves.commits)} (${bytes(saves.bytes)})`],
+    [
+      "saves.commits",
+      saves.commits,
+      "Commits",
+      `${count(saves.commits)} (${bytes(saves.bytes)})`,
+    ],
     ["saves.snapshots", saves.snapshots, "Snapshots", count(saves.snapshots)],
     ["saves.skipped_clean", saves.skipped_clean, "Saves spared", count(saves.skipped_clean)],
     ["announcements.seq", announcements.seq, "Announcements", count(announcements.seq)],
-    ["store.memory_bytes", store.memory_bytes, "Store memory", store.memory_bytes_max === null || store.memory_bytes_max === 0 ? bytes(store.memory_bytes) : `${bytes(store.memory_bytes)} of ${bytes(store.memory_bytes_max)}`],
+    [
+      "store.memory_bytes",
+      store.memory_bytes,
+      "Store memory",
+      store.memory_bytes_max === null || store.memory_bytes_max === 0
+        ? bytes(store.memory_bytes)
+        : `${bytes(store.memory_bytes)} of ${bytes(store.memory_bytes_max)}`,
+    ],
   ];
   return (
-    <Panel title="Totals" more={stats.since === null ? "nothing was counted yet" : `since ${clock(stats.since)}; durability ${store.durability}`}>
+    <Panel
+      title="Totals"
+      more={
+        stats.since === null
+          ? "nothing was counted yet"
+          : `since ${clock(stats.since)}; durability ${store.durability}`
+      }
+    >
       <dl className="totals">
         {rows.map(([name, value, label, shown]) => (
           <div key={name}>
@@ -144,7 +220,10 @@ function Totals({ stats }: { readonly stats: Stats }): ReactNode {
         <ul className="chips" aria-label="Refused and failed, by type">
           {errors.map(([type, number]) => (
             <li key={type}>
-              {spoken(type)} <b data-stat={`errors.${type}`} data-value={number}>{count(number)}</b>
+              {spoken(type)}{" "}
+              <b data-stat={`errors.${type}`} data-value={number}>
+                {count(number)}
+              </b>
             </li>
           ))}
         </ul>

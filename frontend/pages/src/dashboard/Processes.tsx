@@ -12,7 +12,9 @@ interface ProcessesProps {
 }
 
 export function Processes({ stats, onDrain }: ProcessesProps): ReactNode {
-  const processes = [...stats.processes].sort((a, b) => a.role.localeCompare(b.role) || a.id.localeCompare(b.id));
+  const processes = [...stats.processes].sort(
+    (a, b) => a.role.localeCompare(b.role) || a.id.localeCompare(b.id),
+  );
   return (
     <Panel title="Processes" more={`${count(processes.length)} report`}>
       <div className="table-box" tabIndex={0} role="region" aria-label="Processes, a table">
@@ -25,7 +27,9 @@ export function Processes({ stats, onDrain }: ProcessesProps): ReactNode {
               <th scope="col">Lag</th>
               <th scope="col">Memory</th>
               <th scope="col">Age</th>
-              <th scope="col"><span className="hidden-text">What to do</span></th>
+              <th scope="col">
+                <span className="hidden-text">What to do</span>
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -39,7 +43,13 @@ export function Processes({ stats, onDrain }: ProcessesProps): ReactNode {
   );
 }
 
-function Row({ process, onDrain }: { readonly process: ProcessStats; readonly onDrain: (process: ProcessStats) => void }): ReactNode {
+function Row({
+  process,
+  onDrain,
+}: {
+  readonly process: ProcessStats;
+  readonly onDrain: (process: ProcessStats) => void;
+}): ReactNode {
   const { id, role, host, process_id, draining, silent_s, cpu, lag_ms } = process;
   const work = Object.entries(process.load).filter(([, number]) => number > 0);
   return (
@@ -47,16 +57,30 @@ function Row({ process, onDrain }: { readonly process: ProcessStats; readonly on
       <th scope="row">
         <b>{role}</b> <code>{process_id}</code> <small>{host}</small>
         {draining ? <em className="tag">draining</em> : null}
-        {silent_s >= 10 ? <em className="tag" data-tone="warn">silent for {span(silent_s)}</em> : null}
+        {silent_s >= 10 ? (
+          <em className="tag" data-tone="warn">
+            silent for {span(silent_s)}
+          </em>
+        ) : null}
       </th>
       <td>
         {work.length === 0
           ? "nothing"
-          : work.map(([name, number]) => `${count(number)} ${spoken(name).replace(/^viewers /, "")}`).join(", ")}
+          : work
+              .map(
+                ([name, number]) => `${count(number)} ${spoken(name).replace(/^viewers /, "")}`,
+              )
+              .join(", ")}
       </td>
       <td>
         <span className="gauge">
-          <meter min={0} max={1} high={0.8} value={Math.min(1, cpu)} aria-label={`CPU of ${role} ${process_id.toString()}`} />
+          <meter
+            min={0}
+            max={1}
+            high={0.8}
+            value={Math.min(1, cpu)}
+            aria-label={`CPU of ${role} ${process_id.toString()}`}
+          />
           {Math.round(cpu * 100)} %
         </span>
       </td>
@@ -64,7 +88,15 @@ function Row({ process, onDrain }: { readonly process: ProcessStats; readonly on
       <td>{bytes(process.memory_bytes)}</td>
       <td>{span(process.age_s)}</td>
       <td>
-        <button type="button" className="button button-tiny" disabled={draining} aria-label={`Drain ${role} ${process_id.toString()}`} onClick={() => { onDrain(process); }}>
+        <button
+          type="button"
+          className="button button-tiny"
+          disabled={draining}
+          aria-label={`Drain ${role} ${process_id.toString()}`}
+          onClick={() => {
+            onDrain(process);
+          }}
+        >
           Drain
         </button>
       </td>

@@ -3,7 +3,7 @@
 import type { ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
-import { isDone, type FollowedRestart } from "./restart.js";
+import { isDone, isWorthShowing, type FollowedRestart } from "./restart.js";
 import { clock, span } from "./words.js";
 import type { Known } from "./watcher.js";
 import type { RestartReport } from "./wire.js";
@@ -14,29 +14,42 @@ interface RestartProgressProps {
 }
 
 export function RestartProgress({ restart, known }: RestartProgressProps): ReactNode {
-  const { report, isFollowed, dismiss } = restart;
+  const { report, isOwn, dismiss } = restart;
   if (report === null) {
-    if (!isFollowed) return null;
+    if (!isOwn) return null;
     return (
       <section className="restart" aria-label="Restart">
         <h2 role="status">A restart was asked for…</h2>
       </section>
     );
   }
+  if (!isOwn && !isWorthShowing(report, known.nowMs)) return null;
   const done = report.supervisors.flatMap(({ processes }) => processes);
-  const expected = Math.max(done.length, report.kind === "drain" ? 1 : expectedOf(report, known));
+  const expected = Math.max(
+    done.length,
+    report.kind === "drain" ? 1 : expectedOf(report, known),
+  );
   return (
     <section className="restart" data-status={report.status} aria-label="Restart">
       <header>
         <h2 role="status">{headline(report, done.length, expected)}</h2>
         <small>asked for at {clock(report.requested_at_ms)}</small>
         {isDone(report) ? (
-          <button type="button" className="button-icon button-small" aria-label="Close" onClick={dismiss}>
+          <button
+            type="button"
+            className="button-icon button-small"
+            aria-label="Close"
+            onClick={dismiss}
+          >
             <Icon name="close" />
           </button>
         ) : null}
       </header>
-      <progress max={expected} value={isDone(report) ? expected : done.length} aria-label="Processes replaced" />
+      <progress
+        max={expected}
+        value={isDone(report) ? expected : done.length}
+        aria-label="Processes replaced"
+      />
       <ol>
         {done.map((step) => (
           <li key={`${step.role} ${step.slot.toString()}`} data-outcome={step.outcome}>
@@ -47,7 +60,9 @@ export function RestartProgress({ restart, known }: RestartProgressProps): React
             <span>
               {step.outcome}
               {step.replaced_by === null ? "" : `, now ${step.replaced_by.toString()}`}
-              {step.moved === null || step.moved === 0 ? "" : `; ${step.moved.toString()} moved`}
+              {step.moved === null || step.moved === 0
+                ? ""
+                : `; ${step.moved.toString()} moved`}
             </span>
             <small>{span(step.duration_ms / 1_000)}</small>
           </li>
@@ -59,8 +74,10 @@ export function RestartProgress({ restart, known }: RestartProgressProps): React
 
 function headline(report: RestartReport, done: number, expected: number): string {
   const what = report.kind === "drain" ? "Drain" : "Restart";
-  if (report.status === "complete") return `${what} complete: ${done.toString()} ${done === 1 ? "process" : "processes"}`;
-  if (report.status === "failed") return `${what} failed after ${done.toString()} of ${expected.toString()}`;
+  if (report.status === "complete")
+    return `${what} complete: ${done.toString()} ${done === 1 ? "process" : "processes"}`;
+  if (report.status === "failed")
+    return `${what} failed after ${done.toString()} of ${expected.toString()}`;
   return `${what} runs: ${done.toString()} of ${expected.toString()} processes`;
 }
 

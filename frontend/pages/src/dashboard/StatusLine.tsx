@@ -13,7 +13,11 @@ export function StatusLine({ known }: { readonly known: Known }): ReactNode {
   const matter = findings.filter((each) => each.level !== "note");
   const notes = findings.filter((each) => each.level === "note");
   return (
-    <section className="status" data-level={matter.length === 0 && stats !== null ? "good" : level} aria-label="Status">
+    <section
+      className="status"
+      data-level={matter.length === 0 && stats !== null ? "good" : level}
+      aria-label="Status"
+    >
       <span className="status-icon">
         <Icon name={matter.length > 0 ? "warn" : "check"} />
       </span>
@@ -21,7 +25,8 @@ export function StatusLine({ known }: { readonly known: Known }): ReactNode {
         <h2 role="status">{headline(known, matter)}</h2>
         {matter.length === 0 && wellSinceMs !== null ? (
           <p>
-            Since {clock(wellSinceMs)} at least ({span((nowMs - wellSinceMs) / 1_000)}), as this page has seen it
+            Since {clock(wellSinceMs)} at least ({span((nowMs - wellSinceMs) / 1_000)}), as this
+            page has seen it
           </p>
         ) : null}
         {matter.length === 0 && notes.length === 0 ? null : (

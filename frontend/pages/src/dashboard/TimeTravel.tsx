@@ -15,7 +15,14 @@ interface TimeTravelProps {
   readonly contextId: string;
 }
 
-const STEP_KEYS: Readonly<Record<string, number>> = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
+const STEP_KEYS: Readonly<Record<string, number>> = {
+  ArrowLeft: -1,
+  ArrowRight: 1,
+  PageUp: -10,
+  PageDown: 10,
+  Home: -Infinity,
+  End: Infinity,
+};
 
 export function TimeTravel({ api, contextId }: TimeTravelProps): ReactNode {
   const [written, setWritten] = useState(contextId);
@@ -31,7 +38,17 @@ export function TimeTravel({ api, contextId }: TimeTravelProps): ReactNode {
         >
           <label className="field">
             <span>Context</span>
-            <input className="input" required autoComplete="off" spellCheck={false} placeholder="its id" value={written} onChange={(event) => { setWritten(event.target.value); }} />
+            <input
+              className="input"
+              required
+              autoComplete="off"
+              spellCheck={false}
+              placeholder="its id"
+              value={written}
+              onChange={(event) => {
+                setWritten(event.target.value);
+              }}
+            />
           </label>
           <button type="submit" className="button button-main">
             Open
@@ -63,7 +80,9 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
         if (!ended.signal.aborted) setWrong(refusal(error));
       },
     );
-    return () => { ended.abort(); };
+    return () => {
+      ended.abort();
+    };
   }, [past, looks]);
   useEffect(() => {
     if (range === null || version === null) return;
@@ -78,7 +97,9 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
         if (!ended.signal.aborted) setWrong(refusal(error));
       },
     );
-    return () => { ended.abort(); };
+    return () => {
+      ended.abort();
+    };
   }, [past, range, version]);
 
   const step = useCallback(
@@ -91,31 +112,71 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
   useEffect(() => {
     const press = (event: KeyboardEvent): void => {
       const by = STEP_KEYS[event.key];
-      const isElsewhere = event.target instanceof Element && event.target.closest("input, textarea, select, [tabindex='0'], dialog") !== null;
-      if (by === undefined || isElsewhere || event.altKey || event.ctrlKey || event.metaKey) return;
+      const isElsewhere =
+        event.target instanceof Element &&
+        event.target.closest("input, textarea, select, [tabindex='0'], dialog") !== null;
+      if (by === undefined || isElsewhere || event.altKey || event.ctrlKey || event.metaKey)
+        return;
       event.preventDefault();
       step(by);
     };
     addEventListener("keydown", press);
-    return () => { removeEventListener("keydown", press); };
+    return () => {
+      removeEventListener("keydown", press);
+    };
   }, [step]);
 
   return (
     <>
-      {wrong === null ? null : <p className="said-wrong" role="alert">{wrong}</p>}
+      {wrong === null ? null : (
+        <p className="said-wrong" role="alert">
+          {wrong}
+        </p>
+      )}
       {range === null || version === null ? null : (
         <section className="scrubber" aria-label="Versions">
           <div className="scrubber-buttons">
-            <button type="button" className="button-icon" aria-label="First version" disabled={version === range.first} onClick={() => { step(-Infinity); }}>
+            <button
+              type="button"
+              className="button-icon"
+              aria-label="First version"
+              disabled={version === range.first}
+              onClick={() => {
+                step(-Infinity);
+              }}
+            >
               <Icon name="up" />
             </button>
-            <button type="button" className="button-icon" aria-label="One version back" disabled={version === range.first} onClick={() => { step(-1); }}>
+            <button
+              type="button"
+              className="button-icon"
+              aria-label="One version back"
+              disabled={version === range.first}
+              onClick={() => {
+                step(-1);
+              }}
+            >
               <Icon name="left" />
             </button>
-            <button type="button" className="button-icon" aria-label="One version on" disabled={version === range.last} onClick={() => { step(1); }}>
+            <button
+              type="button"
+              className="button-icon"
+              aria-label="One version on"
+              disabled={version === range.last}
+              onClick={() => {
+                step(1);
+              }}
+            >
               <Icon name="right" />
             </button>
-            <button type="button" className="button-icon" aria-label="Newest version" onClick={() => { setLooks(looks + 1); }}>
+            <button
+              type="button"
+              className="button-icon"
+              aria-label="Newest version"
+              onClick={() => {
+                setLooks(looks + 1);
+              }}
+            >
               <Icon name="down" />
             </button>
           </div>
@@ -126,7 +187,9 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
             value={version}
             aria-label="Version"
             aria-valuetext={`version ${version.toString()} of ${range.last.toString()}${moment?.entry == null ? "" : `, ${spoken(moment.entry.event.kind)}`}`}
-            onChange={(event) => { setVersion(Number(event.target.value)); }}
+            onChange={(event) => {
+              setVersion(Number(event.target.value));
+            }}
           />
           <output>
             <b>{version}</b> of {range.last}
@@ -140,6 +203,7 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
 }
 
 function refusal(error: unknown): string {
-  if (error instanceof Refused && error.status === 404) return "There is no such context of yours. Contexts of others are theirs alone.";
+  if (error instanceof Refused && error.status === 404)
+    return "There is no such context of yours. Contexts of others are theirs alone.";
   return wordsOf(error);
 }

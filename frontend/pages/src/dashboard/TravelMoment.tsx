@@ -22,7 +22,13 @@ export function TravelMoment({ moment, onVersion }: TravelMomentProps): ReactNod
         <ol>
           {entries.map((each) => (
             <li key={each.version}>
-              <button type="button" aria-current={each.version === version ? "step" : undefined} onClick={() => { onVersion(each.version); }}>
+              <button
+                type="button"
+                aria-current={each.version === version ? "step" : undefined}
+                onClick={() => {
+                  onVersion(each.version);
+                }}
+              >
                 <small>{each.version}</small>
                 <span>{spoken(each.event.kind)}</span>
                 <time>{clock(each.event.at_ms)}</time>
@@ -32,7 +38,10 @@ export function TravelMoment({ moment, onVersion }: TravelMomentProps): ReactNod
         </ol>
       </Panel>
       <div className="travel-side">
-        <Panel title="What happened" more={entry === null ? "not kept" : spoken(entry.event.kind)}>
+        <Panel
+          title="What happened"
+          more={entry === null ? "not kept" : spoken(entry.event.kind)}
+        >
           {entry === null ? (
             <p className="nothing">The log was compacted up to here.</p>
           ) : (
@@ -51,7 +60,8 @@ export function TravelMoment({ moment, onVersion }: TravelMomentProps): ReactNod
 
 function Changes({ changes }: { readonly changes: readonly Change[] | null }): ReactNode {
   if (changes === null) return <p className="nothing">What was before is not kept.</p>;
-  if (changes.length === 0) return <p className="nothing">It has changed nothing that is shown.</p>;
+  if (changes.length === 0)
+    return <p className="nothing">It has changed nothing that is shown.</p>;
   return (
     <ul className="changes" aria-label="What changed">
       {changes.map(({ path, before, after }) => (
@@ -70,13 +80,31 @@ function StatePanel({ state }: { readonly state: State }): ReactNode {
   const queue = listed(state["queue"]);
   const pending = listed(state["pending_tool_calls"]);
   return (
-    <Panel title="The state then" more={typeof state["status"] === "string" ? spoken(state["status"]) : undefined}>
+    <Panel
+      title="The state then"
+      more={typeof state["status"] === "string" ? spoken(state["status"]) : undefined}
+    >
       <dl className="totals">
-        <div><dt>Title</dt><dd>{written(state["title"] ?? "")}</dd></div>
-        <div><dt>Branch</dt><dd>{written(state["active_branch"] ?? "")}</dd></div>
-        <div><dt>Messages</dt><dd>{count(messages.length)}</dd></div>
-        <div><dt>Waiting messages</dt><dd>{count(queue.length)}</dd></div>
-        <div><dt>Tools to approve</dt><dd>{count(pending.length)}</dd></div>
+        <div>
+          <dt>Title</dt>
+          <dd>{written(state["title"] ?? "")}</dd>
+        </div>
+        <div>
+          <dt>Branch</dt>
+          <dd>{written(state["active_branch"] ?? "")}</dd>
+        </div>
+        <div>
+          <dt>Messages</dt>
+          <dd>{count(messages.length)}</dd>
+        </div>
+        <div>
+          <dt>Waiting messages</dt>
+          <dd>{count(queue.length)}</dd>
+        </div>
+        <div>
+          <dt>Tools to approve</dt>
+          <dd>{count(pending.length)}</dd>
+        </div>
       </dl>
       <ol className="travel-messages">
         {messages.map((message, index) => (
@@ -107,7 +135,9 @@ function text(value: Json, name: string): string {
 }
 
 function written(value: Json): string {
-  return shortened(typeof value === "string" ? (value === "" ? "“”" : value) : JSON.stringify(value));
+  return shortened(
+    typeof value === "string" ? (value === "" ? "“”" : value) : JSON.stringify(value),
+  );
 }
 
 function shortened(words: string): string {

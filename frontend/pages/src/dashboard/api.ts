@@ -39,7 +39,12 @@ interface ApiOptions {
 }
 
 export function makeApi({ key, fetch, onRefused }: ApiOptions): Api {
-  const ask = async <T>(method: string, path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> => {
+  const ask = async <T>(
+    method: string,
+    path: string,
+    body: unknown,
+    signal: AbortSignal | undefined,
+  ): Promise<T> => {
     const bound = AbortSignal.timeout(ANSWER_MS_MAX);
     const response = await fetch(path, {
       method,
@@ -67,7 +72,8 @@ export function makeApi({ key, fetch, onRefused }: ApiOptions): Api {
 
 /** What an error says to a person. */
 export function wordsOf(error: unknown): string {
-  if (error instanceof Unreachable) return "No gateway answers. Nothing is known of what was asked; try again.";
+  if (error instanceof Unreachable)
+    return "No gateway answers. Nothing is known of what was asked; try again.";
   return error instanceof Error ? error.message : String(error);
 }
 

@@ -16,7 +16,11 @@ export interface Asked<T> {
 
 /** Ask for a path every so often; the last answer stays while a later one fails. */
 export function useAsking<T>(api: Api, path: string, everyMs: number): Asked<T> {
-  const [state, setState] = useState<Omit<Asked<T>, "again">>({ answer: null, wrong: null, isMissing: false });
+  const [state, setState] = useState<Omit<Asked<T>, "again">>({
+    answer: null,
+    wrong: null,
+    isMissing: false,
+  });
   const askNow = useRef<() => void>(() => undefined);
   useEffect(() => {
     const ended = new AbortController();
@@ -45,6 +49,8 @@ export function useAsking<T>(api: Api, path: string, everyMs: number): Asked<T> 
       clearTimeout(timer);
     };
   }, [api, path, everyMs]);
-  const again = useCallback(() => { askNow.current(); }, []);
+  const again = useCallback(() => {
+    askNow.current();
+  }, []);
   return { ...state, again };
 }

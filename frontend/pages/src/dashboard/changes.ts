@@ -1,6 +1,7 @@
 /** What is different between two states, leaf by leaf; pure. */
 
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+export type Json =
+  null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 export interface Change {
   readonly path: string;
@@ -14,17 +15,28 @@ export interface Change {
 export const CHANGES_MAX = 100;
 
 /** Changes from one state to another, in the order of the later one. */
-export function changes(before: Json | undefined, after: Json | undefined, max = CHANGES_MAX): readonly Change[] {
+export function changes(
+  before: Json | undefined,
+  after: Json | undefined,
+  max = CHANGES_MAX,
+): readonly Change[] {
   const found: Change[] = [];
   compare("", before, after, found, max);
   return found;
 }
 
-function compare(path: string, before: Json | undefined, after: Json | undefined, found: Change[], max: number): void {
+function compare(
+  path: string,
+  before: Json | undefined,
+  after: Json | undefined,
+  found: Change[],
+  max: number,
+): void {
   if (found.length >= max || before === after) return;
   const [was, is] = [partsOf(before), partsOf(after)];
   if (was === null || is === null || Array.isArray(before) !== Array.isArray(after)) {
-    if (was === null || is === null || was.size + is.size > 0) found.push({ path, before, after });
+    if (was === null || is === null || was.size + is.size > 0)
+      found.push({ path, before, after });
     return;
   }
   for (const [name, value] of is) compare(joined(path, name), was.get(name), value, found, max);
@@ -50,4 +62,5 @@ function isList(value: Json): value is readonly Json[] {
   return Array.isArray(value);
 }
 
-const joined = (path: string, name: string): string => (path === "" ? name : `${path} › ${name}`);
+const joined = (path: string, name: string): string =>
+  path === "" ? name : `${path} › ${name}`;

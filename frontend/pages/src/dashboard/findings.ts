@@ -54,44 +54,99 @@ export function findings(
   now: { readonly ms: number; readonly heardMs: number },
 ): readonly Finding[] {
   const found: Finding[] = [];
-  const say = (key: string, level: Level, words: string, sinceMs: number | null = null): void => {
+  const say = (
+    key: string,
+    level: Level,
+    words: string,
+    sinceMs: number | null = null,
+  ): void => {
     found.push({ key, level, words, sinceMs });
   };
-  if (link === "refused") say("link", "bad", "This key may not see the dashboard; it takes one with the scope admin");
-  else if (link === "away") say("link", "bad", "No gateway answers; the numbers below are the last ones known", now.heardMs || null);
-  else if (stats !== null && now.ms - now.heardMs > STALE_MS) say("link", "bad", "No statistics come: the store or the gateway is too slow, or away", now.heardMs);
-  else if (link === "polling") say("link", "note", "No live connection; statistics are asked for every 5 s");
+  if (link === "refused")
+    say("link", "bad", "This key may not see the dashboard; it takes one with the scope admin");
+  else if (link === "away")
+    say(
+      "link",
+      "bad",
+      "No gateway answers; the numbers below are the last ones known",
+      now.heardMs || null,
+    );
+  else if (stats !== null && now.ms - now.heardMs > STALE_MS)
+    say(
+      "link",
+      "bad",
+      "No statistics come: the store or the gateway is too slow, or away",
+      now.heardMs,
+    );
+  else if (link === "polling")
+    say("link", "note", "No live connection; statistics are asked for every 5 s");
   if (stats === null) return found;
 
   const atMs = Date.parse(stats.at);
   const workers = stats.processes.filter((each) => each.role === "worker");
-  if (workers.length === 0) say("workers", "bad", "No worker is there: actions are taken and wait");
-  else if (workers.every((each) => each.draining)) say("workers", "warn", "All workers are draining");
+  if (workers.length === 0)
+    say("workers", "bad", "No worker is there: actions are taken and wait");
+  else if (workers.every((each) => each.draining))
+    say("workers", "warn", "All workers are draining");
   if (stats.mailbox.oldest_s >= WAITING_S_WARN) {
     const level = stats.mailbox.oldest_s >= WAITING_S_BAD ? "bad" : "warn";
-    say("mailbox", level, `${count(stats.mailbox.waiting)} actions wait for a worker`, atMs - stats.mailbox.oldest_s * 1_000);
+    say(
+      "mailbox",
+      level,
+      `${count(stats.mailbox.waiting)} actions wait for a worker`,
+      atMs - stats.mailbox.oldest_s * 1_000,
+    );
   }
   for (const each of stats.processes) found.push(...ofProcess(each, atMs));
   const { memory_bytes: used, memory_bytes_max: room } = stats.store;
   if (room !== null && room > 0 && used >= room * MEMORY_WARN) {
-    say("store", used >= room * MEMORY_BAD ? "bad" : "warn", `The store has ${bytes(room - used)} of ${bytes(room)} left`);
+    say(
+      "store",
+      used >= room * MEMORY_BAD ? "bad" : "warn",
+      `The store has ${bytes(room - used)} of ${bytes(room)} left`,
+    );
   }
-  if (stats.dead_letters > 0) say("letters", "warn", `${count(stats.dead_letters)} dead ${stats.dead_letters === 1 ? "letter waits" : "letters wait"} for a decision`);
+  if (stats.dead_letters > 0)
+    say(
+      "letters",
+      "warn",
+      `${count(stats.dead_letters)} dead ${stats.dead_letters === 1 ? "letter waits" : "letters wait"} for a decision`,
+    );
   found.push(...ofTroubles(troubles, now.ms));
   const failed = stats.contexts.by_phase["failed"] ?? 0;
-  if (failed > 0) say("failed", "note", `${count(failed)} ${failed === 1 ? "context has" : "contexts have"} failed and can be retried`);
+  if (failed > 0)
+    say(
+      "failed",
+      "note",
+      `${count(failed)} ${failed === 1 ? "context has" : "contexts have"} failed and can be retried`,
+    );
   return found;
 }
 
 function ofProcess(process: ProcessStats, atMs: number): readonly Finding[] {
   const { id, silent_s, lag_ms, draining } = process;
   if (silent_s >= SILENT_S_WARN) {
-    return [{ key: `silent ${id}`, level: "warn", words: `${id} has not reported for ${span(silent_s)}`, sinceMs: atMs - silent_s * 1_000 }];
+    return [
+      {
+        key: `silent ${id}`,
+        level: "warn",
+        words: `${id} has not reported for ${span(silent_s)}`,
+        sinceMs: atMs - silent_s * 1_000,
+      },
+    ];
   }
-  if (draining) return [{ key: `drain ${id}`, level: "note", words: `${id} is draining`, sinceMs: null }];
+  if (draining)
+    return [{ key: `drain ${id}`, level: "note", words: `${id} is draining`, sinceMs: null }];
   if (lag_ms < LAG_MS_WARN) return [];
   const level = lag_ms >= LAG_MS_BAD ? "bad" : "warn";
-  return [{ key: `lag ${id}`, level, words: `${id} is overloaded: its loop lags ${milliseconds(lag_ms)}`, sinceMs: null }];
+  return [
+    {
+      key: `lag ${id}`,
+      level,
+      words: `${id} is overloaded: its loop lags ${milliseconds(lag_ms)}`,
+      sinceMs: null,
+    },
+  ];
 }
 
 /** One line for each kind of what has gone wrong lately. */
@@ -106,7 +161,9 @@ function ofTroubles(troubles: readonly Trouble[], nowMs: number): readonly Findi
     const [{ type, name, atMs } = { type: "", name: "", atMs: nowMs }] = all;
     const times = all.length === 1 ? "" : `, ${count(all.length)} times`;
     const words =
-      type === "worker_lost" ? `A worker died${times}; its contexts were taken over` : `Error: ${spoken(name)}${times} in the last 5 min`;
+      type === "worker_lost"
+        ? `A worker died${times}; its contexts were taken over`
+        : `Error: ${spoken(name)}${times} in the last 5 min`;
     return { key, level: "warn", words, sinceMs: atMs };
   });
 }

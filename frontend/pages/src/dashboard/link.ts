@@ -80,8 +80,12 @@ export class Link {
       const socket = openSocket(`${path}?ticket=${encodeURIComponent(ticket)}`);
       this.#socket = socket;
       this.#isInStep = false;
-      socket.onmessage = ({ data }) => { this.#hear(socket, JSON.parse(String(data)) as Message); };
-      socket.onclose = ({ code }) => { this.#lost(code); };
+      socket.onmessage = ({ data }) => {
+        this.#hear(socket, JSON.parse(String(data)) as Message);
+      };
+      socket.onclose = ({ code }) => {
+        this.#lost(code);
+      };
       this.#expectSomething();
     } catch (error) {
       if (error instanceof Refused && error.status === 403) this.#options.onState("refused");
@@ -139,7 +143,8 @@ export class Link {
         if (!this.#isLive) onState("polling");
         this.#take(stats);
       } catch (error) {
-        if (!this.#isLive) onState(error instanceof Refused && error.status === 403 ? "refused" : "away");
+        if (!this.#isLive)
+          onState(error instanceof Refused && error.status === 403 ? "refused" : "away");
       }
     }
     if (!this.#isStopped) this.#callOffLook = after(STATS_MS, () => void this.#look());
@@ -147,7 +152,9 @@ export class Link {
 
   #expectSomething(): void {
     this.#callOffRetry();
-    this.#callOffRetry = this.#options.after(SILENT_MS_MAX, () => { this.#lost(0); });
+    this.#callOffRetry = this.#options.after(SILENT_MS_MAX, () => {
+      this.#lost(0);
+    });
   }
 
   #lost(code: number): void {
@@ -160,7 +167,9 @@ export class Link {
 
   #retry(): void {
     if (this.#isStopped) return;
-    const ms = Math.min(RETRY_MS_MAX, RETRY_MS_BASE * 2 ** this.#tries) * (0.5 + this.#options.random() / 2);
+    const ms =
+      Math.min(RETRY_MS_MAX, RETRY_MS_BASE * 2 ** this.#tries) *
+      (0.5 + this.#options.random() / 2);
     this.#tries += 1;
     this.#callOffRetry();
     this.#callOffRetry = this.#options.after(ms, () => void this.#open());

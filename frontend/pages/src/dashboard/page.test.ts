@@ -15,7 +15,15 @@ const START_MS = Date.parse("2026-01-01T03:00:00Z");
 const ALL = new Set(FEED_TYPES);
 const timed = { count: 1, p50_ms: 1, p95_ms: 2, p99_ms: 3 };
 const worker = {
-  ...{ id: "worker-1", role: "worker", host: "here", process_id: 1, started_at: "", age_s: 1, silent_s: 0 },
+  ...{
+    id: "worker-1",
+    role: "worker",
+    host: "here",
+    process_id: 1,
+    started_at: "",
+    age_s: 1,
+    silent_s: 0,
+  },
   ...{ memory_bytes: 1, cpu: 0, lag_ms: 0, draining: false, load: {} },
 };
 
@@ -26,7 +34,12 @@ function stats(atMs: number, seq = 0, change: Partial<Stats> = {}): Stats {
     contexts: { total: 0, by_phase: {}, created: 0, deleted: 0 },
     mailbox: { waiting: 0, oldest_s: 0 },
     actions: { delivered: 0, applied: 0, refused: 0, per_s: 0 },
-    turns: { started: 0, ended: { completed: 0, cancelled: 0, failed: 0 }, running: 0, per_s: 0 },
+    turns: {
+      started: 0,
+      ended: { completed: 0, cancelled: 0, failed: 0 },
+      running: 0,
+      per_s: 0,
+    },
     latency: { window_s: 60, send: timed, poll: timed, save: timed, first_token: timed },
     saves: { commits: 0, snapshots: 0, skipped_clean: 0, bytes: 0 },
     viewers: { sse: 0, websocket: 0, long_poll: 0, dashboard: 0 },
@@ -52,7 +65,9 @@ class Time {
   readonly after = (ms: number, call: () => void): (() => void) => {
     const one = { at: this.ms + ms, call };
     this.#due.push(one);
-    return () => { this.#due = this.#due.filter((each) => each !== one); };
+    return () => {
+      this.#due = this.#due.filter((each) => each !== one);
+    };
   };
 
   async pass(ms: number): Promise<void> {
@@ -79,13 +94,20 @@ class FakeSocket implements Socket {
   onclose: Socket["onclose"] = null;
   readonly sent: unknown[] = [];
   isClosed = false;
-  send(text: string): void { this.sent.push(JSON.parse(text)); }
-  close(): void { this.isClosed = true; }
+  send(text: string): void {
+    this.sent.push(JSON.parse(text));
+  }
+  close(): void {
+    this.isClosed = true;
+  }
   say(...messages: Message[]): void {
     for (const message of messages) this.onmessage?.({ data: JSON.stringify(message) });
   }
   greet(seq: number, resumedAt: number): void {
-    this.say(told(seq, "connection_ack", { oldest_seq: 1 }), told(seq, "personal", { kind: "resumed", seq: resumedAt }));
+    this.say(
+      told(seq, "connection_ack", { oldest_seq: 1 }),
+      told(seq, "personal", { kind: "resumed", seq: resumedAt }),
+    );
   }
 }
 
@@ -107,13 +129,27 @@ function gateway(time: Time, answers: () => Stats | Error = () => stats(time.ms)
     sockets.push(socket);
     return socket;
   };
-  return { api, openSocket, sockets, asked, after: time.after, now: () => time.ms, random: () => 1 };
+  return {
+    api,
+    openSocket,
+    sockets,
+    asked,
+    after: time.after,
+    now: () => time.ms,
+    random: () => 1,
+  };
 }
 
 describe("the feed", () => {
   it("takes an announcement once, in order", () => {
     const feed = new Feed();
-    expect([1, 2, 2, 1, 3].map((seq) => feed.take(told(seq)))).toEqual([true, true, false, false, true]);
+    expect([1, 2, 2, 1, 3].map((seq) => feed.take(told(seq)))).toEqual([
+      true,
+      true,
+      false,
+      false,
+      true,
+    ]);
     expect(feed.newest(ALL).map(({ seq }) => seq)).toEqual([3, 2, 1]);
   });
 
@@ -155,7 +191,10 @@ describe("an hour of messages", () => {
       for (let each = 0; each < 20; each += 1) {
         seq += 1;
         const type = ANNOUNCED[seq % ANNOUNCED.length] ?? "error";
-        sockets[0]?.say({ ...told(seq, type, { error: `e${seq.toString()}` }), timestamp: new Date(time.ms).toISOString() });
+        sockets[0]?.say({
+          ...told(seq, type, { error: `e${seq.toString()}` }),
+          timestamp: new Date(time.ms).toISOString(),
+        });
       }
       if (second % 5 === 0) sockets[0]?.say(told(seq, "stats_update", stats(time.ms, seq)));
       if (second % 60 === 0) await time.pass(1_000);
@@ -203,7 +242,13 @@ describe("the link", () => {
     second?.say(told(5, "connection_ack", { oldest_seq: 1 }));
     expect(second?.sent).toEqual([{ type: "resume", seq: 3 }]);
     second?.say(told(6)); // announced before the gateway has heard of the resume
-    second?.say(told(3, "personal", { kind: "resumed", seq: 3 }), told(4), told(5), told(6), told(7));
+    second?.say(
+      told(3, "personal", { kind: "resumed", seq: 3 }),
+      told(4),
+      told(5),
+      told(6),
+      told(7),
+    );
     expect(seen).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 
@@ -269,7 +314,9 @@ describe("the history", () => {
 describe("what is found", () => {
   const now = { ms: START_MS, heardMs: START_MS };
   const found = (change: Partial<Stats>, troubles: Parameters<typeof findings>[2] = []) =>
-    findings(stats(START_MS, 0, change), "live", troubles, now).map(({ key, level }) => `${level} ${key}`);
+    findings(stats(START_MS, 0, change), "live", troubles, now).map(
+      ({ key, level }) => `${level} ${key}`,
+    );
 
   it("is nothing where all is well", () => {
     expect(found({})).toEqual([]);
@@ -282,21 +329,36 @@ describe("what is found", () => {
     ["bad mailbox", { mailbox: { waiting: 1, oldest_s: 30 } }],
     ["warn silent worker-1", { processes: [{ ...worker, silent_s: 10 }] }],
     ["warn lag worker-1", { processes: [{ ...worker, lag_ms: 250 }] }],
-    ["bad store", { store: { memory_bytes: 95, memory_bytes_max: 100, durability: "strict", epoch: "1" } }],
+    [
+      "bad store",
+      { store: { memory_bytes: 95, memory_bytes_max: 100, durability: "strict", epoch: "1" } },
+    ],
     ["warn letters", { dead_letters: 1 }],
-    ["note failed", { contexts: { total: 1, by_phase: { failed: 1 }, created: 1, deleted: 0 } }],
+    [
+      "note failed",
+      { contexts: { total: 1, by_phase: { failed: 1 }, created: 1, deleted: 0 } },
+    ],
   ])("says %s", (words, change) => {
     expect(found(change)).toContain(words);
   });
 
   it("counts errors of one kind together, and forgets them", () => {
-    const error = (agoMs: number) => ({ type: "error", name: "internal", atMs: START_MS - agoMs });
-    expect(found({}, [error(TROUBLE_MS + 1), error(9), error(1)])).toEqual(["warn error internal"]);
+    const error = (agoMs: number) => ({
+      type: "error",
+      name: "internal",
+      atMs: START_MS - agoMs,
+    });
+    expect(found({}, [error(TROUBLE_MS + 1), error(9), error(1)])).toEqual([
+      "warn error internal",
+    ]);
     expect(found({}, [error(TROUBLE_MS + 1)])).toEqual([]);
   });
 
   it("calls numbers old that are old", () => {
-    const seen = findings(stats(START_MS), "live", [], { ms: START_MS + 15_001, heardMs: START_MS });
+    const seen = findings(stats(START_MS), "live", [], {
+      ms: START_MS + 15_001,
+      heardMs: START_MS,
+    });
     expect(worst(seen)).toBe("bad");
   });
 
@@ -306,7 +368,10 @@ describe("what is found", () => {
     watch.note([], START_MS - 50_000);
     expect(watch.wellSinceMs).toBe(START_MS - 50_000);
     watch.note([lag], START_MS);
-    expect(watch.note([lag], START_MS + 9_000)[0]).toMatchObject({ sinceMs: START_MS, isAtLeast: false });
+    expect(watch.note([lag], START_MS + 9_000)[0]).toMatchObject({
+      sinceMs: START_MS,
+      isAtLeast: false,
+    });
     expect(watch.wellSinceMs).toBeNull();
     watch.note([], START_MS + 10_000);
     expect(watch.wellSinceMs).toBe(START_MS + 10_000);
@@ -317,7 +382,15 @@ describe("what is found", () => {
 describe("changes", () => {
   it("are told leaf by leaf, messages by their ids", () => {
     const before = { status: "idle", messages: [{ id: "a", content: "x" }], gone: 1, list: [] };
-    const after = { status: "failed", messages: [{ id: "b", content: "y" }, { id: "a", content: "z" }], list: [], error: { code: "c" } };
+    const after = {
+      status: "failed",
+      messages: [
+        { id: "b", content: "y" },
+        { id: "a", content: "z" },
+      ],
+      list: [],
+      error: { code: "c" },
+    };
     expect(changes(before, after)).toEqual([
       { path: "status", before: "idle", after: "failed" },
       { path: "messages › b", before: undefined, after: { id: "b", content: "y" } },
@@ -329,7 +402,9 @@ describe("changes", () => {
   });
 
   it("are bounded", () => {
-    const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [index.toString(), index]));
+    const many = Object.fromEntries(
+      Array.from({ length: 500 }, (_, index) => [index.toString(), index]),
+    );
     expect(changes({}, many).length).toBe(100);
   });
 });

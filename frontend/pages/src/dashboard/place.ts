@@ -2,7 +2,13 @@
 
 import { useSyncExternalStore } from "react";
 
-export const PLACES = { overview: "Overview", activity: "Activity", contexts: "Contexts", letters: "Dead letters", history: "Time travel" } as const;
+export const PLACES = {
+  overview: "Overview",
+  activity: "Activity",
+  contexts: "Contexts",
+  letters: "Dead letters",
+  history: "Time travel",
+} as const;
 export type Place = keyof typeof PLACES;
 
 export interface Address {
@@ -25,7 +31,9 @@ export function useAddress(): Address {
 
 function listen(listener: () => void): () => void {
   addEventListener("hashchange", listener);
-  return () => { removeEventListener("hashchange", listener); };
+  return () => {
+    removeEventListener("hashchange", listener);
+  };
 }
 
 function isPlace(name: string): name is Place {

@@ -40,7 +40,10 @@ export class Past {
 
   /** Which versions there are. */
   async range(signal: AbortSignal): Promise<Range> {
-    const { version } = await this.#api.get<{ readonly version: number }>(`${this.#path}/state?messages=1`, signal);
+    const { version } = await this.#api.get<{ readonly version: number }>(
+      `${this.#path}/state?messages=1`,
+      signal,
+    );
     this.#pages.clear(); // the last of them was perhaps not full
     return { first: await this.#first(signal), last: version };
   }
@@ -54,7 +57,13 @@ export class Past {
     ]);
     const entry = entries.find((each) => each.version === version) ?? null;
     const was = before ?? (version === 1 ? {} : null);
-    return { version, state, entry, entries, changes: was === null ? null : changes(was, state) };
+    return {
+      version,
+      state,
+      entry,
+      entries,
+      changes: was === null ? null : changes(was, state),
+    };
   }
 
   async #first(signal: AbortSignal): Promise<number> {
@@ -62,7 +71,8 @@ export class Past {
       await this.#state(1, signal);
       return 1;
     } catch (error) {
-      if (error instanceof Refused && error.status === 410) return error.problem.first_version ?? 1;
+      if (error instanceof Refused && error.status === 410)
+        return error.problem.first_version ?? 1;
       throw error;
     }
   }
@@ -74,12 +84,17 @@ export class Past {
     });
   }
 
-  async #page(version: number, { first }: Range, signal: AbortSignal): Promise<readonly LogEntry[]> {
+  async #page(
+    version: number,
+    { first }: Range,
+    signal: AbortSignal,
+  ): Promise<readonly LogEntry[]> {
     const page = Math.floor((version - 1) / PAGE);
     return keep(this.#pages, page, async () => {
       const after = Math.max(page * PAGE, first - 1);
       const path = `${this.#path}/log?after=${after.toString()}&limit=${PAGE.toString()}`;
-      return (await this.#api.get<{ readonly events: readonly LogEntry[] }>(path, signal)).events;
+      return (await this.#api.get<{ readonly events: readonly LogEntry[] }>(path, signal))
+        .events;
     });
   }
 }

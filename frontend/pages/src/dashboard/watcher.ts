@@ -2,7 +2,14 @@
 
 import type { Api } from "./api.js";
 import { Feed } from "./feed.js";
-import { findings, TROUBLE_MS, Watch, type LinkState, type Noted, type Trouble } from "./findings.js";
+import {
+  findings,
+  TROUBLE_MS,
+  Watch,
+  type LinkState,
+  type Noted,
+  type Trouble,
+} from "./findings.js";
 import { History, type Point } from "./history.js";
 import { Link, type Socket } from "./link.js";
 import type { Message, Stats } from "./wire.js";
@@ -57,8 +64,12 @@ export class Watcher {
     this.#link = new Link({
       ...options,
       feed: this.#feed,
-      onStats: (stats) => { this.#take(stats); },
-      onTold: (message) => { this.#told(message); },
+      onStats: (stats) => {
+        this.#take(stats);
+      },
+      onTold: (message) => {
+        this.#told(message);
+      },
       onState: (state) => {
         this.#state = state;
         this.#soon();
@@ -119,7 +130,10 @@ export class Watcher {
   #renewed(): Known {
     const nowMs = this.#options.now();
     this.#troubles = this.#troubles.filter(({ atMs }) => nowMs - atMs <= TROUBLE_MS);
-    const found = findings(this.#stats, this.#state, this.#troubles, { ms: nowMs, heardMs: this.#heardMs });
+    const found = findings(this.#stats, this.#state, this.#troubles, {
+      ms: nowMs,
+      heardMs: this.#heardMs,
+    });
     const noted = this.#watch.note(found, nowMs);
     return {
       stats: this.#stats,

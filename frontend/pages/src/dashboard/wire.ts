@@ -43,7 +43,11 @@ export interface Stats {
   };
   readonly turns: {
     readonly started: number;
-    readonly ended: { readonly completed: number; readonly cancelled: number; readonly failed: number };
+    readonly ended: {
+      readonly completed: number;
+      readonly cancelled: number;
+      readonly failed: number;
+    };
     readonly running: number;
     readonly per_s: number;
   };
@@ -164,7 +168,10 @@ export interface ActivityRecord {
 
 export interface LogEntry {
   readonly version: number;
-  readonly event: Readonly<Record<string, unknown>> & { readonly kind: string; readonly at_ms: number };
+  readonly event: Readonly<Record<string, unknown>> & {
+    readonly kind: string;
+    readonly at_ms: number;
+  };
 }
 
 export interface Problem {

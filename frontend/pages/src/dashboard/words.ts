@@ -5,8 +5,17 @@ import type { Timed } from "./wire.js";
 
 const WHOLE = new Intl.NumberFormat("en");
 const TENTHS = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
+const DAY = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
 const UNITS = ["B", "KB", "MB", "GB", "TB"] as const;
 
 export const TIMED_WORDS: Readonly<Record<Timed, string>> = {
@@ -18,7 +27,8 @@ export const TIMED_WORDS: Readonly<Record<Timed, string>> = {
 
 export const count = (value: number): string => WHOLE.format(value);
 
-export const rate = (value: number): string => (value > 0 && value < 0.05 ? "< 0.1" : TENTHS.format(value));
+export const rate = (value: number): string =>
+  value > 0 && value < 0.05 ? "< 0.1" : TENTHS.format(value);
 
 export function milliseconds(ms: number): string {
   if (ms < 10) return `${TENTHS.format(ms)} ms`;
@@ -40,7 +50,8 @@ export function span(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 60) return `${whole.toString()} s`;
   if (whole < 3_600) return `${Math.floor(whole / 60).toString()} min`;
-  if (whole < 86_400) return `${Math.floor(whole / 3_600).toString()} h ${Math.floor((whole % 3_600) / 60).toString()} min`;
+  if (whole < 86_400)
+    return `${Math.floor(whole / 3_600).toString()} h ${Math.floor((whole % 3_600) / 60).toString()} min`;
   return `${Math.floor(whole / 86_400).toString()} d ${Math.floor((whole % 86_400) / 3_600).toString()} h`;
 }
 
@@ -48,7 +59,9 @@ export function span(seconds: number): string {
 export function clock(at: string | number): string {
   const time = new Date(at);
   if (Number.isNaN(time.getTime())) return "";
-  return time.toDateString() === new Date().toDateString() ? CLOCK.format(time) : DAY.format(time);
+  return time.toDateString() === new Date().toDateString()
+    ? CLOCK.format(time)
+    : DAY.format(time);
 }
 
 /** A name of the wire in words. */
@@ -79,14 +92,23 @@ export function described({ type, data }: Told): Described {
     case "turn_ended":
       return say(
         `turn ${text("outcome")} after ${milliseconds(number("duration_ms"))}`,
-        text("outcome") === "failed" ? "bad" : text("outcome") === "completed" ? "good" : "plain",
+        text("outcome") === "failed"
+          ? "bad"
+          : text("outcome") === "completed"
+            ? "good"
+            : "plain",
       );
     case "approval_requested":
-      return say(`waits for approval: ${Array.isArray(data["tools"]) ? data["tools"].map(String).join(", ") : "tools"}`, "warn");
+      return say(
+        `waits for approval: ${Array.isArray(data["tools"]) ? data["tools"].map(String).join(", ") : "tools"}`,
+        "warn",
+      );
     case "approval_given":
       return say(`approved ${text("approved")}, denied ${text("denied")}`);
     case "query_complete":
-      return say(`${spoken(text("kind"))} answered ${text("status")} in ${milliseconds(number("latency_ms"))}`);
+      return say(
+        `${spoken(text("kind"))} answered ${text("status")} in ${milliseconds(number("latency_ms"))}`,
+      );
     case "worker_joined":
       return say(`${text("worker_id")} joined`, "good");
     case "worker_lost":
@@ -100,13 +122,19 @@ export function described({ type, data }: Told): Described {
     case "restart_progress":
       return data["role"] === null || data["role"] === undefined
         ? say("restart begins", "warn")
-        : say(`${text("role")} ${text("process_id")} ${text("outcome")}, now ${text("replaced_by") || "none"}`, "warn");
+        : say(
+            `${text("role")} ${text("process_id")} ${text("outcome")}, now ${text("replaced_by") || "none"}`,
+            "warn",
+          );
     case "restart_complete":
       return say(`restart ${text("status")}`, text("status") === "complete" ? "good" : "bad");
     case "error":
       return say(spoken(text("error")), text("severity") === "warning" ? "warn" : "bad");
     case "missed":
-      return say(`${count(number("to_seq") - number("from_seq") + 1)} announcements are not kept any more`, "warn");
+      return say(
+        `${count(number("to_seq") - number("from_seq") + 1)} announcements are not kept any more`,
+        "warn",
+      );
     default:
       return say(spoken(type));
   }

@@ -1,0 +1,258 @@
+/** One cursor over all transports; the best that works is taken. */
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Client, ClientOptions } from "../src/index.js";
+import { EventParser } from "../src/transports/sse.js";
+import { CHAT, FakeGateway, problem } from "./fake.js";
+
+let gateway: FakeGateway;
+let client: Client;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  gateway = new FakeGateway();
+});
+afterEach(() => {
+  client.dispose();
+  vi.useRealTimers();
+});
+
+function open(options: Partial<ClientOptions> = {}) {
+  client = gateway.client(options);
+  return client.open(CHAT);
+}
+const withSockets = (): Partial<ClientOptions> => ({ webSocket: gateway.socket, apiKey: "k" });
+const seconds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * 1_000);
+
+describe("the transports", () => {
+  it("begin with a socket, opened with a ticket", async () => {
+    const sync = open(withSockets());
+    await seconds(0);
+    const [socket] = gateway.sockets;
+    expect(socket?.url).toBe(`ws://gateway/api/contexts/${CHAT}/ws?ticket=t`);
+    socket?.open(gateway.view.cursor);
+    socket?.receive({ id: gateway.view.cursor, event: "snapshot", data: { ...gateway.view } });
+    expect(sync.state).toMatchObject({
+      transport: "websocket",
+      connection: "live",
+      isStale: false,
+    });
+    gateway.commit("context-renamed", { title: "T" }, { title: "T" });
+    expect(sync.state.context).toEqual(gateway.view);
+    expect(gateway.count("GET", "/state")).toBe(0);
+  });
+
+  it("fall back to server-sent events where sockets are closed before they open", async () => {
+    const sync = open(withSockets());
+    for (let tries = 0; tries < 2; tries += 1) {
+      await seconds(0);
+      gateway.sockets.at(-1)?.end();
+      await seconds(1);
+    }
+    expect(sync.state).toMatchObject({ transport: "sse", connection: "live" });
+    expect(gateway.sockets).toHaveLength(2);
+  });
+
+  it("fall back to long polls, then to polls, where answers do not stream", async () => {
+    gateway.override = ({ path }) =>
+      path.endsWith("/events") ? problem(503, "too-many-viewers", "Full.") : undefined;
+    const sync = open();
+    await seconds(5);
+    expect(sync.state).toMatchObject({ transport: "long-poll", connection: "polling" });
+    gateway.override = ({ path, query }) =>
+      path.endsWith("/events") || query.has("after")
+        ? problem(400, "invalid-header", "No.")
+        : undefined;
+    gateway.change({ title: "woken" });
+    await seconds(10);
+    expect(sync.state).toMatchObject({ transport: "poll", connection: "polling" });
+    expect(sync.state.context?.title).toBe("woken");
+  });
+
+  it("climb up again after a while, from the cursor on", async () => {
+    gateway.override = ({ path }) =>
+      path.endsWith("/events") ? problem(503, "too-many-viewers", "Full.") : undefined;
+    const sync = open();
+    await seconds(5);
+    gateway.override = () => undefined;
+    expect(sync.state.transport).toBe("long-poll");
+    await seconds(61);
+    expect(sync.state.transport).toBe("sse");
+    const streams = gateway.asked.filter(({ path }) => path.endsWith("/events"));
+    expect(streams.at(-1)?.query.get("after")).toBe(gateway.view.cursor);
+  });
+
+  it("try the better ones less and less often where they go on to fail", async () => {
+    gateway.override = ({ path }) =>
+      path.endsWith("/events") ? problem(503, "too-many-viewers", "Full.") : undefined;
+    const sync = open();
+    await seconds(3_600);
+    expect(sync.state.transport).toBe("long-poll");
+    const tries = gateway.count("GET", "/events");
+    expect(tries).toBeGreaterThan(5);
+    expect(tries).toBeLessThan(12);
+  });
+
+  it("do not go down because there is no network", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.online(false);
+    await seconds(300);
+    expect(sync.state).toMatchObject({ connection: "offline", isStale: true });
+    gateway.online(true);
+    await seconds(0);
+    expect(sync.state).toMatchObject({ connection: "live", transport: "sse", isStale: false });
+  });
+
+  it("go on after a cut with what was missed", async () => {
+    const sync = open();
+    await seconds(1);
+    const before = gateway.view.cursor;
+    gateway.online(false);
+    gateway.isOnline = true;
+    gateway.commit("context-renamed", { title: "Missed" }, { title: "Missed" });
+    await seconds(2);
+    expect(sync.state.context).toEqual(gateway.view);
+    expect(gateway.asked.at(-1)?.query.get("after")).toBe(before);
+    expect(gateway.count("GET", "/state")).toBe(0);
+  });
+
+  it("wait as a gateway asks for that says goodbye", async () => {
+    open();
+    await seconds(1);
+    gateway.show({ id: "", event: "bye", data: { reason: "restart", retry_ms: 7_000 } });
+    await seconds(6.5);
+    expect(gateway.count("GET", "/events")).toBe(1);
+    await seconds(1);
+    expect(gateway.count("GET", "/events")).toBe(2);
+  });
+
+  it("give up a stream that has been silent for too long", async () => {
+    open();
+    await seconds(44);
+    expect(gateway.count("GET", "/events")).toBe(1);
+    await seconds(3);
+    expect(gateway.count("GET", "/events")).toBe(2);
+  });
+
+  it("find out that a silent socket is dead", async () => {
+    const sync = open(withSockets());
+    await seconds(0);
+    const [socket] = gateway.sockets;
+    socket?.open(gateway.view.cursor);
+    socket?.receive({ id: gateway.view.cursor, event: "snapshot", data: { ...gateway.view } });
+    if (socket !== undefined) socket.isOpen = false; // what is sent goes nowhere
+    gateway.change({ title: "Unheard" });
+    await seconds(31);
+    expect(sync.state.context?.title).toBe("Unheard");
+    expect(socket?.isClosed).toBe(true);
+    await seconds(1);
+    expect(gateway.sockets).toHaveLength(2);
+    expect(gateway.sockets[1]?.url).toContain(`after=${gateway.view.cursor}`);
+  });
+
+  it("keep a socket on a hidden page, and nothing else", async () => {
+    const sync = open(withSockets());
+    await seconds(0);
+    const [socket] = gateway.sockets;
+    socket?.open(gateway.view.cursor);
+    gateway.look(true);
+    await seconds(5);
+    expect(sync.state.connection).toBe("live");
+    socket?.end();
+    await seconds(600);
+    expect(gateway.sockets).toHaveLength(1);
+    expect(sync.state.connection).toBe("stopped");
+    gateway.look(false);
+    await seconds(0);
+    expect(gateway.sockets).toHaveLength(2);
+  });
+
+  it("drop a server-sent stream while the page is hidden", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.look(true);
+    expect(sync.state.connection).toBe("stopped");
+    gateway.change({ title: "Meanwhile" });
+    await seconds(60);
+    expect(gateway.count("GET", "/events")).toBe(1);
+    gateway.look(false);
+    await seconds(0);
+    expect(sync.state.context?.title).toBe("Meanwhile");
+  });
+
+  it("read the state once for what cannot be folded, and drop what it has seen", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.change({ title: "1" });
+    gateway.change({ title: "2" });
+    gateway.commit("context-renamed", { title: "3" }, { title: "3" });
+    expect(sync.state.isStale).toBe(false); // it is not here yet
+    await seconds(0);
+    expect(sync.state.context).toEqual(gateway.view);
+    expect(sync.state.isStale).toBe(false);
+    expect(gateway.count("GET", "/state")).toBe(1);
+  });
+
+  it("fold what comes while the state is being read", async () => {
+    const sync = open();
+    await seconds(1);
+    let release = (): void => undefined;
+    const before = gateway.client().service;
+    gateway.override = ({ path }) => {
+      if (!path.endsWith("/state")) return undefined;
+      const { view } = gateway;
+      return new Promise((resolve) => {
+        release = () => {
+          resolve(
+            Response.json({ context: view, status: view.status, version: 1, action: null }),
+          );
+        };
+      });
+    };
+    gateway.change({ title: "1" });
+    await seconds(0);
+    expect(sync.state.isStale).toBe(true);
+    gateway.commit("context-renamed", { title: "2" }, { title: "2" });
+    await seconds(0);
+    expect(sync.state.context?.title).not.toBe("2");
+    release();
+    await seconds(0);
+    expect(sync.state.context).toEqual(gateway.view);
+    expect(before).toBeDefined();
+  });
+
+  it("take the state of a reset of a newer epoch, whose versions begin anew", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.change({ title: "Lost" });
+    await seconds(0);
+    const [epoch = "0"] = gateway.view.cursor.split(".");
+    const context = {
+      ...gateway.view,
+      title: "Kept",
+      version: 1,
+      cursor: `${Number(epoch) + 1}.1.0`,
+    };
+    gateway.view = context;
+    gateway.show({ id: context.cursor, event: "reset", data: { reason: "epoch", context } });
+    await seconds(0);
+    expect(sync.state.context).toEqual(context);
+  });
+});
+
+describe("the parser of events", () => {
+  const text =
+    ': hi\n\nid: 1.2.3\r\nevent: a\r\ndata: {"x":\r\ndata: "\u{1F44B}"}\r\n\r\nid: 1.2.4\nevent:b\ndata:{}\n\n';
+
+  it("gives the same events, whatever the pieces", () => {
+    for (let cut = 0; cut <= text.length; cut += 1) {
+      const parser = new EventParser();
+      const frames = [...parser.push(text.slice(0, cut)), ...parser.push(text.slice(cut))];
+      expect(frames).toEqual([
+        { id: "1.2.3", event: "a", data: { x: "\u{1F44B}" } },
+        { id: "1.2.4", event: "b", data: {} },
+      ]);
+    }
+  });
+});
