@@ -10,6 +10,11 @@ import type { ArrivalOptions } from "../support/browser.js";
 import type { Contextd } from "../support/contextd.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+/** Read what the API answers. */
+export async function read<T>(contextd: Contextd, path: string): Promise<T> {
+  return (await contextd.api("GET", path)) as unknown as T;
+}
+
 /** What browsers say of every request that nobody answers, however well it is dealt with. */
 const NETWORK = /Failed to load resource|WebSocket connection to/;
 

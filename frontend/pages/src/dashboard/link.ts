@@ -136,18 +136,22 @@ export class Link {
   /** Ask for statistics, now and every few seconds, while the socket does not bring them. */
   async #look(): Promise<void> {
     const { api, after, onState } = this.#options;
-    if (!this.#isLive) {
+    if (this.#isCut()) {
       try {
         const stats = await api.get<Stats>("/api/v1/stats");
-        if (this.#isStopped) return;
-        if (!this.#isLive) onState("polling");
+        if (this.#isCut()) onState("polling");
         this.#take(stats);
       } catch (error) {
-        if (!this.#isLive)
+        if (this.#isCut())
           onState(error instanceof Refused && error.status === 403 ? "refused" : "away");
       }
     }
     if (!this.#isStopped) this.#callOffLook = after(STATS_MS, () => void this.#look());
+  }
+
+  /** Whether no socket brings anything; it may change while something is awaited. */
+  #isCut(): boolean {
+    return !this.#isLive;
   }
 
   #expectSomething(): void {

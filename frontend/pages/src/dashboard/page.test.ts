@@ -52,7 +52,7 @@ function stats(atMs: number, seq = 0, change: Partial<Stats> = {}): Stats {
   };
 }
 
-const told = (seq: number, type: string = "turn_started", data = {}): Message => ({
+const told = (seq: number, type = "turn_started", data = {}): Message => ({
   ...{ type, seq, data },
   timestamp: new Date(START_MS + seq).toISOString(),
 });

@@ -106,7 +106,11 @@ export class Watcher {
   #told({ type, data, timestamp }: Message): void {
     if (type === "restart_requested") this.#restartId = String(data["restart_id"]);
     if (type === "error" || (type === "worker_lost" && data["cause"] === "died")) {
-      const trouble = { type, name: String(data["error"] ?? ""), atMs: Date.parse(timestamp) };
+      const trouble = {
+        type,
+        name: type === "error" ? String(data["error"]) : "",
+        atMs: Date.parse(timestamp),
+      };
       this.#troubles = [...this.#troubles.slice(1 - TROUBLES_MAX), trouble];
     }
     this.#soon();
