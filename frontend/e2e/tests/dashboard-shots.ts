@@ -14,7 +14,7 @@ mkdirSync(folder, { recursive: true });
 
 const contextd = await Contextd.start();
 const browser = await openBrowser();
-const send = (id: string, content: string): Promise<any> =>
+const send = (id: string, content: string): Promise<unknown> =>
   contextd.api("POST", `/api/contexts/${id}/actions/send_message`, { content });
 const make = async (title: string): Promise<string> =>
   (await contextd.api("POST", "/api/contexts", { title })).context.id;

@@ -20,6 +20,8 @@ const NETWORK = /Failed to load resource|WebSocket connection to/;
 
 export class Viewer {
   readonly wrong: string[] = [];
+  /** How many WebSockets the page has opened so far. */
+  sockets = 0;
 
   private constructor(
     readonly context: BrowserContext,
@@ -39,6 +41,7 @@ export class Viewer {
     context.setDefaultTimeout(15_000);
     await context.addInitScript({ content: "globalThis.__name = (named) => named;" });
     const viewer = new Viewer(context, await context.newPage());
+    viewer.page.on("websocket", () => (viewer.sockets += 1));
     viewer.page.on("pageerror", (error) => viewer.wrong.push(`error: ${error.message}`));
     viewer.page.on("console", (message) => {
       const isWrong = message.type() === "error" || message.type() === "warning";

@@ -2,6 +2,7 @@
 
 import type { ReactNode } from "react";
 
+import { SILENT_S_WARN } from "./findings.js";
 import { Panel } from "./Panel.js";
 import { bytes, count, milliseconds, span, spoken } from "./words.js";
 import type { ProcessStats, Stats } from "./wire.js";
@@ -57,7 +58,7 @@ function Row({
       <th scope="row">
         <b>{role}</b> <code>{process_id}</code> <small>{host}</small>
         {draining ? <em className="tag">draining</em> : null}
-        {silent_s >= 10 ? (
+        {silent_s >= SILENT_S_WARN ? (
           <em className="tag" data-tone="warn">
             silent for {span(silent_s)}
           </em>

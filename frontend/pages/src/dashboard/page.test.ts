@@ -327,7 +327,7 @@ describe("what is found", () => {
     ["warn workers", { processes: [{ ...worker, draining: true }] }],
     ["warn mailbox", { mailbox: { waiting: 1, oldest_s: 5 } }],
     ["bad mailbox", { mailbox: { waiting: 1, oldest_s: 30 } }],
-    ["warn silent worker-1", { processes: [{ ...worker, silent_s: 10 }] }],
+    ["warn silent worker-1", { processes: [{ ...worker, silent_s: 5 }] }],
     ["warn lag worker-1", { processes: [{ ...worker, lag_ms: 250 }] }],
     [
       "bad store",
