@@ -6,7 +6,7 @@ import { Icon } from "../common/Icon.js";
 import { isDone, isWorthShowing, type FollowedRestart } from "./restart.js";
 import { clock, span } from "./words.js";
 import type { Known } from "./watcher.js";
-import type { RestartReport } from "./wire.js";
+import type { ProcessRestart, RestartReport } from "./wire.js";
 
 interface RestartProgressProps {
   readonly restart: FollowedRestart;
@@ -25,10 +25,7 @@ export function RestartProgress({ restart, known }: RestartProgressProps): React
   }
   if (!isOwn && !isWorthShowing(report, known.nowMs)) return null;
   const done = report.supervisors.flatMap(({ processes }) => processes);
-  const expected = Math.max(
-    done.length,
-    report.kind === "drain" ? 1 : expectedOf(report, known),
-  );
+  const expected = Math.max(1, done.length + toDo(report, done, known));
   return (
     <section className="restart" data-status={report.status} aria-label="Restart">
       <header>
@@ -81,7 +78,19 @@ function headline(report: RestartReport, done: number, expected: number): string
   return `${what} runs: ${done.toString()} of ${expected.toString()} processes`;
 }
 
-function expectedOf({ scope }: RestartReport, { stats }: Known): number {
-  const processes = stats?.processes.filter(({ draining }) => !draining) ?? [];
-  return processes.filter(({ role }) => scope === "all" || scope === `${role}s`).length;
+/** How many processes are older than the restart, and not replaced yet. */
+function toDo(
+  report: RestartReport,
+  done: readonly ProcessRestart[],
+  { stats }: Known,
+): number {
+  if (report.kind === "drain") return 0;
+  const replaced = new Set(done.map(({ process_id }) => process_id));
+  const old = (stats?.processes ?? []).filter(
+    ({ role, process_id, started_at }) =>
+      (report.scope === "all" || report.scope === `${role}s`) &&
+      !replaced.has(process_id) &&
+      Date.parse(started_at) < report.requested_at_ms,
+  );
+  return old.length;
 }
