@@ -68,7 +68,7 @@ try {
   });
   await shoot(phone, "dashboard-phone-travel");
   await viewer.go("overview");
-  await viewer.page.getByRole("button", { name: "Restart" }).click();
+  await viewer.page.getByRole("button", { name: "Restart", exact: true }).click();
   await shoot(viewer, "dashboard-restart-dialog");
   await viewer.page.getByRole("dialog").getByRole("textbox").fill("restart");
   await viewer.page.getByRole("dialog").getByRole("button", { name: "Restart" }).click();

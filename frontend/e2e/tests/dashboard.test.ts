@@ -104,7 +104,7 @@ suite("the dashboard", (stage) => {
     const viewer = await arrive(stage);
     const before = (await statsOf(stage)).processes.map(({ process_id }) => process_id);
     assert.equal(before.length, 4);
-    await viewer.page.getByRole("button", { name: "Restart" }).click();
+    await viewer.page.getByRole("button", { name: "Restart", exact: true }).click();
     const dialog = viewer.page.getByRole("dialog");
     assert.equal(await dialog.getByRole("button", { name: "Restart" }).isDisabled(), true);
     await dialog.getByRole("textbox").fill("restart");
@@ -255,7 +255,7 @@ suite("the dashboard", (stage) => {
           .waitFor();
         assert.deepEqual(await viewer.violations(), [], place);
       }
-      await viewer.page.getByRole("button", { name: "Restart" }).click();
+      await viewer.page.getByRole("button", { name: "Restart", exact: true }).click();
       assert.deepEqual(await viewer.violations(), [], "restart");
       await viewer.leave();
     });

@@ -19,7 +19,9 @@ export function RestartProgress({ restart, known }: RestartProgressProps): React
     if (!isOwn) return null;
     return (
       <section className="restart" aria-label="Restart">
-        <h2 role="status">A restart was asked for…</h2>
+        <h2>
+          <span role="status">A restart was asked for…</span>
+        </h2>
       </section>
     );
   }
@@ -29,7 +31,9 @@ export function RestartProgress({ restart, known }: RestartProgressProps): React
   return (
     <section className="restart" data-status={report.status} aria-label="Restart">
       <header>
-        <h2 role="status">{headline(report, done.length, expected)}</h2>
+        <h2>
+          <span role="status">{headline(report, done.length, expected)}</span>
+        </h2>
         <small>asked for at {clock(report.requested_at_ms)}</small>
         {isDone(report) ? (
           <button

@@ -22,7 +22,9 @@ export function StatusLine({ known }: { readonly known: Known }): ReactNode {
         <Icon name={matter.length > 0 ? "warn" : "check"} />
       </span>
       <div className="status-words">
-        <h2 role="status">{headline(known, matter)}</h2>
+        <h2>
+          <span role="status">{headline(known, matter)}</span>
+        </h2>
         {matter.length === 0 && wellSinceMs !== null ? (
           <p>
             Since {clock(wellSinceMs)} at least ({span((nowMs - wellSinceMs) / 1_000)}), as this

@@ -18,8 +18,6 @@ interface TimeTravelProps {
 const STEP_KEYS: Readonly<Record<string, number>> = {
   ArrowLeft: -1,
   ArrowRight: 1,
-  PageUp: -10,
-  PageDown: 10,
   Home: -Infinity,
   End: Infinity,
 };

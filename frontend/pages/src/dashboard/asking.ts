@@ -14,9 +14,17 @@ export interface Asked<T> {
   readonly again: () => void;
 }
 
+/** What was heard, and of what. */
+interface Heard<T> extends Omit<Asked<T>, "again"> {
+  readonly path: string;
+}
+
+const NOTHING = { answer: null, wrong: null, isMissing: false } as const;
+
 /** Ask for a path every so often; the last answer stays while a later one fails. */
 export function useAsking<T>(api: Api, path: string, everyMs: number): Asked<T> {
-  const [state, setState] = useState<Omit<Asked<T>, "again">>({
+  const [state, setState] = useState<Heard<T>>({
+    path,
     answer: null,
     wrong: null,
     isMissing: false,
@@ -29,14 +37,19 @@ export function useAsking<T>(api: Api, path: string, everyMs: number): Asked<T> 
       clearTimeout(timer);
       try {
         const answer = await api.get<T>(path, ended.signal);
-        if (!ended.signal.aborted) setState({ answer, wrong: null, isMissing: false });
+        if (!ended.signal.aborted) setState({ path, answer, wrong: null, isMissing: false });
       } catch (error) {
         if (ended.signal.aborted) return;
         if (error instanceof Refused && error.isMissing) {
-          setState({ answer: null, wrong: null, isMissing: true });
+          setState({ path, answer: null, wrong: null, isMissing: true });
           return;
         }
-        setState((before) => ({ ...before, wrong: wordsOf(error) }));
+        setState((before) => ({
+          path,
+          answer: before.path === path ? before.answer : null,
+          wrong: wordsOf(error),
+          isMissing: false,
+        }));
       }
       if (ended.signal.aborted) return;
       clearTimeout(timer);
@@ -52,5 +65,6 @@ export function useAsking<T>(api: Api, path: string, everyMs: number): Asked<T> 
   const again = useCallback(() => {
     askNow.current();
   }, []);
-  return { ...state, again };
+  const { answer, wrong, isMissing } = state.path === path ? state : NOTHING;
+  return { answer, wrong, isMissing, again };
 }
