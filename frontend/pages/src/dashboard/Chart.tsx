@@ -23,6 +23,8 @@ interface ChartProps {
 }
 
 const HEIGHT = 132;
+/** Appended to a colour of six hexadecimal digits, as tokens.css has them. */
+const FILL_ALPHA = "24";
 const SYNC = "dashboard";
 const HOUR_MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
@@ -142,9 +144,7 @@ function options(
         stroke: colour(line.colour),
         width: 1.5,
         points: { show: false },
-        ...(line.isFilled === true
-          ? { fill: `color-mix(in srgb, ${colour(line.colour)} 14%, transparent)` }
-          : {}),
+        ...(line.isFilled === true ? { fill: `${colour(line.colour)}${FILL_ALPHA}` } : {}),
       })),
     ],
   };
