@@ -25,6 +25,8 @@ interface ChartProps {
 const HEIGHT = 132;
 /** Appended to a colour of six hexadecimal digits, as tokens.css has them. */
 const FILL_ALPHA = "24";
+/** How much time is shown at least, however little is known yet. */
+const SHOWN_S_MIN = 300;
 const SYNC = "dashboard";
 const HOUR_MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
@@ -125,13 +127,14 @@ function options(
       ],
     },
     scales: {
-      x: { time: true, range: (_chart, _min, max) => [max - HISTORY_S, max] },
+      x: { time: true, range: (_chart, min, max) => [max - shownS(max - min), max] },
       y: { range: (_chart, _min, max) => [0, max > 0 ? max * 1.15 : 1] },
     },
     axes: [
       {
         ...axis,
         grid: { show: false },
+        size: 26,
         space: 70,
         values: (_chart, times) => times.map((time) => HOUR_MINUTE.format(time * 1_000)),
       },
@@ -148,6 +151,10 @@ function options(
       })),
     ],
   };
+}
+
+function shownS(knownS: number): number {
+  return Math.min(HISTORY_S, Math.max(SHOWN_S_MIN, knownS));
 }
 
 function mutable(data: ChartProps["data"]): uPlot.AlignedData {

@@ -88,7 +88,7 @@ function Row({ told }: { readonly told: Told }): ReactNode {
       {contextId === null ? null : (
         <a
           href={linkTo("history", contextId)}
-          aria-label={`Context ${contextId}`}
+          aria-label={`Context ending in ${contextId.slice(-6)}`}
           title={contextId}
         >
           {contextId.slice(-6)}

@@ -136,14 +136,14 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
           <div className="scrubber-buttons">
             <button
               type="button"
-              className="button-icon"
+              className="button button-tiny"
               aria-label="First version"
               disabled={version === range.first}
               onClick={() => {
                 step(-Infinity);
               }}
             >
-              <Icon name="up" />
+              First
             </button>
             <button
               type="button"
@@ -169,13 +169,13 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
             </button>
             <button
               type="button"
-              className="button-icon"
+              className="button button-tiny"
               aria-label="Newest version"
               onClick={() => {
                 setLooks(looks + 1);
               }}
             >
-              <Icon name="down" />
+              Newest
             </button>
           </div>
           <input
@@ -190,7 +190,9 @@ function Travel({ api, contextId }: TimeTravelProps): ReactNode {
             }}
           />
           <output>
-            <b>{version}</b> of {range.last}
+            <span>
+              <b>{version}</b> of {range.last}
+            </span>
             <small>{moment?.entry == null ? "" : clock(moment.entry.event.at_ms)}</small>
           </output>
         </section>
