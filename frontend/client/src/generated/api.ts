@@ -18,6 +18,97 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/admin/contexts": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /**
+         * Contexts of all owners to which something is to happen, the oldest first
+         * @description Metadata only: never a title, a message or an argument. A page may be short, or empty, though there are more: follow Link.
+         */
+        readonly get: operations["list_at_work"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/contexts/{id}": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** A context of any owner in depth, without what is said in it */
+        readonly get: operations["inspect_context"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/contexts/{id}/cancel": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Stop the turn that runs, as the owner's action `cancel` does */
+        readonly post: operations["cancel_context"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/contexts/{id}/compact": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * Have the state take the place of most of a log, as soon as the context rests
+         * @description Whoever owns the context does it, under its own token. The events are gone; versions and messages stay.
+         */
+        readonly post: operations["compact_context"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/contexts/{id}/requeue": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Have a context activated; where somebody has it, nothing changes */
+        readonly post: operations["requeue_context"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/admin/dead_letters": {
         readonly parameters: {
             readonly query?: never;
@@ -69,6 +160,77 @@ export interface paths {
         readonly patch?: never;
         readonly trace?: never;
     };
+    readonly "/admin/dead_letters/drop": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Forget the dead letters that fit, the oldest first */
+        readonly post: operations["drop_dead_letters"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/dead_letters/retry": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /** Retry the dead letters that fit, the oldest first */
+        readonly post: operations["retry_dead_letters"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/drain": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly get?: never;
+        readonly put?: never;
+        /**
+         * End processes, and have nothing take their place until the next restart
+         * @description For maintenance, for fewer processes, for a bad machine. Gateways one at a time; the one that answers is never drained, so that one is left. Reported as a restart is.
+         */
+        readonly post: operations["drain"];
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/processes": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Gateways and workers that report, and what a drain knows them by */
+        readonly get: operations["list_processes"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
     readonly "/admin/restart": {
         readonly parameters: {
             readonly query?: never;
@@ -80,7 +242,7 @@ export interface paths {
         readonly put?: never;
         /**
          * Restart the processes: each new one serves before the old one drains
-         * @description Answered before anything stops. Streams get a `bye` and go on elsewhere.
+         * @description Answered before anything stops. Streams get a `bye` and go on elsewhere. What was drained comes back.
          */
         readonly post: operations["restart"];
         readonly delete?: never;
@@ -96,7 +258,7 @@ export interface paths {
             readonly path?: never;
             readonly cookie?: never;
         };
-        /** How far a restart has come */
+        /** How far a restart or drain has come */
         readonly get: operations["get_restart"];
         readonly put?: never;
         readonly post?: never;
@@ -115,6 +277,23 @@ export interface paths {
         };
         /** What retention would delete now, without doing it */
         readonly get: operations["get_retention"];
+        readonly put?: never;
+        readonly post?: never;
+        readonly delete?: never;
+        readonly options?: never;
+        readonly head?: never;
+        readonly patch?: never;
+        readonly trace?: never;
+    };
+    readonly "/admin/workers": {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        /** Workers that nobody has buried */
+        readonly get: operations["list_workers"];
         readonly put?: never;
         readonly post?: never;
         readonly delete?: never;
@@ -1176,6 +1355,11 @@ export interface components {
             /** @default null */
             readonly turn_id?: string | null;
         };
+        /** @description A cancel is in the mailbox, as if the owner had sent it. */
+        readonly CancelDelivered: {
+            readonly action_id: string;
+            readonly id: string;
+        };
         /** @description The user wants the running turn stopped. */
         readonly CancelRequested: {
             readonly at_ms: number;
@@ -1223,6 +1407,18 @@ export interface components {
             };
             /** @default null */
             readonly strict?: boolean | null;
+        };
+        /** @description The log will be compacted as soon as the context rests. */
+        readonly CompactionAsked: {
+            readonly id: string;
+            readonly keep_events: number;
+            /** @enum {string} */
+            readonly status: "asked" | "short";
+        };
+        /** @description Have the state take the place of most of a log. */
+        readonly CompactOrder: {
+            /** @default 100 */
+            readonly keep_events?: number;
         };
         /** @description What the owner may configure, merged by RFC 7396 patches. */
         readonly Config: {
@@ -1417,6 +1613,7 @@ export interface components {
             /** @default null */
             readonly cursor?: string | null;
             readonly id: string;
+            readonly pinned: boolean;
             readonly status: components["schemas"]["Phase"];
             readonly title: string;
             readonly updated_at: string;
@@ -1519,7 +1716,7 @@ export interface components {
             /** @default  */
             readonly title?: string;
         };
-        /** @description The newest dead letters. */
+        /** @description A page of dead letters, newest first; the header Link leads on. */
         readonly DeadLetterList: {
             readonly count: number;
             readonly dead_letters: readonly components["schemas"]["DeadLetterView"][];
@@ -1563,6 +1760,15 @@ export interface components {
             readonly message_id: string;
             readonly n: number;
             readonly text: string;
+        };
+        /** @description End processes, and have nothing take their place until the next restart. */
+        readonly DrainOrder: {
+            /** @default false */
+            readonly force?: boolean;
+            /** @default null */
+            readonly process?: string | null;
+            /** @enum {string} */
+            readonly scope: "gateways" | "workers";
         };
         /** @description One node's relation to another. */
         readonly Edge: {
@@ -1662,6 +1868,27 @@ export interface components {
             /** @default null */
             readonly title?: string | null;
         };
+        /** @description A page of contexts; the header Link leads on, also where the page is short. */
+        readonly GlanceList: {
+            readonly complete: boolean;
+            readonly contexts: readonly components["schemas"]["GlanceView"][];
+        };
+        /** @description A context, from outside. */
+        readonly GlanceView: {
+            readonly attempts: number;
+            readonly changed_at: string;
+            readonly due_at: string | null;
+            readonly id: string;
+            readonly mail: number;
+            readonly oldest_mail_at: string | null;
+            readonly owner: string;
+            readonly status: components["schemas"]["Phase"];
+            readonly trouble: ("stuck" | "slow") | null;
+            readonly version: number;
+            readonly waits_since: string | null;
+            readonly worker: string | null;
+            readonly worker_lives: boolean;
+        };
         /** @description Nodes and what is between them. */
         readonly Graph: {
             /** @default [] */
@@ -1675,11 +1902,56 @@ export interface components {
             readonly epoch: string;
             readonly resumed: boolean;
         };
+        /** @description One context in depth. */
+        readonly InspectionView: {
+            readonly branches: number;
+            readonly context: components["schemas"]["GlanceView"];
+            readonly created_at: string;
+            readonly dead_letters: number;
+            readonly draft_characters: number;
+            readonly epoch: string;
+            readonly failure: string | null;
+            readonly job: string | null;
+            readonly log: components["schemas"]["LogView"];
+            readonly mailbox: components["schemas"]["MailboxView"];
+            readonly messages: number;
+            readonly notices: number;
+            readonly pending: readonly components["schemas"]["PendingEffect"][];
+            readonly queued: number;
+            readonly ready_since: string | null;
+            readonly retry_at: string | null;
+            readonly token: number;
+            readonly turn: components["schemas"]["TurnProgress"] | null;
+        };
         readonly JsonValue: unknown;
+        /** @description A letter that was not retried, and stays. */
+        readonly LetterFailed: {
+            readonly id: string;
+            readonly problem: string;
+        };
         /** @description The letter's action is delivered again; `action_id` is null for a webhook. */
         readonly LetterRetried: {
             readonly action_id: string | null;
             readonly id: string;
+        };
+        /** @description What became of the letters that fit. */
+        readonly LettersHandled: {
+            readonly done: number;
+            readonly failed: readonly components["schemas"]["LetterFailed"][];
+            readonly more: boolean;
+        };
+        /** @description Which dead letters, the oldest first; all of them only if that is said. */
+        readonly LettersOrder: {
+            /** @default null */
+            readonly cause?: string | null;
+            /** @default null */
+            readonly context_id?: string | null;
+            /** @default false */
+            readonly everything?: boolean;
+            /** @default null */
+            readonly kind?: ("action" | "turn" | "webhook") | null;
+            /** @default null */
+            readonly limit?: number | null;
         };
         /** @description Bounds of a context, and of one turn of it. */
         readonly Limits: {
@@ -1734,6 +2006,23 @@ export interface components {
         readonly LogPage: {
             readonly events: readonly components["schemas"]["LogEntry"][];
             readonly version: number;
+        };
+        /** @description The log, and what stands for parts of it. */
+        readonly LogView: {
+            readonly base_version: number | null;
+            readonly bytes: number;
+            readonly compacts_to: number | null;
+            readonly events: number;
+            readonly first_version: number;
+            readonly snapshot_lag: number;
+            readonly snapshot_version: number;
+        };
+        /** @description The actions that wait. */
+        readonly MailboxView: {
+            readonly last_number: number;
+            readonly oldest_action: string | null;
+            readonly oldest_at: string | null;
+            readonly waiting: number;
         };
         /** @description Bring to the active branch what another has of its own. */
         readonly MergeBranch: {
@@ -1874,6 +2163,11 @@ export interface components {
              */
             readonly kind: "pause-requested";
         };
+        /** @description Something that was asked of the world and is not answered. */
+        readonly PendingEffect: {
+            readonly id: string;
+            readonly kind: string;
+        };
         /** @description A tool call of the running turn that is not done. */
         readonly PendingToolCallView: {
             /** @enum {string} */
@@ -1911,6 +2205,8 @@ export interface components {
             readonly retry_after_s?: number | null;
             readonly status: number;
             readonly title: string;
+            /** @default null */
+            readonly trace_id?: string | null;
             readonly type: string;
             /** @default null */
             readonly used?: number | null;
@@ -1924,6 +2220,10 @@ export interface components {
             readonly title: string;
             readonly type: string;
         };
+        /** @description All processes that report. */
+        readonly ProcessList: {
+            readonly processes: readonly components["schemas"]["ProcessView"][];
+        };
         /** @description What became of one process. */
         readonly ProcessRestart: {
             readonly duration_ms: number;
@@ -1935,6 +2235,22 @@ export interface components {
             /** @enum {string} */
             readonly role: "gateway" | "worker";
             readonly slot: number;
+        };
+        /** @description A gateway or worker that has reported lately. */
+        readonly ProcessView: {
+            readonly cpu: number;
+            readonly draining: boolean;
+            readonly id: string;
+            readonly lag_ms: number;
+            readonly load: {
+                readonly [key: string]: number;
+            };
+            readonly memory_bytes: number;
+            readonly name: string;
+            readonly reported_at: string;
+            /** @enum {string} */
+            readonly role: "gateway" | "worker";
+            readonly started_at: string;
         };
         /** @description What the model asks the person. */
         readonly QuestionView: {
@@ -2206,6 +2522,11 @@ export interface components {
             readonly follows?: string | null;
             readonly messages: readonly components["schemas"]["Recorded"][];
         };
+        /** @description The context will be activated. */
+        readonly Requeued: {
+            readonly enqueued: boolean;
+            readonly id: string;
+        };
         /** @description The stream could not go on from the cursor: the whole state instead. */
         readonly ResetData: {
             readonly context: components["schemas"]["ContextView"];
@@ -2220,12 +2541,12 @@ export interface components {
              */
             readonly kind: "reset-requested";
         };
-        /** @description A restart begins, or runs already. */
+        /** @description A restart or drain begins, or runs already. */
         readonly RestartAccepted: {
             readonly report_url: string;
             readonly restart_id: string;
-            /** @constant */
-            readonly status: "restarting";
+            /** @enum {string} */
+            readonly status: "restarting" | "draining";
         };
         /** @description Restart the processes. */
         readonly RestartOrder: {
@@ -2237,9 +2558,12 @@ export interface components {
              */
             readonly scope?: "all" | "gateways" | "workers";
         };
-        /** @description How far a restart has come. */
+        /** @description How far a restart or drain has come. */
         readonly RestartReport: {
             readonly force: boolean;
+            /** @enum {string} */
+            readonly kind: "restart" | "drain";
+            readonly process: string | null;
             readonly requested_at_ms: number;
             readonly restart_id: string;
             /** @enum {string} */
@@ -2435,6 +2759,15 @@ export interface components {
         readonly TurnList: {
             readonly turns: readonly components["schemas"]["TurnView"][];
         };
+        /** @description The turn that runs. */
+        readonly TurnProgress: {
+            readonly attempt: number;
+            readonly id: string;
+            readonly rounds: number;
+            readonly started_at: string;
+            readonly tools: number;
+            readonly waiting_since: string | null;
+        };
         /**
          * @description Messages that came about elsewhere are to be answered: one step, with how to ask.
          *
@@ -2509,6 +2842,10 @@ export interface components {
             /** @default  */
             readonly partial?: string;
         };
+        /** @description All workers, the oldest first. */
+        readonly WorkerList: {
+            readonly workers: readonly components["schemas"]["WorkerView"][];
+        };
         /** @description How many workers there are. */
         readonly WorkersReadiness: {
             /** @default null */
@@ -2516,6 +2853,13 @@ export interface components {
             /** @default null */
             readonly hint?: string | null;
             readonly ok: boolean;
+        };
+        /** @description A worker that nobody has buried. */
+        readonly WorkerView: {
+            readonly contexts: number;
+            readonly id: string;
+            readonly seen_at: string | null;
+            readonly started_at: string;
         };
     };
     responses: {
@@ -2575,7 +2919,7 @@ export interface components {
                 readonly "application/problem+json": components["schemas"]["ProblemDocument"];
             };
         };
-        /** @description `action-abandoned`: The action was given up; `in-use`: Others go on from it; `busy`: Turns are running; `no-supervisor`: Nobody can restart anything; `illegal-in-phase`: Not possible now; `turn-running`: A turn is running; `not-waiting`: That message does not wait; `unknown-question`: That question is not open; `branch-exists`: There is a branch of that name already, or there are too many; `not-append-only`: Messages that are there cannot be changed or removed so; `too-many-notes`: You have as many notes as one may have; `merge-conflict`: Both branches have something of their own in the same place; `unknown-turn`: That turn is not running. */
+        /** @description `action-abandoned`: The action was given up; `in-use`: Others go on from it; `busy`: Turns are running; `operation-running`: Another restart or drain has not ended; `nobody-left`: Nobody would be left to serve; `no-supervisor`: Nobody can restart or drain anything; `illegal-in-phase`: Not possible now; `turn-running`: A turn is running; `not-waiting`: That message does not wait; `unknown-question`: That question is not open; `branch-exists`: There is a branch of that name already, or there are too many; `not-append-only`: Messages that are there cannot be changed or removed so; `too-many-notes`: You have as many notes as one may have; `merge-conflict`: Both branches have something of their own in the same place; `unknown-turn`: That turn is not running. */
         readonly 409: {
             headers: {
                 readonly [name: string]: unknown;
@@ -2741,9 +3085,190 @@ export interface operations {
             readonly 503: components["responses"]["503"];
         };
     };
+    readonly list_at_work: {
+        readonly parameters: {
+            readonly query?: {
+                /** @description Where the page before has ended (see Link). */
+                readonly after?: string;
+                /** @description Also those that rest; page by page through all there are. */
+                readonly all?: "true" | "false";
+                /** @description Entries a page, up to the server's `list_max` (200). */
+                readonly limit?: number;
+                /** @description Only those to which something is to happen for so many seconds. */
+                readonly older_s?: number;
+                /** @description Only this owner's. */
+                readonly owner?: string;
+                /** @description Only those whose worker lives and commits nothing for `slow_after_s`, though something is to happen; with `stuck`, both. */
+                readonly slow?: "true" | "false";
+                /** @description Only those with this status. */
+                readonly status?: "idle" | "preparing_request" | "awaiting_llm_response" | "streaming_llm_response" | "awaiting_tool_approval" | "awaiting_answer" | "executing_tools" | "transient_failure" | "failed" | "paused" | "deleted";
+                /** @description Only those that no living worker has for `stuck_after_s`, though something is to happen. */
+                readonly stuck?: "true" | "false";
+            };
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description A page. */
+            readonly 200: {
+                headers: {
+                    /** @description `rel=next`, where there are more. */
+                    readonly Link?: string;
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["GlanceList"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly inspect_context: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description What there is. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["InspectionView"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 404: components["responses"]["404"];
+            readonly 410: components["responses"]["410"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly cancel_context: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description Delivered. */
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CancelDelivered"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 404: components["responses"]["404"];
+            readonly 410: components["responses"]["410"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly compact_context: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["CompactOrder"];
+            };
+        };
+        readonly responses: {
+            /** @description It will be, or is that short already. */
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["CompactionAsked"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 404: components["responses"]["404"];
+            readonly 408: components["responses"]["408"];
+            readonly 410: components["responses"]["410"];
+            readonly 413: components["responses"]["413"];
+            readonly 415: components["responses"]["415"];
+            readonly 422: components["responses"]["422"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly requeue_context: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path: {
+                readonly id: string;
+            };
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description It will be. */
+            readonly 202: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["Requeued"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 404: components["responses"]["404"];
+            readonly 410: components["responses"]["410"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
     readonly list_dead_letters: {
         readonly parameters: {
             readonly query?: {
+                /** @description Where the page before has ended (see Link). */
+                readonly after?: string;
+                /** @description Only those whose cause says this. */
+                readonly cause?: string;
+                /** @description Only those of this context. */
+                readonly context?: string;
+                /** @description Only those of this kind. */
+                readonly kind?: "action" | "turn" | "webhook";
                 /** @description Entries a page, up to the server's `list_max` (200). */
                 readonly limit?: number;
             };
@@ -2756,6 +3281,8 @@ export interface operations {
             /** @description Dead letters. */
             readonly 200: {
                 headers: {
+                    /** @description `rel=next`, where there are more. */
+                    readonly Link?: string;
                     readonly [name: string]: unknown;
                 };
                 content: {
@@ -2824,6 +3351,135 @@ export interface operations {
             readonly 403: components["responses"]["403"];
             readonly 404: components["responses"]["404"];
             readonly 422: components["responses"]["422"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly drop_dead_letters: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["LettersOrder"];
+            };
+        };
+        readonly responses: {
+            /** @description What became of them. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LettersHandled"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 408: components["responses"]["408"];
+            readonly 413: components["responses"]["413"];
+            readonly 415: components["responses"]["415"];
+            readonly 422: components["responses"]["422"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly retry_dead_letters: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["LettersOrder"];
+            };
+        };
+        readonly responses: {
+            /** @description What became of them. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["LettersHandled"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 408: components["responses"]["408"];
+            readonly 413: components["responses"]["413"];
+            readonly 415: components["responses"]["415"];
+            readonly 422: components["responses"]["422"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly drain: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: {
+            readonly content: {
+                readonly "application/json": components["schemas"]["DrainOrder"];
+            };
+        };
+        readonly responses: {
+            /** @description Asked for; or the same that runs already. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["RestartAccepted"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 408: components["responses"]["408"];
+            readonly 409: components["responses"]["409"];
+            readonly 413: components["responses"]["413"];
+            readonly 415: components["responses"]["415"];
+            readonly 422: components["responses"]["422"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly list_processes: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description All. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["ProcessList"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
             readonly 429: components["responses"]["429"];
             readonly 500: components["responses"]["500"];
             readonly 503: components["responses"]["503"];
@@ -2914,6 +3570,32 @@ export interface operations {
                 };
                 content: {
                     readonly "application/json": components["schemas"]["RetentionPlan"];
+                };
+            };
+            readonly 400: components["responses"]["400"];
+            readonly 401: components["responses"]["401"];
+            readonly 403: components["responses"]["403"];
+            readonly 429: components["responses"]["429"];
+            readonly 500: components["responses"]["500"];
+            readonly 503: components["responses"]["503"];
+        };
+    };
+    readonly list_workers: {
+        readonly parameters: {
+            readonly query?: never;
+            readonly header?: never;
+            readonly path?: never;
+            readonly cookie?: never;
+        };
+        readonly requestBody?: never;
+        readonly responses: {
+            /** @description All. */
+            readonly 200: {
+                headers: {
+                    readonly [name: string]: unknown;
+                };
+                content: {
+                    readonly "application/json": components["schemas"]["WorkerList"];
                 };
             };
             readonly 400: components["responses"]["400"];
@@ -5641,7 +6323,7 @@ export interface operations {
             readonly query?: never;
             readonly header?: never;
             readonly path: {
-                readonly name: "malformed-request" | "malformed-json" | "invalid-header" | "invalid-parameter" | "no-pending-approvals" | "unauthorized" | "forbidden" | "origin-not-allowed" | "quota-full" | "not-found" | "method-not-allowed" | "request-timeout" | "action-abandoned" | "in-use" | "busy" | "no-supervisor" | "illegal-in-phase" | "turn-running" | "not-waiting" | "unknown-question" | "branch-exists" | "not-append-only" | "too-many-notes" | "merge-conflict" | "unknown-turn" | "legacy-gone" | "compacted" | "gone" | "version-mismatch" | "body-too-large" | "unsupported-media-type" | "misdirected" | "unknown-model" | "model-refused" | "invalid-body" | "unknown-tool-call" | "unknown-message" | "unknown-branch" | "too-many-messages" | "invalid-config" | "key-reused" | "upgrade-required" | "rate-limited" | "quota-exceeded" | "too-many-streams" | "queue-full" | "mailbox-full" | "model-busy" | "head-too-large" | "internal" | "model-unavailable" | "store-unavailable" | "draining" | "too-many-connections" | "too-many-viewers" | "answer-late";
+                readonly name: "malformed-request" | "malformed-json" | "invalid-header" | "invalid-parameter" | "no-pending-approvals" | "unauthorized" | "forbidden" | "origin-not-allowed" | "quota-full" | "not-found" | "method-not-allowed" | "request-timeout" | "action-abandoned" | "in-use" | "busy" | "operation-running" | "nobody-left" | "no-supervisor" | "illegal-in-phase" | "turn-running" | "not-waiting" | "unknown-question" | "branch-exists" | "not-append-only" | "too-many-notes" | "merge-conflict" | "unknown-turn" | "legacy-gone" | "compacted" | "gone" | "version-mismatch" | "body-too-large" | "unsupported-media-type" | "misdirected" | "unknown-model" | "model-refused" | "invalid-body" | "unknown-tool-call" | "unknown-message" | "unknown-branch" | "too-many-messages" | "invalid-config" | "key-reused" | "upgrade-required" | "rate-limited" | "quota-exceeded" | "too-many-streams" | "queue-full" | "mailbox-full" | "model-busy" | "head-too-large" | "internal" | "model-unavailable" | "store-unavailable" | "draining" | "too-many-connections" | "too-many-viewers" | "answer-late";
             };
             readonly cookie?: never;
         };

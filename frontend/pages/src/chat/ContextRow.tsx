@@ -1,17 +1,16 @@
 /** One chat of the list: its title, what is going on in it, and a menu. */
 
-import type { BackendContextService } from "@contextd/client";
+import type { BackendContextService, ContextSummary } from "@contextd/client";
 import { memo, useState, type ReactNode } from "react";
 
 import { Dialog } from "../common/Dialog.js";
 import { Icon } from "../common/Icon.js";
-import type { Listed } from "./contexts.js";
 import { Menu } from "./Menu.js";
 import { useNotices } from "./notices.js";
 import { badgeOf, shortTime, titleOf, type Badge } from "./words.js";
 
 interface ContextRowProps {
-  readonly context: Listed;
+  readonly context: ContextSummary;
   readonly isOpen: boolean;
   readonly isUnread: boolean;
   readonly service: BackendContextService;
@@ -32,7 +31,7 @@ export const ContextRow = memo(function ContextRow(props: ContextRowProps): Reac
   const [asked, setAsked] = useState<"rename" | "delete" | null>(null);
   const { attempt } = useNotices();
   const badge = badgeOf(context, isUnread);
-  const isPinned = context.pinned === true;
+  const isPinned = context.pinned;
   const change = async (work: Promise<unknown>): Promise<void> => {
     setAsked(null);
     await attempt(work);

@@ -1,6 +1,6 @@
 /** The list of chats: search, new, and what may be done with each. */
 
-import type { BackendContextService } from "@contextd/client";
+import type { BackendContextService, ContextSummary } from "@contextd/client";
 import { useState, type ReactNode, type RefObject } from "react";
 
 import { Icon } from "../common/Icon.js";
@@ -8,7 +8,7 @@ import { forgetKey, readKey } from "../common/key.js";
 import { Mark } from "../common/SignIn.js";
 import { useTheme } from "../common/theme.js";
 import { ContextRow } from "./ContextRow.js";
-import type { Contexts, Listed } from "./contexts.js";
+import type { Contexts } from "./contexts.js";
 import { titleOf } from "./words.js";
 import "./sidebar.css";
 
@@ -17,7 +17,7 @@ interface SidebarProps {
   readonly service: BackendContextService;
   readonly openId: string | null;
   readonly search: RefObject<HTMLInputElement | null>;
-  readonly isUnread: (context: Listed) => boolean;
+  readonly isUnread: (context: ContextSummary) => boolean;
   readonly onOpen: (chatId: string | null) => void;
   readonly onHelp: () => void;
   readonly onSignOut: () => void;

@@ -3,8 +3,6 @@
 import type { BackendContextService, ContextSummary } from "@contextd/client";
 import { useCallback, useEffect, useRef, useState } from "react";
 
-export type Listed = ContextSummary & { readonly pinned?: boolean };
-
 const PAGE = 50;
 const PACE_MS = 2_000;
 const PACE_MS_MAX = 10_000;
@@ -13,7 +11,7 @@ const UNCHANGED_MAX = 5;
 
 export interface Contexts {
   /** Pinned first, then those that something happened in last; null before anybody has answered. */
-  readonly all: readonly Listed[] | null;
+  readonly all: readonly ContextSummary[] | null;
   readonly hasFailed: boolean;
   readonly hasMore: boolean;
   readonly refresh: () => void;
@@ -21,8 +19,8 @@ export interface Contexts {
 }
 
 export function useContexts(service: BackendContextService): Contexts {
-  const [first, setFirst] = useState<readonly Listed[] | null>(null);
-  const [older, setOlder] = useState<readonly Listed[]>([]);
+  const [first, setFirst] = useState<readonly ContextSummary[] | null>(null);
+  const [older, setOlder] = useState<readonly ContextSummary[]>([]);
   const [hasFailed, setHasFailed] = useState(false);
   const [hasMore, setHasMore] = useState(false);
   const wake = useRef<() => void>(() => undefined);
@@ -114,12 +112,14 @@ export function useContexts(service: BackendContextService): Contexts {
   };
 }
 
-function merged(first: readonly Listed[], older: readonly Listed[]): readonly Listed[] {
+function merged(
+  first: readonly ContextSummary[],
+  older: readonly ContextSummary[],
+): readonly ContextSummary[] {
   const known = new Set(first.map((context) => context.id));
   const all = [...first, ...older.filter((context) => !known.has(context.id))];
   return all.sort(
     (one, other) =>
-      Number(other.pinned === true) - Number(one.pinned === true) ||
-      (one.updated_at < other.updated_at ? 1 : -1),
+      Number(other.pinned) - Number(one.pinned) || (one.updated_at < other.updated_at ? 1 : -1),
   );
 }

@@ -6,7 +6,7 @@
 
 import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 
-import type { Listed } from "./contexts.js";
+import type { ContextSummary } from "@contextd/client";
 
 const NAME = "contextd.seen";
 const MARKS_MAX = 2_000;
@@ -15,11 +15,11 @@ const MARKS_MAX = 2_000;
 type Marks = Readonly<Record<string, number>>;
 
 export interface Unread {
-  readonly isUnread: (context: Listed) => boolean;
+  readonly isUnread: (context: ContextSummary) => boolean;
   readonly markSeen: (chatId: string, version: number) => void;
 }
 
-export function useUnread(contexts: readonly Listed[] | null): Unread {
+export function useUnread(contexts: readonly ContextSummary[] | null): Unread {
   const kept = useSyncExternalStore(subscribe, read);
   const marks = useMemo(() => marksOf(kept), [kept]);
   useEffect(() => {
@@ -32,7 +32,7 @@ export function useUnread(contexts: readonly Listed[] | null): Unread {
       write({ ...before, [chatId]: version });
   }, []);
   const isUnread = useCallback(
-    (context: Listed) => marks !== null && context.version > (marks[context.id] ?? 0),
+    (context: ContextSummary) => marks !== null && context.version > (marks[context.id] ?? 0),
     [marks],
   );
   return { isUnread, markSeen };

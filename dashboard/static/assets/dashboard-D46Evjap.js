@@ -1,1 +1,0 @@
-import{i as e,n as t,t as n}from"./jsx-runtime-CbCEidJX.js";var r=e(),i=n();t();var a=document.getElementById(`page`);a!==null&&(0,r.createRoot)(a).render((0,i.jsx)(`h1`,{children:`contextd`}));
