@@ -250,6 +250,7 @@ class ProblemDocument(View):
     status: int = 0
     detail: str = ""
     request_id: str | None = None
+    trace_id: str | None = None
     phase: str | None = None
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None

@@ -38,11 +38,11 @@ class Upgraded(Service):
 
 def holds(now: Json, before: Json) -> bool:
     """Whether everything that was shown is shown still; there may be more."""
+    items: Json = before
     if isinstance(before, dict):
         told = cast("dict[str, Json]", before)
         return all(name in now and holds(now[name], told[name]) for name in told)
     if isinstance(before, list):
-        items: list[Json] = before
         return len(now) >= len(items) and all(map(holds, now, items))
     return bool(now == before)
 

@@ -43,6 +43,7 @@ async def fetch(store_url: str, *extensions: Extension) -> Json:
 
 def references(part: Json) -> Iterator[str]:
     """Every `$ref` in a document."""
+    items: Json = part
     if isinstance(part, dict):
         for name, value in cast("dict[str, Json]", part).items():
             if name == "$ref":
@@ -50,8 +51,7 @@ def references(part: Json) -> Iterator[str]:
             else:
                 yield from references(value)
     elif isinstance(part, list):
-        values: list[Json] = part
-        for value in values:
+        for value in items:
             yield from references(value)
 
 

@@ -289,6 +289,8 @@ async def test_p14_nobody_reads_or_writes_or_learns_of_anothers_context(store_ur
         for route in GUARDED:
             if "{id}" not in route.path and "{action_id}" not in route.path:
                 continue
+            if route.needs == "admin":
+                continue  # operators see of all contexts how they are, never what is in them
             for action in KINDS if route.name == "act" else [""]:
                 body = BODIES.get(action or route.name, {})
                 theirs = await told(
