@@ -79,7 +79,6 @@ async def test_an_id_that_nobody_has_is_not_found_and_never_becomes_a_key(
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/api",
         "/api/contexts/",
         f"/api/contexts/{WELL_FORMED}/",

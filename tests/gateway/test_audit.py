@@ -30,7 +30,8 @@ async def records(client: Client) -> list[Json]:
 def test_every_admin_act_and_every_deletion_is_recorded() -> None:
     recorded = {route.name for route in SERVED if route.is_recorded}
     assert recorded == {
-        *("restart", "retry_dead_letter", "drop_dead_letter"),
+        *("restart", "drain", "requeue_context", "cancel_context", "compact_context"),
+        *("retry_dead_letter", "drop_dead_letter", "retry_dead_letters", "drop_dead_letters"),
         *("import_context", "export_context"),
         *("delete_response", "delete_conversation", "delete_session", "delete_note"),
     }

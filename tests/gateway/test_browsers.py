@@ -68,7 +68,10 @@ async def asked(client: Client, method: str, path: str, **headers: str) -> Answe
 
 
 async def test_every_address_says_what_browsers_may_do_with_its_answer(store_url: str) -> None:
-    open_to_all = {"openapi", "docs", "docs_asset", "chat_page", "dashboard_page"}
+    open_to_all = {
+        *("openapi", "asyncapi", "docs", "docs_asset"),
+        *("chat_page", "dashboard_page"),
+    }
     async with serving(store_url, workers=0, gateway=KEYS) as service:
         for route in SERVED:
             for method in (route.method, "OPTIONS", "TRACE"):
