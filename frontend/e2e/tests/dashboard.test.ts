@@ -102,8 +102,12 @@ suite("the dashboard", (stage) => {
 
   test("restarts all processes, shows each of them, and is there after", async () => {
     const viewer = await arrive(stage);
+    // One that a test before has killed is shown for as long as it may be silent.
+    await until("four processes are there", async () => {
+      const { processes } = await statsOf(stage);
+      return processes.length === 4;
+    });
     const before = (await statsOf(stage)).processes.map(({ process_id }) => process_id);
-    assert.equal(before.length, 4);
     await viewer.page.getByRole("button", { name: "Restart", exact: true }).click();
     const dialog = viewer.page.getByRole("dialog");
     assert.equal(await dialog.getByRole("button", { name: "Restart" }).isDisabled(), true);
