@@ -60,7 +60,7 @@ async def test_a_stream_shows_each_event_in_its_place(store_url: str) -> None:
             *("response.output_item.added", "response.content_part.added"),
         ]
         assert set(kinds[4:-4]) == {"response.output_text.delta"}
-        assert len(kinds) > 10  # it was not kept until its end
+        assert len(kinds) > 9  # more than one delta: it was not kept until its end
         assert kinds[-4:] == [
             *("response.output_text.done", "response.content_part.done"),
             *("response.output_item.done", "response.completed"),
