@@ -43,8 +43,7 @@ UNIMPORTED = {
     "tzdata": "zoneinfo reads it where the system has no time zones",
 }
 REGISTRY = re.compile(
-    # npm writes into its lock where a package is paid for.
-    r"(?:pypi|npmjs)\.(?:org|com)|pythonhosted\.|https?://(?!tidelift\.com/funding/)[^\s\"']*"
+    r"(?:pypi|npmjs)\.(?:org|com)|pythonhosted\.|https?://[^\s\"']*"
     r"(?:/simple\b|/npm/|registry\.|artifact|/debian\b)"
 )
 MACHINE_PATH = re.compile(r"(?<![\w.}~-])/(?:work|farm|root|home|Users|tmp/[a-z])/")
