@@ -7,11 +7,12 @@ from typing import cast
 import uvloop
 from pydantic import TypeAdapter
 
-from bench import loads, streams
+from bench import dashboards, loads, streams
 from bench.client import ConnectionCut
 from bench.processes import die_with_parent
 from bench.spec import (
     AnyLoad,
+    Dashboards,
     Direct,
     DirectStreams,
     Endpoint,
@@ -48,6 +49,8 @@ async def _run(load: AnyLoad) -> Outcome:
             return await loads.polls(load)
         case Viewers():
             return await streams.viewers(load)
+        case Dashboards():
+            return await dashboards.dashboards(load)
         case Idle():
             return await loads.idle(load)
 

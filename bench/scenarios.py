@@ -19,7 +19,7 @@ from bench.rig import (
 )
 from bench.saves import FileSaves, StoreSaves
 from bench.server import System, counters, create_bare
-from bench.spec import FirstToken, Idle, Polls, Sends, Streams, Turns, Viewers
+from bench.spec import Dashboards, FirstToken, Idle, Polls, Sends, Streams, Turns, Viewers
 
 _LOOK_S = 0.5
 _REST_S_MAX = 30.0
@@ -150,6 +150,47 @@ def viewers(rig: Rig, system: System) -> list[Reading]:
         ),
     )
     return spread(outcome, "lag", "lag", note=cpu_note(outcome))
+
+
+def dashboards(rig: Rig, system: System) -> list[Reading]:
+    """1,000 dashboards: each is shown every announcement of the turns of others."""
+    count = 1_000
+    rig.run(f"dashboards-warmup-{system.name}", Idle(target=system.target, contexts=20))
+    before = system.pss_bytes("gateway")
+    peak = before
+
+    def sample() -> None:
+        nonlocal peak
+        peak = max(peak, system.pss_bytes("gateway"))
+
+    outcome = rig.run(
+        f"dashboards-{system.name}",
+        Dashboards(
+            target=system.target,
+            watched=rig.watched(system),
+            dashboards=count,
+            sends_per_s=2,
+            run_s=6.0 if rig.quick else 20.0,
+        ),
+        sample=sample,
+    )
+    errors = faults(outcome)
+    return [
+        Reading(
+            measure="shown all, in order",
+            value=outcome.done,
+            errors=errors,
+            note=f"{outcome.numbers.get('announcements', 0):.0f} announcements each",
+        ),
+        *spread(outcome, "lag", "lag", note=cpu_note(outcome)),
+        *spread(outcome, "applied", "applied meanwhile"),
+        Reading(
+            measure="memory per dashboard, gateway",
+            value=(peak - before) / count / 1000,
+            unit="KB",
+            errors=errors,
+        ),
+    ]
 
 
 def streams(rig: Rig, system: System) -> list[Reading]:
@@ -359,6 +400,14 @@ SCENARIOS = (
             "memory per active context, worker": at_most(60),
         },
         fresh=True,
+    ),
+    Scenario(
+        "dashboards",
+        dashboards,
+        {"shown all, in order": exactly(1_000)},
+        fresh=True,
+        has_floor=False,
+        variants={"": {"CONTEXTD_DASHBOARDS_PER_ADDRESS_MAX": "1000"}},
     ),
     Scenario(
         "autosave",

@@ -127,6 +127,16 @@ class Viewers(Load):
     gap_ms: int
 
 
+class Dashboards(Load):
+    """Many dashboards, while turns are begun at a steady rate."""
+
+    kind: Literal["dashboards"] = "dashboards"
+    dashboards: int
+    contexts: int = 8
+    sends_per_s: float
+    run_s: float
+
+
 class Idle(Load):
     """Make contexts of two messages and leave them alone."""
 
@@ -145,6 +155,7 @@ AnyLoad = Annotated[
     | Streams
     | Polls
     | Viewers
+    | Dashboards
     | Idle,
     Field(discriminator="kind"),
 ]

@@ -58,6 +58,7 @@ class Connection:
         transport: asyncio.Transport | None,
         hub: Hub,
         config: DashboardConfig,
+        clock: Callable[[], int],
         address: str,
     ) -> None:
         self.id = str(uuid7())
@@ -67,6 +68,7 @@ class Connection:
         self._transport = transport
         self._hub = hub
         self._config = config
+        self._clock = clock
         self._wanted = frozenset(TYPES)
         self._seq = 0
         self._renumbered = 0
@@ -95,7 +97,7 @@ class Connection:
             self._code = code
             self._told.set()
 
-    async def run(self, clock: Callable[[], int]) -> None:
+    async def run(self) -> None:
         """Send and listen until either side ends it."""
         oldest = await self._oldest()
         self._seq, self._renumbered = self._hub.head, self._hub.renumbered
@@ -106,9 +108,9 @@ class Connection:
             stats_every_s=self._config.stats_every_s,
             types=TYPES,
         )
-        await self._send("connection_ack", ack, clock)
+        await self._send("connection_ack", ack)
         async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self._write(clock), name=f"dashboard {self.id}")
+            writing = group.create_task(self._write(), name=f"dashboard {self.id}")
             try:
                 async for heard in self._socket:
                     self._hear(heard.type, heard.data)
@@ -166,11 +168,11 @@ class Connection:
 
     # What it is sent
 
-    async def _write(self, clock: Callable[[], int]) -> None:
+    async def _write(self) -> None:
         try:
             while self._code is None:
                 self._told.clear()
-                if not await self._send_some(clock):
+                if not await self._send_some():
                     await self._told.wait()
         except TimeoutError:
             if self._transport is not None:
@@ -182,14 +184,14 @@ class Connection:
             async with asyncio.timeout(CLOSE_S_MAX):
                 await self._socket.close(code=self._code or WSCloseCode.OK)
 
-    async def _send_some(self, clock: Callable[[], int]) -> bool:
+    async def _send_some(self) -> bool:
         """Send what there is of each kind; False: there was nothing."""
         sent = False
         while self._answers:
             answer = self._answers.popleft()
             if isinstance(answer, Resumed):
                 self._seq = answer.seq
-            await self._send(PERSONAL, answer, clock)
+            await self._send(PERSONAL, answer)
             sent = True
         try:
             behind = await self._hub.after(self._seq)
@@ -204,10 +206,10 @@ class Connection:
         self._blind_since_s = 0.0
         if self._renumbered != self._hub.renumbered:
             self._renumbered, self._seq = self._hub.renumbered, self._hub.head
-            await self._send(PERSONAL, Renumbered(seq=self._seq), clock)
+            await self._send(PERSONAL, Renumbered(seq=self._seq))
             sent = True
         elif behind:
-            await self._send_announced(behind, clock)
+            await self._send_announced(behind)
             sent = True
         stats = self._hub.stats
         if stats is not None and stats.at != self._stats_at and STATS in self._wanted:
@@ -216,11 +218,11 @@ class Connection:
             sent = True
         return sent
 
-    async def _send_announced(self, behind: list[Shown], clock: Callable[[], int]) -> None:
+    async def _send_announced(self, behind: list[Shown]) -> None:
         if behind[0].seq > self._seq + 1:
             missed = Missed(from_seq=self._seq + 1, to_seq=behind[0].seq - 1)
             self._seq = missed.to_seq
-            await self._send(PERSONAL, missed, clock)
+            await self._send(PERSONAL, missed)
         for shown in behind:
             self._seq = shown.seq
             if shown.kind in self._wanted and self._hub.may_send(shown):
@@ -228,9 +230,9 @@ class Connection:
             if self._code is not None or self._answers:
                 return
 
-    async def _send(self, kind: str, data: Message, clock: Callable[[], int]) -> None:
+    async def _send(self, kind: str, data: Message) -> None:
         text = data.model_dump_json().encode()
-        await self._put(message(kind, text, at=rfc3339(clock()), seq=self._seq))
+        await self._put(message(kind, text, at=rfc3339(self._clock()), seq=self._seq))
 
     async def _put(self, text: bytes) -> None:
         """Send one message.
@@ -285,13 +287,13 @@ class Dashboards:
             compress=False,
         )
         connection = Connection(
-            *(socket, request.transport, self._hub, self._config, address),
+            *(socket, request.transport, self._hub, self._config, self._clock, address),
         )
         with self._place(connection):
             async with self._hub.watched(connection.wake):
                 await socket.prepare(request)
                 try:
-                    await connection.run(self._clock)
+                    await connection.run()
                 except* ConnectionError:
                     pass  # the client has gone in the middle of a message
         return socket

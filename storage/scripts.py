@@ -6,7 +6,8 @@ They are loaded on every connection; a SCRIPT FLUSH in between costs one more ro
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Final, cast
 
@@ -47,12 +48,18 @@ RELOADS_MAX: Final = 3
 """How often one call loads the scripts again before it is given up."""
 
 
+@cache
+def script_bodies() -> Mapping[str, str]:
+    """The text of each script, by its name."""
+    folder = files("storage") / "lua"
+    return {name: (folder / f"{name}.lua").read_text() for name in NAMES}
+
+
 class Scripts:
     """Runs scripts by name over a link."""
 
     def __init__(self) -> None:
-        folder = files("storage") / "lua"
-        self._bodies = {name: (folder / f"{name}.lua").read_text() for name in NAMES}
+        self._bodies = script_bodies()
         self._shas: dict[str, bytes] = {}
 
     async def load(self, connection: AbstractConnection) -> None:

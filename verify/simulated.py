@@ -4,7 +4,7 @@ import gc
 import multiprocessing
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,12 @@ from typing import Final, TypeVar
 from verify.plan import Plan
 from verify.records import Violation
 from verify.report import Finding, PartReport
-from verify.simulation.crashes import CrashReport, replay_crash, run_crash_points
+from verify.simulation.crashes import (
+    CrashReport,
+    count_points,
+    replay_crash,
+    run_crash_points,
+)
 from verify.simulation.explorer import (
     FAMILIES,
     ExploreReport,
@@ -28,7 +33,7 @@ PIECE_POINTS: Final = 100
 """Crash points of one piece: some seconds."""
 POINTS_PLANNED_MAX: Final = 100_000
 PIECE_SEEDS: Final = 50
-COLLECT_AFTER_OBJECTS: Final = 100_000
+COLLECT_AFTER_OBJECTS: Final = 20_000
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -41,7 +46,8 @@ def simulate_crash_points(
     budget = min(plan.crash_points, POINTS_PLANNED_MAX)
     parts = max(1, budget // PIECE_POINTS)
     done = CrashReport()
-    tasks = ((server_path, budget, (part, parts)) for part in range(parts))
+    (counts,) = _in_time(count_points, iter((server_path,)), 1, plan.seconds["crash-points"])
+    tasks = ((server_path, counts, budget, (part, parts)) for part in range(parts))
     for piece in _in_time(_crash_piece, tasks, processes, plan.seconds["crash-points"]):
         done.add(piece)
         tell(f"{done.points:,} crash points, {done.violated} with violations")
@@ -130,9 +136,11 @@ def replay(server_path: Path, what: str) -> list[Violation]:
             )
 
 
-def _crash_piece(task: tuple[Path, int, tuple[int, int]]) -> CrashReport:
-    server_path, budget, part = task
-    return run_crash_points(server_path, budget=budget, part=part)
+def _crash_piece(
+    task: tuple[Path, Mapping[str, int], int, tuple[int, int]],
+) -> CrashReport:
+    server_path, counts, budget, part = task
+    return run_crash_points(server_path, counts=counts, budget=budget, part=part)
 
 
 def _family(number: int) -> Family:

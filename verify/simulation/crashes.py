@@ -7,7 +7,6 @@ is died at, alone and with every point that follows it in the recovery.
 Invariant: up to its first death a run is the one that was counted, point by point.
 """
 
-import gc
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Final
 from verify.records import Violation
 from verify.simulation.clock import Process, VirtualTimeLoop
 from verify.simulation.network import QUICK, Fate
-from verify.simulation.run import Ran, run, silent
+from verify.simulation.run import Ran, forget_the_dead, run, silent
 from verify.simulation.scenarios import SCENARIOS, Scenario
 from verify.simulation.server import Server, open_server
 from verify.simulation.world import script_names
@@ -27,7 +26,7 @@ IGNORED: Final = frozenset({"PING", "BLMOVE", "SCRIPT"})
 """Commands that change nothing for anybody."""
 BEATS: Final = frozenset({"renew", "claim", "take", "read"})
 """Commands that come again by themselves; died at alone, not in pairs."""
-COLLECT_EVERY: Final = 100
+FORGET_EVERY: Final = 25
 VIOLATIONS_MAX: Final = 20
 """Kept; more are counted."""
 
@@ -203,9 +202,25 @@ def replay_crash(
     return ran, plan.died
 
 
+def count_points(
+    server_path: Path, scenarios: Sequence[Scenario] = SCENARIOS
+) -> Mapping[str, int]:
+    """How many points each scenario has in which nobody dies, by its name.
+
+    Raises:
+        ServerLost: The server could not be started, or has gone.
+    """
+    with silent(), open_server(server_path) as server:
+        scripts = script_names(server)
+        return {
+            each.name: len(_run_with(server, scripts, each, ())[1].points) for each in scenarios
+        }
+
+
 def run_crash_points(
     server_path: Path,
     *,
+    counts: Mapping[str, int],
     budget: int,
     progress: Callable[[int, int], None] = lambda _done, _wrong: None,
     part: tuple[int, int] = (0, 1),
@@ -215,6 +230,7 @@ def run_crash_points(
 
     Args:
         server_path: A Redis or Valkey server, started for this and stopped again.
+        counts: From `count_points`, of the same scenarios.
         budget: Runs at most, over all parts; singles come first, then pairs evenly spread.
         progress: Told how many runs are done and how many of them were wrong.
         part: (i, k): do only the i-th of k parts, for k processes.
@@ -232,15 +248,15 @@ def run_crash_points(
         def die(scenario: Scenario, deaths: tuple[int, ...]) -> CrashPlan:
             ran, plan = _run_with(server, scripts, scenario, deaths)
             _count(report, scenario, deaths, ran, plan)
-            if deaths and report.points % COLLECT_EVERY == 0:
-                gc.collect()
+            if report.points % FORGET_EVERY == 0:
+                forget_the_dead()
                 progress(report.points, report.violated)
             return plan
 
         singles = [
             (scenario, number)
             for scenario in scenarios
-            for number in range(len(die(scenario, ()).points))
+            for number in range(counts[scenario.name])
         ]
         pairs: list[tuple[Scenario, tuple[int, int]]] = []
         for scenario, first in singles[:budget][mine::parts]:
@@ -260,7 +276,7 @@ def run_crash_points(
 def _count(
     report: CrashReport, scenario: Scenario, deaths: tuple[int, ...], ran: Ran, plan: CrashPlan
 ) -> None:
-    report.points += bool(deaths)
+    report.points += 1
     report.deaths += len(plan.died)
     report.operations += ran.records.count
     report.acknowledged += ran.records.acknowledged

@@ -12,7 +12,6 @@ Invariant: the same seed gives the same history in any process.
 """
 
 import asyncio
-import gc
 import random
 import time
 from collections import Counter
@@ -25,13 +24,13 @@ from verify.records import Json, Violation
 from verify.simulation.clients import Client
 from verify.simulation.clock import Process, VirtualTimeLoop
 from verify.simulation.network import QUICK, Fate
-from verify.simulation.run import Ran, Scene, run, silent
+from verify.simulation.run import Ran, Scene, forget_the_dead, run, silent
 from verify.simulation.scenarios import see_through
 from verify.simulation.server import Server, open_server
 from verify.simulation.trees import POLICIES, TREE_ACTIONS, act_on_tree
 from verify.simulation.world import Settings, script_names
 
-COLLECT_EVERY: Final = 100
+FORGET_EVERY: Final = 25
 VIOLATIONS_MAX: Final = 20
 """Kept; more are counted."""
 LATE_S_MAX: Final = 4.0
@@ -473,8 +472,8 @@ def explore(
         scripts = script_names(server)
         for seed in seeds:
             report.count(family, seed, run_seed(server, scripts, seed, family))
-            if report.histories % COLLECT_EVERY == 0:
-                gc.collect()
+            if report.histories % FORGET_EVERY == 0:
+                forget_the_dead()
                 progress(report.histories, report.violated)
     report.elapsed_s = time.monotonic() - began_s
     return report

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
+from aiohttp import web_app
 from pydantic_core import from_json
 
 from fsm import Config
@@ -52,6 +53,15 @@ TRACE_CHARS_MAX: Final = 3_000
 SETTLES_S: Final = 1.0
 """How long viewers are given at least to see the last of it, and what should not come."""
 LOOK_S: Final = 0.1
+
+
+def forget_the_dead() -> None:
+    """Free what earlier runs have left behind; to be called now and then between two."""
+    # aiohttp keeps its last thousand handlers, each with its application: here, a whole world.
+    handlers = vars(web_app).get("_cached_build_middleware")
+    if handlers is not None:
+        handlers.cache_clear()
+    gc.collect()
 
 
 class FaultPlan(Plan, Protocol):

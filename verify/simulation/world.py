@@ -14,7 +14,6 @@ import contextvars
 import random
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -34,6 +33,7 @@ from storage import (
     WorkerBuried,
     connect,
 )
+from storage.scripts import script_bodies
 from verify.simulation.clock import PROCESS, Process, VirtualTimeLoop
 from verify.simulation.http import Door
 from verify.simulation.network import Network, Plan, now_ms
@@ -403,10 +403,9 @@ class World:
 
 def script_names(server: Server) -> Mapping[bytes, str]:
     """Names of our scripts by digest; the server has them from now on."""
-    folder = files("storage") / "lua"
     return {
-        cast("bytes", server.call("SCRIPT", "LOAD", script.read_text())): script.name[:-4]
-        for script in sorted(folder.iterdir(), key=lambda script: script.name)
+        cast("bytes", server.call("SCRIPT", "LOAD", body)): name
+        for name, body in script_bodies().items()
     }
 
 

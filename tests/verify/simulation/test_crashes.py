@@ -11,6 +11,7 @@ from verify.simulation import (
     SCENARIOS,
     CrashReport,
     Scenario,
+    count_points,
     crash_points,
     replay_crash,
     run_crash_points,
@@ -33,7 +34,12 @@ def told(report: CrashReport) -> str:
 )
 def test_a_death_at_any_point_breaks_no_promise(scenario: Scenario, server_path: Path) -> None:
     # One death at each point, then some pairs.
-    report = run_crash_points(server_path, budget=100, scenarios=(scenario,))
+    report = run_crash_points(
+        server_path,
+        counts=count_points(server_path, (scenario,)),
+        budget=100,
+        scenarios=(scenario,),
+    )
     assert report.violated == 0, told(report)
     assert report.points >= 50
     assert report.deaths >= report.points
@@ -50,7 +56,13 @@ def test_every_story_ends_well_when_nobody_dies(server_path: Path) -> None:
 def test_parts_share_the_points_and_miss_none(server_path: Path) -> None:
     scenario = next(each for each in SCENARIOS if each.name == "delete")
     parts = [
-        run_crash_points(server_path, budget=10, scenarios=(scenario,), part=(i, 2))
+        run_crash_points(
+            server_path,
+            counts=count_points(server_path, (scenario,)),
+            budget=10,
+            scenarios=(scenario,),
+            part=(i, 2),
+        )
         for i in range(2)
     ]
     report = CrashReport()
@@ -86,7 +98,12 @@ def test_nobody_is_asked_where_nobody_died(server_path: Path) -> None:
 
 def test_the_matrix_counts_every_death(server_path: Path) -> None:
     scenario = next(each for each in SCENARIOS if each.name == "passivate")
-    report = run_crash_points(server_path, budget=40, scenarios=(scenario,))
+    report = run_crash_points(
+        server_path,
+        counts=count_points(server_path, (scenario,)),
+        budget=40,
+        scenarios=(scenario,),
+    )
     table = report.markdown()
     assert table.startswith("| Died at | Process | Runs | Recovered | Violations |\n")
     assert "| before deliver | gateway | 2 | 2 | 0 |" in table

@@ -6,12 +6,20 @@ from pathlib import Path
 import pytest
 
 from gateway import sse
+from storage.scripts import script_bodies
 from verify.simulation import crash_points, explore, replay_crash
 from workers.tools.declaration import ToolCallContext
 from workers.tools.registry import Registry
 
 HISTORIES_MAX = 120
 CHUNK = 10
+
+
+@pytest.fixture(autouse=True)
+def _scripts_are_read_anew() -> Iterator[None]:
+    script_bodies.cache_clear()
+    yield
+    script_bodies.cache_clear()
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, script: str, right: str, wrong: str) -> None:
