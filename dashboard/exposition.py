@@ -34,8 +34,8 @@ _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
     "turns:started": ("turns_started", "Turns begun; a retry of a failed one begins again."),
     "saves": ("commits", "Commits of events."),
     "saves:clean": ("saves_skipped", "Occasions to save a context that had not changed."),
-    "snapshots": ("snapshots", "Snapshots written to the store."),
-    "bytes": ("event_bytes", "Bytes of committed events."),
+    "saves:snapshots": ("snapshots", "Snapshots written to the store."),
+    "saves:bytes": ("event_bytes", "Bytes of committed events."),
     "announcements:throttled": ("announcements_throttled", "Announcements not made."),
     "announcements:dropped": ("announcements_dropped", "Announcements not kept."),
     "announcements:skipped": (
@@ -89,14 +89,13 @@ class _Found(Collector):
         phases = GaugeMetricFamily(
             "contextd_contexts", "Contexts by their phase.", labels=["phase"]
         )
-        for name, number in found.totals.items():
-            if name.startswith("phase:"):
-                phases.add_metric([name.removeprefix("phase:")], number)
+        for phase, number in found.by_phase.items():
+            phases.add_metric([phase], number)
         yield phases
         oldest_ms = found.oldest_mail_ms
         waits_s = 0.0 if oldest_ms is None else max(0, found.at_ms - oldest_ms) / 1_000
         for name, text, value in (
-            ("mailbox_waiting", "Actions that wait in mailboxes.", found.totals.get("mail", 0)),
+            ("mailbox_waiting", "Actions that wait in mailboxes.", found.mail_waiting),
             ("mailbox_oldest_seconds", "How long the oldest of them waits.", waits_s),
             (
                 *("contexts_active", "Contexts that workers have in memory."),

@@ -24,7 +24,6 @@ from storage import Latency, Memory, Process, Statistics, Store, memory_of, surv
 
 _NOTHING: Final = Latency(0, (0.0, 0.0, 0.0))
 _ERRORS: Final = "errors:"
-_PHASE: Final = "phase:"
 
 
 class Surveyor:
@@ -75,12 +74,12 @@ def shown(found: Statistics, memory: Memory, store: Store) -> Stats:
         since=None if since_ms is None else rfc3339(since_ms),
         contexts=ContextStats(
             total=found.contexts,
-            by_phase=_named(totals, _PHASE),
+            by_phase={phase: number for phase, number in found.by_phase.items() if number},
             created=totals.get("contexts:created", 0),
             deleted=totals.get("contexts:deleted", 0),
         ),
         mailbox=MailboxStats(
-            waiting=totals.get("mail", 0),
+            waiting=found.mail_waiting,
             oldest_s=0.0 if oldest_ms is None else max(0, found.at_ms - oldest_ms) / 1_000,
         ),
         actions=ActionStats(
@@ -104,9 +103,9 @@ def shown(found: Statistics, memory: Memory, store: Store) -> Stats:
         ),
         saves=SaveStats(
             commits=totals.get("saves", 0),
-            snapshots=totals.get("snapshots", 0),
+            snapshots=totals.get("saves:snapshots", 0),
             skipped_clean=totals.get("saves:clean", 0),
-            bytes=totals.get("bytes", 0),
+            bytes=totals.get("saves:bytes", 0),
         ),
         viewers=ViewerStats(
             sse=_sum(found, "viewers_sse"),

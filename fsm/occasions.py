@@ -49,11 +49,14 @@ class TurnChange:
     ended: TurnEnd | None
 
 
+NO_CHANGE: Final = TurnChange(began=False, ended=None)
+
+
 def turn_change(before: ContextState, event: Event, after: ContextState) -> TurnChange:
     """Whether a turn has ended in a step, and whether one has begun."""
     was, runs = _running(before), _running(after)
     if was == runs:
-        return TurnChange(False, None)
+        return NO_CHANGE
     ended: TurnEnd | None = None
     if was is not None:
         if after.phase is Phase.FAILED:

@@ -81,9 +81,10 @@ The store
 
 * `epoch` (hash): n, which grows when the store may have lost commits; run_id, durability. open.
 
-* `totals` (hash): how many of what there have been: `phase:<phase>` (contexts in it now),
-  `mail` (waiting now), `actions:...`, `turns:...`, `saves`, `bytes`, ...; `since` (ms). create,
-  deliver, commit, delete, report.
+* `totals` (hash): how many of what there have been: `contexts:...`, `actions:...`, `turns:...`,
+  `saves:...`, ..., and `phase:<phase>`: contexts that are in it now, but for idle ones;
+  `since` (ms). A field may name several, separated by a space, which are all added to; one
+  behind `-` is taken from. create, deliver, commit, delete, report.
 * `latencies` (hash): `<kind>:<bin of the sketch>` -> how many, since ever. report.
 * `latencies:<slot>` (hash, lives `LATENCIES_S`): the same of ten seconds, and totals as they
   were when these began. report.

@@ -14,6 +14,8 @@ from storage.scripts import Scripts
 
 PERCENTILES: Final = (0.5, 0.95, 0.99)
 
+_PHASE: Final = "phase:"
+
 _Flat: TypeAlias = list[bytes]
 _Surveyed: TypeAlias = tuple[
     int, _Flat, _Flat, int, int, _Flat, list[_Flat], _Flat, list[tuple[bytes, object]]
@@ -38,6 +40,10 @@ class Statistics:
     """By the store's clock."""
     totals: Mapping[str, int]
     """By name; `since` is when they began (Unix time in ms)."""
+    by_phase: Mapping[str, int]
+    """How many contexts are in each phase: the idle one, and all that there ever were."""
+    mail_waiting: int
+    """Actions that nobody has taken yet."""
     processes: Sequence[Process]
     contexts: int
     dead_letters: int
@@ -83,13 +89,15 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
         "_Surveyed",
         tuple(cast("list[object]", reply)),
     )
-    totals = {name: int(number) for name, number in _pairs(raw_totals)}
+    totals = _totals(raw_totals)
     slots = [dict(_pairs(slot)) for slot in raw_slots if slot]
     began = slots[0] if slots else {}
     window_s = (now_ms - int(began["at"])) / 1_000 if began else 0.0
     return Statistics(
         at_ms=now_ms,
         totals=totals,
+        by_phase=_by_phase(totals, contexts),
+        mail_waiting=_mail_waiting(totals),
         processes=[Process.model_validate_json(row) for row in rows],
         contexts=contexts,
         dead_letters=dead,
@@ -112,6 +120,31 @@ async def memory_of(link: Link) -> Memory:
     info = cast("bytes", await link.call("INFO", "memory")).decode()
     told = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
     return Memory(int(told["used_memory"]), int(told["maxmemory"]) or None)
+
+
+def _totals(flat: Sequence[bytes]) -> Mapping[str, int]:
+    """A field names all that is added to at once; a name behind "-" is taken from."""
+    totals: Counter[str] = Counter()
+    for names, number in _pairs(flat):
+        for name in names.split():
+            totals[name.removeprefix("-")] += -int(number) if name[0] == "-" else int(number)
+    return totals
+
+
+def _by_phase(totals: Mapping[str, int], contexts: int) -> Mapping[str, int]:
+    """Contexts are counted where they are not idle; the others are."""
+    phases = {
+        name.removeprefix(_PHASE): number
+        for name, number in sorted(totals.items())
+        if name.startswith(_PHASE)
+    }
+    return {"idle": max(0, contexts - sum(phases.values())), **phases}
+
+
+def _mail_waiting(totals: Mapping[str, int]) -> int:
+    """What was delivered and came to no end; a store may be older than its totals."""
+    ends = sum(totals.get(f"actions:{end}", 0) for end in ("applied", "refused", "dropped"))
+    return max(0, totals.get("actions:delivered", 0) - ends)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:

@@ -454,6 +454,7 @@ class Store:
         saved = commit.messages_saved
         added = state.messages[saved:] if in_store else ()
         fresh = [seal("message", context_id, m.model_dump_json()) for m in added]
+        events = [seal("event", context_id, event) for event in commit.events]
         results = [
             part
             for seq, result in commit.results.items()
@@ -499,7 +500,7 @@ class Store:
             state.phase.value,
             _tallied(commit),
             "-" if commit.trace is None else commit.trace,
-            *(seal("event", context_id, event) for event in commit.events),
+            *events,
             *results,
             *fresh,
             *self._told(commit),
@@ -507,6 +508,11 @@ class Store:
         self.meters.took("save", stopwatch() - began_s)
         match reply:
             case [b"committed" | b"repeated"]:
+                if events:
+                    self.meters.count("saves")
+                    self.meters.count("saves:bytes", sum(map(len, events)))
+                if in_store:
+                    self.meters.count("saves:snapshots")
                 if commit.snapshot and self.files is not None:
                     self.files.save_later(state, epoch)
             case [b"conflict", int() as found]:
@@ -669,6 +675,7 @@ class Store:
             commit.acknowledged,
             "" if result is None else write_result(self.sealer, context_id, result),
             _tallied(commit),
+            len(commit.results),
             *self._told(commit),
         )
         if reply == b"fenced":
@@ -861,7 +868,7 @@ def _tallied(commit: Commit) -> str:
     """What a commit adds to the totals, as scripts take it."""
     tally = Counter(f"actions:{result.outcome}" for result in commit.results.values())
     tally.update(commit.tally)
-    return " ".join(f"{name} {number}" for name, number in tally.items())
+    return " ".join(tally.elements())
 
 
 def _now_ms() -> int:

@@ -35,6 +35,7 @@ from fsm import (
     rests,
     take_over,
     transition,
+    turn_change,
     wakes_at_ms,
     witnessed,
 )
@@ -449,8 +450,10 @@ class Activation:
             batch.notices.append(notice)
         if isinstance(event, ReplyEnded) and event.usage is not None:
             batch.tokens += event.usage.total_tokens
-        batch.announced += announced(batch.state, event, step.state)
-        batch.tally.update(tally(batch.state, event, step.state))
+        change = turn_change(batch.state, event, step.state)
+        for name in tally(change):
+            batch.tally[name] += 1
+        batch.announced += announced(change, batch.state, event, step.state)
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)

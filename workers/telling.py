@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fsm import ApprovalGiven, CallStatus, ContextState, Event, Phase, turn_change
+from fsm import ApprovalGiven, CallStatus, ContextState, Event, Phase, TurnChange
 from storage import (
     AnyAnnouncement,
     ApprovalAnswered,
@@ -14,9 +14,8 @@ from storage import (
 _WAIT_FOR_A_PERSON = frozenset({CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN})
 
 
-def tally(before: ContextState, event: Event, after: ContextState) -> Iterator[str]:
+def tally(change: TurnChange) -> Iterator[str]:
     """Names of the totals that a step adds one to."""
-    change = turn_change(before, event, after)
     if change.ended is not None:
         yield f"turns:{change.ended}"
     if change.began:
@@ -24,10 +23,9 @@ def tally(before: ContextState, event: Event, after: ContextState) -> Iterator[s
 
 
 def announced(
-    before: ContextState, event: Event, after: ContextState
+    change: TurnChange, before: ContextState, event: Event, after: ContextState
 ) -> Iterator[AnyAnnouncement]:
     """What a step is told as."""
-    change = turn_change(before, event, after)
     if change.ended is not None and before.turn is not None:
         yield TurnEnded(
             context_id=after.id,

@@ -14,7 +14,7 @@
 --      20 1: what may have ended workers before is behind us
 --      21 when to activate it (ms), "" never, -1 as before  22 number of notices
 --      23 messages that the context has  24 tokens that the events tell of  25 1: the context rests
---      26 phase  27 what else is counted: "name number name number..."
+--      26 phase  27 what else is counted: names
 --      28 trace of the running turn, "-" as before
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
@@ -27,8 +27,7 @@ if version ~= base then
   if count > 0 and version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
-local at, before = 28, tonumber(meta[3] or 0)
-local bytes = before
+local at, bytes = 28, tonumber(meta[3] or 0)
 local lines = {ARGV[12]}
 for i = 1, count do
   redis.call("XADD", KEYS[2], (base + i) .. "-0", "e", ARGV[at + i])
@@ -46,15 +45,17 @@ end
 if count > 0 then
   redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10], "bytes", bytes,
     "messages", ARGV[23], "phase", ARGV[26])
-  redis.call("HINCRBY", KEYS[17], "saves", 1)
-  redis.call("HINCRBY", KEYS[17], "bytes", bytes - before)
 end
+-- One field for all that is counted at once: each further one costs as much again.
+local counted = ARGV[27]
 if meta[4] ~= ARGV[26] then
-  if meta[4] then redis.call("HINCRBY", KEYS[17], "phase:" .. meta[4], -1) end
-  redis.call("HINCRBY", KEYS[17], "phase:" .. ARGV[26], 1)
+  if meta[4] and meta[4] ~= "idle" then counted = counted .. " -phase:" .. meta[4] end
+  if ARGV[26] ~= "idle" then counted = counted .. " phase:" .. ARGV[26] end
 end
-for name, number in string.gmatch(ARGV[27], "(%S+) (%d+)") do
-  redis.call("HINCRBY", KEYS[17], name, number)
+if #counted > 200 then
+  for name in string.gmatch(counted, "%S+") do redis.call("HINCRBY", KEYS[17], name, 1) end
+elseif counted ~= "" then
+  redis.call("HINCRBY", KEYS[17], counted, 1)
 end
 if ARGV[28] ~= "-" then redis.call("HSET", KEYS[1], "trace", ARGV[28]) end
 if ARGV[21] == "" then
@@ -72,8 +73,7 @@ for i = 1, tonumber(ARGV[6]) do
   at = at + 2
 end
 if ARGV[5] ~= "0" then
-  local taken = redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
-  if taken > 0 then redis.call("HINCRBY", KEYS[17], "mail", -taken) end
+  redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
   if redis.call("XLEN", KEYS[3]) == 0 then
     redis.call("DEL", KEYS[3])
     redis.call("ZREM", KEYS[8], ARGV[1])
@@ -103,7 +103,6 @@ if ARGV[13] ~= "0" then
   for i = 1, tonumber(ARGV[16]) do redis.call("RPUSH", KEYS[7], ARGV[at + i]) end
   redis.call("HSET", KEYS[6], "version", ARGV[13], "head", ARGV[14])
   redis.call("HINCRBY", KEYS[6], "writes", 1)
-  redis.call("HINCRBY", KEYS[17], "snapshots", 1)
 end
 redis.call("PUBLISH", ARGV[11], table.concat(lines, "\n"))
 return {"committed"}

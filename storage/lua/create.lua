@@ -50,9 +50,8 @@ local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
   "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes,
   "phase", ARGV[21])
-redis.call("HINCRBY", KEYS[15], "phase:" .. ARGV[21], 1)
+if ARGV[21] ~= "idle" then redis.call("HINCRBY", KEYS[15], "phase:" .. ARGV[21], 1) end
 redis.call("HINCRBY", KEYS[15], "contexts:created", 1)
-redis.call("HINCRBY", KEYS[15], "bytes", bytes)
 if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
@@ -79,7 +78,6 @@ end
 if mail_seq == 1 then
   redis.call("XADD", KEYS[3], "1-0", "m", ARGV[5])
   redis.call("HINCRBY", KEYS[15], "actions:delivered", 1)
-  redis.call("HINCRBY", KEYS[15], "mail", 1)
   redis.call("ZADD", KEYS[6], ARGV[6], ARGV[1])
 end
 return {"created"}

@@ -7,8 +7,8 @@
 --      15 due  16 contexts  17 gone  18 notices  19 webhooks  20 base  21 owner's names
 --      22 owner's turns  23 totals
 -- ARGV 1 context id  2 token  3 channel  4 frame  5 how long a tombstone stands (s), or 0
---      6 seq of the action that has deleted it  7 its result  8 what is counted: "name number
---      name number..."  then notices (version, value)
+--      6 seq of the action that has deleted it  7 its result  8 what is counted: names
+--      9 number of results: of the mail that is taken  then notices (version, value)
 -- Returns "deleted" | "fenced" | "missing"
 local meta = redis.call("HMGET", KEYS[1], "token", "owner", "phase")
 if not meta[1] then return "missing" end
@@ -22,13 +22,12 @@ if ARGV[5] ~= "0" then
     "result", ARGV[7])
   redis.call("EXPIRE", KEYS[17], ARGV[5])
 end
-if meta[3] then redis.call("HINCRBY", KEYS[23], "phase:" .. meta[3], -1) end
+if meta[3] and meta[3] ~= "idle" then redis.call("HINCRBY", KEYS[23], "-phase:" .. meta[3], 1) end
 redis.call("HINCRBY", KEYS[23], "contexts:deleted", 1)
-redis.call("HINCRBY", KEYS[23], "mail", -redis.call("XLEN", KEYS[3]))
-for name, number in string.gmatch(ARGV[8], "(%S+) (%d+)") do
-  redis.call("HINCRBY", KEYS[23], name, number)
-end
-for i = 9, #ARGV, 2 do
+local dropped = redis.call("XLEN", KEYS[3]) - tonumber(ARGV[9])
+if dropped > 0 then redis.call("HINCRBY", KEYS[23], "actions:dropped", dropped) end
+for name in string.gmatch(ARGV[8], "%S+") do redis.call("HINCRBY", KEYS[23], name, 1) end
+for i = 10, #ARGV, 2 do
   redis.call("ZADD", KEYS[18], ARGV[i], ARGV[i + 1])
   redis.call("ZADD", KEYS[19], "NX", 0, ARGV[1])
 end

@@ -16,8 +16,14 @@ redis.call("ZREMRANGEBYSCORE", KEYS[1], "-inf", now - 1000 * tonumber(ARGV[4]))
 redis.call("HSETNX", KEYS[4], "since", string.format("%.0f", now))
 local slot = string.format("%s:%.0f", KEYS[5], math.floor(tonumber(time[1]) / tonumber(ARGV[5])))
 if redis.call("EXISTS", slot) == 0 then
-  local totals = redis.call("HMGET", KEYS[4], "actions:applied", "turns:started")
-  redis.call("HSET", slot, "at", string.format("%.0f", now), "actions", totals[1] or 0, "turns", totals[2] or 0)
+  local totals, sums = redis.call("HGETALL", KEYS[4]), {["actions:applied"] = 0, ["turns:started"] = 0}
+  for i = 1, #totals, 2 do
+    for name in string.gmatch(totals[i], "%S+") do
+      if sums[name] then sums[name] = sums[name] + tonumber(totals[i + 1]) end
+    end
+  end
+  redis.call("HSET", slot, "at", string.format("%.0f", now), "actions", string.format("%.0f", sums["actions:applied"]),
+    "turns", string.format("%.0f", sums["turns:started"]))
   redis.call("EXPIRE", slot, ARGV[6])
 end
 if tonumber(redis.call("GET", KEYS[3]) or 0) >= tonumber(ARGV[2]) then return "repeated" end
