@@ -157,8 +157,9 @@ def test_what_the_image_installs_is_whole(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    scripts = {path.name for path in (ROOT / "storage" / "lua").iterdir()}
-    assert {path.name for path in (tmp_path / "site/storage/lua").iterdir()} == scripts
+    for part in ("storage/lua", "dashboard/static", "dashboard/static/assets"):
+        ours = {path.name for path in (ROOT / part).iterdir()}
+        assert {path.name for path in (tmp_path / "site" / part).iterdir()} == ours
     done = run_words(
         [sys.executable, "-P", "-m", "runtime.cli", "settings"],
         {"PYTHONPATH": str(tmp_path / "site"), "PATH": os.environ["PATH"]},
