@@ -6,9 +6,10 @@ with an event or are made of the version. Nothing in here was read from a clock.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from typing_extensions import override
 
 from fsm.effects import AnyEffect, Reference, ToolEffect
 
@@ -29,10 +30,29 @@ class Phase(StrEnum):
     DELETED = "deleted"
 
 
+_set = object.__setattr__
+
+
 class Value(BaseModel):
     """Base of everything in the state: frozen, and closed against unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @override
+    def model_copy(
+        self, *, update: Mapping[str, object] | None = None, deep: bool = False
+    ) -> Self:
+        """A copy with some fields replaced, unchecked; as pydantic's, in half of its time.
+
+        A turn makes twenty. What is frozen can be shared, so only the fields are copied.
+        """
+        assert not deep
+        copy = object.__new__(type(self))
+        _set(copy, "__dict__", {**self.__dict__, **(update or {})})
+        _set(copy, "__pydantic_fields_set__", self.__pydantic_fields_set__)
+        _set(copy, "__pydantic_extra__", None)
+        _set(copy, "__pydantic_private__", None)
+        return copy
 
 
 class ToolPolicy(Value):
