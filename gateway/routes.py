@@ -324,10 +324,13 @@ def _tell_answered(
     request: web.Request, route: Route, response: web.StreamResponse, *, began_s: float
 ) -> None:
     """Tell dashboards that a question was answered: what kind, and how long it took."""
+    announcer = request.app[GATEWAY].store.announcer
+    if announcer.leaves_out():
+        return
     found = request.match_info
     kind = found.get("mode") or found.get("action") or route.name
     took_s = stopwatch() - began_s
-    request.app[GATEWAY].store.announcer.tell(
+    announcer.tell(
         QueryComplete(kind=kind, latency_ms=round(took_s * 1_000, 3), status=response.status)
     )
 

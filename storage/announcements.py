@@ -225,7 +225,7 @@ class Announcer:
         self._collected: deque[bytes] = deque()
         self._waits = asyncio.Event()
         self._batch = 0
-        self._second = 0
+        self._second: int = 0
         self._told = 0
         """In this second, of what is not critical."""
 
@@ -245,12 +245,24 @@ class Announcer:
         self._collected.append(entry.model_dump_json().encode())
         self._waits.set()
 
+    def leaves_out(self) -> bool:
+        """Whether what is not critical need not be made, as there is no room; it is counted."""
+        if self.by and self._told_in(self._meters.clock()) < self._config.announcements_s_max:
+            return False
+        self._meters.count(THROTTLED, 1 if self.by else 0)
+        return True
+
     def _has_room(self, now_ms: int) -> bool:
+        told = self._told_in(now_ms)
+        self._told += 1
+        return told < self._config.announcements_s_max
+
+    def _told_in(self, now_ms: int) -> int:
+        """How much that is not critical was told in this second."""
         second = now_ms // 1_000
         if second != self._second:
             self._second, self._told = second, 0
-        self._told += 1
-        return self._told <= self._config.announcements_s_max
+        return self._told
 
     async def run(self) -> None:
         """Send what is told; until cancelled."""

@@ -211,8 +211,8 @@ class Commit:
     """What the replies among the events have used."""
     trace: str | None = None
     """To which trace the running turn belongs; None: as before."""
-    tally: Mapping[str, int] = field(default_factory=dict[str, int])
-    """What is added to the totals besides the results."""
+    tally: Sequence[str] = ()
+    """Names of totals that are one more now, besides those of the results."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,9 +256,10 @@ class Store:
 
     def _tell_received(self, context_id: str, mail: Mail, *, repeated: bool) -> None:
         action = mail.event.action
-        self.announcer.tell(
-            ActionReceived(context_id=context_id, action=action, repeated=repeated)
-        )
+        if not self.announcer.leaves_out():
+            self.announcer.tell(
+                ActionReceived(context_id=context_id, action=action, repeated=repeated)
+            )
 
     async def read(
         self, context_id: str, owner: str, *, known: View | None = None, seq: int = 0
@@ -866,9 +866,8 @@ async def connect(
 
 def _tallied(commit: Commit) -> str:
     """What a commit adds to the totals, as scripts take it."""
-    tally = Counter(f"actions:{result.outcome}" for result in commit.results.values())
-    tally.update(commit.tally)
-    return " ".join(tally.elements())
+    actions = [f"actions:{result.outcome}" for result in commit.results.values()]
+    return " ".join((*actions, *commit.tally))
 
 
 def _now_ms() -> int:

@@ -7,7 +7,7 @@ commit is under way is committed together by the next one.
 
 import asyncio
 import contextlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,7 +104,7 @@ class _Batch:
     tokens: int = 0
     traceparent: str | None = None
     """Of the first mail that was applied and has one."""
-    tally: Counter[str] = field(default_factory=Counter[str])
+    tally: list[str] = field(default_factory=list[str])
     announced: list[AnyAnnouncement] = field(default_factory=list[AnyAnnouncement])
 
 
@@ -451,9 +451,10 @@ class Activation:
         if isinstance(event, ReplyEnded) and event.usage is not None:
             batch.tokens += event.usage.total_tokens
         change = turn_change(batch.state, event, step.state)
-        for name in tally(change):
-            batch.tally[name] += 1
-        batch.announced += announced(change, batch.state, event, step.state)
+        batch.tally += tally(change)
+        batch.announced += announced(
+            self._store.announcer, change, batch.state, event, step.state
+        )
         batch.state = step.state
         batch.events.append(event.model_dump_json().encode())
         batch.effects.extend(step.effects)

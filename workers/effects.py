@@ -356,7 +356,8 @@ class Effects:
         if request.model is not None:
             about["gen_ai.request.model"] = request.model
         with self.tracer.continued(traceparent, "model call", about) as span:
-            request = replace(request, traceparent=span.traceparent)
+            if span.traceparent is not None:
+                request = replace(request, traceparent=span.traceparent)
             try:
                 async with contextlib.aclosing(self.model.stream(request)) as items:
                     yield items, span

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from fsm import ApprovalGiven, CallStatus, ContextState, Event, Phase, TurnChange
 from storage import (
+    Announcer,
     AnyAnnouncement,
     ApprovalAnswered,
     ApprovalRequested,
@@ -23,10 +24,14 @@ def tally(change: TurnChange) -> Iterator[str]:
 
 
 def announced(
-    change: TurnChange, before: ContextState, event: Event, after: ContextState
+    announcer: Announcer,
+    change: TurnChange,
+    before: ContextState,
+    event: Event,
+    after: ContextState,
 ) -> Iterator[AnyAnnouncement]:
-    """What a step is told as."""
-    if change.ended is not None and before.turn is not None:
+    """What a step is told as, as far as the announcer has room."""
+    if change.ended is not None and before.turn is not None and not announcer.leaves_out():
         yield TurnEnded(
             context_id=after.id,
             turn_id=before.turn.id,
@@ -34,7 +39,7 @@ def announced(
             outcome=change.ended,
             duration_ms=max(0, after.updated_at_ms - before.turn.started_at_ms),
         )
-    if change.began and after.turn is not None:
+    if change.began and after.turn is not None and not announcer.leaves_out():
         yield TurnStarted(context_id=after.id, turn_id=after.turn.id, version=after.version)
     if isinstance(event, ApprovalGiven):
         yield ApprovalAnswered(

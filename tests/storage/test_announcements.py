@@ -93,6 +93,22 @@ async def test_what_is_published_is_what_is_kept(store: Store) -> None:
     )
 
 
+async def test_what_there_is_no_room_for_need_not_be_made_and_is_counted(
+    backend: Backend,
+) -> None:
+    async with backend.connect(announcements_s_max=2) as store:
+        announcer, meters = announcer_of(store, "a")
+        left_out: list[bool] = []
+        for number in range(5):
+            left_out.append(announcer.leaves_out())
+            if not left_out[-1]:
+                announcer.tell(received(number))
+        await announcer.flush()
+        assert left_out == [False, False, True, True, True]
+        assert len(await told(store)) == 2
+        assert (await totals(store, meters)).totals["announcements:throttled"] == 3
+
+
 async def test_too_many_in_a_second_are_counted_and_critical_ones_are_told_all_the_same(
     backend: Backend,
 ) -> None:
