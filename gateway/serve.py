@@ -24,6 +24,8 @@ from storage import Store
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1_024
+LOOK_S = 0.1
+"""How often a stopping gateway looks whether anybody is still connected."""
 
 
 def now_ms() -> int:
@@ -132,7 +134,7 @@ async def serve(
             each.say_bye()
         # Clients that keep a connection may be just about to use it: they are answered, and
         # told with the answer that it ends.
-        await asyncio.sleep(config.farewell_s)
+        await _until_alone(connections, config.farewell_s)
         await runner.cleanup()
         gateway.directory.close()
         for helper in helpers:
@@ -140,6 +142,16 @@ async def serve(
         await store.leave()
     log.info("gateway drained", port=config.port, moved=moved)
     return moved
+
+
+async def _until_alone(connections: Connections, seconds: float) -> None:
+    """Wait until nobody is connected any more, so many seconds at most."""
+    while seconds > 0:
+        # What was accepted just now is counted after the first of these.
+        await asyncio.sleep(min(LOOK_S, seconds))
+        if not connections.open:
+            return
+        seconds -= LOOK_S
 
 
 def _listen(config: GatewayConfig) -> socket.socket:
