@@ -247,9 +247,11 @@ class Announcer:
 
     def leaves_out(self) -> bool:
         """Whether what is not critical need not be made, as there is no room; it is counted."""
-        if self.by and self._told_in(self._meters.clock()) < self._config.announcements_s_max:
+        if not self.by:
+            return True
+        if self._told_in(self._meters.clock()) < self._config.announcements_s_max:
             return False
-        self._meters.count(THROTTLED, 1 if self.by else 0)
+        self._meters.count(THROTTLED)
         return True
 
     def _has_room(self, now_ms: int) -> bool:
