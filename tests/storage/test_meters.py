@@ -98,13 +98,18 @@ async def test_a_process_that_has_left_or_is_silent_is_not_shown(backend: Backen
 
 
 async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> None:
+    both = "actions:applied turns:started"
+    await store.link.call("HINCRBY", "totals", both, 1_000)
+    await store.link.call("HINCRBY", "totals", "actions:applied", 30)
     await meters_of(store, "a").report()
     (slot,) = cast("list[bytes]", await store.link.call("KEYS", "latencies:*"))
-    await store.link.call("HINCRBY", "totals", "actions:applied", 50)
+    await store.link.call("HINCRBY", "totals", "actions:applied", 30)
+    await store.link.call("HINCRBY", "totals", both, 20)
     await store.link.call("HINCRBY", slot, "at", -10_000)
     found = await seen(store)
     assert found.window_s == pytest.approx(10, abs=2)
     assert found.actions_s == pytest.approx(50 / found.window_s, rel=0.01)
+    assert found.turns_s == pytest.approx(20 / found.window_s, rel=0.01)
 
 
 async def test_nothing_is_reported_before_a_process_says_who_it_is(store: Store) -> None:

@@ -162,3 +162,16 @@ async def test_a_commit_of_many_actions_counts_each_of_them(store: Store) -> Non
     assert resting(found) == ({book.state.phase.value: 1}, 0)
     fields = await store.link.call("HKEYS", "totals")
     assert max(map(len, cast("list[bytes]", fields))) < 200
+
+
+async def test_a_process_reports_its_commits_their_bytes_and_snapshots(store: Store) -> None:
+    store.meters.begin("worker", "w1", dict)
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    commit = next_commit(book.given(say()), owned, base=1)
+    await store.commit(commit)
+    await store.meters.report()
+    size = sum(map(len, commit.events))
+    saves = ("saves", "saves:bytes", "saves:snapshots")
+    assert counted(await seen(store), *saves) == (1, size, int(commit.snapshot))
