@@ -9,16 +9,14 @@ golden history.
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import Field, JsonValue, TypeAdapter
 
 from fsm.effects import Reference, ToolEffect
-from fsm.state import Config, Origin, SendPolicy, Summary, ToolCall, Usage
+from fsm.state import Config, Origin, SendPolicy, Summary, ToolCall, Usage, Value
 
 
-class Event(BaseModel):
-    """Base of all events. Subclasses are frozen and reject unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Event(Value):
+    """Base of all events."""
 
     at_ms: int
     """When it happened, Unix time in milliseconds, as seen by whoever reported it."""
@@ -141,10 +139,8 @@ class BranchMerged(Action):
     """Keep what both sides have; else a merge with conflicts is refused, and they are told."""
 
 
-class RecordedMessage(BaseModel):
+class RecordedMessage(Value):
     """A message that came about somewhere else."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
@@ -186,10 +182,8 @@ class TurnRequested(Action):
     """Of the configuration (RFC 7396), in force from this turn on."""
 
 
-class Denial(BaseModel):
+class Denial(Value):
     """One tool call that a person does not want made."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     reason: str = ""
@@ -319,10 +313,8 @@ class ReplyStarted(Answer):
     """UUIDv7 that the reply will have, made by whoever calls the model."""
 
 
-class RequestedCall(BaseModel):
+class RequestedCall(Value):
     """A tool call in a reply, with what the registry knows of the tool."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     name: str

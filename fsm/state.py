@@ -34,7 +34,7 @@ _set = object.__setattr__
 
 
 class Value(BaseModel):
-    """Base of everything in the state: frozen, and closed against unknown fields."""
+    """Base of events and of all in the state: frozen, and closed against unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -32,6 +32,7 @@ from fsm.events import (
 )
 from fsm.history import branch_messages, summarise_through, tokens_of
 from fsm.state import (
+    Branch,
     CallStatus,
     Conflict,
     ContextState,
@@ -143,18 +144,22 @@ def stop_all(state: ContextState, *, keep_tools: bool = False) -> Step:
 
 def append(state: ContextState, message: Message) -> ContextState:
     """Grow the tree by one message at the head of the active branch."""
-    grown = with_(
+    return with_(
         state,
         messages=(*state.messages, message),
         tokens=state.tokens + tokens_of(message.content),
+        branches=_ending_with(state, message.id),
     )
-    return move_head(grown, message.id)
 
 
 def move_head(state: ContextState, message_id: str | None) -> ContextState:
     """Let the active branch end with another message of the tree."""
+    return with_(state, branches=_ending_with(state, message_id))
+
+
+def _ending_with(state: ContextState, message_id: str | None) -> dict[str, Branch]:
     moved = state.branches[state.active_branch].model_copy(update={"head": message_id})
-    return with_(state, branches={**state.branches, state.active_branch: moved})
+    return {**state.branches, state.active_branch: moved}
 
 
 def append_copies(

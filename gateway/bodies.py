@@ -409,6 +409,8 @@ async def read_raw(request: web.Request) -> bytes:
     length = request.content_length
     if length is not None and length > request.client_max_size:
         raise web.HTTPRequestEntityTooLarge(request.client_max_size, length)
+    if request.content.is_eof():
+        return await request.read()  # it has come with the head, as most do
     body_s_max = request.app[GATEWAY].config.body_s_max
     try:
         async with asyncio.timeout(body_s_max):
@@ -438,7 +440,7 @@ def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
     if not raw:
         return {}
     try:
-        value = _decode(raw.decode())
+        value: JsonValue = _JSON.decode(raw.decode())
         _check_depth(value, depth_max)
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair has no UTF-8
@@ -451,17 +453,6 @@ def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
     if not isinstance(value, dict):
         raise Problem("invalid-body", "The body must be a JSON object.")
     return value
-
-
-def _decode(text: str) -> JsonValue:
-    decoded: JsonValue = json.loads(
-        text,
-        object_pairs_hook=_object,
-        parse_constant=_refuse_constant,
-        parse_float=_finite,
-        parse_int=_bounded,
-    )
-    return decoded
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
@@ -488,6 +479,14 @@ def _bounded(text: str) -> int:
     if len(text) > 20 or not -INTEGER_MAX - 1 <= (number := int(text)) <= INTEGER_MAX:
         raise ValueError(f"{text[:32]} is too large a number; send it as a string.")
     return number
+
+
+_JSON: Final = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_bounded,
+)
 
 
 def _check_depth(value: JsonValue, depth_max: int) -> None:

@@ -4,6 +4,7 @@ A mirror is a fold of the log, never a source: it may be dropped at any time. Wh
 encoded once (a message, the whole context at a version) is sent to everybody who asks.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -216,5 +217,11 @@ def cursor(epoch: str, version: int, n: int) -> str:
 
 def rfc3339(at_ms: int) -> str:
     """A time as the wire has it: UTC, milliseconds."""
-    at = _EPOCH + timedelta(milliseconds=at_ms)
-    return at.isoformat(timespec="milliseconds") + "Z"
+    second, ms = divmod(at_ms, 1_000)
+    return f"{_second(second)}.{ms:03d}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _second(at_s: int) -> str:
+    """Most of the times that are written are of the last few seconds."""
+    return (_EPOCH + timedelta(seconds=at_s)).isoformat()

@@ -252,17 +252,21 @@ def _own_resources() -> tuple[web.AbstractResource, ...]:
 
 
 def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
-    router = web.UrlDispatcher()
-    methods: dict[str, list[str]] = {}
+    """One for each path: an address is compared with one after another."""
+    served: dict[str, dict[str, Handler]] = {}
     for route in routes:
         handler = _checked(route)
         for path in route.paths:
-            served = [route.method, "HEAD"] if route.has_head else [route.method]
-            for method in served:
-                router.add_route(method, _routed(path), handler)
-            methods.setdefault(path, []).extend(served)
-    for path, served in methods.items():
-        router.add_route("OPTIONS", _routed(path), _options([*served, "OPTIONS"]))
+            methods = served.setdefault(path, {})
+            methods[route.method] = handler
+            if route.has_head:
+                methods["HEAD"] = handler
+    router = web.UrlDispatcher()
+    for path, methods in served.items():
+        resource = router.add_resource(_routed(path))
+        for method, handler in methods.items():
+            resource.add_route(method, handler)
+        resource.add_route("OPTIONS", _options([*methods, "OPTIONS"]))
     return tuple(router.resources())
 
 

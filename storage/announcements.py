@@ -222,7 +222,7 @@ class Announcer:
         self._meters = meters
         self.by = ""
         """Who tells; empty: nobody, a command or a simulation."""
-        self._collected: deque[bytes] = deque()
+        self._collected: deque[Entry] = deque()
         self._waits = asyncio.Event()
         self._batch = 0
         self._second: int = 0
@@ -241,8 +241,7 @@ class Announcer:
         if len(self._collected) >= COLLECTED_MAX:
             meters.count(DROPPED)
             return
-        entry = Entry.model_construct(at_ms=now_ms, by=self.by, what=what)
-        self._collected.append(entry.model_dump_json().encode())
+        self._collected.append(Entry.model_construct(at_ms=now_ms, by=self.by, what=what))
         self._waits.set()
 
     def leaves_out(self) -> bool:
@@ -276,7 +275,7 @@ class Announcer:
     async def flush(self) -> None:
         """Send what was told so far; what the store does not take is dropped, and counted."""
         self._waits.clear()
-        batch = list(self._collected)
+        batch = [entry.model_dump_json() for entry in self._collected]
         self._collected.clear()
         if not batch:
             return

@@ -4,14 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    JsonValue,
-    SerializerFunctionWrapHandler,
-    TypeAdapter,
-    model_serializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from fsm import AnyAction, Conflict, ContextState
 
@@ -27,16 +20,11 @@ class Mail(BaseModel):
     event: AnyAction
     if_version: int | None = None
     """The action applies only to this version of the context."""
-    traceparent: str | None = None
-    """The span that has delivered it (W3C Trace Context), if there is one."""
+    traceparent: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The span that has delivered it (W3C Trace Context), if there is one.
 
-    @model_serializer(mode="wrap")
-    def _without_no_trace(self, plain: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
-        """As versions that know no traces can read it, where there is none."""
-        shown: dict[str, JsonValue] = plain(self)
-        if self.traceparent is None:
-            shown.pop("traceparent", None)
-        return shown
+    Else it is left out: versions that know no traces read such mail.
+    """
 
     def within(self, traceparent: str | None) -> "Mail":
         """The same mail, delivered in a span."""

@@ -163,13 +163,15 @@ class Effects:
         Raises:
             ModelError: There was none in time.
         """
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self.places.taken(owner, within_s=within_s))
-            except TimeoutError:
-                detail = "The model was busy with other calls until this one's time was over."
-                raise ModelError("timeout", detail, False) from None
+        try:
+            await self.places.take(owner, within_s=within_s)
+        except TimeoutError:
+            detail = "The model was busy with other calls until this one's time was over."
+            raise ModelError("timeout", detail, False) from None
+        try:
             yield
+        finally:
+            self.places.leave()
 
     def offered(self, config: Config) -> Sequence[WireObject]:
         """The tools of the registry, and those that the client runs."""

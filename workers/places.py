@@ -1,9 +1,7 @@
 """Places at something that takes only so many at once, given to owners in turn."""
 
 import asyncio
-import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
 
 from typing_extensions import override
 
@@ -21,9 +19,8 @@ class Places:
         waiting = sum(map(len, self._waiting.values()))
         return f"<Places {self._free} free, {waiting} of {len(self._waiting)} owners waiting>"
 
-    @contextlib.asynccontextmanager
-    async def taken(self, owner: str, *, within_s: float) -> AsyncGenerator[None, None]:
-        """Wait for a place, and have it for the length of a block.
+    async def take(self, owner: str, *, within_s: float) -> None:
+        """Wait for a place and have it until `leave`.
 
         Cancelled while it waits, nobody's place is lost.
 
@@ -34,10 +31,6 @@ class Places:
             self._free -= 1
         else:
             await self._wait(owner, within_s)
-        try:
-            yield
-        finally:
-            self._leave()
 
     async def _wait(self, owner: str, within_s: float) -> None:
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -47,10 +40,11 @@ class Places:
                 await place
         except (TimeoutError, asyncio.CancelledError):
             if not place.cancelled():  # it was given at the last moment
-                self._leave()
+                self.leave()
             raise
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give a place to who is next."""
         while self._waiting:
             owner, line = self._waiting.popitem(last=False)
             while line:

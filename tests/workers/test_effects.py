@@ -151,8 +151,8 @@ async def test_a_turn_whose_time_ends_while_it_waits_for_the_model_fails() -> No
         places = Places(1)
         here = replace(here, effects=replace(here.effects, places=places))
         (effect,) = here.book.state.pending.values()
-        async with places.taken("many", within_s=1):
-            (failed,) = await here.perform(effect)
+        await places.take("many", within_s=1)
+        (failed,) = await here.perform(effect)
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable) == ("turn_timeout", False)
 

@@ -19,14 +19,15 @@ class Crowd:
         self.inside_most = 0
 
     async def visit(self, owner: str, *, stays_s: float = 1.0, within_s: float = 1e6) -> None:
-        async with self.places.taken(owner, within_s=within_s):
-            self.came.append(owner)
-            self.inside += 1
-            self.inside_most = max(self.inside_most, self.inside)
-            try:
-                await asyncio.sleep(stays_s)
-            finally:
-                self.inside -= 1
+        await self.places.take(owner, within_s=within_s)
+        self.came.append(owner)
+        self.inside += 1
+        self.inside_most = max(self.inside_most, self.inside)
+        try:
+            await asyncio.sleep(stays_s)
+        finally:
+            self.inside -= 1
+            self.places.leave()
 
 
 @in_virtual_time
