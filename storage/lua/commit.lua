@@ -18,7 +18,7 @@
 --      28 trace of the running turn, "-" as before
 --      then the events, the results (seq, value each), the messages, the notices (version, value)
 -- Returns {"committed"} | {"repeated"} | {"fenced"} | {"conflict", version} | {"missing"}
-local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes", "phase")
+local meta = redis.call("HMGET", KEYS[1], "token", "version", "bytes", "phase", "mail_seq")
 if not meta[1] then return {"missing"} end
 if (redis.call("HGET", KEYS[11], "n") or "") .. "." .. meta[1] ~= ARGV[2] then return {"fenced"} end
 local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -35,17 +35,23 @@ for i = 1, count do
   bytes = bytes + #ARGV[at + i]
 end
 at = at + count
+local fields = {"phase", ARGV[26]}
+local function set(...)
+  for _, part in ipairs({...}) do fields[#fields + 1] = part end
+end
 if ARGV[7] == "start" then
   redis.call("SET", KEYS[4], ARGV[9])
-  redis.call("HSET", KEYS[1], "n", ARGV[8], "drafted", base + count)
+  set("n", ARGV[8], "drafted", base + count)
 elseif ARGV[7] == "clear" then
   redis.call("DEL", KEYS[4])
-  redis.call("HSET", KEYS[1], "n", 0)
+  set("n", 0)
 end
 if count > 0 then
-  redis.call("HSET", KEYS[1], "version", base + count, "summary", ARGV[10], "bytes", bytes,
-    "messages", ARGV[23], "phase", ARGV[26])
+  set("version", base + count, "summary", ARGV[10], "bytes", bytes, "messages", ARGV[23])
 end
+if ARGV[20] == "1" then set("attempts", 0) end
+if ARGV[28] ~= "-" then set("trace", ARGV[28]) end
+redis.call("HSET", KEYS[1], unpack(fields))
 -- One field for all that is counted at once: each further one costs as much again.
 local counted = ARGV[27]
 if meta[4] ~= ARGV[26] then
@@ -57,13 +63,11 @@ if #counted > 200 then
 elseif counted ~= "" then
   redis.call("HINCRBY", KEYS[17], counted, 1)
 end
-if ARGV[28] ~= "-" then redis.call("HSET", KEYS[1], "trace", ARGV[28]) end
 if ARGV[21] == "" then
   redis.call("ZREM", KEYS[12], ARGV[1])
 elseif ARGV[21] ~= "-1" then
   redis.call("ZADD", KEYS[12], ARGV[21], ARGV[1])
 end
-if ARGV[20] == "1" then redis.call("HSET", KEYS[1], "attempts", 0) end
 if ARGV[17] ~= "" then
   redis.call("HSET", KEYS[9], ARGV[18], ARGV[17])
   redis.call("ZADD", KEYS[10], ARGV[19], ARGV[18])
@@ -73,10 +77,11 @@ for i = 1, tonumber(ARGV[6]) do
   at = at + 2
 end
 if ARGV[5] ~= "0" then
-  redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
-  if redis.call("XLEN", KEYS[3]) == 0 then
+  if ARGV[5] == meta[5] then  -- it was the last
     redis.call("DEL", KEYS[3])
     redis.call("ZREM", KEYS[8], ARGV[1])
+  else
+    redis.call("XTRIM", KEYS[3], "MINID", (tonumber(ARGV[5]) + 1) .. "-0")
   end
 end
 if ARGV[25] == "0" then
