@@ -124,10 +124,7 @@ async def deliver_action(
     if key and part > 1:
         key = f"{key}/{part}"
     prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
-    # Constructed, not validated: the event was, a moment ago.
-    mail = Mail.model_construct(
-        event=event, if_version=read_if_version(request, gateway.store.epoch)
-    )
+    mail = Mail(event=event, if_version=read_if_version(request, gateway.store.epoch))
     digest = digest_of(name, await read_raw(request))
     await record_action(gateway, actor_of(request), context_id, event)
     if prefer.respond_async:

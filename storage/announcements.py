@@ -241,7 +241,7 @@ class Announcer:
         if len(self._collected) >= COLLECTED_MAX:
             meters.count(DROPPED)
             return
-        self._collected.append(Entry.model_construct(at_ms=now_ms, by=self.by, what=what))
+        self._collected.append(Entry(at_ms=now_ms, by=self.by, what=what))
         self._waits.set()
 
     def leaves_out(self) -> bool:
