@@ -7,7 +7,7 @@ golden history.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import Field, JsonValue, TypeAdapter
 
@@ -428,7 +428,7 @@ class TimePassed(Event):
     kind: Literal["time-passed"] = "time-passed"
 
 
-AnyAction = Annotated[
+_Actions: TypeAlias = (
     MessageReceived
     | MessageEdited
     | RegenerateRequested
@@ -450,35 +450,10 @@ AnyAction = Annotated[
     | TitleRequested
     | ContextPinned
     | ContextUnpinned
-    | ContextDeleted,
-    Field(discriminator="kind"),
-]
-
-AnyEvent = Annotated[
-    ContextCreated
-    | MessageReceived
-    | MessageEdited
-    | RegenerateRequested
-    | QueueUpdated
-    | BranchCreated
-    | BranchSwitched
-    | BranchMerged
-    | MessagesRecorded
-    | TurnRequested
-    | ApprovalGiven
-    | AnswerGiven
-    | CancelRequested
-    | RetryRequested
-    | ResetRequested
-    | PauseRequested
-    | ResumeRequested
-    | ContextConfigured
-    | ContextRenamed
-    | TitleRequested
-    | ContextPinned
-    | ContextUnpinned
     | ContextDeleted
-    | RequestPrepared
+)
+_Others: TypeAlias = (
+    RequestPrepared
     | ReplyStarted
     | ReplyEnded
     | ReplyFailed
@@ -489,9 +464,12 @@ AnyEvent = Annotated[
     | WorkAbandoned
     | TitleMade
     | TimePassed
-    | RetryDue,
-    Field(discriminator="kind"),
-]
+    | RetryDue
+)
+
+AnyAction = Annotated[_Actions, Field(discriminator="kind")]
+"""Any action, decodable from JSON by its `kind`."""
+AnyEvent = Annotated[ContextCreated | _Actions | _Others, Field(discriminator="kind")]
 """Any event, decodable from JSON by its `kind`."""
 
 EVENT_TYPES: Mapping[str, type[Event]] = {
