@@ -68,7 +68,8 @@ async def test_a_reply_cut_after_any_frame_and_resumed_elsewhere_is_the_same_tex
             ]
             await here.act(context_id, "send_message", {"content": CHUNKS})
         uncut = whole.result()
-        assert len(uncut) > 10  # it was really streamed; a busy machine joins chunks
+        deltas = [frame for frame in uncut if frame.event == "reply-delta"]
+        assert len(deltas) > 1  # it was streamed; how finely is the machine's affair
         assert text_of(uncut) == uncut[-1].data["text"]
         for viewer in viewers:
             frames = viewer.result()

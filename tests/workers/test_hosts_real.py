@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from fsm import decode_event, replay
+from fsm import ReplyEnded, ReplyRestarted, decode_event, replay
 from storage import (
     CommitFrame,
     Listener,
@@ -119,11 +119,13 @@ class Viewer:
         if isinstance(frame, CommitFrame):
             assert frame.base == self.version
             self.version += len(frame.events)
-            for event in frame.events:
-                kind = str(decode_event(event).model_dump()["kind"])
-                self.kinds.append(kind)
-                if kind == "reply-restarted":
+            for event in map(decode_event, frame.events):
+                self.kinds.append(event.kind)
+                if isinstance(event, ReplyRestarted):
                     self.text = ""
+                elif isinstance(event, ReplyEnded):  # with what no draft has told before
+                    assert event.text.startswith(self.text)
+                    self.text = event.text
             self.text = frame.draft or self.text
         else:
             assert (frame.version, frame.n_before) == (self.version, len(self.text))
