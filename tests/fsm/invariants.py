@@ -42,9 +42,10 @@ def check(state: ContextState) -> None:
     check_pending(state)
     check_calls(state)
     check_phase(state)
-    again = ContextState.model_validate_json(state.model_dump_json())
+    written = state.model_dump_json()
+    again = ContextState.model_validate_json(written)
     assert again == state
-    assert again.model_dump_json() == state.model_dump_json()
+    assert again.model_dump_json() == written
 
 
 def check_tree(state: ContextState) -> None:

@@ -273,7 +273,8 @@ def tried(book: Playbook, events: Sequence[Event]) -> set[tuple[Phase, type[Even
             break
         if after.state is not before:
             steps.add((before.phase, type(event), after.state.phase))
-            check(after.state)
+    if steps:
+        check(after.state)
     return steps
 
 
