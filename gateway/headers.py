@@ -4,6 +4,7 @@ A header that takes one value and comes twice is refused: whoever sends two does
 with itself, and picking one would be a guess.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,8 +35,14 @@ def read_prefer(request: web.Request, *, wait_s_max: int) -> Prefer:
     """
     if "Prefer" not in request.headers:
         return Prefer()
+    return _read_prefer(",".join(request.headers.getall("Prefer")), wait_s_max)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_prefer(lines: str, wait_s_max: int) -> Prefer:
+    """A client says the same each time."""
     known: dict[str, str] = {}
-    for part in ",".join(request.headers.getall("Prefer")).split(","):
+    for part in lines.split(","):
         name, _, value = part.partition(";")[0].partition("=")
         known.setdefault(name.strip().lower(), value.strip().strip('"').strip())
     wait_s: float | None = None

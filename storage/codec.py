@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeAlias, cast
 
+import orjson
+
 from fsm import ContextState, Message, decode_event, replay
 from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Place, Result, Summary
 from storage.sealing import Sealer
@@ -56,15 +58,15 @@ def read_summary(sealer: Sealer, context_id: str, raw: bytes) -> Summary:
 
 def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:
     """What lists show of a context, to be kept."""
-    summary = Summary(
-        title=state.title,
-        status=state.phase.value,
-        version=state.version,
-        created_at_ms=state.created_at_ms,
-        updated_at_ms=state.updated_at_ms,
-        pinned=state.pinned,
-    )
-    return sealer.seal("summary", state.id, summary.model_dump_json())
+    summary = {
+        "title": state.title,
+        "status": state.phase.value,
+        "version": state.version,
+        "created_at_ms": state.created_at_ms,
+        "updated_at_ms": state.updated_at_ms,
+        "pinned": state.pinned,
+    }
+    return sealer.seal("summary", state.id, orjson.dumps(summary))
 
 
 def write_state(sealer: Sealer, state: ContextState) -> str | bytes:

@@ -36,12 +36,12 @@ async def test_a_stream_shows_a_turn_as_it_happens(store_url: str) -> None:
         context_id = await client.create()
         async with client.stream(context_id) as stream:
             await stream.take("snapshot")
-            await client.act(context_id, "send_message", {"content": "/chunks 20 5"})
+            await client.act(context_id, "send_message", {"content": "/chunks 20 50"})
             frames = await stream.take("reply-ended")
         kinds = [frame.event for frame in frames]
         assert kinds[:2] == ["message-received", "reply-started"]
         assert set(kinds[2:-1]) == {"reply-delta"}
-        assert len(kinds) > 6  # it was not kept until its end
+        assert kinds.count("reply-delta") > 1  # it was not kept until its end
         ended = frames[-1].data
         assert text_of(frames) == ended["text"]
         shown = ""

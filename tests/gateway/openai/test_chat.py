@@ -63,7 +63,7 @@ async def test_a_stream_of_chunks_comes_to_the_same(store_url: str) -> None:
     async with talking(store_url) as talk:
         stream = await talk.client.chat.completions.create(
             model=MODEL,
-            messages=said("/chunks 20 20"),
+            messages=said("/chunks 20 50"),
             stream=True,
             stream_options={"include_usage": True},
         )
@@ -72,7 +72,7 @@ async def test_a_stream_of_chunks_comes_to_the_same(store_url: str) -> None:
         assert shown[0].choices[0].delta.role == "assistant"
         texts = [chunk.choices[0].delta.content or "" for chunk in shown]
         assert "".join(texts) == "".join(f"chunk {n} " for n in range(1, 21))
-        assert len(shown) > 3  # it was not kept until its end
+        assert len(shown) > 2  # it was not kept until its end
         assert finish.choices[0].finish_reason == "stop"
         assert usage.choices == []
         assert usage.usage is not None

@@ -51,7 +51,7 @@ async def test_a_response_is_made_and_can_be_read_again(store_url: str) -> None:
 async def test_a_stream_shows_each_event_in_its_place(store_url: str) -> None:
     async with talking(store_url) as talk:
         stream = await talk.client.responses.create(
-            model=MODEL, input="/chunks 20 20", stream=True
+            model=MODEL, input="/chunks 20 50", stream=True
         )
         events = [event async for event in stream]
         kinds = [event.type for event in events]
