@@ -91,7 +91,20 @@ def orphaned_ms(gateway: Gateway, wait_s: float) -> int:
 
 
 async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
-    """Delete a context that was made for one request, whatever it is doing."""
+    """Delete a context that was made for one request, whatever it is doing.
+
+    A client that leaves may be noticed twice: what is written to it fails, and then the end of
+    its connection cancels the request. So this is done also if it is cancelled once.
+    """
+    deletion = asyncio.create_task(_delete(gateway, owner, context_id), name="forget")
+    try:
+        await asyncio.shield(deletion)
+    except asyncio.CancelledError:
+        await deletion
+        raise
+
+
+async def _delete(gateway: Gateway, owner: str, context_id: str) -> None:
     event = ContextDeleted(at_ms=gateway.clock())
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):

@@ -60,6 +60,7 @@ _OWN_CLASS: Final[Mapping[type[ResponseError], str]] = {
 }
 
 RECONNECT_S_MIN, RECONNECT_S_MAX = 0.05, 1.0
+_CLOSED: Final = "the link was closed"
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class Link:
     _waiting: deque[_Call] = field(default_factory=deque[_Call])
     _sent: deque[_Call] = field(default_factory=deque[_Call])
     _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _closed: bool = False
 
     @override
     def __repr__(self) -> str:
@@ -101,9 +103,12 @@ class Link:
             ResponseError where the command itself was wrong.
 
         Raises:
-            StoreUnavailable: More than `calls_max` calls are under way.
+            StoreUnavailable: More than `calls_max` calls are under way, or nobody serves
+                calls any more.
         """
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
         if len(self._waiting) + len(self._sent) >= self.calls_max:
             raise StoreUnavailable(f"{self.calls_max} calls are under way already")
         call = _Call(
@@ -122,8 +127,9 @@ class Link:
                 group.create_task(self._expire(), name="link-expire")
                 await self._keep_connected()
         finally:
-            self._fail(self._sent, "the link was closed")
-            self._fail(self._waiting, "the link was closed")
+            self._closed = True
+            self._fail(self._sent, _CLOSED)
+            self._fail(self._waiting, _CLOSED)
 
     async def _keep_connected(self) -> None:
         pause_s = RECONNECT_S_MIN
