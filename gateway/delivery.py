@@ -94,13 +94,12 @@ async def forget(gateway: Gateway, owner: str, context_id: str) -> None:
     """Delete a context that was made for one request, whatever it is doing.
 
     A client that leaves may be noticed twice: what is written to it fails, and then the end of
-    its connection cancels the request. So this is done also if it is cancelled once.
+    its connection cancels the request, and with it a deletion that has not been sent yet.
     """
-    deletion = asyncio.create_task(_delete(gateway, owner, context_id), name="forget")
     try:
-        await asyncio.shield(deletion)
+        await _delete(gateway, owner, context_id)
     except asyncio.CancelledError:
-        await deletion
+        await _delete(gateway, owner, context_id)
         raise
 
 

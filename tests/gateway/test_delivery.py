@@ -27,6 +27,6 @@ async def test_a_context_is_forgotten_although_the_request_is_cancelled_meanwhil
         forgetting.cancel()
 
         async def is_gone() -> bool:
-            return (await service.client.get(f"/api/contexts/{context_id}")).status == 410
+            return (await service.client.get(f"/api/contexts/{context_id}")).status == 404
 
         await eventually(is_gone)

@@ -275,7 +275,7 @@ async def test_a_closed_link_fails_what_is_left(server: StoreServer, client: Red
         with pytest.raises(StoreUnavailable):
             await call
     with pytest.raises(StoreUnavailable, match="the link was closed"):
-        link.call("PING")  # nobody would ever answer
+        await link.call("PING")  # nobody would ever answer
 
 
 # Through the store
