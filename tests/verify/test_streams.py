@@ -373,6 +373,25 @@ def test_a_closed_stream_may_be_behind() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("losses", "refused_for"),
+    [
+        (Losses(at_s=(15,), data_lost=True), set[str]()),
+        (Losses(at_s=(15,)), {"text-differs"}),
+    ],
+)
+def test_a_reply_that_a_loss_set_back_may_be_kept_otherwise(
+    losses: Losses, refused_for: set[str]
+) -> None:
+    # Given a stream that was closed before the store lost its last events
+    recording = replace(watch(sample_log()), connections=[Connection(opened_s=0, closed_s=14)])
+    # When the reply that it saw goes on from the part that the store still had
+    kept = (Message(id="m2", role="assistant", content="Hello "),)
+    end = replace(Log(epoch="101", version=5).at_rest(), messages=kept)
+    # Then it is refused only where nothing can be lost
+    assert checks(recording, end=end, losses=losses) == refused_for
+
+
 def test_a_deletion_ends_a_stream() -> None:
     log = sample_log()
     log.event("context-deleted")
