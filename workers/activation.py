@@ -7,6 +7,7 @@ commit is under way is committed together by the next one.
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ from storage import (
     VersionConflict,
 )
 from workers.config import WorkerConfig
+from workers.deadline import Deadline
 from workers.draft import DraftBuffer
 from workers.telling import announced, tally
 from workers.traces import TurnTraces
@@ -148,6 +150,7 @@ class Activation:
         self._on_draft = on_draft
         self._inbox: deque[Delivered | Event] = deque(owned.mail)
         self._woken = asyncio.Event()
+        self._wait_ends = Deadline(self._woken.set)
         self._next_seq = owned.mail[0].seq if owned.mail else 0
         """0: not known; the mailbox is read before the first mail is taken."""
         self._mail_missed = False
@@ -240,16 +243,19 @@ class Activation:
                 VersionConflict or ContextMissing, if the store does not hold what this
                 activation has committed; of whatever an effect's performer has raised.
         """
-        async with asyncio.TaskGroup() as group:
-            if self._suspicion and self._suspicion.deaths >= self._config.kills_max:
-                await self._commit(self._give_up(self._suspicion))
-            first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
-            self._inbox.extendleft(reversed(first.events))
-            self._perform(group, first.effects)
-            reason = await self._loop(group)
-            for task in self._performing.values():
-                task.cancel()
-        return reason
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._suspicion and self._suspicion.deaths >= self._config.kills_max:
+                    await self._commit(self._give_up(self._suspicion))
+                first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
+                self._inbox.extendleft(reversed(first.events))
+                self._perform(group, first.effects)
+                reason = await self._loop(group)
+                for task in self._performing.values():
+                    task.cancel()
+            return reason
+        finally:
+            self._wait_ends.cancel()
 
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:
@@ -281,21 +287,20 @@ class Activation:
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
         resting = rests(self.state) and not self._performing
-        linger_s = self._linger_s if resting else None
+        linger_s = self._linger_s if resting else math.inf
         due_s = self._due_s()
-        bounds_s = [bound for bound in (linger_s, due_s) if bound is not None]
-        try:
-            async with asyncio.timeout(min(bounds_s, default=None)):
-                await self._woken.wait()
-        except TimeoutError:
-            return linger_s is None or (due_s is not None and due_s <= linger_s)
-        return True
+        wait_ends = self._wait_ends
+        wait_ends.passed = False
+        wait_ends.move(asyncio.get_running_loop().time() + min(linger_s, due_s))
+        await self._woken.wait()
+        wait_ends.move(math.inf)
+        return not wait_ends.passed or due_s <= linger_s
 
-    def _due_s(self) -> float | None:
+    def _due_s(self) -> float:
         """How long until the machine wants to be told that time has passed."""
         at_ms = wakes_at_ms(self.state)
         if at_ms is None:
-            return None
+            return math.inf
         # A clock may jump meanwhile: it is looked at again now and then.
         return min(max(0, at_ms - self._clock()) / 1_000, CLOCK_S_MAX)
 

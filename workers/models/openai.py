@@ -16,9 +16,9 @@ import orjson
 from typing_extensions import override
 from yarl import URL
 
+from workers.deadline import Deadline
 from workers.models.assembly import ReplyAssembly
 from workers.models.config import ModelConfig
-from workers.models.deadline import Deadline
 from workers.models.failures import failure_of_status
 from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
 from workers.outward import CheckedResolver, refusal_in
@@ -118,7 +118,7 @@ class OpenAIModel:
         ends_s = started_s + request.timeout_s
         first_byte_s = started_s + config.model_first_byte_s
         response = await self._opened(body, request, min(ends_s, first_byte_s), ends_s)
-        deadline = Deadline(response)
+        deadline = Deadline(response.close)
         try:
             deadline.move(min(ends_s, first_byte_s))
             if response.status != 200:
