@@ -35,8 +35,7 @@ from dashboard.activity_views import (
     EventType,
     RecordMetadata,
 )
-from dashboard.statistics import rfc3339
-from storage import TALLY_S, ActivityLog, StorageError
+from storage import TALLY_S, ActivityLog, StorageError, rfc3339
 
 log = structlog.get_logger(__name__)
 

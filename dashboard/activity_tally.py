@@ -8,7 +8,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from dashboard.activity_views import ActivityView, EndpointView, EventType, RecordsKept
-from dashboard.statistics import rfc3339
+from storage import rfc3339
 
 TOP: Final = 10
 """Endpoints in a view of all activity."""

@@ -11,8 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias, get_args
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dashboard.statistics import rfc3339
-from storage import Announced, AnyAnnouncement, Entry
+from storage import Announced, AnyAnnouncement, Entry, rfc3339
 
 
 class Message(BaseModel):

@@ -34,8 +34,7 @@ from dashboard.messages import (
     Subscribed,
     message,
 )
-from dashboard.statistics import rfc3339
-from storage import StorageError, StoreUnavailable
+from storage import StorageError, StoreUnavailable, rfc3339
 
 PERSONAL: Final = "personal"
 ANSWERS_MAX: Final = 64

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from dashboard.views import (
@@ -20,7 +19,7 @@ from dashboard.views import (
     TurnStats,
     ViewerStats,
 )
-from storage import Latency, Memory, Process, Statistics, Store, memory_of, survey
+from storage import Latency, Memory, Process, Statistics, Store, memory_of, rfc3339, survey
 
 _NOTHING: Final = Latency(0, (0.0, 0.0, 0.0))
 _ERRORS: Final = "errors:"
@@ -129,12 +128,6 @@ def shown(found: Statistics, memory: Memory, store: Store) -> Stats:
             epoch=store.epoch,
         ),
     )
-
-
-def rfc3339(at_ms: int) -> str:
-    """A time on the wire, in UTC with milliseconds."""
-    at = datetime.fromtimestamp(at_ms / 1_000, tz=UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _named(totals: Mapping[str, int], prefix: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ from .operation import Answer, Operation
 from .parameters import TICKET, Parameter
 from .problems import Problem
 from .route import Route
-from .serve import now_ms, serve
+from .serve import serve
 from .states import FROM_MIRROR
 from .tls import BadCertificate, tls_context
 
@@ -24,7 +24,6 @@ __all__ = [
     "Problem",
     "Route",
     "client_address",
-    "now_ms",
     "serve",
     "tls_context",
 ]

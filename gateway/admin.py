@@ -11,11 +11,10 @@ from aiohttp import web
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
-from gateway.mirror import rfc3339
 from gateway.operators.bodies import DrainOrder
 from gateway.parameters import DAYS, DAYS_MAX, read_whole, restart_id_of
 from gateway.problems import Problem
-from storage import Aged, NoSupervisor, OtherRuns, Restart, Restarts, Retention
+from storage import Aged, NoSupervisor, OtherRuns, Restart, Restarts, Retention, rfc3339
 
 
 async def restart(request: web.Request) -> web.StreamResponse:

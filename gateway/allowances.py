@@ -4,8 +4,7 @@ import orjson
 from aiohttp import web
 
 from gateway.app import GATEWAY
-from gateway.mirror import rfc3339
-from storage import usage_of
+from storage import rfc3339, usage_of
 
 
 async def get_limits(request: web.Request) -> web.StreamResponse:

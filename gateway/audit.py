@@ -13,9 +13,8 @@ from gateway.app import GATEWAY, Gateway
 from gateway.clients import client_address
 from gateway.guard import PRINCIPAL, Principal
 from gateway.history import next_page, read_limit
-from gateway.mirror import rfc3339
 from gateway.parameters import AFTER_RECORD, LIMIT, read_whole
-from storage import Act, Audit, Audited, Decision, Outcome, StorageError
+from storage import Act, Audit, Audited, Decision, Outcome, StorageError, rfc3339
 
 log = structlog.get_logger(__name__)
 

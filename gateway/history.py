@@ -10,7 +10,7 @@ from aiohttp import web
 from fsm import ContextState, Message, branch_messages, decode_event, replay
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.mirror import Mirror, message_json, rfc3339
+from gateway.mirror import Mirror, message_json
 from gateway.parameters import (
     AFTER_SEQ,
     AFTER_VERSION,
@@ -21,7 +21,7 @@ from gateway.parameters import (
     read_whole,
 )
 from gateway.problems import Problem
-from storage import ContextMissing, LogCompacted, StoreUnavailable, View
+from storage import ContextMissing, LogCompacted, StoreUnavailable, View, rfc3339
 
 LIMIT_DEFAULT = 50
 

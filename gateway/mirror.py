@@ -4,9 +4,7 @@ A mirror is a fold of the log, never a source: it may be dropped at any time. Wh
 encoded once (a message, the whole context at a version) is sent to everybody who asks.
 """
 
-import functools
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 
 import orjson
 
@@ -19,7 +17,7 @@ from fsm import (
     drafting,
     transition,
 )
-from storage import View
+from storage import View, rfc3339
 
 
 class Mirror:
@@ -200,7 +198,6 @@ class Mirror:
         return encoded
 
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout; the Z is added as text
 _OPEN = {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.APPROVED}
 
 
@@ -213,15 +210,3 @@ def message_json(message: Message) -> bytes:
 def cursor(epoch: str, version: int, n: int) -> str:
     """Where a reader is: `<epoch>.<version>.<n>`, n being characters of the draft."""
     return f"{epoch}.{version}.{n}"
-
-
-def rfc3339(at_ms: int) -> str:
-    """A time as the wire has it: UTC, milliseconds."""
-    second, ms = divmod(at_ms, 1_000)
-    return f"{_second(second)}.{ms:03d}Z"
-
-
-@functools.lru_cache(maxsize=256)
-def _second(at_s: int) -> str:
-    """Most of the times that are written are of the last few seconds."""
-    return (_EPOCH + timedelta(seconds=at_s)).isoformat()

@@ -6,10 +6,9 @@ from uuid_utils import uuid7
 
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import AddNote, read_body
-from gateway.mirror import rfc3339
 from gateway.parameters import AFTER_NOTE, LIMIT, note_id_of, read_note_id, read_whole
 from gateway.problems import Problem
-from storage import Note, Notes
+from storage import Note, Notes, rfc3339
 
 LIMIT_DEFAULT = 50
 

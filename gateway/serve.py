@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -19,18 +18,13 @@ from gateway.extension import Extension
 from gateway.limits import show_levels
 from gateway.routes import add_routes
 from gateway.tls import tls_context
-from storage import Store
+from storage import Store, unix_ms
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 1_024
 LOOK_S = 0.1
 """How often a stopping gateway looks whether anybody is still connected."""
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def make_app(gateway: Gateway, extensions: Sequence[Extension] = ()) -> web.Application:
@@ -92,7 +86,7 @@ async def serve(
     """
     tls = tls_context(config)
     async with asyncio.TaskGroup() as group:
-        gateway = Gateway(config, store, Directory(store, config, group), now_ms, stop)
+        gateway = Gateway(config, store, Directory(store, config, group), unix_ms, stop)
         helpers = (
             group.create_task(gateway.directory.sweep(), name="feeds-sweep"),
             group.create_task(gateway.directory.check_feeds(), name="feeds-check"),

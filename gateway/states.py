@@ -11,7 +11,7 @@ from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
 from gateway.history import read_limit, state_at
-from gateway.mirror import Mirror, cursor, rfc3339
+from gateway.mirror import Mirror, cursor
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
@@ -25,7 +25,7 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
-from storage import ContextMissing, StoreUnavailable, stopwatch
+from storage import ContextMissing, StoreUnavailable, rfc3339, stopwatch
 
 FROM_MIRROR: Final = web.RequestKey("from_mirror", bool)
 """Whether a read was answered from memory; not there: nothing was read."""

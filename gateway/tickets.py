@@ -5,7 +5,7 @@ from aiohttp import web
 
 from gateway.app import GATEWAY
 from gateway.guard import PRINCIPAL
-from gateway.mirror import rfc3339
+from storage import rfc3339
 
 
 async def issue_ticket(request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +12,9 @@ import orjson
 from gateway.config import is_loopback
 from runtime.audit import record
 from runtime.key_file import OWNER_KEY, NoKeys
-from runtime.leaves import leaves
+from runtime.leaves import say_unusable
 from runtime.settings import Settings
-from storage import SCOPES, Access, ApiKey, Scope, StorageError, Store, connect
+from storage import SCOPES, Access, ApiKey, Scope, StorageError, Store, connect, unix_ms
 
 OWNER: Final = "local"
 """Whose contexts keys open that name no owner."""
@@ -35,10 +34,10 @@ async def ensure_owner_key(settings: Settings, url: str) -> str | None:
     async with connect(url, settings) as store:
         access = Access(store.link)
         known = await access.find(path.read_text().strip()) if path.exists() else None
-        if known is None or not known.is_valid(_now_ms()):
+        if known is None or not known.is_valid(unix_ms()):
             await record(store, "create_key", OWNER_KEY)
             _, made = await access.create(
-                "first key", owner=OWNER, scopes=SCOPES, now_ms=_now_ms()
+                "first key", owner=OWNER, scopes=SCOPES, now_ms=unix_ms()
             )
             _write_secret(path, made)
     return made
@@ -54,7 +53,7 @@ async def check_keys(settings: Settings, store: Store) -> None:
     if settings.auth == "off" or is_loopback(settings.host):
         return
     keys = await Access(store.link).all()
-    if not any(key.is_valid(_now_ms()) for key in keys):
+    if not any(key.is_valid(unix_ms()) for key in keys):
         raise NoKeys(
             f"{settings.host} is reached by others, and there is no API key yet: make one with "
             "`contextd keys create NAME --scope ...`, or listen on 127.0.0.1."
@@ -85,7 +84,7 @@ async def create_key(
     text = ""
     try:
         async with connect(url, settings) as store:
-            now_ms = _now_ms()
+            now_ms = unix_ms()
             await record(store, "create_key", f"{owner} {','.join(sorted(scopes))} {name}")
             key, text = await Access(store.link).create(
                 name,
@@ -96,7 +95,7 @@ async def create_key(
             )
             sys.stderr.write(f"Key {key.id}, of {owner}: {', '.join(key.scopes)}.\n")
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if not text:
         return 1
     if file is not None:
@@ -118,7 +117,7 @@ async def list_keys(settings: Settings, url: str, *, as_json: bool) -> int:
         async with connect(url, settings) as store:
             found = await Access(store.link).all()
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if found is None:
         return 1
     if as_json:
@@ -138,10 +137,10 @@ async def revoke_key(settings: Settings, url: str, key_id: str) -> int:
     try:
         async with connect(url, settings) as store:
             await record(store, "revoke_key", key_id)
-            key = await Access(store.link).revoke(key_id, now_ms=_now_ms())
+            key = await Access(store.link).revoke(key_id, now_ms=unix_ms())
             asked = True
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if not asked:
         return 1
     if key is None:
@@ -156,7 +155,7 @@ def _state(key: ApiKey) -> str:
         return f"revoked {_date(key.revoked_at_ms)}"
     if key.expires_at_ms is None:
         return "valid"
-    ends = "until" if key.is_valid(_now_ms()) else "expired"
+    ends = "until" if key.is_valid(unix_ms()) else "expired"
     return f"{ends} {_date(key.expires_at_ms)}"
 
 
@@ -167,15 +166,6 @@ def _write_secret(path: Path, text: str) -> None:
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(f"{text}\n")
     new.replace(path)
-
-
-def _say_why(failed: ExceptionGroup[StorageError]) -> None:
-    for error in leaves(failed):
-        sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _date(at_ms: int) -> str:

@@ -16,8 +16,7 @@ from gateway import FROM_MIRROR, Answer, Extension, Operation, Route
 from gateway.history import read_limit
 from gateway.parameters import LIMIT
 from gateway.routes import ROUTES
-from gateway.serve import now_ms
-from storage import ActivityLog, Store
+from storage import ActivityLog, Store, unix_ms
 
 LIMIT_MAX: Final = 1_000
 """Records on one page."""
@@ -26,7 +25,7 @@ LIMIT_MAX: Final = 1_000
 def activity_extension(config: ActivityConfig, store: Store) -> Extension:
     """What counts and records the requests of one gateway, and shows them."""
     stored = ActivityLog(store.link, config.activity_stored_max)
-    activity = Activity(config, stored, clock=now_ms, from_memory=FROM_MIRROR)
+    activity = Activity(config, stored, clock=unix_ms, from_memory=FROM_MIRROR)
 
     async def show_activity(_request: web.Request) -> web.StreamResponse:
         return _answer(await activity.view())

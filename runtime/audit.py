@@ -3,13 +3,12 @@
 import getpass
 import socket
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from runtime.leaves import leaves
+from runtime.leaves import say_unusable
 from runtime.settings import Settings
-from storage import Act, Audit, Audited, Chain, StorageError, Store, connect
+from storage import Act, Audit, Audited, Chain, StorageError, Store, connect, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ async def record(store: Store, name: str, target: str) -> None:
         StoreUnavailable, StoreRefusedWrite: It cannot be recorded, and is not to be done.
     """
     act = Act(by=f"command:{_user()}", address=socket.gethostname(), name=name, target=target)
-    await _audit(store).append(act, "asked", at_ms=time.time_ns() // 1_000_000)
+    await _audit(store).append(act, "asked", at_ms=unix_ms())
 
 
 async def show_records(
@@ -34,7 +33,7 @@ async def show_records(
         async with connect(url, settings) as store:
             found = await _audit(store).page(after=after, limit=limit)
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if found is None:
         return 1
     for audited in found:
@@ -50,7 +49,7 @@ async def check_records(settings: Settings, url: str) -> int:
         async with connect(url, settings) as store:
             chain = await _audit(store).check()
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if chain is None:
         return 1
     if chain.broken is not None:
@@ -89,8 +88,3 @@ def _user() -> str:
 def _time(at_ms: int) -> str:
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _say_why(failed: ExceptionGroup[StorageError]) -> None:
-    for error in leaves(failed):
-        sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")

@@ -34,6 +34,7 @@ from storage import (
     dump,
     product_of,
     replace_contents,
+    unix_ms,
 )
 
 _AOF: Final = "appendonlydir"
@@ -113,7 +114,7 @@ async def _into_folder(settings: Settings, file: Path, *, force: bool) -> _Resto
             async with _loaded(settings, file, Path(scratch)) as (url, about):
                 contexts = await _begin_anew(settings, url, file)
             if present.exists():
-                kept = present.with_name(f"{_AOF}.before-{time.time_ns() // 1_000_000}")
+                kept = present.with_name(f"{_AOF}.before-{unix_ms()}")
                 present.rename(kept)
                 sys.stdout.write(f"What was there is in {kept}.\n")
             (Path(scratch) / _AOF).rename(present)
@@ -161,7 +162,7 @@ async def _loaded(
 async def _begin_anew(settings: Settings, url: str, file: Path) -> int:
     """Begin the new epoch of a restored store; returns how many contexts it has."""
     async with connect(url, _own_store(settings)) as store:
-        await store.begin_epoch(now_ms=time.time_ns() // 1_000_000)
+        await store.begin_epoch(now_ms=unix_ms())
         await record(store, "restore", str(file))
         return await store.context_count()
 

@@ -23,11 +23,10 @@ from gateway import (
     Problem,
     Route,
     client_address,
-    now_ms,
 )
 from runtime.dashboard_channel import dashboard_channel
 from runtime.settings import Settings
-from storage import Store, memory_of, survey
+from storage import Store, memory_of, survey, unix_ms
 
 SOCKET_PATH: Final = "/api/v1/ws/dashboard"
 
@@ -36,7 +35,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
     """What one gateway process serves of the dashboard room."""
     surveyor = Surveyor(store, fresh_s=settings.stats_fresh_s)
     hub = Hub(store, surveyor, settings)
-    dashboards = Dashboards(hub, settings, now_ms)
+    dashboards = Dashboards(hub, settings, unix_ms)
 
     async def open_dashboard(request: web.Request) -> web.StreamResponse:
         if not web.WebSocketResponse().can_prepare(request):

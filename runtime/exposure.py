@@ -1,7 +1,6 @@
 """Who could come in: to the store, with a key, to the files. Rows of `contextd doctor`."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from storage import (
     StorageError,
     connect,
     make_client,
+    unix_ms,
 )
 
 _Client = Any
@@ -122,7 +122,7 @@ async def kept_exposure(settings: Settings, url: str) -> list[Check]:
         return [Check("keys", Level.WARN, f"they cannot be read: {failure}")]
     return [
         _encryption(settings, covers_all=covers_all),
-        _keys(settings, keys, now_ms=time.time_ns() // 1_000_000),
+        _keys(settings, keys, now_ms=unix_ms()),
     ]
 
 

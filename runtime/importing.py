@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from contextd_client import Contextd, ContextdError, NotFound
 from fsm import ContextCreated, MessagesRecorded, RecordedMessage
 from runtime.histories import OldConversation, OldMessage, Unreadable, read_history
+from storage import unix_ms
 
 MESSAGES_AT_ONCE: Final = 1_000
 """In one event of the log that is made."""
@@ -122,7 +122,7 @@ def _report_to_go_on_with(options: ImportOptions, path: Path, digest: str) -> Im
         Unreadable: There is a report, and it is of something else.
     """
     if not options.report.exists():
-        at_ms = time.time_ns() // 1_000_000
+        at_ms = unix_ms()
         fresh = ImportReport(file=path.name, sha256=digest, url=options.url, at_ms=at_ms)
         fresh.save(options.report)  # before anything is sent: the same again is the same bytes
         return fresh

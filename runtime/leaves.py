@@ -1,5 +1,6 @@
 """Errors out of groups of groups: rooms run in task groups, which wrap what they raise."""
 
+import sys
 from collections.abc import Iterator
 from typing import cast
 
@@ -11,3 +12,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(member)
     else:
         yield error
+
+
+def say_unusable(failed: BaseException) -> None:
+    """Tell whoever has entered a command why the store does not serve it."""
+    for error in leaves(failed):
+        sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")

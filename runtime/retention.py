@@ -1,13 +1,12 @@
 """`contextd retention`: shows what has grown old, or deletes it."""
 
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 from runtime.audit import record
-from runtime.leaves import leaves
+from runtime.leaves import say_unusable
 from runtime.settings import Settings
-from storage import Plan, Retention, StorageError, connect
+from storage import Plan, Retention, StorageError, connect, unix_ms
 
 
 async def show_plan(settings: Settings, url: str, *, days: int | None, limit: int) -> int:
@@ -22,9 +21,9 @@ async def show_plan(settings: Settings, url: str, *, days: int | None, limit: in
     plan: Plan | None = None
     try:
         async with connect(url, settings) as store:
-            plan = await Retention(store).plan(now_ms=_now_ms(), limit=limit, days=days)
+            plan = await Retention(store).plan(now_ms=unix_ms(), limit=limit, days=days)
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if plan is None:
         return 1
     for aged in plan.contexts:
@@ -44,22 +43,13 @@ async def run_retention(settings: Settings, url: str) -> int:
     try:
         async with connect(url, settings) as store:
             await record(store, "run_retention", f"{settings.retention_days} days")
-            gone = await Retention(store).run(_now_ms)
+            gone = await Retention(store).run(unix_ms)
     except* StorageError as failed:
-        _say_why(failed)
+        say_unusable(failed)
     if gone is None:
         return 1
     sys.stdout.write(f"{gone} are being deleted.\n")
     return 0
-
-
-def _say_why(failed: ExceptionGroup[StorageError]) -> None:
-    for error in leaves(failed):
-        sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _date(at_ms: int) -> str:

@@ -26,6 +26,7 @@ from runtime.port import Place, listen
 from runtime.settings import Settings, as_environment
 from runtime.supervisor import Role, Slot, Supervisor
 from runtime.version import own_version
+from storage import unix_ms
 
 _log = logging.getLogger(__name__)
 BACKLOG = 1_024
@@ -56,7 +57,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     )
     if listeners:
         settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
-    began_ms = time.time_ns() // 1_000_000
+    began_ms = unix_ms()
     store = EmbeddedStore(settings) if settings.redis_url is None else None
 
     def url() -> str:

@@ -92,7 +92,7 @@ from .inspection import (
 from .keys import ANNOUNCEMENTS, WAKE, feed, worker_mail
 from .letters import DeadLetters, LetterKind, LetterPage, Sought
 from .link import Link
-from .meters import KINDS, Meters, Process, stopwatch
+from .meters import KINDS, Meters, Process
 from .notes import Note, Notes
 from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
@@ -113,6 +113,7 @@ from .sentinels import SENTINEL_SCHEME, parse_sentinels
 from .statistics import PERCENTILES, Latency, Memory, Statistics, memory_of, survey
 from .store import Store, connect
 from .subscriber import Listener
+from .times import rfc3339, stopwatch, unix_ms
 from .tracing import NO_TRACES, Attributes, Span, Tracer
 from .webhooks import Webhooks
 
@@ -254,8 +255,10 @@ __all__ = [
     "product_of",
     "read_announced",
     "replace_contents",
+    "rfc3339",
     "stopwatch",
     "survey",
+    "unix_ms",
     "usage_of",
     "why_no_writes",
     "worker_mail",

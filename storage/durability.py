@@ -9,7 +9,6 @@ that may have lost commits is given a new epoch, and with it every stream one re
 """
 
 import contextlib
-import time
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -21,6 +20,7 @@ from storage.config import StorageConfig
 from storage.errors import DurabilityMismatch
 from storage.link import Link, Reply, read_reply, refuses_writes
 from storage.scripts import Scripts
+from storage.times import unix_ms
 
 NEVER_PROMOTED: Final = "-1"
 """`second_repl_offset` of a server that was never a replica."""
@@ -51,7 +51,7 @@ async def check_durability(
     replication = await _info(connection, "replication")
     promoted = replication.get("second_repl_offset", NEVER_PROMOTED) != NEVER_PROMOTED
     sha = scripts.sha("open")
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = unix_ms()
     await connection.send_command(
         "EVALSHA", sha, 1, keys.EPOCH, run_id, config.durability, now_ms, int(promoted)
     )

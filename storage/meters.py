@@ -12,7 +12,6 @@ How long things take is kept in a sketch (DDSketch): its bins are counters like 
 import asyncio
 import os
 import resource
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias, get_args
@@ -35,8 +34,6 @@ ACCURACY: Final = 0.01
 MAPPING: Final = LogarithmicMapping(ACCURACY)
 MS_MIN: Final = 0.001
 """Shorter times count as this one."""
-stopwatch = time.perf_counter
-"""What `took` wants the difference of, in seconds: the loop's own time is too coarse."""
 SLOT_S: Final = 10
 SLOTS: Final = 6
 """Percentiles and rates are those of so many slots, and of the one that has begun."""

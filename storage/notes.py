@@ -1,6 +1,5 @@
 """Notes that owners keep across their contexts: uploaded, or written with the notes tool."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -9,6 +8,7 @@ import storage.keys as keys
 from storage.errors import NotesFull
 from storage.link import Link
 from storage.sealing import Sealer
+from storage.times import unix_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Notes:
         where = keys.notes(owner)
         if cast("int", await self.link.call("HLEN", where)) >= self.notes_max:
             raise NotesFull(f"an owner can keep {self.notes_max} notes")
-        written_at_ms = time.time_ns() // 1_000_000
+        written_at_ms = unix_ms()
         kept = self.sealer.seal("note", owner, f"{written_at_ms} {text}")
         await self.link.call("HSETNX", where, key, kept)
         return Note(key, written_at_ms, text)

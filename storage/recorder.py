@@ -13,7 +13,6 @@ call whose outcome is unknown is repeated under the same key, and recorded once.
 import asyncio
 import contextlib
 import hashlib
-import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +25,7 @@ from storage.config import StorageConfig
 from storage.contract import Mail, Result
 from storage.errors import MailboxFull, StorageError, StoreRefusedWrite, StoreUnavailable
 from storage.store import Store, connect
+from storage.times import unix_ms
 
 TRIES_MAX: Final = 20
 PAUSE_S: Final = 0.1
@@ -72,7 +72,7 @@ class Recorder:
             Its id.
         """
         event = ContextCreated(
-            at_ms=_now_ms(),
+            at_ms=unix_ms(),
             context_id=str(uuid7()),
             owner=self.owner,
             title=title,
@@ -185,7 +185,7 @@ class Recorder:
             raise RecordRefused(context_id, refused)
 
     async def _record(self, context_id: str, said: RecordedMessage, key: str | None) -> None:
-        mail = Mail(event=MessagesRecorded(at_ms=_now_ms(), messages=(said,)))
+        mail = Mail(event=MessagesRecorded(at_ms=unix_ms(), messages=(said,)))
         own_key = key or str(uuid7())
         digest = _digest("record", said.model_dump_json())
         tries = _Tries()
@@ -235,10 +235,6 @@ async def open_recorder(
         recorder = Recorder(store, owner)
         yield recorder
         await recorder.cleanup()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _digest(*parts: str) -> str:

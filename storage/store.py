@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,12 +65,13 @@ from storage.frames import (
     draft_frame,
 )
 from storage.link import Link, Reply, open_link
-from storage.meters import Meters, Role, stopwatch
+from storage.meters import Meters, Role
 from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
 from storage.sealing import Sealer, make_sealer
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
+from storage.times import stopwatch, unix_ms
 from storage.tracing import NO_TRACES, Tracer
 from storage.webhooks import Webhooks
 
@@ -833,7 +833,7 @@ async def connect(
     if config.store_replicas_min:
         link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
-    meters = Meters(link, scripts, config, _now_ms)
+    meters = Meters(link, scripts, config, unix_ms)
     store = Store(
         link,
         scripts,
@@ -868,10 +868,6 @@ def _tallied(commit: Commit) -> str:
     """What a commit adds to the totals, as scripts take it."""
     actions = [f"actions:{result.outcome}" for result in commit.results.values()]
     return " ".join((*actions, *commit.tally))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def epoch_of(token: str) -> str:

@@ -4,10 +4,9 @@ import asyncio
 import os
 import random
 import secrets
-import time
 from collections.abc import Callable
 
-from storage import Notes, Store
+from storage import Notes, Store, unix_ms
 from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.dequeue import open_source, open_worker
@@ -23,11 +22,6 @@ from workers.tools.registry import Registry, installed_tools
 from workers.tools.retrieval import given, notes_retriever
 from workers.tools.search import Searches
 from workers.webhooks import open_teller
-
-
-def now_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 async def serve(
@@ -55,7 +49,7 @@ async def serve(
     searches = Searches(store, notes, config)
     model = open_model(config)
     tools = Registry((*builtin_tools(notes), *installed_tools()), config)
-    teller = open_teller(store, config, clock=now_ms, draw=random.random)
+    teller = open_teller(store, config, clock=unix_ms, draw=random.random)
     effects = Effects(
         model=model,
         requests=RequestBuilder(cache_bytes_max=config.model_request_cache_bytes_max),
@@ -66,7 +60,7 @@ async def serve(
             **recall_retrievers(searches, config),
         },
         places=Places(config.model_connections_max),
-        clock=now_ms,
+        clock=unix_ms,
         draw=random.random,
         tracer=store.tracer,
     )
@@ -82,8 +76,8 @@ async def serve(
                 source=source,
                 performer=effects,
                 config=config,
-                clock=now_ms,
-                chores=Chores(store, config, clock=now_ms, teller=teller),
+                clock=unix_ms,
+                chores=Chores(store, config, clock=unix_ms, teller=teller),
             )
             store.begin("worker", worker_id, host.load)
             return await host.run(stop, ready)

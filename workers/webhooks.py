@@ -10,7 +10,6 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -18,7 +17,7 @@ import orjson
 import structlog
 from pydantic import SecretStr
 
-from storage import Notice, Store
+from storage import Notice, Store, rfc3339
 from workers.activation import Clock
 from workers.config import WorkerConfig
 from workers.outward import CheckedResolver, refusal_in
@@ -187,7 +186,7 @@ def cloud_event(context_id: str, notice: Notice) -> bytes:
             "id": f"{context_id}.{notice.version}",
             "source": f"/api/contexts/{context_id}",
             "type": f"contextd.{kind}",
-            "time": _rfc3339(notice.at_ms),
+            "time": rfc3339(notice.at_ms),
             "datacontenttype": "application/json",
             "data": {
                 "context_id": context_id,
@@ -199,8 +198,3 @@ def cloud_event(context_id: str, notice: Notice) -> bytes:
             },
         }
     )
-
-
-def _rfc3339(at_ms: int) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

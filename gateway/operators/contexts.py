@@ -9,11 +9,10 @@ from gateway.app import GATEWAY
 from gateway.bodies import read_body
 from gateway.delivery import wake
 from gateway.history import next_page, read_limit
-from gateway.mirror import rfc3339
 from gateway.operators.bodies import CompactOrder
 from gateway.operators.parameters import AFTER_PLACE, read_place, read_wanted, write_place
 from gateway.parameters import LIMIT, context_id_of
-from storage import Glance, Inspection, Inspector, Mail, survey
+from storage import Glance, Inspection, Inspector, Mail, rfc3339, survey
 
 
 async def list_workers(request: web.Request) -> web.StreamResponse:

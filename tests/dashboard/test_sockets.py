@@ -340,6 +340,8 @@ async def test_more_than_a_gateway_may_send_is_skipped_and_counted_but_for_criti
             await viewer.until_type("worker_lost")
 
         async def is_counted() -> bool:
+            await announce(service)  # what comes late is told before this one
+            await viewer.until_type("worker_lost")
             await service.stores[0].meters.report()
             told = (await service.client.get("/api/v1/stats")).json["announcements"]
             passed = viewer.announced[-1]["seq"] - viewer.taken[0]["seq"]
