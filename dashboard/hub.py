@@ -77,6 +77,7 @@ class Hub:
         self._frames = 0
         """Sent in this second, of what is not critical."""
         self._opening = asyncio.Lock()
+        self._listener = Listener(self._on_published, self._on_gap)
         self._missed = False
         """Publications may have been lost: the store is to be read."""
         self.renumbered = 0
@@ -101,16 +102,23 @@ class Hub:
         """
         async with self._opening:
             if not self._wakes:
-                listener = Listener(self._on_published, self._on_gap)
-                await self._store.subscriber.subscribe(ANNOUNCEMENTS, listener)
-                self._begin_at(await last_announced(self._store.link))
+                await self._listen()
             self._wakes.add(wake)
         try:
             yield
         finally:
             self._wakes.discard(wake)
             if not self._wakes:
-                self._store.subscriber.unsubscribe(ANNOUNCEMENTS)
+                self._store.subscriber.unsubscribe(ANNOUNCEMENTS, self._listener)
+
+    async def _listen(self) -> None:
+        subscriber = self._store.subscriber
+        await subscriber.subscribe(ANNOUNCEMENTS, self._listener)
+        try:
+            self._begin_at(await last_announced(self._store.link))
+        except BaseException:
+            subscriber.unsubscribe(ANNOUNCEMENTS, self._listener)
+            raise
 
     def _begin_at(self, seq: int) -> None:
         self._recent.clear()

@@ -121,11 +121,9 @@ class Feed:
             known: A mirror to start from, perhaps an old one.
         """
         self._mirror = known
-        channel = feed(self.context_id)
+        channel, listener = feed(self.context_id), Listener(self._on_message, self._on_gap)
         try:
-            await self._store.subscriber.subscribe(
-                channel, Listener(self._on_message, self._on_gap)
-            )
+            await self._store.subscriber.subscribe(channel, listener)
             await self._catch_up()
             self.opened.set()
             while not self.deleted:
@@ -139,7 +137,7 @@ class Feed:
             log.exception("feed crashed", context_id=self.context_id)
             self._lost = StoreUnavailable("the context cannot be shown")
         finally:
-            self._store.subscriber.unsubscribe(channel)
+            self._store.subscriber.unsubscribe(channel, listener)
 
     def end(self, _task: object) -> None:
         """Let go of everybody; to be called once `run` is over, even if it never began."""

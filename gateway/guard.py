@@ -53,6 +53,17 @@ class Principal:
         """Whose contexts it sees."""
         return self.grant.owner
 
+    def check(self, scope: Scope) -> None:
+        """Refuse what takes a scope that it has not.
+
+        Raises:
+            Problem: forbidden.
+        """
+        if scope not in self.grant.scopes:
+            listed = ", ".join(sorted(self.grant.scopes)) or "none"
+            detail = f"This needs the scope {scope}; the key has: {listed}."
+            raise Problem("forbidden", detail)
+
 
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 _ANYBODY: Final = Principal(Grant(OWNER, frozenset(SCOPES)), "")
@@ -96,9 +107,7 @@ class Guard:
             return _ANYBODY
         ticket = request.query.get(TICKET.name) if takes_ticket else None
         principal = await self._identify(request.headers, ticket)
-        if scope not in principal.grant.scopes:
-            detail = f"This needs the scope {scope}; the key has: {_listed(principal)}."
-            raise Problem("forbidden", detail)
+        principal.check(scope)
         return principal
 
     async def _identify(self, headers: MultiMapping[str], ticket: str | None) -> Principal:
@@ -205,7 +214,3 @@ def _read_tokens(config: GatewayConfig, clock: Callable[[], int]) -> "Tokens | N
     from gateway.tokens import Tokens
 
     return Tokens(config, clock)
-
-
-def _listed(principal: Principal) -> str:
-    return ", ".join(sorted(principal.grant.scopes)) or "none"

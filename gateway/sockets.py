@@ -185,6 +185,7 @@ async def _act(
     try:
         value = parse_json(text.encode(), depth_max=gateway.config.json_depth_max)
         asked = validate(SocketAction, value)
+        actor.principal.check("contexts:write")  # to look on, less was enough
         event = made_action(asked.action, asked.body, by=owner, at_ms=gateway.clock())
         limits.take_for_address(request, "actions")
         await limits.take_for_owner(request, "actions")

@@ -196,7 +196,7 @@ class Restarts:
                         continue
                 await told.wait()
         finally:
-            self._store.subscriber.unsubscribe(keys.SUPERVISORS)
+            self._store.subscriber.unsubscribe(keys.SUPERVISORS, listener)
 
     async def report(self, restart_id: str, report: SupervisorReport) -> None:
         """Keep what a supervisor has done; the last one that is done ends the restart.

@@ -48,7 +48,9 @@ class Subscriber:
     pool: ConnectionPool
     confirm_s_max: float
     ping_s: float
-    _listeners: dict[bytes, Listener] = field(default_factory=dict[bytes, Listener])
+    _listeners: dict[bytes, tuple[Listener, ...]] = field(
+        default_factory=dict[bytes, tuple[Listener, ...]]
+    )
     _confirmations: dict[bytes, asyncio.Event] = field(
         default_factory=dict[bytes, asyncio.Event]
     )
@@ -63,31 +65,38 @@ class Subscriber:
         self._moved.set()
 
     async def subscribe(self, channel: str, listener: Listener) -> None:
-        """Listen to a channel; returns once every later publication is heard.
+        """Listen to a channel, perhaps beside others; returns once all that follows is heard.
 
         Raises:
             StoreUnavailable: Not confirmed in time; nothing is subscribed.
         """
         key = channel.encode()
-        self._listeners[key] = listener
+        others = self._others(key, listener)
+        self._listeners[key] = (*others, listener)
         confirmed = self._confirmations.setdefault(key, asyncio.Event())
-        self._outgoing.put_nowait(("SUBSCRIBE", channel))
+        if not others:
+            self._outgoing.put_nowait(("SUBSCRIBE", channel))
         try:
             async with asyncio.timeout(self.confirm_s_max):
                 await confirmed.wait()
         except TimeoutError:
-            self.unsubscribe(channel)
+            self.unsubscribe(channel, listener)
             raise StoreUnavailable("the subscription was not confirmed in time") from None
         except asyncio.CancelledError:
-            self.unsubscribe(channel)
+            self.unsubscribe(channel, listener)
             raise
 
-    def unsubscribe(self, channel: str) -> None:
-        """Stop listening; what is on its way is dropped."""
+    def unsubscribe(self, channel: str, listener: Listener) -> None:
+        """Stop listening, if it does; what is on its way to it is dropped."""
         key = channel.encode()
-        if self._listeners.pop(key, None) is not None:
+        if others := self._others(key, listener):
+            self._listeners[key] = others
+        elif self._listeners.pop(key, ()):
             self._confirmations.pop(key, None)
             self._outgoing.put_nowait(("UNSUBSCRIBE", channel))
+
+    def _others(self, key: bytes, listener: Listener) -> tuple[Listener, ...]:
+        return tuple(each for each in self._listeners.get(key, ()) if each is not listener)
 
     async def run(self) -> None:
         """Keep a connection and dispatch what it hears until cancelled."""
@@ -136,14 +145,14 @@ class Subscriber:
             self._heard_at = clock.time()
             match reply:
                 case [b"message", bytes() as channel, bytes() as message]:
-                    if (listener := self._listeners.get(channel)) is not None:
+                    for listener in self._listeners.get(channel, ()):
                         listener.on_message(message)
                 case [b"subscribe", bytes() as channel, _]:
                     if (confirmed := self._confirmations.get(channel)) is not None:
                         confirmed.set()
                     # Each time, not only after a reconnect: of an unsubscribe and a
                     # subscribe in a row the first confirmation may be the older one's.
-                    if (listener := self._listeners.get(channel)) is not None:
+                    for listener in self._listeners.get(channel, ()):
                         listener.on_gap()
                 case _:
                     pass

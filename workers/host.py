@@ -128,8 +128,9 @@ class Host:
             return 0
         subscriber = self._store.subscriber
         mail = Listener(self._on_mail, self._on_gap)
+        wake = Listener(self._on_wake, self._look_now.set)
         await subscriber.subscribe(worker_mail(self.worker_id), mail)
-        await subscriber.subscribe(WAKE, Listener(self._on_wake, self._look_now.set))
+        await subscriber.subscribe(WAKE, wake)
         self._store.announcer.tell(WorkerJoined(worker_id=self.worker_id))
         try:
             async with asyncio.TaskGroup() as group:
@@ -154,8 +155,8 @@ class Host:
                 await self._source.end_chore(chore, None)  # somebody else goes on with it
         finally:
             self._draining = True  # what is heard from now on starts nothing
-            subscriber.unsubscribe(worker_mail(self.worker_id))
-            subscriber.unsubscribe(WAKE)
+            subscriber.unsubscribe(worker_mail(self.worker_id), mail)
+            subscriber.unsubscribe(WAKE, wake)
         try:
             handed_over = await self._store.bury_worker(self.worker_id)
         except (StoreUnavailable, StoreRefusedWrite) as error:

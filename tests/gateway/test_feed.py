@@ -11,9 +11,10 @@ from gateway.config import GatewayConfig
 from gateway.directory import Directory
 from gateway.feed import COMPACTED
 from gateway.stream import Frame
-from storage import StorageConfig, Store, StoreUnavailable, connect, feed as channel_of
+from storage import StorageConfig, Store, StoreUnavailable, connect
 from tests.storage.arranging import APPLIED, create, created, listening, next_commit, own
 from tests.support.playbook import CONTEXT_ID, Playbook, rename
+from tests.support.store_faults import lose
 
 OTHER_ID = CONTEXT_ID[:-1] + ("1" if CONTEXT_ID[-1] != "1" else "2")
 LATER = "9999999999999"
@@ -121,7 +122,7 @@ async def test_viewers_of_a_feed_that_has_missed_what_was_compacted_get_one_rese
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
         viewer = Seen()
         feed.viewers.add(viewer)
-        store.subscriber.unsubscribe(channel_of(CONTEXT_ID))  # what is published is lost
+        lose(store.subscriber, lambda _: True)
         for title in ("Tea", "Coffee", "Milk"):
             before = book.state.version
             await store.commit(next_commit(book.given(rename(title)), owned, base=before))

@@ -321,6 +321,44 @@ async def test_p14_nobody_subscribes_to_anothers_context(store_url: str) -> None
             assert (answer.status, answer.problem) == (404, "not-found")
 
 
+async def test_p14_a_stranger_silences_nobodys_stream(store_url: str) -> None:
+    # Given a gateway that asks for what it has missed only once an hour
+    async with guarded(store_url, workers=1, feed_check_s=3_600) as scene:
+        ada, eve = await scene.of("ada"), await scene.of("eve")
+        context_id = (await secret(ada))["context"]["id"]
+        async with ada.stream(context_id) as stream:
+            await stream.take("snapshot")
+            # When somebody else asks for the same context
+            foreign = await eve.act(context_id, "rename", {"title": "x"})
+            assert (foreign.status, foreign.problem) == (404, "not-found")
+            # Then its owner is shown what happens as before
+            await ada.act(context_id, "rename", {"title": "one"}, Prefer="respond-async")
+            await stream.take("context-renamed")
+
+
+async def test_a_key_that_may_only_read_changes_nothing_through_a_socket(
+    store_url: str,
+) -> None:
+    async with guarded(store_url, workers=1) as scene:
+        ada = await scene.of("ada")
+        reader = await scene.of("ada", scopes=["contexts:read"])
+        context_id = (await secret(ada))["context"]["id"]
+        before = await ada.state(context_id)
+        async with reader.session.ws_connect(
+            f"{reader.url}/api/contexts/{context_id}/ws", headers=reader.credential
+        ) as socket:
+            for action in ("rename", "delete", "send_message"):
+                await socket.send_json({"action": action, "body": {"title": "x"}, "ref": "r"})
+            results: list[Json] = []
+            while len(results) < 3:
+                message = await socket.receive_json(timeout=10)
+                if message["event"] == "action-result":
+                    results.append(message["data"])
+        assert [(r["status"], r["ref"]) for r in results] == [(403, "r")] * 3
+        assert {r["problem"]["type"] for r in results} == {"/problems/forbidden"}
+        assert await ada.state(context_id) == before
+
+
 async def test_p14_the_openai_doors_know_owners_too(store_url: str) -> None:
     async with guarded(store_url, workers=1) as scene:
         ada, eve = await scene.of("ada"), await scene.of("eve")

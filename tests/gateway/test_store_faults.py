@@ -3,16 +3,15 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storage import Listener, Reading, Store
-from storage.subscriber import Subscriber
+from storage import Reading, Store
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving, text_of
-from tests.support.store_faults import REFUSALS
+from tests.support.store_faults import REFUSALS, lose
 from tests.support.store_server import StoreServer
 
 CALL_S_MAX = 1.0
@@ -31,22 +30,6 @@ def own_store() -> Iterator[StoreServer]:
     """A server that the test may pause and kill."""
     with StoreServer() as server:
         yield server
-
-
-def lose(subscriber: Subscriber, lost: Callable[[bytes], bool]) -> None:
-    """Lose publications, on every channel that is listened to by now."""
-    # Nothing in the product loses a message; the test has to reach inside.
-    listeners = subscriber._listeners  # pyright: ignore[reportPrivateUsage] - see above
-
-    def losing(listener: Listener) -> Listener:
-        def on_message(message: bytes) -> None:
-            if not lost(message):
-                listener.on_message(message)
-
-        return Listener(on_message, listener.on_gap)
-
-    for channel, listener in tuple(listeners.items()):
-        listeners[channel] = losing(listener)
 
 
 async def assert_nothing_lost(client: Client, context_id: str, frames: list[SseFrame]) -> None:

@@ -187,6 +187,7 @@ class Ear:
 async def listening(store: Store, channel: str = "") -> AsyncGenerator[Ear, None]:
     """An ear on a channel, else on the context's feed."""
     ear, channel = Ear(), channel or feed(CONTEXT_ID)
-    await store.subscriber.subscribe(channel, Listener(ear.on_message, ear.on_gap))
+    listener = Listener(ear.on_message, ear.on_gap)
+    await store.subscriber.subscribe(channel, listener)
     yield ear
-    store.subscriber.unsubscribe(channel)
+    store.subscriber.unsubscribe(channel, listener)

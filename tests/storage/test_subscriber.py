@@ -46,12 +46,28 @@ async def test_a_listener_that_is_gone_hears_nothing_more(store: Store) -> None:
     assert ear.messages == [b"1"]
 
 
+async def test_who_leaves_a_channel_silences_nobody_beside(store: Store) -> None:
+    ears = [Ear(), Ear(), Ear()]
+    listeners = [Listener(ear.on_message, ear.on_gap) for ear in ears]
+    for listener in listeners:
+        await store.subscriber.subscribe("a", listener)
+    await publish(store, "a", "1")
+    for ear in ears:
+        await ear.hears(1)
+    for listener in listeners[::2]:
+        store.subscriber.unsubscribe("a", listener)
+    await publish(store, "a", "2")
+    await ears[1].hears(2)
+    store.subscriber.unsubscribe("a", listeners[1])
+    assert [ear.messages for ear in ears] == [[b"1"], [b"1", b"2"], [b"1"]]
+
+
 async def test_who_leaves_and_comes_back_in_one_breath_hears_or_is_told(store: Store) -> None:
     ear = Ear()
     listener = Listener(ear.on_message, ear.on_gap)
     await store.subscriber.subscribe("a", listener)
     for n in range(50):
-        store.subscriber.unsubscribe("a")
+        store.subscriber.unsubscribe("a", listener)
         gaps, heard = ear.gaps, len(ear.messages)
         await store.subscriber.subscribe("a", listener)
         await publish(store, "a", f"{n}")
@@ -151,7 +167,7 @@ async def test_who_subscribes_while_there_is_no_store_is_confirmed_later(
         await waiting
         publish_until_heard(server.client(), "a", "1")
         assert await ear.hears(1) == [b"1"]
-        subscriber.unsubscribe("a")
+        subscriber.unsubscribe("a", listener)
 
 
 @pytest.mark.real_only

@@ -16,6 +16,9 @@ from typing import Final
 
 from redis import Redis
 
+from storage import Listener
+from storage.subscriber import Subscriber
+
 Fault = Callable[[Redis, int], contextlib.AbstractContextManager[None]]
 """Takes a client of the store and the id of its process."""
 
@@ -100,3 +103,19 @@ def newest_log(data: Path) -> Path:
 
 def _generation(path: Path) -> int:
     return int(path.name.split(".")[-3])
+
+
+def lose(subscriber: Subscriber, lost: Callable[[bytes], bool]) -> None:
+    """Lose publications, on every channel that is listened to by now."""
+    # Nothing in the product loses a message; the test has to reach inside.
+    listeners = subscriber._listeners  # pyright: ignore[reportPrivateUsage] - see above
+
+    def losing(listener: Listener) -> Listener:
+        def on_message(message: bytes) -> None:
+            if not lost(message):
+                listener.on_message(message)
+
+        return Listener(on_message, listener.on_gap)
+
+    for channel, all_of_it in tuple(listeners.items()):
+        listeners[channel] = tuple(map(losing, all_of_it))

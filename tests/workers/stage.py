@@ -214,6 +214,7 @@ class Stage(Generic[S]):
         """Publications are lost."""
         self.drafts: deque[Activation] = deque()
         """Activations with text to send."""
+        self._mail = Listener(self._on_mail, lambda: None)
         self._runs: dict[str, Activation] = {}
 
     async def create(
@@ -245,13 +246,11 @@ class Stage(Generic[S]):
     async def live(self) -> None:
         """Begin this worker's session and listen to its mail."""
         await self.store.renew(self.worker_id, now_ms=now_ms(), begin=True)
-        await self.store.subscriber.subscribe(
-            worker_mail(self.worker_id), Listener(self._on_mail, lambda: None)
-        )
+        await self.store.subscriber.subscribe(worker_mail(self.worker_id), self._mail)
 
     async def die(self) -> None:
         """The worker's session runs out; its tasks, if they run, do not know yet."""
-        self.store.subscriber.unsubscribe(worker_mail(self.worker_id))
+        self.store.subscriber.unsubscribe(worker_mail(self.worker_id), self._mail)
         await self.store.link.call("DEL", keys.session(self.worker_id))
 
     @contextlib.asynccontextmanager
@@ -276,7 +275,7 @@ class Stage(Generic[S]):
                 yield Run(activation, task, outcome)
             finally:
                 task.cancel()
-        self.store.subscriber.unsubscribe(worker_mail(self.worker_id))
+        self.store.subscriber.unsubscribe(worker_mail(self.worker_id), self._mail)
 
     async def pass_through(self, context_id: str = CONTEXT_ID) -> str:
         """Activate the context and wait until it is passivated."""

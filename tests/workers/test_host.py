@@ -10,10 +10,11 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from fsm import Phase, RequestedCall
-from storage import WAKE, Owned, StoreUnavailable, WorkerBuried, keys, worker_mail
+from storage import Owned, StoreUnavailable, WorkerBuried, keys, worker_mail
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
+from tests.support.store_faults import lose
 from tests.workers.stage import Reply, Scripted, Stage, now_ms, nth_id
 from workers import Host, WorkerConfig
 from workers.chores import Chores
@@ -644,7 +645,7 @@ async def test_a_worker_that_missed_its_own_funeral_cannot_commit() -> None:
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await world.until_phase("awaiting_llm_response")
-        world.store.subscriber.unsubscribe(WAKE)
+        lose(world.store.subscriber, lambda _: True)
         await world.store.link.call("DEL", keys.session("w1"))
         await until(lambda: other.performer.kinds)
         with capture_logs() as logs:
