@@ -140,6 +140,7 @@ from fsm.state import (
     Value,
 )
 from fsm.takeover import Takeover, take_over
+from fsm.times import MS_MAX, MS_MIN
 from fsm.tools import (
     call_digest,
 )
@@ -159,6 +160,8 @@ __all__ = [
     "EVENT",
     "EVENT_TYPES",
     "EXHAUSTED",
+    "MS_MAX",
+    "MS_MIN",
     "OCCASIONS",
     "POISON",
     "RESTING",

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fsm.times import Reckoned, Wait
+
 ToolEffect = Literal["none", "idempotent", "once"]
 """What running a tool twice would do: nothing, nothing under the same key, or harm."""
 
@@ -55,7 +57,7 @@ class CallModel(Effect):
     kind: Literal["call-model"] = "call-model"
     attempt: int
     with_tools: bool
-    due_ms: int
+    due_ms: Reckoned
     """The turn's time is over then (Unix milliseconds)."""
 
 
@@ -70,15 +72,15 @@ class RunTool(Effect):
     digest: str
     """What was approved; the performer refuses arguments that do not match it."""
     effect: ToolEffect
-    due_ms: int
+    due_ms: Reckoned
 
 
 class AwaitRetry(Effect):
     """Wait until `due_ms`. Answered by RetryDue."""
 
     kind: Literal["await-retry"] = "await-retry"
-    due_ms: int
-    wait_ms: int
+    due_ms: Reckoned
+    wait_ms: Wait
     """Never longer than this, whatever a clock says that has jumped."""
 
 

@@ -12,13 +12,14 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, get_args
 from pydantic import Field, JsonValue, TypeAdapter
 
 from fsm.effects import Reference, ToolEffect
-from fsm.state import Config, Origin, SendPolicy, Summary, ToolCall, Usage, Value
+from fsm.state import Config, ContextId, Origin, SendPolicy, Summary, ToolCall, Usage, Value
+from fsm.times import Moment, Wait
 
 
 class Event(Value):
     """Base of all events."""
 
-    at_ms: int
+    at_ms: Moment
     """When it happened, Unix time in milliseconds, as seen by whoever reported it."""
 
 
@@ -39,14 +40,14 @@ class ContextCreated(Event):
     """The first event of every log."""
 
     kind: Literal["context-created"] = "context-created"
-    context_id: str
+    context_id: ContextId
     owner: str
     title: str = ""
     labels: Mapping[str, str] = {}
     config: Config = Config()
     origins: tuple[Origin, ...] = ()
     """Where the log was copied from, if it was."""
-    expires_ms: int | None = None
+    expires_ms: Moment | None = None
     """The context is deleted then, unless it is pinned."""
 
 
@@ -61,7 +62,7 @@ class MessageReceived(Action):
     """What to do during a turn; None: as configured. The activation fills it in."""
     client_message_id: str | None = None
     metadata: Mapping[str, JsonValue] = {}
-    not_before_ms: int | None = None
+    not_before_ms: Moment | None = None
     """It counts as sent then; until then it waits where everybody can see it."""
     partial: str = ""
     """Text of the reply that the message interrupts, filled in by the activation."""
@@ -147,7 +148,7 @@ class RecordedMessage(Value):
     parts: tuple[Mapping[str, JsonValue], ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    created_at_ms: int | None = None
+    created_at_ms: Moment | None = None
     """None: now."""
     status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
     finish_reason: str | None = None
@@ -350,12 +351,12 @@ class ReplyFailed(Answer):
     code: str
     detail: str
     retryable: bool
-    retry_after_ms: int | None = None
+    retry_after_ms: Wait | None = None
     """What the provider asked us to wait."""
     partial: str = ""
     message_id: str | None = None
     """Id of the draft whose text `partial` is."""
-    jitter: float = 0.0
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Drawn outside, in [0, 1]: where in the back-off's window the next attempt falls."""
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import ValidationError
+
 from fsm.effects import MakeTitle
 from fsm.events import (
     CancelRequested,
@@ -22,6 +24,9 @@ from fsm.history import tokens_of
 from fsm.machine import ended, replay, rests, transition
 from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import ContextState, Origin, Phase
+
+VERSION_MAX: Final = 1_000_000_000_000
+"""The store's scripts write whole numbers of up to 14 digits; it leaves room to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,8 @@ def copy_log(
             state = transition(state, event).state
         except (Refusal, StaleAnswer) as error:
             raise BrokenLog(f"event {number}: {error}") from None
+        except ValidationError:
+            raise BrokenLog(f"event {number}: it leads out of every range") from None
         if state.version != number:
             raise BrokenLog(f"event {number}: it changes nothing")
         if isinstance(event, ContextDeleted):
@@ -120,15 +127,23 @@ def check_base(base: ContextState) -> None:
     for seq, message in enumerate(base.messages, start=1):
         if message.seq != seq or message.id in known or message.parent_id not in known:
             raise BrokenLog(f"base: message {seq} has no place in the tree")
+        if message.replaces not in known or message.copy_of not in known:
+            raise BrokenLog(f"base: message {seq} stands for one that was not there")
         known.add(message.id)
     if any(branch.head not in known for branch in base.branches.values()):
         raise BrokenLog("base: a branch leads to a message that is not there")
     if base.active_branch not in base.branches:
         raise BrokenLog("base: there is no active branch")
-    if base.version < 1 or ended(base) or not rests(base):
+    if ended(base) or not rests(base):
         raise BrokenLog("base: a log begins with a context that rests")
+    if not 1 <= base.version <= VERSION_MAX:
+        raise BrokenLog(f"base: its version is not between 1 and {VERSION_MAX}")
     if base.phase in _OF_TURNS and base.turn is None:
         raise BrokenLog("base: nobody knows which turn waits")
+    if base.turn is not None:
+        waited_since_ms = base.updated_at_ms - base.turn.waited_ms
+        if not base.turn.started_at_ms <= waited_since_ms:
+            raise BrokenLog("base: its turn has waited for longer than it takes")
 
 
 _OF_TURNS: Final = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})

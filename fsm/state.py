@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import override
 
 from fsm.effects import AnyEffect, Reference, ToolEffect
+from fsm.times import Moment, Reckoned, Wait
 
 
 class Phase(StrEnum):
@@ -173,7 +174,7 @@ class Message(Value):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     """Of a tool message: the call it answers."""
-    created_at_ms: int
+    created_at_ms: Moment
     status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
     finish_reason: str | None = None
     client_message_id: str | None = None
@@ -195,8 +196,8 @@ class QueuedMessage(Value):
     policy: SendPolicy = "enqueue"
     client_message_id: str | None = None
     metadata: Mapping[str, JsonValue] = {}
-    received_at_ms: int
-    not_before_ms: int | None = None
+    received_at_ms: Moment
+    not_before_ms: Moment | None = None
 
 
 class CallStatus(StrEnum):
@@ -226,13 +227,13 @@ class TurnCall(Value):
     untrusted: bool = False
     """What it returns may try to give the model orders."""
     status: CallStatus
-    expires_ms: int | None = None
+    expires_ms: Reckoned | None = None
     """When nobody is waited for any longer; None: somebody has decided, or for ever."""
     approved_digest: str | None = None
     """Digest of what was approved, by a person or by the policy."""
     approved_by: str | None = None
     """Who has approved it; `policy`, if nobody was asked."""
-    approved_at_ms: int | None = None
+    approved_at_ms: Moment | None = None
     effect_id: str | None = None
 
 
@@ -241,10 +242,10 @@ class Turn(Value):
 
     id: str
     """The id of that user message."""
-    started_at_ms: int
-    waiting_since_ms: int | None = None
+    started_at_ms: Moment
+    waiting_since_ms: Moment | None = None
     """Since when a person is waited for."""
-    waited_ms: int = 0
+    waited_ms: Wait = 0
     rounds: int = 0
     """Model replies of this turn that asked for tools."""
     tools: int = 0
@@ -269,7 +270,7 @@ class Failure(Value):
     detail: str
     retryable: bool
     attempts: int = 1
-    due_ms: int | None = None
+    due_ms: Reckoned | None = None
     """When the next attempt is made."""
 
 
@@ -300,10 +301,14 @@ class Summary(Value):
     text: str
 
 
+ContextId = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+"""A UUID; those of messages are made of it."""
+
+
 class Origin(Value):
     """A context that another was made from, by fork or import."""
 
-    context_id: str
+    context_id: ContextId
     version: int
     """The last one that both have; up to it, ids are made of the origin's."""
 
@@ -315,7 +320,7 @@ UNSEARCHED = "unsearched"
 class ContextState(Value):
     """The state of one context after `version` committed events."""
 
-    id: str
+    id: ContextId
     owner: str
     origins: tuple[Origin, ...] = ()
     """Where the first versions come from, if the log was copied; oldest first."""
@@ -323,12 +328,12 @@ class ContextState(Value):
     labels: Mapping[str, str] = {}
     pinned: bool = False
     """Retention passes it over, and it does not expire."""
-    expires_ms: int | None = None
+    expires_ms: Moment | None = None
     """When it is deleted, unless it is pinned."""
     version: int = 0
     phase: Phase = Phase.IDLE
-    created_at_ms: int
-    updated_at_ms: int
+    created_at_ms: Moment
+    updated_at_ms: Moment
     config: Config = Config()
     active_branch: str = "main"
     branches: Mapping[str, Branch] = {"main": Branch()}

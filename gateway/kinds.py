@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import orjson
 from pydantic import BaseModel, JsonValue
 
 from fsm import (
+    MS_MAX,
+    MS_MIN,
     AnswerGiven,
     AnyAction,
     ApprovalGiven,
@@ -122,10 +124,13 @@ def expiry_ms(at: datetime, now_ms: int) -> int:
 
 
 def _ms(at: datetime) -> int:
-    try:
-        return int(at.timestamp() * 1_000)
-    except (OverflowError, ValueError):
-        raise Problem("invalid-body", "A time is out of range.") from None
+    at_ms = (at - _EPOCH) // timedelta(milliseconds=1)
+    if not MS_MIN <= at_ms <= MS_MAX:
+        raise Problem("invalid-body", "A time is out of range: the years 1 to 3999 are taken.")
+    return at_ms
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 Parts = tuple[dict[str, JsonValue], ...]

@@ -14,6 +14,7 @@ from fsm import (
     replay,
     wakes_at_ms,
 )
+from tests.fsm.test_lineage import COPY_ID
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook
 
 EXPIRES_MS = BEGAN_MS + 60_000
@@ -54,8 +55,8 @@ def test_other_contexts_stay() -> None:
 def test_a_copy_does_not_expire() -> None:
     base = replay([MADE])
     for copied in (
-        copy_log([MADE], context_id="copy", owner="ada", at_ms=BEGAN_MS),
-        copy_log([], context_id="copy", owner="ada", at_ms=BEGAN_MS, base=base),
+        copy_log([MADE], context_id=COPY_ID, owner="ada", at_ms=BEGAN_MS),
+        copy_log([], context_id=COPY_ID, owner="ada", at_ms=BEGAN_MS, base=base),
     ):
         assert wakes_at_ms(copied.state) is None
         assert copied.state.expires_ms is None

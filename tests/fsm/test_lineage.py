@@ -2,9 +2,10 @@
 
 import pytest
 
-from fsm import BrokenLog, ContextState, Phase, copy_log, replay, rests
-from fsm.lineage import CopiedLog
-from tests.support.playbook import BEGAN_MS, STARTED, Playbook, rename, replied, say
+from fsm import MS_MAX, MS_MIN, BrokenLog, ContextState, Phase, copy_log, replay, rests
+from fsm.lineage import VERSION_MAX, CopiedLog
+from tests.fsm.test_asking import called
+from tests.support.playbook import BEGAN_MS, STARTED, Playbook, failed, rename, replied, say
 
 COPY_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829399"
 
@@ -69,6 +70,27 @@ def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
     assert refused(backwards) == "base: message 1 has no place in the tree"
     lighter = book.state.model_copy(update={"tokens": 0})
     assert refused(lighter) == "base: its messages have another number of tokens"
+    *before, last = book.state.messages
+    for field in ("replaces", "copy_of"):
+        for named in (last.id, "nobody"):
+            circle = (*before, last.model_copy(update={field: named}))
+            why = refused(book.state.model_copy(update={"messages": circle}))
+            assert why == f"base: message {len(circle)} stands for one that was not there"
+    asked = called().state
+    assert asked.turn is not None
+    slow = asked.turn.model_copy(update={"waited_ms": asked.updated_at_ms})
+    why = refused(asked.model_copy(update={"turn": slow}))
+    assert why == "base: its turn has waited for longer than it takes"
+    for version in (0, VERSION_MAX + 1):
+        why = refused(book.state.model_copy(update={"version": version}))
+        assert why.startswith("base: its version is not between")
+
+
+def test_a_log_that_leads_out_of_every_range_is_refused() -> None:
+    *log, failure = Playbook().given(say("Hello"), failed(retryable=True)).log
+    endless = failure.model_copy(update={"retry_after_ms": MS_MAX - MS_MIN})
+    with pytest.raises(BrokenLog, match="it leads out of every range"):
+        copy_log([*log, endless], context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
 
 
 def test_a_log_without_a_beginning_is_refused() -> None:

@@ -90,6 +90,8 @@ async def test_every_address_refuses_json_of_another_shape(store_url: str, raw: 
         ("send_message", b'{"content":"x","not_before":"tomorrow"}'),
         ("send_message", b'{"content":"x","not_before":0}'),
         ("send_message", b'{"content":"x","not_before":"0"}'),
+        ("send_message", b'{"content":"x","not_before":"9999-12-31T23:59:59-14:00"}'),
+        ("send_message", b'{"content":"x","not_before":"4000-01-01T00:00:00Z"}'),
         ("send_message", b'{"content":"x","attachments":[{"type":"text","name":"a"}]}'),
         ("edit_message", b'{"message_id":"x","content":""}'),
         ("update_queue", b'{"edit":{"x":" "}}'),
@@ -97,6 +99,13 @@ async def test_every_address_refuses_json_of_another_shape(store_url: str, raw: 
         ("create_branch", b'{"name":" a"}'),
         ("merge_branch", b'{"source":"a","strategy":"squash"}'),
         ("record_messages", b'{"messages":[]}'),
+        *(
+            (
+                "record_messages",
+                b'{"messages":[{"role":"user","content":"x","created_at":"%s"}]}' % at,
+            )
+            for at in (b"9999-12-31T23:59:59.999999Z", b"0001-01-01T00:00:00+14:00")
+        ),
         ("request_turn", b'{"messages":[]}'),
         ("answer", b'{"question_id":"x"}'),
         ("fork", b'{"at_version":true}'),

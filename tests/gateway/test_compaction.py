@@ -129,6 +129,26 @@ def another_seq(base: Json) -> None:
     base["messages"][1]["seq"] = 7
 
 
+def its_own_successor(base: Json) -> None:
+    base["messages"][1]["replaces"] = base["messages"][1]["id"]
+
+
+def a_copy_of_nothing(base: Json) -> None:
+    base["messages"][1]["copy_of"] = "nobody"
+
+
+def of_a_far_version(base: Json) -> None:
+    base["version"] = 10**14
+
+
+def of_a_far_year(base: Json) -> None:
+    base["created_at_ms"] = 253_402_300_800_000
+
+
+def of_no_context(base: Json) -> None:
+    base["origins"] = [{"context_id": "nobody", "version": 1}]
+
+
 def an_orphan(base: Json) -> None:
     base["messages"][1]["parent_id"] = "nobody"
 
@@ -165,6 +185,7 @@ def a_field_too_many(base: Json) -> None:
     "damage",
     [
         *(another_seq, an_orphan, twins, a_lost_head, no_active_branch),
+        *(its_own_successor, a_copy_of_nothing, of_a_far_version, of_a_far_year, of_no_context),
         *(at_work, deleted, waiting_for_nothing, a_field_too_many),
     ],
 )

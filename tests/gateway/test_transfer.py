@@ -83,10 +83,21 @@ def out_of_order(document: Json) -> None:
     document["events"][1:3] = document["events"][2:0:-1]
 
 
+def in_the_year_10_000(document: Json) -> None:
+    for event in document["events"]:
+        event["at_ms"] = 253_402_300_800_000
+
+
+def of_a_context_without_an_id(document: Json) -> None:
+    document["events"][0]["context_id"] = "nobody"
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         without_its_beginning,
+        in_the_year_10_000,
+        of_a_context_without_an_id,
         twice_the_same,
         of_another_format,
         with_a_field_too_many,
