@@ -1,6 +1,6 @@
 """Messages between OpenAI's words and ours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -219,15 +219,8 @@ def items_of(messages: Iterable[Message]) -> list[Item]:
 
 def _said(message: Message) -> Item:
     content: list[JsonValue] = [
-        {
-            "type": "input_image",
-            "image_url": part["image_url"]["url"],
-            "detail": part["image_url"]["detail"],
-        }
-        for part in message.parts
-        if part["type"] == "image_url"
-        and isinstance(part["image_url"], dict)
-        and "detail" in part["image_url"]
+        {"type": "input_image", "image_url": url, "detail": detail}
+        for url, detail in _images(message.parts)
     ]
     if message.content:
         content.insert(0, {"type": "input_text", "text": message.content})
@@ -238,6 +231,21 @@ def _said(message: Message) -> Item:
         "role": message.role,
         "content": content,
     }
+
+
+def _images(parts: Iterable[Mapping[str, JsonValue]]) -> Iterator[tuple[str, str]]:
+    """Address and detail of each image that has an address; native clients send any parts."""
+    for part in parts:
+        match part:
+            case {
+                "type": "image_url",
+                "image_url": {"url": str(url), "detail": "low" | "high" | "original" as detail},
+            }:
+                yield url, detail
+            case {"type": "image_url", "image_url": {"url": str(url)}}:
+                yield url, "auto"
+            case _:
+                pass
 
 
 def text_item(message_id: str, text: str, status: str = "completed") -> Item:

@@ -64,6 +64,31 @@ async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
             await items.list(conversation, after="msg_0")
 
 
+async def test_images_of_native_messages_are_shown_where_they_have_an_address(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        images: list[Json] = [
+            *({}, {"image_url": None}, {"image_url": {"detail": "low"}}),
+            *({"image_url": {"url": 5, "detail": "low"}}, {"image_url": "https://a/0.png"}),
+            {"image_url": {"url": "https://a/1.png"}},
+            {"image_url": {"url": "https://a/2.png", "detail": 7}},
+            {"image_url": {"url": "https://a/3.png", "detail": "low"}},
+        ]
+        parts = [{"type": "image_url", **image} for image in images]
+        content = [*parts, {"type": "file_reference"}, {"type": "input_audio"}]
+        await talk.service.client.say(context_id, content)
+        conversation = f"conv_{context_id.replace('-', '')}"
+        listed = await talk.client.conversations.items.list(conversation, order="asc")
+        item: Json = listed.data[0].to_dict()
+        assert [(part["image_url"], part["detail"]) for part in item["content"]] == [
+            ("https://a/1.png", "auto"),
+            ("https://a/2.png", "auto"),
+            ("https://a/3.png", "low"),
+        ]
+
+
 async def test_what_belongs_to_somebody_else_is_not_found(store_url: str) -> None:
     async with talking(store_url) as talk:
         made = await talk.client.responses.create(model=MODEL, input="Mine.")
