@@ -31,7 +31,15 @@ from gateway.openai.errors import ONCE, error_object
 from gateway.openai.ids import new_request, pair_id
 from gateway.openai.messages import marked, read_chat, read_news, read_tools
 from gateway.openai.sse import HEARTBEAT, EventStream, data_only
-from gateway.openai.transcript import Called, Happening, Over, TextArrived, Transcript
+from gateway.openai.transcript import (
+    Begun,
+    Called,
+    Happening,
+    Over,
+    TextArrived,
+    TextOver,
+    Transcript,
+)
 from gateway.openai.watch import TurnWatch
 from gateway.parameters import ID_PATTERN
 from gateway.problems import Problem, problem_of, unanswered
@@ -191,7 +199,11 @@ async def _stream(
 
 
 class Chunks:
-    """A turn as the chunks of one completion."""
+    """A turn as the chunks of one completion.
+
+    The protocol takes no text back. So what was shown of an attempt that was dropped has to
+    come again in what is said next, and is not sent twice; else the stream is an error.
+    """
 
     def __init__(
         self,
@@ -209,27 +221,49 @@ class Chunks:
         self._repeatable = repeatable
         self._begun = False
         self._called = 0
+        self._said = 0
+        """Characters that were taken of the reply that is arriving."""
+        self._unrepeated = ""
+        """What was shown of dropped attempts and has not come again."""
 
     def encode(self, happenings: list[Happening]) -> bytes:
         """The chunks for what has happened.
 
         Raises:
-            Problem: The model has not answered, and nothing of it was shown.
+            Problem: The model has not answered, and nothing of it was shown; or what was
+                shown is no part of what it says.
         """
         shown = b""
+        dropped = {
+            one.message_id for one in happenings if isinstance(one, TextOver) and not one.kept
+        }
         for happening in happenings:
             match happening:
-                case TextArrived(text=text):
-                    shown += self._begin() + self._chunk({"content": text})
+                case TextArrived(message_id=message_id, text=text):
+                    if message_id not in dropped:
+                        shown += self._say(text)
+                case TextOver(text=text, kept=kept):
+                    if not kept:
+                        self._unrepeated = text[: self._said] + self._unrepeated
+                    self._said = 0
                 case Called(call=call):
                     delta = {"index": self._called, **wire_call(call)}
                     self._called += 1
                     shown += self._begin() + self._chunk({"tool_calls": [delta]})
                 case Over():
                     shown += self._end()
-                case _:
+                case Begun():
                     pass
         return shown
+
+    def _say(self, text: str) -> bytes:
+        self._said += len(text)
+        repeated = text[: len(self._unrepeated)]
+        if not self._unrepeated.startswith(repeated):
+            raise _taken_back()
+        self._unrepeated = self._unrepeated[len(repeated) :]
+        unseen = text[len(repeated) :]
+        return self._begin() + self._chunk({"content": unseen}) if unseen else b""
 
     def _begin(self) -> bytes:
         if self._begun:
@@ -243,6 +277,8 @@ class Chunks:
             if not self._begun:
                 raise problem
             return data_only({"error": error_object(problem)})
+        if self._unrepeated:
+            raise _taken_back()
         shown = self._begin() + self._chunk({}, _finish_reason(self._transcript))
         if self._with_usage:
             usage = _usage(self._transcript.usage)
@@ -273,6 +309,14 @@ def failed(transcript: Transcript, *, repeatable: bool) -> Problem:
     failure = transcript.failure
     assert failure is not None, "asked of a turn that has failed"
     return unanswered(failure, None if repeatable else ONCE)
+
+
+def _taken_back() -> Problem:
+    detail = (
+        "The reply broke off, and what was shown of it is no part of what it says now. Drop "
+        "that text; a context that the chat is bound to has the reply."
+    )
+    return Problem("model-unavailable", detail, {"code": "stream_cut"})
 
 
 def wire_call(call: ToolCall) -> dict[str, object]:

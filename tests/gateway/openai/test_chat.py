@@ -300,6 +300,45 @@ async def test_a_stream_fails_before_it_begins_or_says_so(store_url: str) -> Non
             await anext(stream)
 
 
+async def test_a_stream_shows_the_text_of_an_attempt_that_broke_off_once(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        stream = await talk.client.chat.completions.create(
+            model=MODEL,
+            messages=said("/chunks 6 20\n/fail stream_cut 1"),
+            stream=True,
+            extra_headers={"Contextd-Context-Id": context_id},
+        )
+        chunks = [chunk.choices[0] async for chunk in stream]
+        shown = "".join(choice.delta.content or "" for choice in chunks)
+        state = await talk.service.client.state(context_id)
+        assert shown == state["messages"][-1]["content"]
+        assert shown == "".join(f"chunk {n} " for n in range(1, 7))
+        assert chunks[-1].finish_reason == "stop"
+
+
+async def test_a_stream_whose_text_was_taken_back_ends_with_an_error(store_url: str) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        stream = await talk.client.chat.completions.create(
+            model=MODEL,
+            messages=said("/chunks 100000 20"),
+            stream=True,
+            extra_headers={"Contextd-Context-Id": context_id},
+        )
+        shown = ""
+        while not shown:
+            shown = (await anext(stream)).choices[0].delta.content or ""
+        other = {"content": "Rather.", "policy": "rollback"}
+        await talk.service.client.act(context_id, "send_message", other)
+        with pytest.raises(openai.APIError, match="no part of what it says") as taken_back:
+            async for _ in stream:
+                pass
+        assert taken_back.value.code == "stream_cut"
+
+
 async def test_a_reply_that_takes_too_long_is_not_waited_for(store_url: str) -> None:
     async with talking(store_url, gateway={"openai_wait_s_max": 0.2}) as talk:
         context_id = await talk.service.client.create()
