@@ -100,10 +100,15 @@ async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
 async def watching(
     gateway: Gateway, owner: str, context_id: str, request: str
 ) -> AsyncGenerator[TurnWatch, None]:
-    """Watch the turn of a request that was delivered before."""
+    """Watch the turn of a request that was delivered before.
+
+    Raises:
+        Problem: compacted, if the log does not say any more what became of it.
+    """
     async with gateway.directory.follow(context_id, owner) as feed:
-        watch = TurnWatch(gateway, feed, request, from_log=True)
+        watch = TurnWatch(gateway, feed, request)
         try:
+            await watch.begin_with_log()
             yield watch
         finally:
             watch.close()
@@ -123,7 +128,8 @@ async def going_on(
         follows: Id of the message that it goes on from; None: the last one.
 
     Raises:
-        Problem: The machine refuses it: a turn is running.
+        Problem: The machine refuses it: a turn is running; or compacted, if this is a repeat
+            and the log does not say any more what became of it.
     """
     async with gateway.directory.follow(context_id, owner) as feed:
         watch = TurnWatch(gateway, feed, ask.request)
@@ -137,7 +143,8 @@ async def going_on(
             receipt = await deliver(gateway, feed, owner, event, key=ask.key, digest=ask.digest)
             if receipt.repeated:
                 watch.close()
-                watch = TurnWatch(gateway, feed, ask.request, from_log=True)
+                watch = TurnWatch(gateway, feed, ask.request)
+                await watch.begin_with_log()
             yield watch
         finally:
             watch.close()

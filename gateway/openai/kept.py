@@ -22,8 +22,8 @@ from gateway.openai.response import (
     write_events,
 )
 from gateway.openai.sse import HEARTBEAT, EventStream
-from gateway.openai.transcript import Transcript, request_of
-from gateway.openai.watch import replayed
+from gateway.openai.transcript import Transcript, asked_by, request_of
+from gateway.openai.watch import begun, replayed
 from gateway.parameters import read_flag, read_whole
 from gateway.problems import Problem
 from storage import ContextMissing, StorageError
@@ -45,6 +45,12 @@ async def get_response(request: web.Request) -> web.StreamResponse:
             gateway.waiting(gateway.config.openai_wait_s_max),
             watching(gateway, owner, context_id, asked.request) as watch,
         ):
+            if after is not None and watch.transcript.told:
+                detail = (
+                    "starting_after: the log of the context was compacted, and with it the "
+                    "numbers. Stream the response from its beginning, or read it at once."
+                )
+                raise Problem("compacted", detail, {"param": "starting_after"})
             await stream.write(HEARTBEAT)
             seen = -1 if after is None else after
             await write_events(stream, context_id, asked, watch, after=seen)
@@ -98,8 +104,8 @@ async def _waiting(gateway: Gateway, context_id: str, request: str) -> Asked | N
 
 
 async def _transcript(gateway: Gateway, request: str, mirror: Mirror) -> Transcript:
-    transcript = Transcript(request, None)
     view, epoch = mirror.view, mirror.epoch
+    transcript = await begun(gateway.store, request, view, epoch)
     async with contextlib.aclosing(replayed(gateway.store, transcript, view, epoch)) as pages:
         async for _ in pages:
             pass
@@ -169,8 +175,7 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
     _, asked, mirror = await _found(
         gateway, gateway.owner_of(request), request.match_info["response_id"]
     )
-    transcript = await _transcript(gateway, asked.request, mirror)
-    return _json(page_of(items_of(transcript.asked), query))
+    return _json(page_of(items_of(asked_by(mirror.view.state, asked.request)), query))
 
 
 def _json(shown: object) -> web.Response:

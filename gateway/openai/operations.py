@@ -28,7 +28,7 @@ _ASKED: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "key-reused", "request-timeout", "not-found", "illegal-in-phase"),
     *("turn-running", "unknown-message", "invalid-config", "action-abandoned", "mailbox-full"),
-    *("answer-late", "draining", *_QUOTA, *_STORE),
+    *("answer-late", "draining", "compacted", *_QUOTA, *_STORE),
 )
 _RESPONSE: Final = Answer("The response.", (ResponseView,))
 _STREAMED: Final = Answer("The response, or its events.", (ResponseView,), streams=True)
@@ -54,12 +54,12 @@ OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_response": Operation(
         "A response; with `stream=true` its events, from any number on",
         {200: _STREAMED},
-        problems=(*_FOUND, "answer-late", "draining"),
+        problems=(*_FOUND, "compacted", "answer-late", "draining"),
     ),
     "cancel_response": Operation(
         "Stop the turn that makes a response",
         {200: _RESPONSE},
-        problems=(*_FOUND, "mailbox-full"),
+        problems=(*_FOUND, "compacted", "mailbox-full"),
     ),
     "delete_response": Operation(
         "Delete a response, with the context that was made for it",

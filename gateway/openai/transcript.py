@@ -3,9 +3,11 @@
 A transcript lets the machine itself judge the log: it holds the state and applies each
 event, so the same log gives the same happenings in the same order, live or years later,
 whatever the gateway. Once the turn is over it takes nothing more, and stays what it is.
+Of what came before the base of a compacted log, the base's messages tell.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -23,6 +25,7 @@ from fsm import (
     TurnRequested,
     Usage,
     awaits_client,
+    branch_messages,
     decode_event,
     replay,
     rests,
@@ -89,6 +92,8 @@ class Transcript:
     """As the model was asked."""
     asked: tuple[Message, ...] = ()
     """What the request has brought."""
+    told: list[Happening] = field(default_factory=list[Happening])
+    """Of the turn, by the base of a compacted log: without attempts that were dropped."""
     created_at_ms: int = 0
     texts: list[TextOver] = field(default_factory=list[TextOver])
     """Replies that were kept and say something."""
@@ -116,6 +121,48 @@ class Transcript:
         """Why the last reply is not whole, in OpenAI's word; None if it is."""
         return _CUT_SHORT.get(self.finish_reason)
 
+    def begin_with(self, base: ContextState) -> bool:
+        """Begin with the state that a compacted log begins with, and what it tells.
+
+        Returns whether it tells all of the turn up to there: a turn that is not over, or
+        one that was a single whole reply. Of others, messages do not tell how they ended.
+        """
+        self.state = base
+        asked = asked_by(base, self.request)
+        if not asked:
+            return True
+        turn_id = asked[-1].id
+        if base.turn is not None and base.turn.id == turn_id:
+            line = branch_messages(base)
+            behind = itertools.dropwhile(lambda message: message.id != turn_id, line)
+            replies = [message for message in behind if message.role == "assistant"]
+        else:
+            replies = [message for message in base.messages if message.parent_id == turn_id][:1]
+            if not replies or not _is_all(replies[0]):
+                return False
+        self.told += self._recall(base, asked, replies)
+        return True
+
+    def _recall(
+        self, base: ContextState, asked: tuple[Message, ...], replies: Sequence[Message]
+    ) -> Iterator[Happening]:
+        at_ms = asked[-1].created_at_ms
+        yield self._begin(asked, base.config, at_ms)
+        for reply in replies:
+            at_ms = reply.created_at_ms
+            if reply.content:
+                ended = TextOver(reply.id, reply.content, kept=True)
+                self.texts.append(ended)
+                yield TextArrived(reply.id, reply.content)
+                yield ended
+            if reply.status == "complete":
+                self._count(reply)
+        yield from self._called(base)
+        over = self._at_rest(base) if self._runs(base) else self._ended()
+        if over is not None:
+            self.over = Over(over, at_ms)
+            yield self.over
+
     def take(self, frame: Frame) -> list[Happening]:
         """What a frame means for the turn; frames come in order, from the state on."""
         if self.over is not None:
@@ -136,7 +183,8 @@ class Transcript:
         self.state = after
         if not self.begun:
             if isinstance(event, TurnRequested) and _request_of(event) == self.request:
-                yield self._begin(event, after)
+                asked = after.messages[-len(event.messages) :]
+                yield self._begin(asked, after.config, event.at_ms)
             return
         if isinstance(event, ReplyEnded):
             yield from self._end_reply(event, after)
@@ -148,21 +196,25 @@ class Transcript:
             self.over = Over(outcome, event.at_ms)
             yield self.over
 
-    def _begin(self, event: TurnRequested, after: ContextState) -> Begun:
-        self.asked = after.messages[-len(event.messages) :]
-        self._turn_id = self.asked[-1].id
-        self.config = after.config
-        self.created_at_ms = event.at_ms
-        return Begun(event.at_ms)
+    def _begin(self, asked: tuple[Message, ...], config: Config, at_ms: int) -> Begun:
+        self.asked, self.config, self.created_at_ms = asked, config, at_ms
+        self._turn_id = asked[-1].id
+        return Begun(at_ms)
 
     def _end_reply(self, event: ReplyEnded, after: ContextState) -> Iterator[Happening]:
         if self._draft_id is not None:
             yield self._end_text(after)
-        self.finish_reason = event.finish_reason
-        if event.usage is not None:
-            self.usage = _sum(self.usage or Usage(), event.usage)
+        self._count(event)
+        yield from self._called(after)
+
+    def _count(self, reply: ReplyEnded | Message) -> None:
+        self.finish_reason = reply.finish_reason or "stop"
+        if reply.usage is not None:
+            self.usage = _sum(self.usage or Usage(), reply.usage)
+
+    def _called(self, after: ContextState) -> Iterator[Happening]:
         own = {tool.name for tool in self.config.client_tools}
-        waiting = after.turn.calls if after.turn and after.turn.id == self._turn_id else ()
+        waiting = after.turn.calls if after.turn and self._runs(after) else ()
         for asked in waiting:
             if asked.status is CallStatus.ASKED and asked.name in own:
                 call = ToolCall(id=asked.id, name=asked.name, arguments=asked.arguments)
@@ -180,14 +232,35 @@ class Transcript:
 
     def _outcome(self, event: AnyEvent, after: ContextState) -> Outcome | None:
         """How the turn has ended with this event; None while it goes on."""
-        if after.turn is not None and after.turn.id == self._turn_id:
-            if after.failure is not None and rests(after):
-                self.failure = after.failure
-                return "failed"
-            return "completed" if awaits_client(after) else None
-        if not isinstance(event, ReplyEnded):
-            return "cancelled"
+        if self._runs(after):
+            return self._at_rest(after)
+        return self._ended() if isinstance(event, ReplyEnded) else "cancelled"
+
+    def _runs(self, state: ContextState) -> bool:
+        return state.turn is not None and state.turn.id == self._turn_id
+
+    def _at_rest(self, state: ContextState) -> Outcome | None:
+        if state.failure is not None and rests(state):
+            self.failure = state.failure
+            return "failed"
+        return "completed" if awaits_client(state) else None
+
+    def _ended(self) -> Outcome:
         return "incomplete" if self.cut_short else "completed"
+
+
+def asked_by(state: ContextState, request: str) -> tuple[Message, ...]:
+    """The messages that a request has brought; none: it was not applied."""
+    return tuple(
+        message
+        for message in state.messages
+        if request_of(message.client_message_id) == request and message.copy_of is None
+    )
+
+
+def _is_all(reply: Message) -> bool:
+    """Whether a turn that is over has ended with this, its first reply."""
+    return reply.role == "assistant" and reply.status == "complete" and not reply.tool_calls
 
 
 def _request_of(event: TurnRequested) -> str | None:

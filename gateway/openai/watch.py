@@ -7,7 +7,9 @@ from typing import Final
 
 from gateway.app import Gateway
 from gateway.feed import Feed
+from gateway.openai.ids import conversation_id
 from gateway.openai.transcript import Happening, Transcript
+from gateway.problems import Problem
 from gateway.stream import Frame, Position, event_frames, frames_between
 from storage import ContextMissing, Store, StoreUnavailable, View
 
@@ -55,24 +57,32 @@ class Watch:
 class TurnWatch:
     """A turn's happenings: those of the log, then those that come."""
 
-    def __init__(
-        self, gateway: Gateway, feed: Feed, request: str, *, from_log: bool = False
-    ) -> None:
+    def __init__(self, gateway: Gateway, feed: Feed, request: str) -> None:
         """Begin to listen; nothing that happens from now on is missed.
 
         Args:
             gateway: Where the request came in.
             feed: Of the context.
             request: Its number.
-            from_log: It may have been applied before, so the log is read.
         """
-        view = feed.mirror.view
-        self.transcript = Transcript(request, None if from_log else view.state)
+        self._view, self._epoch = feed.mirror.view, feed.mirror.epoch
+        self.transcript = Transcript(request, self._view.state)
         self._store, self._config = gateway.store, gateway.config
         self.feed = feed
-        self._logged = (view, feed.mirror.epoch) if from_log else None
+        self._from_log = False
         self._watch = Watch(gateway.config.viewer_bytes_max)
         feed.viewers.add(self._watch)
+
+    async def begin_with_log(self) -> None:
+        """Tell what the log has, too: the request may have been applied before.
+
+        Raises:
+            Problem: compacted, if the log does not say any more what became of it.
+            StoreUnavailable: The log was compacted, or lost, while we looked.
+        """
+        request, view = self.transcript.request, self._view
+        self.transcript = await begun(self._store, request, view, self._epoch)
+        self._from_log = True
 
     def close(self) -> None:
         """Listen no more."""
@@ -85,13 +95,13 @@ class TurnWatch:
 
         Raises:
             ContextMissing: The context was deleted.
-            StoreUnavailable: The feed has ended, or was set back.
+            StoreUnavailable: The feed has ended, or was set back; or the log was compacted
+                before it was read.
         """
         transcript = self.transcript
-        if self._logged is not None:
-            view, epoch = self._logged
+        if self._from_log:
             async with contextlib.aclosing(
-                replayed(self._store, transcript, view, epoch)
+                replayed(self._store, transcript, self._view, self._epoch)
             ) as pages:
                 async for happenings in pages:
                     yield happenings
@@ -105,22 +115,52 @@ class TurnWatch:
                 yield happenings
 
 
+async def begun(store: Store, request: str, view: View, epoch: str) -> Transcript:
+    """A transcript that begins as the log does: with nothing, or with its base.
+
+    Raises:
+        Problem: compacted, if the base does not say what became of the request.
+        StoreUnavailable: The log was compacted, or lost, while we looked.
+    """
+    base = await store.base(view.state.id)
+    if store.epoch != epoch:
+        raise StoreUnavailable("the store was restarted while we read")
+    transcript = Transcript(request, None)
+    if base is None:
+        return transcript
+    if base.version > view.state.version:
+        raise StoreUnavailable("the log was compacted while we read")
+    if not transcript.begin_with(base):
+        detail = (
+            "The log of the context was compacted and does not say any more how this was "
+            "answered. The messages are there: list the items of the conversation "
+            f"{conversation_id(base.id)}."
+        )
+        raise Problem("compacted", detail)
+    return transcript
+
+
 async def replayed(
     store: Store, transcript: Transcript, view: View, epoch: str
 ) -> AsyncGenerator[list[Happening], None]:
-    """What the log up to a view says of a turn, and the draft there is.
+    """What the log up to a view says of a turn that is `begun`, and the draft there is.
 
     Raises:
         ContextMissing: The log was deleted meanwhile.
-        StoreUnavailable: The epoch has ended.
+        StoreUnavailable: The epoch has ended, or the log was compacted meanwhile.
     """
-    at, end = Position(0, 0), view.state.version
+    if transcript.told:
+        yield transcript.told
+    first = 0 if transcript.state is None else transcript.state.version
+    at, end = Position(first, 0), view.state.version
     while at.version < end and transcript.over is None:
         until = min(at.version + _PAGE_EVENTS, end)
         events = await store.events(view.state.id, after=at.version, until=until)
         if store.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
         if len(events) != until - at.version:
+            if await store.oldest(view.state.id) > at.version + 1:
+                raise StoreUnavailable("the log was compacted while we read")
             raise ContextMissing(view.state.id)
         if until == end:
             yield happenings_of(transcript, frames_between(epoch, at, events, view))
