@@ -29,7 +29,7 @@ from fsm.context import (
     request_turn,
     take_title,
 )
-from fsm.effects import MakeTitle
+from fsm.effects import AwaitRetry, CallModel, Effect, MakeTitle, PrepareRequest, RunTool
 from fsm.events import (
     Action,
     Answer,
@@ -135,10 +135,12 @@ def transition(state: ContextState, event: Event) -> Step:
     Raises:
         Refusal: The table has no rule for this action in this phase, or it names
             something that is not there.
-        StaleAnswer: The effect that the event answers is not pending.
+        StaleAnswer: No effect that the event can answer is pending under its id.
     """
-    if isinstance(event, Answer) and event.effect_id not in state.pending:
-        raise StaleAnswer(event.effect_id)
+    if isinstance(event, Answer):
+        effect = state.pending.get(event.effect_id)
+        if not isinstance(effect, ANSWERED[type(event)]):
+            raise StaleAnswer(event.effect_id)
     rule = TRANSITIONS[state.phase].get(type(event))
     if rule is None:
         raise _illegal(state, event)
@@ -284,6 +286,19 @@ _FAILED = Phase.FAILED
 _PAUSED = Phase.PAUSED
 _DELETED = Phase.DELETED
 
+ANSWERED: Final[Mapping[type[Answer], type[Effect]]] = {
+    RequestPrepared: PrepareRequest,
+    ReplyStarted: CallModel,
+    ReplyEnded: CallModel,
+    ReplyFailed: CallModel,
+    ReplyRestarted: CallModel,
+    ToolReturned: RunTool,
+    ToolFailed: RunTool,
+    ToolRestarted: RunTool,
+    RetryDue: AwaitRetry,
+    TitleMade: MakeTitle,
+}
+"""What each answer is the answer to."""
 RESTING: Final = frozenset({_IDLE, _APPROVAL, _ANSWER, _FAILED, _PAUSED, _DELETED})
 """Phases that last until somebody acts (or a tool that still runs comes back)."""
 
