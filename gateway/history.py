@@ -4,6 +4,8 @@ Everything here is read from the log, linearizably; nothing is paged by time. A 
 leads on, and what it leads to stays where it is, because the tree and the log only grow.
 """
 
+import asyncio
+
 import orjson
 from aiohttp import web
 
@@ -177,9 +179,13 @@ async def state_at(
         raise Problem("invalid-parameter", f"at_version takes 1 to {head}, the present one.")
     epoch = gateway.store.epoch
     base, events = await read_history(gateway, context_id, until=version)
-    state = replay(map(decode_event, events), base)
-    mirror = Mirror(View(state, 0, ""), epoch)
-    return action_response(mirror, messages=messages)
+
+    def answer() -> web.Response:
+        state = replay(map(decode_event, events), base)
+        return action_response(Mirror(View(state, 0, ""), epoch), messages=messages)
+
+    # Seconds of work for a long history: the others go on meanwhile.
+    return await asyncio.to_thread(answer)
 
 
 def read_limit(request: web.Request, most: int) -> int:

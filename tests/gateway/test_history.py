@@ -1,12 +1,15 @@
 """Messages by their numbers, turns, the log, and the state as it was."""
 
+import asyncio
+import threading
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 import pytest
 
-from fsm import decode_event, replay
-from tests.support.service import Service, serving
+from fsm import AnyEvent, ContextState, decode_event, replay
+from tests.support.service import WITHIN_S, Service, serving
 
 Json = Any
 """Decoded JSON of an answer."""
@@ -109,6 +112,29 @@ async def test_the_state_at_a_version_is_what_a_poll_showed_then(store_url: str)
         again = await client.get(address)
         assert again.json["context"] == then.context
         assert again.headers["ETag"] == then.headers["ETag"]
+
+
+async def test_others_are_answered_while_an_old_state_is_replayed(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, answered = threading.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def replay_slowly(events: Iterable[AnyEvent], base: ContextState | None) -> ContextState:
+        begun.set()
+        in_time.append(answered.wait(WITHIN_S))
+        return replay(events, base)
+
+    monkeypatch.setattr("gateway.history.replay", replay_slowly)
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        address = f"/api/contexts/{context_id}/state"
+        async with asyncio.TaskGroup() as group:
+            old = group.create_task(service.client.get(f"{address}?at_version=1"))
+            await asyncio.to_thread(begun.wait, WITHIN_S)
+            await service.client.get(address)
+            answered.set()
+        assert (old.result().status, in_time) == (200, [True])
 
 
 @pytest.mark.parametrize("version", ["0", "99", "x", "1&after=1.1.0"])
