@@ -104,29 +104,35 @@ async def delete_context(request: web.Request) -> web.StreamResponse:
 
 
 async def deliver_action(
-    request: web.Request, name: str, event: AnyAction, *, part: int = 0
+    request: web.Request, name: str, event: AnyAction
 ) -> web.StreamResponse:
-    """Deliver an action and answer with what became of it.
-
-    Args:
-        request: Whose headers say how.
-        name: Of the action.
-        event: What it is.
-        part: Which one, where a request becomes several actions: each has its own key.
+    """Deliver an action as the request's headers say, and answer with what became of it.
 
     Raises:
         Problem: It was refused; and whatever the headers are refused with.
     """
+    gateway = request.app[GATEWAY]
+    return await deliver_mail(
+        request,
+        Mail(event=event, if_version=read_if_version(request, gateway.store.epoch)),
+        key=read_key(request),
+        digest=digest_of(name, await read_raw(request)),
+        prefer=read_prefer(request, wait_s_max=gateway.config.wait_s_max),
+    )
+
+
+async def deliver_mail(
+    request: web.Request, mail: Mail, *, key: str, digest: str, prefer: Prefer
+) -> web.StreamResponse:
+    """Deliver what a request asks for, or a part of it, and answer with what became of it.
+
+    Raises:
+        Problem: It was refused.
+    """
     gateway, began_s = request.app[GATEWAY], stopwatch()
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     read_whole(request, MESSAGES.name)
-    key = read_key(request)
-    if key and part > 1:
-        key = f"{key}/{part}"
-    prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
-    mail = Mail(event=event, if_version=read_if_version(request, gateway.store.epoch))
-    digest = digest_of(name, await read_raw(request))
-    await record_action(gateway, actor_of(request), context_id, event)
+    await record_action(gateway, actor_of(request), context_id, mail.event)
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
         await wake(gateway, context_id, owner, receipt)
@@ -142,7 +148,7 @@ async def deliver_action(
                 gateway, feed, epoch, receipt, prefer, request, {}, began_s=began_s
             )
     except ContextGone:
-        if not isinstance(event, ContextDeleted):
+        if not isinstance(mail.event, ContextDeleted):
             raise
         # There is nothing to follow any more; the tombstone knows what its deletion was.
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)

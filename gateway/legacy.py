@@ -4,6 +4,7 @@ Deprecated from birth. Each request becomes actions through the same mailbox, so
 the new way may be used side by side; what they write is recorded and begins no turn.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -15,10 +16,12 @@ from fsm import (
     ContextRenamed,
     ContextState,
     Message,
-    MessagesRecorded,
+    Refusal,
     branch_messages,
+    refusal,
+    transition,
 )
-from gateway.actions import deliver_action, made_action
+from gateway.actions import deliver_action, deliver_mail, made_action
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import (
     PatchMessage,
@@ -28,17 +31,23 @@ from gateway.bodies import (
     parse_json,
     read_body,
     read_bytes,
+    read_raw,
 )
+from gateway.delivery import digest_of, wake
+from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import recorded
 from gateway.parameters import context_id_of
-from gateway.problems import Problem
+from gateway.problems import Problem, refused
 from gateway.route import Handler
+from storage import Mail, Result
 
 log = structlog.get_logger(__name__)
 
 DEPRECATED_AT: Final = "@1795219200"
 """2026-11-21, as RFC 9745 writes it."""
 SUNSET_AT: Final = "Sun, 21 Nov 2027 00:00:00 GMT"
+_NO_VERSION: Final = -1
+"""None has it: an action for it changes nothing."""
 GUIDE: Final = "/docs/migration.md"
 _HEADERS: Final = {
     "Deprecation": DEPRECATED_AT,
@@ -71,53 +80,103 @@ def legacy(handler: Handler, successor: str) -> Handler:
 
 
 async def put_context(request: web.Request) -> web.StreamResponse:
-    """Title, configuration and messages as the client has them; messages only ever grow."""
+    """Title, configuration and messages as the client has them; messages only ever grow.
+
+    It becomes the same parts whenever it is sent, each with a key of its own, whether or not
+    they change anything: so a repeat finds each of them done.
+    """
     gateway = request.app[GATEWAY]
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
     body = await read_body(request, PutContext, depth_max=gateway.config.json_depth_max)
-    actions = await _changes(request, gateway, body)
-    if not actions:
-        actions = [("record_messages", MessagesRecorded(at_ms=gateway.clock(), messages=()))]
-    for number, (name, event) in enumerate(actions[:-1], start=1):
-        await deliver_action(request, name, event, part=number)
-    name, event = actions[-1]
-    return await deliver_action(request, name, event, part=len(actions))
-
-
-async def _changes(
-    request: web.Request, gateway: Gateway, body: PutContext
-) -> list[tuple[str, AnyAction]]:
-    """What has to be done so that the context is as the body says."""
-    context_id, owner, at_ms = (
-        context_id_of(request),
-        gateway.owner_of(request),
-        gateway.clock(),
-    )
-    state = (await gateway.directory.read(context_id, owner)).view.state
-    actions: list[tuple[str, AnyAction]] = []
-    if body.title is not None and body.title != state.title:
-        actions.append(("rename", ContextRenamed(at_ms=at_ms, title=body.title)))
+    key, prefer = read_key(request), read_prefer(request, wait_s_max=gateway.config.wait_s_max)
+    if_version = read_if_version(request, gateway.store.epoch)
+    digest = digest_of("put", await read_raw(request))
+    at_ms = gateway.clock()
+    nothing = ContextConfigured(at_ms=at_ms, patch={})
+    further: list[AnyAction] = []
     if body.config is not None:
-        actions.append(("configure", ContextConfigured(at_ms=at_ms, patch=body.config)))
-    if body.messages is not None:
-        there = [(message.role, message.content) for message in branch_messages(state)]
-        wanted = [(said.role, said.content) for said in body.messages]
-        if wanted[: len(there)] != there:
-            same = next(
-                (
-                    i
-                    for i, pair in enumerate(zip(there, wanted, strict=False))
-                    if pair[0] != pair[1]
-                ),
-                min(len(there), len(wanted)),
+        further.append(made_action("configure", body.config, by=owner, at_ms=at_ms))
+    if body.title is not None:
+        further.append(ContextRenamed(at_ms=at_ms, title=body.title))
+    state = (await gateway.directory.read(context_id, owner)).view.state
+    try:
+        fresh = _fresh(state, body)
+        first = recorded(RecordMessages(messages=fresh), at_ms) if fresh else nothing
+        parts = _tried(state, [first, *further], if_version)
+    except Problem:
+        doomed = Mail(event=nothing, if_version=_NO_VERSION)
+        if not (key and await _was_taken(gateway, context_id, owner, doomed, key, digest)):
+            raise
+        parts = [Mail(event=event) for event in (nothing, *further)]
+    keys = [f"{key}/{number}" if key else "" for number in range(2, len(parts) + 1)]
+    *before, (last_key, last) = zip([key, *keys], parts, strict=True)
+    for part_key, mail in before:
+        await deliver_mail(request, mail, key=part_key, digest=digest, prefer=Prefer())
+    return await deliver_mail(request, last, key=last_key, digest=digest, prefer=prefer)
+
+
+def _fresh(state: ContextState, body: PutContext) -> list[Recorded]:
+    """The messages that the context does not have yet.
+
+    Raises:
+        Problem: not-append-only, if those that it has are not the first ones of the body.
+    """
+    if body.messages is None:
+        return []
+    there = [(message.role, message.content) for message in branch_messages(state)]
+    wanted = [(said.role, said.content) for said in body.messages]
+    if wanted[: len(there)] != there:
+        pairs = enumerate(zip(there, wanted, strict=False))
+        same = next((i for i, (a, b) in pairs if a != b), min(len(there), len(wanted)))
+        detail = f"messages: they differ from message {same + 1} on, and none can be removed."
+        raise Problem("not-append-only", detail)
+    return body.messages[len(there) :]
+
+
+def _tried(
+    state: ContextState, events: Sequence[AnyAction], if_version: int | None
+) -> list[Mail]:
+    """Mail of events that the context takes as it is, one after another, or not at all.
+
+    With a condition each one holds only for the version that the one before leads to.
+
+    Raises:
+        Problem: One of them would be refused, or the context is at another version.
+    """
+    mails: list[Mail] = []
+    try:
+        if if_version is not None and if_version != state.version:
+            detail = f"The context is at version {state.version}."
+            raise refusal(state, "version-mismatch", detail)
+        for event in events:
+            mails.append(
+                Mail(event=event, if_version=None if if_version is None else state.version)
             )
-            detail = (
-                f"messages: they differ from message {same + 1} on, and none can be removed."
-            )
-            raise Problem("not-append-only", detail)
-        if fresh := body.messages[len(there) :]:
-            event = recorded(RecordMessages(messages=fresh), at_ms)
-            actions.append(("record_messages", event))
-    return actions
+            state = transition(state, event).state
+    except Refusal as refused_so:
+        result = Result(
+            outcome="refused",
+            version=state.version,
+            code=refused_so.code,
+            detail=refused_so.detail,
+            phase=refused_so.phase,
+            allowed_actions=refused_so.allowed_actions,
+        )
+        raise refused(result) from None
+    return mails
+
+
+async def _was_taken(
+    gateway: Gateway, context_id: str, owner: str, doomed: Mail, key: str, digest: str
+) -> bool:
+    """Whether a request was sent before and not refused: then it is answered so again.
+
+    Only the mailbox knows. Where it has not seen the key it takes what is bound to be refused.
+    """
+    receipt = await gateway.store.deliver(context_id, owner, doomed, key=key, digest=digest)
+    await wake(gateway, context_id, owner, receipt)
+    result = receipt.result
+    return receipt.repeated and (result is None or result.outcome == "applied")
 
 
 async def post_message(request: web.Request) -> web.StreamResponse:

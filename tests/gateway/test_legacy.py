@@ -88,6 +88,113 @@ async def test_a_context_is_put_as_the_client_has_it(store_url: str) -> None:
         assert said(await client.state(context_id)) == said(more.context)
 
 
+async def test_a_repeat_of_a_put_is_a_replay_whatever_has_happened_meanwhile(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        body: Json = {
+            "title": "Mine",
+            "config": {"role": "cook"},
+            "messages": [{"role": "user", "content": "a"}],
+        }
+        first = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        assert "Idempotent-Replayed" not in first.headers
+        at_once = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        await client.act(context_id, "rename", {"title": "Yours"})
+        await old(client, "POST", context_id, "/messages", {"role": "user", "content": "b"})
+        later = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        await client.say(context_id, "/tool clock {}")
+        busy = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        for again in (at_once, later, busy):
+            assert (again.status, again.headers.get("Idempotent-Replayed")) == (200, "true")
+            assert again.json["action"] == first.json["action"]
+        assert later.context["title"] == "Yours"
+        assert said(later.context) == [("user", "a"), ("user", "b")]
+        other = await old(client, "PUT", context_id, "", {"title": "x"}, Idempotency_Key="k")
+        assert (other.status, other.problem) == (422, "key-reused")
+
+
+async def test_a_put_that_was_cut_in_the_middle_is_finished_by_its_repeat(
+    store_url: str,
+) -> None:
+    body: Json = {"title": "Mine", "messages": [{"role": "user", "content": "a"}]}
+    async with serving(store_url, workers=0, storage={"mailbox_max": 1}) as service:
+        context_id = await service.client.create()
+        cut = await old(service.client, "PUT", context_id, "", body, Idempotency_Key="k")
+        assert (cut.status, cut.problem) == (429, "mailbox-full")
+    async with serving(store_url) as service:
+        client = service.client
+        await client.until(context_id, "idle")
+        await old(client, "POST", context_id, "/messages", {"role": "user", "content": "b"})
+        again = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+        assert (again.status, again.context["title"]) == (200, "Mine")
+        assert said(again.context) == [("user", "a"), ("user", "b")]
+
+
+async def test_a_put_that_was_refused_is_refused_again_on_a_repeat(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        await old(client, "POST", context_id, "/messages", {"role": "user", "content": "a"})
+        body: Json = {"title": "n", "messages": [{"role": "user", "content": "other"}]}
+        for _ in range(2):
+            answer = await old(client, "PUT", context_id, "", body, Idempotency_Key="k")
+            assert (answer.status, answer.problem) == (409, "not-append-only")
+        assert (await client.state(context_id))["version"] == 2
+
+
+async def test_the_condition_of_a_put_is_that_of_all_of_it(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        etag = (await client.get(f"/api/contexts/{context_id}")).headers["ETag"]
+        body: Json = {
+            "title": "Mine",
+            "config": {"role": "cook"},
+            "messages": [{"role": "user", "content": "a"}],
+        }
+        for _ in range(2):
+            answer = await old(
+                *(client, "PUT", context_id, "", body),
+                If_Match=etag,
+                Idempotency_Key="k",
+            )
+            assert (answer.status, answer.json["version"]) == (200, 4)
+            assert (answer.context["title"], answer.context["config"]["role"]) == (
+                "Mine",
+                "cook",
+            )
+        body["title"] = "Yours"
+        for headers in ({}, {"Prefer": "respond-async"}):
+            stale = await old(client, "PUT", context_id, "", body, If_Match=etag, **headers)
+            assert (stale.status, stale.problem) == (412, "version-mismatch")
+            assert stale.json["version"] == 4
+        assert (await client.state(context_id))["title"] == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"config": {"nope": 1}}, "invalid-config"),
+        ({"config": {"tool_policy": {"mode": "chaos"}}}, "invalid-config"),
+        ({"messages": [{"role": "user", "content": "a", "replaces": "x"}]}, "unknown-message"),
+    ],
+)
+async def test_a_put_that_is_refused_in_part_changes_nothing(
+    store_url: str, body: Json, problem: str
+) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        before = await service.client.state(context_id)
+        whole: Json = {"title": "n5", "config": {"role": "cook"}, **body}
+        for headers in ({}, {"Idempotency_Key": "k"}):
+            answer = await old(service.client, "PUT", context_id, "", whole, **headers)
+            assert (answer.status, answer.problem) == (422, problem)
+        assert await service.client.state(context_id) == before
+
+
 async def test_tools_are_approved_the_old_way(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client
