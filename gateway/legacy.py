@@ -16,6 +16,8 @@ from fsm import (
     ContextRenamed,
     ContextState,
     Message,
+    MessagesRecorded,
+    RecordedMessage,
     Refusal,
     branch_messages,
     refusal,
@@ -195,14 +197,21 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
     found = _now(mirror.view.state, request.match_info["message_id"])
     if found is None:
         raise Problem("not-found", "Message not found")
-    said = Recorded(
+    said = RecordedMessage(
         role=found.role,
         content=body.content,
+        tool_calls=found.tool_calls,
+        tool_call_id=found.tool_call_id,
+        created_at_ms=found.created_at_ms,
         status=body.status or found.status,
+        finish_reason=found.finish_reason,
+        client_message_id=found.client_message_id,
+        model=found.model,
+        usage=found.usage,
         metadata={**found.metadata, **body.metadata},
         replaces=found.id,
     )
-    event = recorded(RecordMessages(messages=[said]), gateway.clock())
+    event = MessagesRecorded(at_ms=gateway.clock(), messages=(said,))
     return await deliver_action(request, "record_messages", event)
 
 

@@ -68,6 +68,32 @@ async def test_a_reply_that_is_patched_while_it_arrives_is_one_message(store_url
         assert (gone.status, gone.problem) == (404, "not-found")
 
 
+async def test_of_a_message_that_is_patched_all_but_the_text_stays(store_url: str) -> None:
+    call = {"id": "call_1", "name": "clock", "arguments": "{}"}
+    at = {"created_at": "2026-01-02T03:04:05.000Z"}
+    asked: Json = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [call],
+        "model": "mine",
+        **at,
+    }
+    asked |= {"finish_reason": "tool_calls", "client_message_id": "c-1", "metadata": {"x": 1}}
+    told: Json = {"role": "tool", "content": "noon", "tool_call_id": "call_1", **at}
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        for message in (asked, told):
+            answer = await old(client, "POST", context_id, "/messages", message)
+            before = answer.context["messages"][-1]
+            path = f"/messages/{before['id']}"
+            answer = await old(client, "PATCH", context_id, path, {"content": "other"})
+            after = answer.context["messages"][-1]
+            new = {"content", "id", "seq", "replaces"}
+            assert {name for name in after if after[name] != before[name]} == new
+            assert after["content"] == "other"
+
+
 async def test_a_context_is_put_as_the_client_has_it(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client
