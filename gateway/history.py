@@ -46,7 +46,7 @@ async def list_messages(request: web.Request) -> web.StreamResponse:
     shown = line[-limit:] if backwards else line[:limit]
     headers: dict[str, str] = {}
     if len(line) > limit:
-        query = {**request.query, LIMIT.name: str(limit)}
+        query = {**request.query, BRANCH.name: branch, LIMIT.name: str(limit)}
         if backwards:
             query[BEFORE_SEQ.name] = str(shown[0].seq)
         else:

@@ -165,3 +165,17 @@ async def test_pages_of_another_branch_stay_on_it(store_url: str) -> None:
         address = f"/api/contexts/{context_id}/messages?branch=kept&limit=1"
         found = await pages(service, address, "messages")
         assert [message for page in found for message in page] == messages
+
+
+async def test_pages_stay_on_the_branch_that_was_active_at_first(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await talk(service, "one", "two")
+        messages = (await service.client.state(context_id))["messages"]
+        address = f"/api/contexts/{context_id}/messages?limit=1"
+        first = await service.client.get(address)
+        body = {"name": "other", "from_message_id": messages[1]["id"]}
+        await service.client.act(context_id, "create_branch", body)
+        await service.client.act(context_id, "switch_branch", {"name": "other"})
+        link = first.headers["Link"]
+        found = await pages(service, link[1 : link.index(">")], "messages")
+        assert [message for page in found for message in page] == messages[1:]
