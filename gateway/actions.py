@@ -27,7 +27,7 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import ContextGone, Mail, Reading, Receipt, StoreUnavailable, stopwatch
+from storage import ContextGone, Mail, Reading, Receipt, Result, StoreUnavailable, stopwatch
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -191,7 +191,7 @@ async def _answer(
                 result = await pushed
                 gateway.store.meters.took("send", stopwatch() - began_s)
             if result.outcome == "refused":
-                raise refused(result)
+                raise _refused(result, receipt)
             applied_at = result.version
             await feed.wait_until(
                 lambda mirror: mirror.epoch == epoch and mirror.version >= applied_at
@@ -206,6 +206,8 @@ async def _answer(
                 headers["Contextd-Stale"] = "true"
             else:
                 result, seen_at = late.result, late.version
+            if result is not None and result.outcome == "refused":
+                raise _refused(result, receipt) from None
     finally:
         feed.forget_result(epoch, receipt.seq, pushed)
     mirror = feed.mirror
@@ -238,14 +240,16 @@ async def late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Re
     """
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):
-            reading = await gateway.store.read(
-                feed.context_id, owner, known=feed.known, seq=seq
-            )
+            return await gateway.store.read(feed.context_id, owner, known=feed.known, seq=seq)
     except TimeoutError:
         return None
-    if reading.result is not None and reading.result.outcome == "refused":
-        raise refused(reading.result)
-    return reading
+
+
+def _refused(result: Result, receipt: Receipt) -> Problem:
+    problem = refused(result)
+    if receipt.repeated:
+        problem.headers = {"Idempotent-Replayed": "true"}
+    return problem
 
 
 def _accepted(context_id: str, receipt: Receipt) -> web.Response:

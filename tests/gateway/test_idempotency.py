@@ -61,6 +61,8 @@ async def test_a_refused_action_is_refused_again_on_a_repeat(store_url: str) -> 
         await client.act(context_id, "pause")
         again = await client.act(context_id, "resume", Idempotency_Key="k")
         assert (first.status, again.status) == (409, 409)
+        assert "Idempotent-Replayed" not in first.headers
+        assert again.headers["Idempotent-Replayed"] == "true"
         assert again.json["phase"] == "idle"
         assert (await client.state(context_id))["status"] == "paused"
 
