@@ -287,6 +287,11 @@ async def action_status(request: web.Request) -> web.StreamResponse:
     if seq > reading.mail_seq:
         raise Problem("not-found", "Action not found")
     result = reading.result
+    remembered = gateway.store.config.results_max
+    if result is None and seq <= reading.mail_seq - remembered:
+        # The mailbox holds no more than that: it does not wait.
+        detail = f"It is no longer remembered: only the last {remembered} actions are."
+        raise Problem("not-found", detail)
     body = {
         "id": action_id(context_id, seq),
         "context_id": context_id,

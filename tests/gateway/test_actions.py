@@ -289,6 +289,25 @@ async def test_an_action_that_was_never_sent_has_no_status(store_url: str) -> No
             assert (answer.status, answer.problem) == (404, "not-found"), name
 
 
+async def test_an_action_that_is_forgotten_does_not_wait(store_url: str) -> None:
+    few = {"mailbox_max": 2, "results_max": 2}
+    async with serving(store_url, storage=few) as service:
+        context_id = await service.client.create()
+        for title in ("a", "b", "c"):
+            await service.client.act(context_id, "rename", {"title": title})
+    async with serving(store_url, workers=0, storage=few) as service:
+        client = service.client
+        forgotten = await client.get(f"/api/actions/{context_id}.1")
+        assert (forgotten.status, forgotten.problem) == (404, "not-found")
+        assert "no longer remembered" in forgotten.json["detail"]
+        assert (await client.get(f"/api/actions/{context_id}.2")).json["result"] == "applied"
+        for _ in range(2):
+            await client.act(context_id, "pause", Prefer="respond-async")
+        for number in (4, 5):
+            waiting = await client.get(f"/api/actions/{context_id}.{number}")
+            assert waiting.json["result"] == "waiting"
+
+
 async def test_if_match_applies_only_to_the_version_it_names(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client
