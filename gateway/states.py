@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from fsm import rests
+from fsm import ended, rests
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
@@ -25,10 +25,12 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.sse import backlog_frames, parse_cursor
+from gateway.stream import reset_frame
 from storage import ContextMissing, StoreUnavailable, rfc3339, stopwatch
 
 FROM_MIRROR: Final = web.RequestKey("from_mirror", bool)
 """Whether a read was answered from memory; not there: nothing was read."""
+DELETED: Final = "the context was deleted, and its log with it"
 POLL_AFTER_MS_AT_REST, POLL_AFTER_MS_BUSY = 2_000, 500
 
 
@@ -186,7 +188,10 @@ async def _events_after(
     # Before the await: the mirror goes on meanwhile, and the cursor must not.
     state = mirror.view.state
     here = mirror.cursor
-    frames = await backlog_frames(gateway.store, context_id, mirror, after)
+    if ended(state):
+        frames = [reset_frame(mirror, DELETED)]
+    else:
+        frames = await backlog_frames(gateway.store, context_id, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
         b",".join([frame.json() for frame in frames]),
         here.encode(),

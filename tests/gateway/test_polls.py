@@ -96,6 +96,31 @@ async def test_a_long_poll_wakes_on_a_change(
         assert time.monotonic() - began_s < 10
 
 
+@pytest.mark.parametrize("by", ["etag", "cursor"])
+async def test_a_long_poll_that_meets_the_deletion_shows_it_once_more(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        seen = (await client.state(context_id))["cursor"]
+        path = state_path(context_id) + (f"?after={seen}" if by == "cursor" else "")
+        async with client.stream(context_id) as stream, asyncio.TaskGroup() as group:
+            await stream.take("snapshot")
+            arrived = asked_after(monkeypatch)
+            polling = client.get(path, If_None_Match=f'"{seen}"', Prefer="wait=30")
+            poll = group.create_task(polling)
+            await arrived.wait()
+            await client.act(context_id, "delete")
+        answer = poll.result()
+        assert (answer.status, answer.json["status"]) == (200, "deleted")
+        assert answer.json["version"] == 2
+        if by == "cursor":
+            (reset,) = answer.json["events"]
+            assert (reset["event"], reset["data"]["context"]["status"]) == ("reset", "deleted")
+        assert (await client.get(path)).status == 404
+
+
 async def test_a_long_poll_without_a_change_ends_in_304(store_url: str) -> None:
     async with serving(store_url, workers=0) as service:
         context_id = await service.client.create()
