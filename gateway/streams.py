@@ -22,6 +22,7 @@ from gateway.parameters import (
 )
 from gateway.problems import Problem
 from gateway.stream import Wanted
+from storage import ContextGone, ContextMissing
 
 _OWN_KINDS: Final = frozenset({"reply-delta", "snapshot", "reset"})
 _ONE: Final = re.compile(f"({ID_PATTERN})(?::({CURSOR_PATTERN}))?")
@@ -51,10 +52,17 @@ async def stream_many(request: web.Request) -> web.StreamResponse:
     asked = _contexts_of(request, gateway.config.stream_contexts_max)
     check_open(gateway)
     async with contextlib.AsyncExitStack() as stack:
-        feeds = [
-            (await follow_now(gateway, stack, context_id, owner), resume)
-            for context_id, resume in asked
-        ]
+        feeds: list[tuple[Feed, str | None]] = []
+        missing: dict[str, ContextMissing] = {}
+        for context_id, resume in asked:
+            try:
+                feeds.append((await follow_now(gateway, stack, context_id, owner), resume))
+            except ContextMissing as error:
+                missing[context_id] = error
+        if missing:
+            gone = all(isinstance(error, ContextGone) for error in missing.values())
+            detail = f"contexts: not there: {', '.join(missing)}; ask for the others alone."
+            raise Problem("gone" if gone else "not-found", detail)
         return await gateway.viewers.serve_all(request, feeds, wanted)
 
 

@@ -115,12 +115,21 @@ async def test_more_contexts_than_one_stream_may_show_are_refused(store_url: str
         assert (answer.status, answer.problem) == (400, "invalid-parameter")
 
 
-async def test_one_context_that_is_not_there_refuses_them_all(store_url: str) -> None:
-    async with serving(store_url) as service:
-        a = await service.client.create()
+@pytest.mark.parametrize("tombstones", [False, True])
+async def test_contexts_that_are_not_there_refuse_them_all_and_are_named(
+    store_url: str, tombstones: bool
+) -> None:
+    async with serving(store_url, storage={"tombstones": tombstones}) as service:
+        client = service.client
+        a, deleted = await client.create(), await client.create()
+        await client.act(deleted, "delete")
         unknown = "01932c5e-7a10-7c3b-9d2e-5f6071829304"
-        answer = await service.client.get(f"/api/events?contexts={a},{unknown}")
+        answer = await client.get(f"/api/events?contexts={deleted},{a},{unknown}")
         assert (answer.status, answer.problem) == (404, "not-found")
+        assert f" {deleted}, {unknown};" in answer.json["detail"]
+        answer = await client.get(f"/api/events?contexts={a},{deleted}")
+        assert answer.status == (410 if tombstones else 404)
+        assert f" {deleted};" in answer.json["detail"]
 
 
 # What is shown
