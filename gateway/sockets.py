@@ -16,6 +16,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
+from pydantic import JsonValue
 from uuid_utils import uuid7
 
 from gateway.actions import late_reading, made_action
@@ -184,6 +185,7 @@ async def _act(
     asked: SocketAction | None = None
     try:
         value = parse_json(text.encode(), depth_max=gateway.config.json_depth_max)
+        asked = _named(value)
         asked = validate(SocketAction, value)
         actor.principal.check("contexts:write")  # to look on, less was enough
         event = made_action(asked.action, asked.body, by=owner, at_ms=gateway.clock())
@@ -203,6 +205,16 @@ async def _act(
         viewer.send(_failed(asked, error))
         return None
     return _answer(gateway, viewer, feed, owner, asked, receipt, epoch, began_s)
+
+
+def _named(value: Mapping[str, JsonValue]) -> SocketAction:
+    """What a message is known by to the client, as far as that is well-formed."""
+    named = SocketAction(action="unknown")
+    for name in ("ref", "idempotency_key"):
+        with contextlib.suppress(Problem):
+            more = {**named.model_dump(), name: value.get(name)}
+            named = validate(SocketAction, more)
+    return named
 
 
 _Answering: TypeAlias = Coroutine[object, object, None]

@@ -174,6 +174,29 @@ async def test_what_is_refused_is_told_on_the_socket_which_stays_open(
             assert (await socket.act("rename", {"title": "still open"}))["status"] == 200
 
 
+@pytest.mark.parametrize(
+    ("asked", "ref", "key"),
+    [
+        ({"action": "pin", "if_version": -1, "ref": "v"}, "v", None),
+        ({"action": "pin", "idempotency_key": "", "ref": "v"}, "v", None),
+        ({"action": "", "idempotency_key": "k", "ref": "v"}, "v", "k"),
+        ({"action": "pin", "idempotency_key": "k", "ref": 1}, None, "k"),
+        ({"action": "pin", "ref": "v" * 256}, None, None),
+        ({"ref": "v", "more": 1}, "v", None),
+    ],
+)
+async def test_what_is_refused_is_told_with_the_names_it_came_with(
+    store_url: str, asked: Json, ref: str | None, key: str | None
+) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.socket.send_str(orjson.dumps(asked).decode())
+            told = await socket.until(lambda one: one["event"] == "action-result")
+            data = told[-1]["data"]
+            assert (data["status"], data["ref"], data["idempotency_key"]) == (422, ref, key)
+
+
 @pytest.mark.parametrize("text", ["", "{", "NaN", '{"action":"a","action":"b"}', "\u0000"])
 async def test_what_is_no_json_is_told_so(store_url: str, text: str) -> None:
     async with serving(store_url) as service:
