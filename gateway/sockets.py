@@ -57,6 +57,8 @@ class SocketViewer:
         """Of what the client has not taken."""
         self._changed = asyncio.Event()
         self._code: int | None = None
+        self._context_ended = False
+        self._unanswered = 0
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Take frames from the feed; they are held back until the backlog is sent."""
@@ -90,8 +92,18 @@ class SocketViewer:
         self._changed.set()
 
     def close(self) -> None:
-        """The context has ended: so does the socket."""
-        self._end(WSCloseCode.OK)
+        """The context has ended: so does the socket, once it has answered what was asked."""
+        self._context_ended = True
+        self._changed.set()
+
+    def begin_answer(self) -> None:
+        """A message has come; whatever becomes of it, `end_answer` follows."""
+        self._unanswered += 1
+
+    def end_answer(self) -> None:
+        """A message was answered."""
+        self._unanswered -= 1
+        self._changed.set()
 
     def keep_alive(self, now: float, config: GatewayConfig) -> None:
         """Nothing: aiohttp pings, and ends a socket that does not answer."""
@@ -115,6 +127,8 @@ class SocketViewer:
                 self.waiting_bytes -= len(text)
                 await self._socket.send_str(text.decode())
             self._backlog_bytes = 0  # it has been taken
+            if self._context_ended and not self._unanswered:
+                self._end(WSCloseCode.OK)
             if self._code is not None:
                 await self._socket.close(code=self._code)
                 return
@@ -159,19 +173,25 @@ async def _converse(
 ) -> None:
     """Write frames and take actions until either side ends it."""
     room = asyncio.Semaphore(ACTIONS_MAX)
+
+    def answered(_task: object = None) -> None:
+        room.release()
+        viewer.end_answer()
+
     async with asyncio.TaskGroup() as group:
         writing = group.create_task(viewer.run(), name=f"socket {feed.context_id}")
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
                 viewer.send(_failed(None, Problem("malformed-json", "Send text messages.")))
                 continue
+            viewer.begin_answer()
             await room.acquire()
             answering = await _act(request, viewer, feed, message.data)
             if answering is None:
-                room.release()
+                answered()
                 continue
             task = group.create_task(answering, name=f"socket action {feed.context_id}")
-            task.add_done_callback(lambda _: room.release())
+            task.add_done_callback(answered)
         writing.cancel()
 
 

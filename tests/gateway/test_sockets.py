@@ -251,6 +251,29 @@ async def test_a_socket_ends_with_its_context(store_url: str) -> None:
             assert socket.socket.close_code == aiohttp.WSCloseCode.OK
 
 
+async def test_what_is_asked_behind_a_deletion_is_answered_before_the_socket_ends(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.until(lambda one: one["event"] == "snapshot")
+            asked: list[tuple[str, Json]] = [
+                ("delete", {}),
+                ("rename", {"title": "x"}),
+                ("fly", {}),
+            ]
+            for number, (action, body) in enumerate(asked):
+                text = orjson.dumps({"action": action, "body": body, "ref": str(number)})
+                await socket.socket.send_str(text.decode())
+            told: dict[str, int] = {}
+            while (message := await socket.next()) is not None:
+                if message["event"] == "action-result":
+                    told[message["data"]["ref"]] = message["data"]["status"]
+            assert told == {"0": 200, "1": 404, "2": 404}
+            assert socket.socket.close_code == aiohttp.WSCloseCode.OK
+
+
 class Stuck:
     """A socket whose client takes nothing."""
 
