@@ -15,9 +15,11 @@ what is overridden here at every event of a connection.
 """
 
 import asyncio
+import contextlib
 import http
 import resource
 from collections import Counter
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
@@ -144,6 +146,7 @@ class Connection(web.RequestHandler):
         "_head_begun",
         "_head_bytes",
         "_head_timer",
+        "_is_stream",
         "_stall_timer",
         "_untaken_bytes",
     )
@@ -170,9 +173,11 @@ class Connection(web.RequestHandler):
         self._head_bytes = 0
         """Of a head that has not come to its end."""
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_stream = False
+        """Whether what is being answered is a stream, which looks itself."""
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._untaken_bytes: int | None = 0
-        """Where the last look found them; None for a stream, which looks itself."""
+        self._untaken_bytes = 0
+        """Where the last look found them."""
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -230,15 +235,20 @@ class Connection(web.RequestHandler):
 
     # What the client takes
 
-    def leave_to_stream(self) -> None:
-        """The answer is a stream, which watches by itself whether it is taken."""
-        self._untaken_bytes = None
+    @contextlib.contextmanager
+    def left_to_stream(self) -> Generator[None, None, None]:
+        """For the length of a block a stream watches by itself whether it is taken."""
+        self._is_stream = True
+        try:
+            yield
+        finally:
+            self._is_stream = False
+            self._watch_answer()
 
     @override
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._untaken_bytes is not None and self._stall_timer is None:
-            self._look_at_answer_later()
+        self._watch_answer()
 
     @override
     def resume_writing(self) -> None:
@@ -246,6 +256,10 @@ class Connection(web.RequestHandler):
         if self._stall_timer is not None:
             self._stall_timer.cancel()
             self._stall_timer = None
+
+    def _watch_answer(self) -> None:
+        if self.writing_paused and not self._is_stream and self._stall_timer is None:
+            self._look_at_answer_later()
 
     def _look_at_answer_later(self) -> None:
         transport = self.transport
@@ -258,10 +272,10 @@ class Connection(web.RequestHandler):
 
     def _look_at_answer(self) -> None:
         self._stall_timer = None
-        transport, before = self.transport, self._untaken_bytes
-        if transport is None or before is None:
+        transport = self.transport
+        if transport is None or self._is_stream:
             return
-        taken_bytes = before - transport.get_write_buffer_size()
+        taken_bytes = self._untaken_bytes - transport.get_write_buffer_size()
         if taken_bytes < ANSWER_BYTES_S_MIN * self._config.answer_stalled_s_max:
             transport.abort()
         else:

@@ -347,11 +347,9 @@ class Viewers:
 
     def _viewer(self, request: web.Request, wanted: Wanted) -> SseViewer:
         self.check_room()
-        transport, connection = request.transport, request.protocol
+        transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        if isinstance(connection, Connection):
-            connection.leave_to_stream()
         return SseViewer(
             transport,
             wanted,
@@ -368,9 +366,17 @@ class Viewers:
         await response.prepare(request)
         async with response:
             await response.write(b"retry: %d\n\n" % self._retry_ms())
-            go_live()
-            await viewer.wait_over()
+            with _watched_by_stream(request):
+                go_live()
+                await viewer.wait_over()
         return response
+
+
+def _watched_by_stream(request: web.Request) -> contextlib.AbstractContextManager[None]:
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        return connection.left_to_stream()
+    return contextlib.nullcontext()
 
 
 def parse_cursor(text: str) -> tuple[str, int, int] | None:

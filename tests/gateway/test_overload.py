@@ -24,6 +24,16 @@ async def assert_served(client: Client, context_id: str) -> None:
     assert time.monotonic() - began_s < HONEST_S_MAX
 
 
+async def assert_given_up(writer: asyncio.StreamWriter) -> None:
+    """The server ends a connection whose answer nobody takes."""
+
+    async def given_up() -> bool:
+        writer.write(b"X")
+        return writer.transport.is_closing()
+
+    await eventually(given_up)
+
+
 HEADS = {
     "nothing": b"",
     "half a line": b"GET /heal",
@@ -268,12 +278,47 @@ async def test_p12_an_answer_that_nobody_takes_is_given_up(store_url: str) -> No
                 writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
             await reader.readuntil(b"\r\n\r\n")
             await assert_served(client, context_id)
+            await assert_given_up(writer)
 
-            async def given_up() -> bool:
-                writer.write(b"X")
-                return writer.transport.is_closing()
 
-            await eventually(given_up)
+async def test_p12_an_answer_behind_a_stream_that_has_ended_is_given_up_as_well(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateway={"answer_stalled_s_max": 0.3}) as service:
+        client = service.client
+        context_id, streamed = await client.create(), await client.create()
+        # More than what fits into the buffers of the system.
+        await client.say(context_id, "/chunks 500000 0", Prefer="wait=60")
+        async with raw(service, buffer_bytes=4_096) as (reader, writer):
+            path = f"/api/contexts/{streamed}/events".encode()
+            writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            await reader.readuntil(b"event: snapshot")
+            await client.send("DELETE", f"/api/contexts/{streamed}")
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+
+            path = f"/api/contexts/{context_id}".encode()
+            for _ in range(20):
+                writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            await reader.readuntil(b"\r\n\r\n")
+            await assert_given_up(writer)
+
+
+async def test_p12_what_a_stream_leaves_behind_at_its_end_is_given_up(store_url: str) -> None:
+    bounds = {"answer_stalled_s_max": 0.3, "body_bytes_max": 1_000_000}
+    async with serving(store_url, gateway=bounds) as service:
+        client = service.client
+        context_id = await client.create()
+        # More than what fits into the buffers of the system.
+        said = [{"role": "user", "content": "x" * 50_000}] * 18
+        for _ in range(10):
+            recorded = await client.act(context_id, "record_messages", {"messages": said})
+            assert recorded.status == 200
+        async with raw(service, buffer_bytes=4_096) as (reader, writer):
+            path = f"/api/contexts/{context_id}/events".encode()
+            writer.write(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            await reader.readuntil(b"event: snapshot")
+            await client.send("DELETE", f"/api/contexts/{context_id}")
+            await assert_given_up(writer)
 
 
 async def test_a_viewer_that_reads_slowly_gets_a_snapshot_larger_than_its_bound(
