@@ -6,29 +6,24 @@ from uuid_utils import uuid7
 
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import AddNote, read_body
-from gateway.parameters import AFTER_NOTE, LIMIT, note_id_of, read_note_id, read_whole
+from gateway.history import next_page, read_limit
+from gateway.parameters import AFTER_NOTE, LIMIT, note_id_of, read_note_place
 from gateway.problems import Problem
 from storage import Note, Notes, rfc3339
-
-LIMIT_DEFAULT = 50
 
 
 async def list_notes(request: web.Request) -> web.StreamResponse:
     """The owner's notes, newest first."""
     gateway = request.app[GATEWAY]
-    limit, after = read_whole(request, LIMIT.name), read_note_id(request, AFTER_NOTE.name)
-    if limit is None:
-        limit = LIMIT_DEFAULT
-    if not 1 <= limit <= gateway.config.list_max:
-        raise Problem("invalid-parameter", f"limit takes 1 to {gateway.config.list_max}.")
-    notes = list(await _notes(gateway).all(gateway.owner_of(request)))[::-1]
-    if after is not None:
-        place = next((i for i, note in enumerate(notes) if note.key == after), len(notes))
-        notes = notes[place + 1 :]
+    limit = read_limit(request, gateway.config.list_max)
+    after = read_note_place(request, AFTER_NOTE.name)
+    kept = await _notes(gateway).all(gateway.owner_of(request))
+    notes = [note for note in reversed(kept) if after is None or note.place < after]
     headers: dict[str, str] = {}
     if len(notes) > limit:
-        query = f"limit={limit}&after={notes[limit - 1].key}"
-        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+        written_at_ms, key = notes[limit - 1].place
+        query = {LIMIT.name: str(limit), AFTER_NOTE.name: f"{written_at_ms}.{key}"}
+        headers["Link"] = next_page(request, query)
     return web.Response(
         body=orjson.dumps({"notes": [_shown(note) for note in notes[:limit]]}),
         headers=headers,

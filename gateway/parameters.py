@@ -56,6 +56,8 @@ NOTE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{_NOTE_PATTERN}$",
 }
+_NOTE_PLACE: Final = re.compile(f"([0-9]{{1,15}})[.]({_NOTE_PATTERN})")
+"""When a note was written, in milliseconds, and its id: there also without the note."""
 LETTER_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
     "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}([.]webhook)?$",
@@ -93,7 +95,11 @@ AT_VERSION: Final = Parameter(
     {"type": "integer", "minimum": 1, "maximum": WHOLE_MAX},
     "The state as it was at this version.",
 )
-AFTER_NOTE: Final = Parameter("after", NOTE_ID_SCHEMA, "Begin behind this note (see Link).")
+AFTER_NOTE: Final = Parameter(
+    "after",
+    {"type": "string", "pattern": f"^{_NOTE_PLACE.pattern}$"},
+    "Begin behind this note (see Link).",
+)
 STATES: Final = Parameter(
     "states", {"enum": ["true", "false"], "type": "string"}, "Show the cursor of each, too."
 )
@@ -180,25 +186,25 @@ def read_id(request: web.Request, name: str) -> str | None:
     Raises:
         Problem: invalid-parameter.
     """
-    return _read_matching(request, name, _ID, "a context")
+    raw = request.query.get(name)
+    if raw is not None and _ID.fullmatch(raw) is None:
+        raise Problem("invalid-parameter", f"{name} takes the id of a context.")
+    return raw
 
 
-def read_note_id(request: web.Request, name: str) -> str | None:
-    """A parameter that is the id of a note, or None where it is not given.
+def read_note_place(request: web.Request, name: str) -> tuple[int, str] | None:
+    """A parameter that is a note's time (ms) and id, or None where it is not given.
 
     Raises:
         Problem: invalid-parameter.
     """
-    return _read_matching(request, name, _NOTE_ID, "a note")
-
-
-def _read_matching(
-    request: web.Request, name: str, pattern: re.Pattern[str], what: str
-) -> str | None:
     raw = request.query.get(name)
-    if raw is not None and pattern.fullmatch(raw) is None:
-        raise Problem("invalid-parameter", f"{name} takes the id of {what}.")
-    return raw
+    if raw is None:
+        return None
+    found = _NOTE_PLACE.fullmatch(raw)
+    if found is None:
+        raise Problem("invalid-parameter", f"{name} takes what a page's Link says.")
+    return int(found[1]), found[2]
 
 
 def restart_id_of(request: web.Request) -> str:

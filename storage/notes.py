@@ -19,6 +19,11 @@ class Note:
     written_at_ms: int
     text: str
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Where it stands among its owner's notes, the oldest first."""
+        return self.written_at_ms, self.key
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -73,7 +78,7 @@ class Notes:
             self._note(owner, key.decode(), raw)
             for key, raw in zip(reply[::2], reply[1::2], strict=True)
         ]
-        return sorted(found, key=lambda note: (note.written_at_ms, note.key))
+        return sorted(found, key=lambda note: note.place)
 
     async def list(self, owner: str) -> Mapping[str, str]:
         """The texts of an owner's notes by key, the oldest first."""
