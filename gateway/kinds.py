@@ -198,7 +198,7 @@ def _turn_requested(body: RequestTurn, at_ms: int) -> TurnRequested:
         at_ms=at_ms,
         messages=_recorded_messages(body),
         follows=body.follows,
-        patch=body.config,
+        patch=checked_patch(body.config),
     )
 
 
@@ -230,7 +230,14 @@ def _approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
     )
 
 
-def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
+def checked_patch(patch: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """A merge patch (RFC 7396) of a configuration, if its limits and fields are such.
+
+    Whether the values are allowed is for the machine to say: that needs what is patched.
+
+    Raises:
+        Problem: invalid-body, if a limit is no number; invalid-config, if a field is unknown.
+    """
     try:
         check_limits(dict(patch))
     except ValueError as error:
@@ -238,7 +245,11 @@ def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
     if unknown := sorted(patch.keys() - Config.model_fields.keys()):
         # With null, too: what is taken away must be there to be taken away.
         raise Problem("invalid-config", f"{unknown[0][:64]!r} is no field of it.")
-    return ContextConfigured(at_ms=at_ms, patch=patch)
+    return patch
+
+
+def _configured(patch: Mapping[str, JsonValue], at_ms: int) -> AnyAction:
+    return ContextConfigured(at_ms=at_ms, patch=checked_patch(patch))
 
 
 KINDS: Final[dict[str, Kind]] = {

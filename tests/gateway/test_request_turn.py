@@ -34,6 +34,9 @@ async def test_what_cannot_be_asked_is_refused_and_changes_nothing(store_url: st
         for wrong, problem in (
             ({"follows": "none"}, "unknown-message"),
             ({"config": {"limits": {"tools_max": -1}}}, "invalid-config"),
+            ({"config": {"limits": {"tools_max": True}}}, "invalid-body"),
+            ({"config": {"limits": {"tools_max": "7"}}}, "invalid-body"),
+            ({"config": {"nope": None}}, "invalid-config"),
         ):
             answer = await client.act(context_id, "request_turn", {**said, **wrong})
             assert (answer.status, answer.problem) == (422, problem)
