@@ -14,7 +14,7 @@ from gateway.clients import client_address
 from gateway.guard import PRINCIPAL, Principal
 from gateway.history import next_page, read_limit
 from gateway.parameters import AFTER_RECORD, LIMIT, read_whole
-from storage import Act, Audit, Audited, Decision, Outcome, StorageError, rfc3339
+from storage import Act, Audit, Audited, ContextGone, Decision, Outcome, StorageError, rfc3339
 
 log = structlog.get_logger(__name__)
 
@@ -73,18 +73,25 @@ async def record_action(
 ) -> None:
     """Record an approval, an answer or a deletion before it is delivered; nothing else is.
 
-    What came of it is in the context's own log.
+    What came of it is in the context's own log. A deletion that comes again, when the context
+    is gone, decides nothing: it is not recorded, and its tombstone knows the answer.
 
     Raises:
         ContextMissing: There is no such context to decide anything in.
         StoreUnavailable, StoreRefusedWrite: It cannot be recorded, and is not to be delivered.
     """
+    owner = actor.principal.owner
     match event:
         case ApprovalGiven():
-            decisions = await _decisions(gateway, actor, context_id, event)
+            decisions = await _decisions(gateway, owner, context_id, event)
         case AnswerGiven():
+            await gateway.directory.head(context_id, owner)
             decisions = (Decision(call_id=event.question_id[:256], verdict="answered"),)
         case ContextDeleted():
+            try:
+                await gateway.directory.head(context_id, owner)
+            except ContextGone:
+                return
             decisions = ()
         case _:
             return
@@ -92,10 +99,10 @@ async def record_action(
 
 
 async def _decisions(
-    gateway: Gateway, actor: Actor, context_id: str, event: ApprovalGiven
+    gateway: Gateway, owner: str, context_id: str, event: ApprovalGiven
 ) -> tuple[Decision, ...]:
     """What was decided, of the calls that wait: others change nothing."""
-    mirror = await gateway.directory.read(context_id, actor.principal.owner)
+    mirror = await gateway.directory.read(context_id, owner)
     turn = mirror.view.state.turn
     found: list[Decision] = []
     for call in turn.calls if turn else ():

@@ -78,6 +78,38 @@ async def test_exports_imports_and_deletions_are_recorded_at_every_door(
         assert "kestrel" not in str(found)
 
 
+async def test_nothing_is_recorded_of_contexts_that_are_not_the_asker_s(store_url: str) -> None:
+    async with serving(store_url, gateway={"auth": "keys"}) as service:
+        ada, _ = await keyed(service)
+        access = Access(service.stores[0].link)
+        _, text = await access.create("k", owner="eve", scopes=SCOPES, now_ms=NOW_MS)
+        eve = replace(service.client, key=text)
+        for context_id in (NOBODY, await ada.create()):
+            for answer in (
+                await eve.send("DELETE", f"/api/contexts/{context_id}"),
+                await eve.act(context_id, "delete"),
+                await eve.act(context_id, "answer", {"question_id": "q", "content": "No."}),
+                await eve.act(context_id, "approve_tools", {"tool_call_ids": ["c"]}),
+            ):
+                assert (answer.status, answer.problem) == (404, "not-found")
+        assert await records(eve) == []
+
+
+async def test_a_deletion_that_comes_again_is_recorded_once_and_answered_each_time(
+    store_url: str,
+) -> None:
+    async with serving(store_url, storage={"tombstones": True}) as service:
+        client = service.client
+        context_id = await client.create()
+        path, key = f"/api/contexts/{context_id}", {"Idempotency-Key": "k"}
+        first = await client.send("DELETE", path, headers=key)
+        again = await client.send("DELETE", path, headers=key)
+        other = await client.send("DELETE", path, headers={"Idempotency-Key": "another"})
+        assert [first.status, again.status, other.status] == [200, 200, 410]
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert [one["name"] for one in await records(client)] == ["delete"]
+
+
 async def test_who_has_approved_what_is_recorded_with_its_digest(store_url: str) -> None:
     async with serving(store_url, gateway={"auth": "keys"}) as service:
         ada, key_id = await keyed(service)
