@@ -59,7 +59,7 @@ class Principal:
         Raises:
             Problem: forbidden.
         """
-        if scope not in self.grant.scopes:
+        if not self.grant.opens(scope):
             listed = ", ".join(sorted(self.grant.scopes)) or "none"
             detail = f"This needs the scope {scope}; the key has: {listed}."
             raise Problem("forbidden", detail)

@@ -55,7 +55,7 @@ class Route:
     @property
     def traffic(self) -> Traffic:
         """What it counts as where rates are limited."""
-        if self.needs == "admin":
+        if self.needs in {"dashboard", "admin"}:
             return "admin"
         if self.method != "GET":
             return "actions"

@@ -61,7 +61,7 @@ from gateway.states import get_context, get_state, list_contexts
 from gateway.streams import stream_events, stream_many
 from gateway.tickets import issue_ticket
 from gateway.transfer import export_context, fork, import_context
-from storage import QueryComplete, stopwatch
+from storage import QueryComplete, Scope, stopwatch
 
 Description = Callable[[], tuple[bytes, str]]
 """A document and its ETag; made when it is first asked for."""
@@ -145,9 +145,16 @@ def _delete(name: str, path: str, handler: Handler) -> Route:
     return Route(name, "DELETE", path, handler, under_contexts=False)
 
 
-def _admin(name: str, method: str, path: str, handler: Handler, *query: Parameter) -> Route:
+def _admin(
+    name: str,
+    method: str,
+    path: str,
+    handler: Handler,
+    *query: Parameter,
+    needs: Scope = "admin",
+) -> Route:
     return Route(
-        name, method, f"/admin{path}", handler, query, under_contexts=False, needs="admin"
+        name, method, f"/admin{path}", handler, query, under_contexts=False, needs=needs
     )
 
 
@@ -218,7 +225,9 @@ ROUTES: Final = (
     *OPENAI_ROUTES,
     _admin("restart", "POST", "/restart", restart),
     _admin("drain", "POST", "/drain", drain),
-    _admin("get_restart", "GET", "/restarts/{restart_id}", restart_report),
+    _admin(
+        *("get_restart", "GET", "/restarts/{restart_id}", restart_report), needs="dashboard"
+    ),
     _admin("list_audit", "GET", "/audit", list_audit, LIMIT, AFTER_RECORD),
     _admin("get_retention", "GET", "/retention", retention_plan, DAYS, LIMIT),
     *OPERATOR_ROUTES,

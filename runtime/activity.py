@@ -44,7 +44,7 @@ def activity_extension(config: ActivityConfig, store: Store) -> Extension:
             *("get_activity", "GET", "/api/v1/metrics/activity", show_activity),
             under_contexts=False,
             has_head=True,
-            needs="admin",
+            needs="dashboard",
             operation=_operation(
                 "How much was asked, and what came of it",
                 ActivityView,
@@ -55,7 +55,7 @@ def activity_extension(config: ActivityConfig, store: Store) -> Extension:
             *("list_activity_events", "GET", "/api/v1/metrics/events", show_stored, (LIMIT,)),
             under_contexts=False,
             has_head=True,
-            needs="admin",
+            needs="dashboard",
             operation=_operation(
                 "The newest requests of all gateways, as the store has them",
                 ActivityRecords,
@@ -68,7 +68,7 @@ def activity_extension(config: ActivityConfig, store: Store) -> Extension:
             *("list_recent_activity", "GET", "/api/v1/activity/recent", show_recent, (LIMIT,)),
             under_contexts=False,
             has_head=True,
-            needs="admin",
+            needs="dashboard",
             operation=_operation(
                 "The newest requests of the gateway that answers, whatever the store does",
                 ActivityRecords,
@@ -78,7 +78,7 @@ def activity_extension(config: ActivityConfig, store: Store) -> Extension:
             *("list_endpoints", "GET", "/api/v1/endpoints", show_endpoints),
             under_contexts=False,
             has_head=True,
-            needs="admin",
+            needs="dashboard",
             operation=_operation(
                 "Every address that is served or was asked for, and how often", EndpointList
             ),

@@ -73,7 +73,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
         Route(
             *(name, "GET", path, open_dashboard, (TICKET,)),
             under_contexts=False,
-            needs="admin",
+            needs="dashboard",
             is_stream=True,
             operation=opened,
         )
@@ -89,7 +89,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
                 *("get_stats", "GET", "/api/v1/stats", get_stats),
                 under_contexts=False,
                 has_head=True,
-                needs="admin",
+                needs="dashboard",
                 operation=Operation(
                     "Statistics, as they are now",
                     {200: Answer("Everything at one moment.", (Stats,))},
@@ -100,7 +100,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
                 *("get_metrics", "GET", "/metrics", get_metrics),
                 under_contexts=False,
                 has_head=True,
-                needs="admin",
+                needs="dashboard",
                 operation=Operation(
                     "Statistics for Prometheus",
                     {200: Answer("In its text format.", content_type="text/plain")},

@@ -59,6 +59,10 @@ class Grant:
     scopes: frozenset[Scope]
     expires_at_ms: int | None = None
 
+    def opens(self, scope: Scope) -> bool:
+        """Whether it is enough for what takes a scope: `admin` is for `dashboard`, too."""
+        return scope in self.scopes or (scope == "dashboard" and "admin" in self.scopes)
+
 
 class _Ticket(BaseModel):
     owner: str

@@ -48,6 +48,7 @@ from gateway.operators.views import (
 from gateway.parameters import LIMIT, Parameter
 from gateway.route import Handler, Route
 from gateway.views import DeadLetterList, LetterRetried
+from storage import Scope
 
 _TEXT: Final = {"type": "string"}
 _LINK: Final = Header("Link", "`rel=next`, where there are more.", _TEXT)
@@ -78,6 +79,7 @@ def _route(
     handler: Handler,
     operation: Operation,
     *query: Parameter,
+    needs: Scope = "admin",
 ) -> Route:
     return Route(
         name,
@@ -86,7 +88,7 @@ def _route(
         handler,
         query,
         under_contexts=False,
-        needs="admin",
+        needs=needs,
         operation=operation,
     )
 
@@ -95,6 +97,7 @@ OPERATOR_ROUTES: Final = (
     _route(
         *("list_workers", "GET", "/workers", list_workers),
         _operation("Workers that nobody has buried", {200: Answer("All.", (WorkerList,))}),
+        needs="dashboard",
     ),
     _route(
         *("list_processes", "GET", "/processes", list_processes),
@@ -102,6 +105,7 @@ OPERATOR_ROUTES: Final = (
             "Gateways and workers that report, and what a drain knows them by",
             {200: Answer("All.", (ProcessList,))},
         ),
+        needs="dashboard",
     ),
     _route(
         *("list_at_work", "GET", "/contexts", list_at_work),
@@ -112,6 +116,7 @@ OPERATOR_ROUTES: Final = (
             "short, or empty, though there are more: follow Link.",
         ),
         *(STATUS, OLDER_S, OWNER, STUCK, SLOW, ALL, LIMIT, AFTER_PLACE),
+        needs="dashboard",
     ),
     _route(
         *("inspect_context", "GET", "/contexts/{id}", inspect),
@@ -120,6 +125,7 @@ OPERATOR_ROUTES: Final = (
             {200: Answer("What there is.", (InspectionView,))},
             "not-found",
         ),
+        needs="dashboard",
     ),
     _route(
         *("requeue_context", "POST", "/contexts/{id}/requeue", requeue),

@@ -158,7 +158,7 @@ def test_what_streams_and_what_operators_ask_is_so_everywhere() -> None:
             assert kinds == {"poll"}
         elif route.is_stream and route.method == "GET":
             assert kinds == {"stream"}, route.name
-        elif route.needs == "admin":
+        elif route.needs in {"dashboard", "admin"}:
             assert kinds == {"admin"}, route.name
         else:
             assert not kinds & {"stream", "admin"}, route.name
@@ -290,9 +290,9 @@ async def test_the_store_keeps_so_many_records_and_memory_so_many(store_url: str
         await eventually(is_trimmed)
 
 
-async def test_who_is_no_admin_sees_nothing_of_it(store_url: str) -> None:
+async def test_who_may_not_see_the_dashboard_sees_nothing_of_it(store_url: str) -> None:
     async with serving(store_url, gateway={"auth": "keys"}, extensions=active()) as service:
-        scopes: list[Scope] = ["contexts:read", "contexts:write", "dashboard"]
+        scopes: list[Scope] = ["contexts:read", "contexts:write"]
         _, key = await Access(service.stores[0].link).create(
             "k", owner="ada", scopes=scopes, now_ms=NOW_MS
         )
@@ -329,7 +329,7 @@ async def test_what_is_answered_is_described_with_its_scope(store_url: str) -> N
             ("/api/v1/endpoints", "EndpointList"),
         ):
             described = document["paths"][path]["get"]
-            assert described["security"] == [{"key": ["admin"]}]
+            assert described["security"] == [{"key": ["dashboard"]}]
             content = described["responses"]["200"]["content"]["application/json"]
             assert content["schema"]["$ref"].endswith(f"/{model}")
             assert path in API.read_text()

@@ -234,18 +234,20 @@ async def test_a_page_of_another_origin_cannot_open_a_dashboard(store_url: str) 
             pass
 
 
-async def test_a_dashboard_takes_the_scope_admin(store_url: str) -> None:
+async def test_a_dashboard_takes_the_scope_dashboard_or_admin(store_url: str) -> None:
     async with serving(store_url, workers=0, gateway={"auth": "keys"}) as service:
         access = Access(service.stores[0].link)
         now_ms = 1_800_000_000_000
         _, plain = await access.create(
             *("k",), owner="ada", scopes=["contexts:read", "contexts:write"], now_ms=now_ms
         )
+        _, wall = await access.create("k", owner="ada", scopes=["dashboard"], now_ms=now_ms)
         _, admin = await access.create("k", owner="ada", scopes=["admin"], now_ms=now_ms)
         assert await refused(service.client) == 401
         assert await refused(replace(service.client, key=plain)) == 403
-        async with watching(replace(service.client, key=admin)):
-            pass
+        for key in (wall, admin):
+            async with watching(replace(service.client, key=key)):
+                pass
 
 
 async def test_too_many_or_too_long_messages_end_the_connection(store_url: str) -> None:

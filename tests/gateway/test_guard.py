@@ -139,10 +139,30 @@ async def test_a_key_opens_what_its_scopes_say_and_nothing_else(store_url: str) 
         for scope in SCOPES:
             somebody = await scene.of("ada", scopes=[scope])
             for route in GUARDED:
-                if route.scope == scope:
+                if route.scope == scope or (route.scope, scope) == ("dashboard", "admin"):
                     continue
                 status = await raw_status(somebody, route, address(route))
                 assert status == (403, "forbidden"), (scope, route.name)
+
+
+def test_what_the_scope_dashboard_opens_is_written_down_here() -> None:
+    opened = {route.name for route in SERVED if route.scope == "dashboard"}
+    assert opened == {
+        *("open_dashboard", "open_dashboard_alias", "get_stats", "get_metrics"),
+        *("get_activity", "list_activity_events", "list_recent_activity", "list_endpoints"),
+        *("list_workers", "list_processes", "list_at_work", "inspect_context", "get_restart"),
+    }
+    assert {route.method for route in SERVED if route.scope == "dashboard"} == {"GET"}
+
+
+@pytest.mark.parametrize("scope", ["dashboard", "admin"])
+async def test_a_key_for_the_dashboard_shows_how_the_service_is(
+    store_url: str, scope: Scope
+) -> None:
+    async with guarded(store_url) as scene:
+        wall = await scene.of("wall", scopes=[scope])
+        for path in ("/admin/workers", "/admin/processes", "/admin/contexts"):
+            assert (await wall.get(path)).status == 200, path
 
 
 async def test_a_key_with_the_scope_comes_in(store_url: str) -> None:
@@ -289,7 +309,7 @@ async def test_p14_nobody_reads_or_writes_or_learns_of_anothers_context(store_ur
         for route in GUARDED:
             if "{id}" not in route.path and "{action_id}" not in route.path:
                 continue
-            if route.needs == "admin":
+            if route.needs in {"dashboard", "admin"}:
                 continue  # operators see of all contexts how they are, never what is in them
             for action in KINDS if route.name == "act" else [""]:
                 body = BODIES.get(action or route.name, {})
