@@ -18,6 +18,7 @@ from gateway.channel import Channel
 from gateway.channels import CHANNELS
 from gateway.chat import ask, ask_streamed, delete_session, make_title
 from gateway.guard import PRINCIPAL
+from gateway.headers import has_seen
 from gateway.health import healthz, readyz
 from gateway.history import get_log, get_message, list_messages, list_turns
 from gateway.legacy import (
@@ -64,7 +65,7 @@ from gateway.transfer import export_context, fork, import_context
 from storage import QueryComplete, Scope, stopwatch
 
 Description = Callable[[], tuple[bytes, str]]
-"""A document and its ETag; made when it is first asked for."""
+"""A document and what its ETag quotes; made when it is first asked for."""
 OPENAPI: web.AppKey[Description] = web.AppKey("openapi")
 ASYNCAPI: web.AppKey[Description] = web.AppKey("asyncapi")
 
@@ -81,8 +82,8 @@ async def asyncapi_json(request: web.Request) -> web.StreamResponse:
 
 def _answer(request: web.Request, description: Description) -> web.StreamResponse:
     body, tag = description()
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("If-None-Match") == tag:
+    headers = {"ETag": f'"{tag}"', "Cache-Control": "no-cache"}
+    if has_seen(request, tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, headers=headers, content_type="application/json")
 
@@ -91,7 +92,7 @@ def _description(document: Callable[[], object]) -> Description:
     @functools.cache
     def described() -> tuple[bytes, str]:
         body = orjson.dumps(document())
-        return body, f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        return body, hashlib.blake2b(body, digest_size=12).hexdigest()
 
     return described
 

@@ -28,6 +28,20 @@ async def fetch(store_url: str) -> Json:
         return answer.json
 
 
+@pytest.mark.parametrize("form", ["W/{}", '"x", {}', "*"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/asyncapi.json"])
+async def test_a_description_that_the_client_has_is_not_sent_again(
+    store_url: str, path: str, form: str
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        etag = (await service.client.get(path)).headers["ETag"]
+        assert re.fullmatch(r'"[0-9a-f]{24}"', etag)
+        again = await service.client.get(path, If_None_Match=form.format(etag))
+        assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
+        other = await service.client.get(path, If_None_Match='"x"')
+        assert other.status == 200
+
+
 def operations(document: Json) -> dict[str, Json]:
     """Operations by `METHOD path`."""
     return {
