@@ -1,5 +1,6 @@
 """The activity of the dashboard room, served by gateways."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -22,8 +23,16 @@ LIMIT_MAX: Final = 1_000
 """Records on one page."""
 
 
-def activity_extension(config: ActivityConfig, store: Store) -> Extension:
-    """What counts and records the requests of one gateway, and shows them."""
+def activity_extension(
+    config: ActivityConfig, store: Store, beside: Sequence[Extension] = ()
+) -> Extension:
+    """What counts and records the requests of one gateway, and shows them.
+
+    Args:
+        config: What is kept.
+        store: Where gateways share it.
+        beside: What else the gateway serves besides its own room.
+    """
     stored = ActivityLog(store.link, config.activity_stored_max)
     activity = Activity(config, stored, clock=unix_ms, from_memory=FROM_MIRROR)
 
@@ -86,9 +95,8 @@ def activity_extension(config: ActivityConfig, store: Store) -> Extension:
     )
 
     def _served() -> list[tuple[str, str]]:
-        return [
-            (route.method, path) for route in (*ROUTES, *routes) for path in route.paths[:1]
-        ]
+        brought = (route for each in beside for route in each.routes)
+        return [(route.method, route.paths[0]) for route in (*ROUTES, *routes, *brought)]
 
     return Extension(routes, (activity.middleware(),), (activity.write,))
 

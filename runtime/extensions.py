@@ -20,7 +20,7 @@ def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
 def _brought(settings: Settings, store: Store) -> Iterator[Extension]:
     if isinstance(store.tracer, OpenTelemetry):
         yield Extension(middlewares=(trace_requests(store.tracer),))
+    others = (dashboard(settings, store), pages())
     if settings.activity:
-        yield activity_extension(settings, store)
-    yield dashboard(settings, store)
-    yield pages()
+        yield activity_extension(settings, store, others)
+    yield from others

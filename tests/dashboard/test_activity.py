@@ -15,8 +15,11 @@ from dashboard.activity import event_type_of
 from gateway import Extension
 from gateway.routes import ROUTES
 from runtime.activity import activity_extension
+from runtime.extensions import extensions
+from runtime.settings import Settings
 from storage import SCOPES, Access, ActivityLog, Scope, Store, keys
 from tests.gateway.arrivals import tell_store
+from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Service, eventually, serving
 from tests.support.store_faults import memory_full
 from tests.support.store_server import StoreServer
@@ -316,6 +319,18 @@ async def test_every_address_is_listed_with_what_was_asked_of_it(store_url: str)
         assert by_name["POST /api/contexts"]["requests"] == 1
         assert by_name[POLL]["requests"] == 0
         assert by_name["GET /api/v1/endpoints"]["event_type"] == "admin"
+
+
+async def test_what_other_rooms_bring_is_listed_before_anybody_asks_for_it(
+    store_url: str,
+) -> None:
+    settings = Settings.model_validate({})
+    async with serving(
+        store_url, workers=0, extensions=lambda store: extensions(settings, store)
+    ) as service:
+        listed = (await service.client.get("/api/v1/endpoints")).json["endpoints"]
+    addresses = {f"{route.method} {route.paths[0]}" for route in SERVED}
+    assert addresses <= {each["endpoint"] for each in listed}
 
 
 async def test_what_is_answered_is_described_with_its_scope(store_url: str) -> None:
