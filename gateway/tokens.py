@@ -110,13 +110,7 @@ class Tokens:
         try:
             raw = await self._read_keys(self._config.jwt_keys)
             found = jwt.PyJWKSet.from_dict(orjson.loads(raw)).keys
-        except (
-            OSError,
-            aiohttp.ClientError,
-            TimeoutError,
-            ValueError,
-            jwt.PyJWTError,
-        ) as error:
+        except _UNREADABLE as error:
             log.warning("keys of the issuer cannot be read", error=repr(error))
             return
         usable = [key for key in found if key.key_type != "oct"]
