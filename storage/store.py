@@ -756,6 +756,10 @@ class Store:
 
         Returns:
             How many contexts it had active.
+
+        Raises:
+            StoreUnavailable, StoreRefusedWrite: It may have jobs left, and `renew` names it
+                no more; call it again.
         """
         where = [
             keys.WORKERS,

@@ -281,12 +281,14 @@ class Host:
     async def _beat(self) -> None:
         """Renew the session, bury the dead, pick up what waits too long."""
         swept_s = asyncio.get_running_loop().time()
+        unburied: set[str] = set()  # one whose burial was cut short is not named again
         while True:
             try:
-                dead = await self._store.renew(self.worker_id, now_ms=self._clock())
-                for other in dead:
+                unburied.update(await self._store.renew(self.worker_id, now_ms=self._clock()))
+                for other in tuple(unburied):
                     log.warning("worker is dead", worker_id=other)
                     self._tell_lost(other, "died", await self._store.bury_worker(other))
+                    unburied.discard(other)
                 await self._pick_up_overdue()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()

@@ -657,6 +657,26 @@ async def test_a_worker_that_missed_its_own_funeral_cannot_commit() -> None:
 
 
 @in_virtual_time
+async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world() as world:
+        forgotten: list[str] = []
+
+        async def forget(worker_id: str) -> None:
+            forgotten.append(worker_id)
+            if len(forgotten) == 1:
+                raise StoreUnavailable("lost")
+
+        monkeypatch.setattr(world.store.queue, "forget_worker", forget)
+        await world.store.renew("w1", now_ms=now_ms(), begin=True)
+        await world.store.link.call("DEL", keys.session("w1"))
+        async with hosting(world.store, "w2", worker_heartbeat_s=1.0):
+            await asyncio.sleep(5)
+        assert forgotten == ["w1", "w1"]
+
+
+@in_virtual_time
 async def test_a_tool_that_waits_for_approval_survives_any_number_of_workers() -> None:
     calls: tuple[RequestedCall, ...] = (wants("c1", effect="once"),)
     async with open_world() as world:
