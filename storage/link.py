@@ -165,10 +165,10 @@ class Link:
     async def _write(self, connection: AbstractConnection) -> None:
         while True:
             await self._work.wait()
-            self._work.clear()
             if self._connection is not connection:
                 # redis-py would connect again by itself, past `on_connect`.
                 raise ConnectionBroken("given up")
+            self._work.clear()
             packed: list[bytes] = []
             while self._waiting:
                 call = self._waiting.popleft()

@@ -239,6 +239,19 @@ async def test_an_answer_that_is_being_read_when_its_call_fails_goes_nowhere() -
         assert await link.call("PING") == b"right"
 
 
+async def test_a_call_made_while_a_silent_connection_is_given_up_leaves_with_the_next(
+    server: StoreServer, client: Redis
+) -> None:
+    async with linked(server) as link:
+        await link.connected.wait()
+        server.pause()
+        with pytest.raises(StoreUnavailable, match="in time"):
+            await link.call("PING")
+        again = link.call("PING")
+        server.resume()
+        assert await again == b"PONG"
+
+
 async def test_a_killed_connection_is_made_anew(server: StoreServer, client: Redis) -> None:
     async with linked(server) as link:
         await answers(link, "before")
