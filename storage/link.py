@@ -31,6 +31,7 @@ from hiredis import (
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import (
     ConnectionError as ConnectionBroken,
+    MasterDownError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -55,6 +56,7 @@ _pack = cast("Callable[[tuple[Argument, ...]], bytes]", pack_command)
 """hiredis' stub says that a command has one part."""
 
 _OWN_CLASS: Final[Mapping[type[ResponseError], str]] = {
+    MasterDownError: "MASTERDOWN",
     OutOfMemoryError: "OOM",
     ReadOnlyError: "READONLY",
 }
@@ -268,7 +270,7 @@ def _translate(error: ResponseError) -> Exception:
     if isinstance(error, NoScriptError):
         return NoScript(text)
     # UNBLOCKED: the server became a replica while a call waited in it.
-    if text.startswith(("LOADING", "MASTERDOWN", "BUSY", "UNBLOCKED")):
+    if text.startswith(("MASTERDOWN", "BUSY", "UNBLOCKED")):
         return StoreUnavailable(text)
     return error
 

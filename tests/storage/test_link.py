@@ -370,6 +370,21 @@ async def test_a_read_only_store_refuses_writes_and_answers_reads(
     assert await deliver(store) == 1
 
 
+async def test_a_replica_that_has_lost_its_primary_is_unavailable(
+    store: Store, client: Redis
+) -> None:
+    await create(store)
+    client.config_set("replica-serve-stale-data", "no")
+    client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreUnavailable, match="MASTERDOWN"):
+            await store.link.call("GET", "x")
+    finally:
+        client.replicaof("NO", "ONE")
+        client.config_set("replica-serve-stale-data", "yes")
+    assert await deliver(store) == 1
+
+
 async def test_acknowledged_mail_survives_kill_dash_nine_of_the_store(
     store: Store, server: StoreServer, client: Redis
 ) -> None:
