@@ -5,6 +5,8 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 
+from pydantic import ValidationError
+
 from runtime.supervisor import Replaced, Role, Supervisor
 from storage import (
     ProcessRestart,
@@ -56,7 +58,7 @@ async def obey_restarts(
                         await restarts.report(request.restart_id, report)
                         continue
                     await _obey(restarts, request, supervisor, name)
-        except* StorageError as failed:
+        except* (StorageError, ValidationError) as failed:
             _log.debug("restarts cannot be heard", extra={"reason": str(failed.exceptions[0])})
         end_if_cancelled()
         await asyncio.sleep(_CONNECT_AGAIN_S)
@@ -74,8 +76,8 @@ async def _obey(
         report = changed
         try:
             await restarts.report(request.restart_id, report)
-        except StorageError as error:
-            # The restart itself does not need the store.
+        except (StorageError, ValidationError) as error:
+            # The restart itself needs neither the store nor what others report.
             _log.warning("restart not reported", extra={"reason": str(error)})
 
     async def told(replaced: Replaced) -> None:

@@ -142,12 +142,13 @@ class Supervisor:
             slots: What is to be kept running.
             environment: Variables of a child; asked once the store is up.
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
-            announce: Called once, when every slot is ready for the first time.
+            announce: Called when every slot is ready for the first time; may fail, is
+                repeated.
             store: The store to keep running; None where somebody else does.
             bury_others: Frees the contexts of every worker but these; called once the store
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
-            beside: Runs from the announcement until the stop.
+            beside: Runs from the announcement until the stop; may fail, is begun again.
             prepare: Called once the store is there, before any process is started.
         """
         self._config = config
@@ -273,16 +274,32 @@ class Supervisor:
     async def _announce_once_ready(self) -> None:
         for ready in self._ready.values():
             await ready.wait()
-        await self._announce()
+        await self._until_done("announce", self._announce)
         async with asyncio.TaskGroup() as group:
             if self._beside is not None:
-                group.create_task(self._run_beside(self._beside), name="beside")
+                group.create_task(self._until_done("beside", self._beside), name="beside")
             if self._standby_command is not None:
                 group.create_task(self._keep_standby(self._standby_command), name="standby")
 
-    @staticmethod
-    async def _run_beside(beside: Callable[[], Awaitable[None]]) -> None:
-        await beside()
+    async def _until_done(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, again and again while it fails: what is kept running goes on."""
+        backoff = self._backoff()
+        loop = asyncio.get_running_loop()
+        while True:
+            since_s = loop.time()
+            try:
+                await work()
+            except Exception:  # noqa: BLE001 - the supervisor outlives all
+                end_if_cancelled()
+                delay_s = backoff.delay_s(up_s=loop.time() - since_s)
+                _log.warning(
+                    "failed, doing it again",
+                    extra={"what": what, "delay_s": delay_s},
+                    exc_info=True,
+                )
+                await asyncio.sleep(delay_s)
+            else:
+                return
 
     async def _keep_standby(self, command: Sequence[str]) -> None:
         """Have one loaded worker waiting at all times."""

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +46,9 @@ class Rig:
     buried: list[str] = field(default_factory=list[str])
     announced: int = 0
     bury_failures: int = 0
+    announce_failures: int = 0
     store: "StubStore | None" = None
+    beside: Callable[[], Awaitable[None]] | None = None
 
     def supervisor(self, *programs: tuple[Role, str]) -> Supervisor:
         slots = [
@@ -60,6 +62,7 @@ class Rig:
             bury=self.bury,
             announce=self.announce,
             store=self.store,
+            beside=self.beside,
         )
 
     async def bury(self, worker_id: str) -> None:
@@ -69,6 +72,9 @@ class Rig:
         self.buried.append(worker_id)
 
     async def announce(self) -> None:
+        if self.announce_failures > 0:
+            self.announce_failures -= 1
+            raise OSError("store away")
         self.announced += 1
 
     def up(self) -> dict[int, str]:
@@ -137,6 +143,35 @@ def test_everything_is_started_announced_once_and_drained(tmp_path: Path) -> Non
     assert rig.living() == set()
     assert rig.drained() == set(rig.up())
     assert (rig.announced, rig.buried) == (1, [])
+
+
+def test_what_cannot_be_announced_yet_goes_on_and_is_announced_later(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, announce_failures=2)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert len(rig.up()) == len(rig.living()) == 1
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+    assert (rig.announced, rig.buried) == (1, [])
+
+
+def test_what_runs_beside_and_breaks_is_begun_again(tmp_path: Path) -> None:
+    begun: list[None] = []
+
+    async def beside() -> None:
+        begun.append(None)
+        if len(begun) < 3:
+            raise ValueError("the report of a newer supervisor")
+        await asyncio.Event().wait()
+
+    rig = Rig(tmp_path, beside=beside)
+
+    async def story() -> None:
+        await until(lambda: len(begun) == 3)
+        assert len(rig.up()) == len(rig.living()) == 1
+
+    supervised(rig.supervisor(("worker", WELL)), story)
 
 
 def test_a_killed_worker_is_buried_and_replaced_under_another_id(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""What is asked of a supervisor is done, whatever other supervisors report."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Collection, Iterator
+
+import pytest
+from typing_extensions import override
+
+from runtime.config import RuntimeConfig
+from runtime.restarts import obey_restarts
+from runtime.supervisor import Replaced, Role, Slot, Supervisor
+from storage import RestartRequest, Restarts, StorageConfig, Store, connect, keys
+from tests.runtime.support import until
+from tests.support.store_server import StoreServer
+
+pytestmark = pytest.mark.real_only
+REPLACED = Replaced(Slot("worker", 0, ()), 1, 2, "drained", 0, 0.1)
+
+
+@pytest.fixture
+def server() -> Iterator[StoreServer]:
+    """A store of the test's own."""
+    with StoreServer() as server:
+        yield server
+
+
+async def nothing(*_: object) -> None:
+    pass
+
+
+class Obedient(Supervisor):
+    """Replaces nothing, and says that it has, once a newer supervisor has reported."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(
+            RuntimeConfig(),
+            (),
+            environment=lambda _: os.environ,
+            bury=nothing,
+            announce=nothing,
+        )
+        self.store = store
+        self.restarts = 0
+
+    @override
+    async def restart(
+        self,
+        roles: Collection[Role],
+        *,
+        force: bool,
+        told: Callable[[Replaced], Awaitable[None]],
+    ) -> bool:
+        running = await self.store.link.call("GET", keys.RESTARTING)
+        assert isinstance(running, bytes)
+        await report_of_a_newer_one(self.store, running.decode())
+        await told(REPLACED)
+        self.restarts += 1
+        return True
+
+
+async def report_of_a_newer_one(store: Store, restart_id: str) -> None:
+    """A report that nobody here can read."""
+    await store.link.call("HSET", keys.restart(restart_id), "supervisor:s-newer", "{}")
+
+
+async def ask_for_one(store: Store, supervisor: Obedient) -> None:
+    """Ask for a restart, and wait until it is done."""
+    before = supervisor.restarts
+    await store.link.call("DEL", keys.RESTARTING)
+    await Restarts(store).ask("workers", force=False, now_ms=1)
+    await until(lambda: supervisor.restarts > before)
+
+
+async def test_a_report_that_cannot_be_read_keeps_nobody_from_restarting(
+    server: StoreServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        request = RestartRequest(
+            restart_id="r-1", scope="workers", force=False, requested_at_ms=0
+        )
+        await store.link.call("HSET", keys.restart("r-1"), "request", request.model_dump_json())
+        await report_of_a_newer_one(store, "r-1")
+        await store.link.call("SET", keys.RESTARTING, "r-1")
+        supervisor = Obedient(store)
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, supervisor, began_ms=0)
+        )
+        await until(lambda: "restarts cannot be heard" in caplog.messages)
+        await ask_for_one(store, supervisor)
+        await ask_for_one(store, supervisor)
+        obeying.cancel()
