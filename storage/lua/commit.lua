@@ -95,7 +95,8 @@ if ARGV[24] ~= "0" then
     redis.call("HSET", KEYS[16], "day", today, "used", 0)
     redis.call("EXPIRE", KEYS[16], 86400)
   end
-  redis.call("HINCRBY", KEYS[16], "used", ARGV[24])
+  -- What a model server counts may be too much to be added; the commit is half written by now.
+  redis.pcall("HINCRBY", KEYS[16], "used", ARGV[24])
 end
 for i = 1, tonumber(ARGV[22]) do
   local notice = #ARGV - 2 * (tonumber(ARGV[22]) - i)

@@ -9,7 +9,7 @@ import pytest
 from uuid_utils import uuid7
 
 from fsm import ContextRenamed, MessagesRecorded, RecordedMessage
-from storage import Commit, Fenced, Mail, Owned, QuotaExceeded, Store, keys, usage_of
+from storage import Commit, Fenced, Listener, Mail, Owned, QuotaExceeded, Store, keys, usage_of
 from tests.storage.arranging import create, created, next_commit, own, say_mail
 from tests.storage.conftest import Backend
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook
@@ -145,6 +145,23 @@ async def test_tokens_are_counted_once_with_their_commit(backend: Backend) -> No
         await store.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
         with pytest.raises(QuotaExceeded):
             await make(store)
+
+
+async def test_tokens_that_are_too_many_to_be_added_cost_no_part_of_a_commit(
+    store: Store,
+) -> None:
+    await create(store)
+    owned = await own(store)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    listener = Listener(heard.put_nowait, lambda: None)
+    await store.subscriber.subscribe(keys.feed(CONTEXT_ID), listener)
+    book = Playbook()
+    for base, tokens in ((1, 60), (2, 2**64 - 1), (3, 2**63 - 1)):
+        book.given(ContextRenamed(at_ms=BEGAN_MS, title=f"t{base}"))
+        await store.commit(replace(next_commit(book, owned, base=base), tokens=tokens))
+        async with asyncio.timeout(5):
+            await heard.get()
+    assert (await usage_of(store.link, "ada")).tokens == 60
 
 
 async def test_another_day_begins_with_no_tokens(backend: Backend) -> None:
