@@ -62,6 +62,7 @@ class OldConversation:
     """A conversation as it was kept, and what is wrong with it."""
 
     source_id: str
+    """Its id, or its place in the file where it has none or another one has the same."""
     title: str = ""
     messages: list[OldMessage] = field(default_factory=list[OldMessage])
     problems: list[str] = field(default_factory=list[str])
@@ -87,17 +88,20 @@ def _read_json(path: Path) -> list[OldConversation]:
         value: Json = json.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Unreadable(f"It is neither SQLite nor JSON in UTF-8: {error}.") from None
-    found = [
-        _conversation(one, f"{where}[{number}]")
-        for where, listed in _conversations(value, "$")
-        for number, one in enumerate(listed)
-    ]
+    found: dict[str, OldConversation] = {}
+    for where, listed in _conversations(value, "$"):
+        for number, one in enumerate(listed):
+            at = f"{where}[{number}]"
+            conversation = _conversation(one, at)
+            if conversation.source_id in found:
+                conversation.source_id = at  # two lists may have the same ids
+            found[conversation.source_id] = conversation
     if not found:
         raise Unreadable(
             "No conversations in it. Looked for objects with a list `messages`: in a list, as "
             "values of an object, or as JSON text in the values (a dump of localStorage)."
         )
-    return found
+    return list(found.values())
 
 
 def _conversations(value: Json, where: str) -> Iterator[tuple[str, list[Json]]]:

@@ -60,6 +60,15 @@ def test_conversations_are_found_wherever_a_browser_keeps_them(
     ]
 
 
+def test_conversations_of_two_lists_that_have_the_same_id_are_two(tmp_path: Path) -> None:
+    other = {**CHAT, "title": "Another"}
+    found = kept(tmp_path, {"chats": [CHAT], "archive": json.dumps([other])})
+    assert [(one.source_id, one.title) for one in found] == [
+        ("c1", "A chat"),
+        ("$.archive[0]", "Another"),
+    ]
+
+
 def test_roles_and_contents_of_others_are_understood(tmp_path: Path) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:,"}}
     messages = [
