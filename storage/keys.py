@@ -44,7 +44,7 @@ An owner
 Operations
 
 * `restarting` (string, lives `restart_silent_s_max`): id of the restart that runs.
-  storage/restarts.py.
+  storage/restarts.py, hold.
 * `restart:<id>` (hash, lives `restart_report_s`): the request, and what each supervisor
   has done. storage/restarts.py.
 * `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete, settle,

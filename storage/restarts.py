@@ -159,7 +159,7 @@ class Restarts:
                 return restart_id
             await asyncio.sleep(SUPERVISOR_LOOK_S)  # one that has just come up listens soon
         await call("DEL", keys.restart(restart_id))
-        await call("DEL", keys.RESTARTING)
+        await self._hold(restart_id, 0)
         raise NoSupervisor
 
     async def _begin(self, restart_id: str) -> str | None:
@@ -210,13 +210,18 @@ class Restarts:
         self._tell_progress(restart_id, report)
         restart = await self.read(restart_id)
         if restart is not None and restart.status in {"complete", "failed"}:
-            await call("DEL", keys.RESTARTING)
+            await self._hold(restart_id, 0)
             status: Literal["complete", "failed"] = (
                 "complete" if restart.status == "complete" else "failed"
             )
             self._store.announcer.tell(RestartComplete(restart_id=restart_id, status=status))
         else:
-            await call("EXPIRE", keys.RESTARTING, self._config.restart_silent_s_max)
+            await self._hold(restart_id, self._config.restart_silent_s_max)
+
+    async def _hold(self, restart_id: str, within_s: int) -> None:
+        """Stay the one that runs for so long; another one may have begun since."""
+        where = [keys.RESTARTING]
+        await self._store.scripts.run(self._store.link, "hold", where, restart_id, within_s)
 
     def _tell_progress(self, restart_id: str, report: SupervisorReport) -> None:
         if report.status != "running":

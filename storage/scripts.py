@@ -30,6 +30,7 @@ NAMES: Final = (
     "draft",
     "enqueue",
     "finish",
+    "hold",
     "lease",
     "open",
     "passivate",

@@ -1,6 +1,7 @@
 """Restarts and drains are asked for one at a time, and never without anybody to do them."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -93,6 +94,21 @@ async def test_what_runs_already_is_named_to_whoever_asks_for_the_same(
     store: Store, same: tuple[str, str | None]
 ) -> None:
     assert await begin(store, *same) == await ask(store, *same)
+
+
+@pytest.mark.parametrize("late", ["running", "complete"])
+async def test_a_report_of_one_that_was_taken_to_be_over_leaves_the_next_one_alone(
+    store: Store, late: Literal["running", "complete"]
+) -> None:
+    over = await begin(store, "drain", "w1")
+    await store.link.call("DEL", keys.RESTARTING)  # it was silent for too long
+    runs = await begin(store, "drain", "w2")
+    await store.link.call("PERSIST", keys.RESTARTING)
+    await Restarts(store).report(over, SupervisorReport(supervisor="s", status=late))
+    assert await store.link.call("GET", keys.RESTARTING) == runs.encode()
+    assert await store.link.call("TTL", keys.RESTARTING) == -1
+    await Restarts(store).report(runs, SupervisorReport(supervisor="s", status="running"))
+    assert await store.link.call("TTL", keys.RESTARTING) == store.config.restart_silent_s_max
 
 
 async def test_many_who_ask_at_once_get_one_restart(store: Store) -> None:
