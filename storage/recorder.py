@@ -52,7 +52,8 @@ class Recorder:
     store: Store
     owner: str
     _recorded: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
-    """Numbers of the actions whose result was not looked at, by context."""
+    """Numbers of the actions whose result was not looked at, by context; no older ones than
+    the store keeps results of."""
 
     async def initialize(
         self,
@@ -161,7 +162,8 @@ class Recorder:
             same, and is applied by the next that runs.
 
         Raises:
-            RecordRefused: A context has refused some of it.
+            RecordRefused: A context has refused some of it, of what the store still keeps
+                results of (`results_max` actions).
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -173,11 +175,13 @@ class Recorder:
         refused: dict[int, Result] = {}
         waiting = self._recorded[context_id]
         while waiting:
-            reading = await self.store.read(context_id, self.owner, seq=waiting[0])
+            seq = waiting[0]
+            reading = await self.store.read(context_id, self.owner, seq=seq)
             if reading.result is None:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            seq = waiting.pop(0)
+            if waiting[0] == seq:  # else it has made room for newer ones meanwhile
+                waiting.pop(0)
             if reading.result.outcome == "refused":
                 refused[seq] = reading.result
         del self._recorded[context_id]
@@ -199,7 +203,9 @@ class Recorder:
             except (StoreUnavailable, StoreRefusedWrite, MailboxFull) as error:
                 await tries.wait(error)
             else:
-                self._recorded.setdefault(context_id, []).append(receipt.seq)
+                seqs = self._recorded.setdefault(context_id, [])
+                kept_after = receipt.seq - self.store.config.results_max
+                seqs[:] = [*(seq for seq in seqs if seq > kept_after), receipt.seq]
                 return
 
 

@@ -136,3 +136,18 @@ async def test_p12_a_full_mailbox_is_waited_for(store_url: str) -> None:
                     return len(state["messages"]) == 2
 
                 await eventually(both_are_there)
+
+
+async def test_more_than_the_store_keeps_results_of_is_waited_for_to_its_end(
+    store_url: str,
+) -> None:
+    config = StorageConfig(mailbox_max=4, results_max=4)
+    async with (
+        serving(store_url) as service,
+        open_recorder(store_url, owner=OWNER, config=config) as recorder,
+    ):
+        context_id = await recorder.initialize()
+        for number in range(10):
+            await recorder.record_user_message(context_id, f"{number}")
+        assert await recorder.cleanup(within_s=5)
+        assert len((await service.client.state(context_id))["messages"]) == 10
