@@ -224,7 +224,8 @@ class Announcer:
         """Who tells; empty: nobody, a command or a simulation."""
         self._collected: deque[Entry] = deque()
         self._waits = asyncio.Event()
-        self._batch = 0
+        self._batch = meters.clock()
+        """Number of the last one; above all of an earlier process of the same name."""
         self._second: int = 0
         self._told = 0
         """In this second, of what is not critical."""

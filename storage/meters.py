@@ -99,7 +99,8 @@ class Meters:
         self._bins: dict[Kind, Counter[int]] = {kind: Counter() for kind in KINDS}
         self._unsent: tuple[str, str] | None = None
         """Counts and bins of a report of which nobody knows whether it has arrived."""
-        self._number = 0
+        self._number = clock()
+        """Of the last report; above all of an earlier process of the same id."""
         self._cpu_s = 0.0
         self._cpu_at_s = 0.0
         self._lag_ms = 0.0

@@ -32,9 +32,11 @@ def received(number: int = 0) -> ActionReceived:
     return ActionReceived(context_id=f"c{number}", action="rename", repeated=False)
 
 
-def announcer_of(store: Store, name: str) -> tuple[Announcer, Meters]:
+def announcer_of(
+    store: Store, name: str, *, began_ms: int = NOW_MS
+) -> tuple[Announcer, Meters]:
     """A process that tells when it is asked to."""
-    meters = Meters(store.link, store.scripts, store.config, lambda: NOW_MS)
+    meters = Meters(store.link, store.scripts, store.config, lambda: began_ms)
     announcer = Announcer(store.link, store.scripts, store.config, meters)
     announcer.by = name
     meters.begin("gateway", name, dict)
@@ -73,6 +75,17 @@ async def test_a_batch_that_is_sent_twice_is_told_once(store: Store) -> None:
     announcer.tell(received())
     await announcer.flush()
     assert len(await told(store)) == 1
+
+
+async def test_what_a_process_tells_that_has_the_name_of_an_earlier_one_is_told(
+    store: Store,
+) -> None:
+    for began_ms in (NOW_MS, NOW_MS + 1_000):
+        announcer, _ = announcer_of(store, "a", began_ms=began_ms)
+        for _ in range(3):
+            announcer.tell(LOST)
+            await announcer.flush()
+    assert len(await told(store)) == 6
 
 
 async def test_what_is_published_is_what_is_kept(store: Store) -> None:

@@ -13,9 +13,9 @@ from tests.storage.conftest import Backend
 NOW_MS = 1_800_000_000_000
 
 
-def meters_of(store: Store, process_id: str) -> Meters:
+def meters_of(store: Store, process_id: str, *, began_ms: int = NOW_MS) -> Meters:
     """A process that reports by itself."""
-    meters = Meters(store.link, store.scripts, store.config, lambda: NOW_MS)
+    meters = Meters(store.link, store.scripts, store.config, lambda: began_ms)
     meters.begin("worker", process_id, lambda: {"active": 7})
     return meters
 
@@ -57,6 +57,17 @@ async def test_a_report_of_which_nobody_knows_whether_it_came_is_counted_once(
     await meters.report()  # the one of before, once more
     await meters.report()
     assert (await seen(store)).totals["errors:gone"] == 11
+
+
+async def test_what_a_process_counts_that_has_the_id_of_an_earlier_one_is_added(
+    store: Store,
+) -> None:
+    for began_ms in (NOW_MS, NOW_MS + 1_000):
+        meters = meters_of(store, "a", began_ms=began_ms)
+        for _ in range(3):
+            meters.count("errors:gone")
+            await meters.report()
+    assert (await seen(store)).totals["errors:gone"] == 6
 
 
 async def test_percentiles_are_those_of_all_processes_within_a_hundredth(store: Store) -> None:
