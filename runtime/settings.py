@@ -42,7 +42,9 @@ ROOMS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("storage", StorageConfig),
     ("dashboard", DashboardConfig),
 )
-NOT_SETTINGS = frozenset({"API_KEY", "CONFIG", "GO_FD", "READY_FD", "SUPERVISOR_PID", "URL"})
+NOT_SETTINGS = frozenset(
+    {"API_KEY", "CONFIG", "GO_FD", "LISTEN_FD", "READY_FD", "SUPERVISOR_PID", "URL"}
+)
 """Variables with our prefix that are no settings: the file's name, what a supervisor
 tells its children, and the address and the key that `contextd chat` uses."""
 

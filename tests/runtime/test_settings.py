@@ -100,6 +100,14 @@ def test_an_unknown_variable_is_told_with_the_nearest(monkeypatch: pytest.Monkey
     )
 
 
+def test_what_a_supervisor_tells_its_children_is_taken_for_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("GO_FD", "LISTEN_FD", "READY_FD", "SUPERVISOR_PID"):
+        monkeypatch.setenv(f"CONTEXTD_{name}", "3")
+    assert unknown_variables() == ()
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONTEXTD_REDIS_URL", "")
     assert load_settings().redis_url is None
