@@ -87,7 +87,8 @@ class RuntimeConfig(BaseModel):
     drain_s_max: float = Field(
         default=25.0,
         gt=0,
-        description="How long gateways and workers may drain before they are killed.",
+        description="How long gateways and workers may drain before they are killed; at least "
+        "`drain_s`.",
     )
     bury_s_max: float = Field(
         default=5.0,

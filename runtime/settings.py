@@ -9,10 +9,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import orjson
-from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -77,6 +77,26 @@ class Settings(  # pyright: ignore[reportIncompatibleVariableOverride]
         extra="forbid",
         protected_namespaces=(),
     )
+
+    @model_validator(mode="after")
+    def _workers_live_between_their_signs(self) -> Self:
+        if self.worker_heartbeat_s * 1_000 >= self.worker_session_ms:
+            raise ValueError(
+                f"worker_heartbeat_s ({self.worker_heartbeat_s:g} s) must be less than "
+                f"worker_session_ms ({self.worker_session_ms} ms), best a quarter of it: a "
+                "living worker would be taken for dead between two signs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _turns_are_handed_over_in_time(self) -> Self:
+        if self.drain_s > self.drain_s_max:
+            raise ValueError(
+                f"drain_s ({self.drain_s:g}) must not be more than drain_s_max "
+                f"({self.drain_s_max:g}): a worker would be killed while it still waits for "
+                "its turns"
+            )
+        return self
 
 
 def load_settings(

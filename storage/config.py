@@ -74,7 +74,8 @@ class StorageConfig(BaseModel):
     worker_session_ms: int = Field(
         default=4_000,
         ge=500,
-        description="How long a worker is taken to live after its last sign, in milliseconds.",
+        description="How long a worker is taken to live after its last sign, in milliseconds; "
+        "more than `worker_heartbeat_s`.",
     )
     stuck_after_s: float = Field(
         default=10.0,

@@ -16,7 +16,10 @@ def test_everything_on_one_machine_runs_as_a_user_that_cannot_do_more(
     with (
         acl_store() as store,
         Service(
-            auth="keys", redis_url=store.url("contextd"), worker_session_ms=1_000
+            auth="keys",
+            redis_url=store.url("contextd"),
+            worker_session_ms=1_000,
+            worker_heartbeat_s=0.25,
         ) as service,
     ):
         made = run_command(

@@ -205,6 +205,31 @@ def test_values_that_do_not_go_together_are_named_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "fits", "told"),
+    [
+        (
+            {"worker_heartbeat_s": 2, "worker_session_ms": 2_000},
+            {"worker_session_ms": 2_001},
+            "worker_heartbeat_s (2 s) must be less than worker_session_ms (2000 ms)",
+        ),
+        (
+            {"drain_s": 30.5, "drain_s_max": 30},
+            {"drain_s": 30},
+            "drain_s (30.5) must not be more than drain_s_max (30)",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    given: dict[str, object], fits: dict[str, object], told: str
+) -> None:
+    with pytest.raises(BadSettings) as refused:
+        load_settings(given)
+    (sentence,) = refused.value.problems
+    assert sentence.startswith(told)
+    load_settings({**given, **fits})
+
+
+@pytest.mark.parametrize(
     "url",
     [
         *("redis://:hunter/two@host/0", "redis://:hunter#two@host/0", "redis://:hunter?2@host"),
