@@ -41,10 +41,11 @@ class Notes:
             The note as it is kept, if there was none of that key.
 
         Raises:
-            NotesFull: The owner has `notes_max` notes.
+            NotesFull: The owner has `notes_max` notes, none of that key.
         """
         where = keys.notes(owner)
-        if cast("int", await self.link.call("HLEN", where)) >= self.notes_max:
+        number = cast("int", await self.link.call("HLEN", where))
+        if number >= self.notes_max and await self.link.call("HGET", where, key) is None:
             raise NotesFull(f"an owner can keep {self.notes_max} notes")
         written_at_ms = unix_ms()
         kept = self.sealer.seal("note", owner, f"{written_at_ms} {text}")

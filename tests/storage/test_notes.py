@@ -22,8 +22,9 @@ async def test_notes_are_kept_oldest_first_and_are_the_owners_own(store: Store) 
     assert await notes.read("ada", []) == ()
 
 
-async def test_a_note_is_kept_once_under_its_key(store: Store) -> None:
-    notes = Notes(store.link, store.sealer, notes_max=10)
+@pytest.mark.parametrize("notes_max", [10, 1])
+async def test_a_note_is_kept_once_under_its_key(store: Store, notes_max: int) -> None:
+    notes = Notes(store.link, store.sealer, notes_max)
     await notes.add("ada", "k", "first")
     await notes.add("ada", "k", "second")
     assert await notes.list("ada") == {"k": "first"}
