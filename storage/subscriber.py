@@ -57,6 +57,7 @@ class Subscriber:
     _outgoing: asyncio.Queue[tuple[str, ...]] = field(
         default_factory=asyncio.Queue[tuple[str, ...]]
     )
+    _is_connected: bool = False
     _heard_at: float = 0.0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -75,7 +76,7 @@ class Subscriber:
         self._listeners[key] = (*others, listener)
         confirmed = self._confirmations.setdefault(key, asyncio.Event())
         if not others:
-            self._outgoing.put_nowait(("SUBSCRIBE", channel))
+            self._send("SUBSCRIBE", channel)
         try:
             async with asyncio.timeout(self.confirm_s_max):
                 await confirmed.wait()
@@ -93,7 +94,11 @@ class Subscriber:
             self._listeners[key] = others
         elif self._listeners.pop(key, ()):
             self._confirmations.pop(key, None)
-            self._outgoing.put_nowait(("UNSUBSCRIBE", channel))
+            self._send("UNSUBSCRIBE", channel)
+
+    def _send(self, *command: str) -> None:
+        if self._is_connected:  # the next connection begins with all that is listened to
+            self._outgoing.put_nowait(command)
 
     def _others(self, key: bytes, listener: Listener) -> tuple[Listener, ...]:
         return tuple(each for each in self._listeners.get(key, ()) if each is not listener)
@@ -117,6 +122,7 @@ class Subscriber:
             except* (RedisError, OSError, TimeoutError) as broken:
                 log.warning("store subscription lost", error=repr(broken.exceptions[0]))
             finally:
+                self._is_connected = False
                 with contextlib.suppress(RedisError, OSError):
                     await connection.disconnect(nowait=True)
             end_if_cancelled()
@@ -128,6 +134,7 @@ class Subscriber:
     async def _write(self, connection: AbstractConnection) -> None:
         while not self._outgoing.empty():
             self._outgoing.get_nowait()
+        self._is_connected = True
         for key in list(self._listeners):
             await connection.send_command("SUBSCRIBE", key)
         while True:

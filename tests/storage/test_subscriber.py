@@ -88,6 +88,16 @@ async def test_a_hundred_channels_are_confirmed_at_once(store: Store) -> None:
         assert await ear.hears(1) == [f"{n}".encode()]
 
 
+async def test_nothing_is_kept_for_a_store_that_is_away() -> None:
+    subscriber = Subscriber(make_pool("unix:///nowhere.sock"), 0.01, 2.0)
+    ear = Ear()
+    async with open_subscriber(subscriber):
+        for n in range(5):
+            with pytest.raises(StoreUnavailable):
+                await subscriber.subscribe(f"c{n}", Listener(ear.on_message, ear.on_gap))
+        assert subscriber._outgoing.empty()
+
+
 @pytest.fixture
 async def real_store(real_backend: Backend) -> AsyncGenerator[Store, None]:
     async with real_backend.connect(store_call_s_max=1.0, store_ping_s=0.1) as store:
