@@ -2,7 +2,6 @@ from .access import KEY_PREFIX, SCOPES, Access, ApiKey, Grant, Scope
 from .activity import TALLY_S, ActivityLog
 from .address import make_client
 from .announcements import (
-    ANNOUNCEMENT,
     ActionReceived,
     Announced,
     Announcer,
@@ -118,7 +117,6 @@ from .tracing import NO_TRACES, Attributes, Span, Tracer
 from .webhooks import Webhooks
 
 __all__ = [
-    "ANNOUNCEMENT",
     "ANNOUNCEMENTS",
     "KEY_PREFIX",
     "KINDS",

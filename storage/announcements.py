@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 import storage.keys as keys
 from fsm import TurnEnd
@@ -193,9 +193,6 @@ AnyAnnouncement: TypeAlias = (
     | RestartProgress
     | RestartComplete
     | ErrorSeen
-)
-ANNOUNCEMENT: Final[TypeAdapter[AnyAnnouncement]] = TypeAdapter(
-    Annotated[AnyAnnouncement, Field(discriminator="type")]
 )
 
 
