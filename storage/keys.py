@@ -25,7 +25,7 @@ A context, `ctx:{id}:...`
   the events before it are gone. create, compact.
 * `dead` (hash): dead letter id -> the letter as JSON. commit, settle, storage/letters.py.
 * `notices` (zset): what webhooks are still to tell, as JSON; score: version. create, commit
-  and delete add, settle removes; it outlives the context.
+  and delete add, settle removes, storage/webhooks.py puts back; it outlives the context.
 * `gone` (hash): owner of the context that was here; seq, key, digest and result of its
   deletion. Lives `tombstone_days`. delete.
 
@@ -53,8 +53,9 @@ Operations
 * `contexts` (zset): ids of all contexts; score: a time (ms) that is not later than the last
   change, or until which retention passes it over. create, lease, storage/retention.py, delete.
 * `webhooks` (zset): contexts with `notices`; score: when they are to be told (ms). create,
-  commit, delete, lease, settle.
-* `webhooks:tries` (hash): context id -> how often its first notice has come to nothing. settle.
+  commit, delete, lease, settle, storage/webhooks.py.
+* `webhooks:tries` (hash): context id -> how often its first notice has come to nothing. settle,
+  storage/webhooks.py.
 * `chore:<name>` (string, lives one period): a maintenance job was enqueued in this period.
   storage/enqueue.py.
 
