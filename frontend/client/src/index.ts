@@ -1,5 +1,6 @@
 /** `@contextd/client`: actions done once, state that stays in step, an outbox. */
 
+export { browserOutbox } from "./browser.js";
 export { createClient, type Client, type ClientOptions } from "./client.js";
 export type { Conflict, ConflictStrategy } from "./conflicts.js";
 export type { ApiKey, Debug, WriteOptions } from "./connection.js";

@@ -72,6 +72,21 @@ export class Contextd {
       : readFileSync(join(this.#data, "owner.key"), "utf8").trim();
   }
 
+  /** Another key; without scopes it reads and writes the contexts of its owner. */
+  newKey(owner: string, ...scopes: readonly string[]): string {
+    const file = join(this.#data, `${owner}-${scopes.join("-").replace(":", "-")}.key`);
+    const options = scopes.flatMap((scope) => ["--scope", scope]);
+    execFileSync(
+      PYTHON,
+      [
+        ...["-m", "runtime.cli", "keys", "create", "e2e", "--owner", owner, "--file", file],
+        ...["--data", this.#data, ...options],
+      ],
+      { cwd: ROOT },
+    );
+    return readFileSync(file, "utf8").trim();
+  }
+
   /** Ask the API, as another program would. */
   async api(
     method: string,

@@ -314,6 +314,44 @@ suite("work", (stage) => {
     assert.equal(await brought.locator("#composer").inputValue(), "Not lost");
     await context.close();
   });
+
+  test("signing out: nobody gets what another account has not sent, and it is there when that comes back", async () => {
+    const chat = await stage.chat("Of the first account", "Hello");
+    const bobsKey = stage.contextd.newKey("bob");
+    const person = await stage.arrive();
+    const { page } = person;
+    const composer = page.locator("#composer");
+    const signIn = async (key: string): Promise<void> => {
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await person.context.setOffline(false);
+      await page.getByLabel("API key").fill(key);
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByRole("button", { name: "Sign out" }).waitFor();
+    };
+    await composer.fill("A draft of a new chat");
+    await person.open(chat);
+    await person.answered(1);
+    await person.context.setOffline(true);
+    await person.write("Not sent yet");
+    await page.locator(".message[data-status=sending]").waitFor();
+    await composer.fill("A draft");
+    await signIn(bobsKey);
+    await page.getByText("This chat is not there").waitFor();
+    assert.equal(await page.getByText("Not sent yet").count(), 0);
+    await page.getByRole("button", { name: "New chat" }).first().click();
+    assert.equal(await composer.inputValue(), "");
+    assert.equal((await stage.state(chat)).context.messages.length, 2);
+    const seen = await page.evaluate(() => localStorage.getItem("contextd.seen.bob"));
+    assert.equal(seen?.includes(chat) ?? false, false);
+    await person.context.setOffline(true);
+    await signIn(stage.contextd.key);
+    assert.equal(await composer.inputValue(), "A draft of a new chat");
+    await person.open(chat);
+    await person.answered(2);
+    assert.deepEqual(await person.said("user"), ["Hello", "Not sent yet"]);
+    assert.equal(await composer.inputValue(), "A draft");
+    await person.leave();
+  });
 });
 
 suite(

@@ -4,7 +4,7 @@ import type { BackendContextService, ContextSummary } from "@contextd/client";
 import { useState, type ReactNode, type RefObject } from "react";
 
 import { Icon } from "../common/Icon.js";
-import { forgetKey, readKey } from "../common/key.js";
+import { readKey } from "../common/key.js";
 import { Mark } from "../common/SignIn.js";
 import { useTheme } from "../common/theme.js";
 import { ContextRow } from "./ContextRow.js";
@@ -150,14 +150,7 @@ function Foot({ onHelp, onSignOut }: Pick<SidebarProps, "onHelp" | "onSignOut">)
         <Icon name="keyboard" />
       </button>
       {readKey() === "" ? null : (
-        <button
-          type="button"
-          className="button-icon wide"
-          onClick={() => {
-            forgetKey();
-            onSignOut();
-          }}
-        >
+        <button type="button" className="button-icon wide" onClick={onSignOut}>
           Sign out
         </button>
       )}

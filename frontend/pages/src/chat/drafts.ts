@@ -1,15 +1,16 @@
-/** What is being written in each chat and not sent: of this tab, through reloads. */
+/** What is being written in each chat and not sent: of this tab and account, through reloads. */
 
 import { useState } from "react";
 
-const PREFIX = "contextd.draft.";
+import { useAccount } from "./account.js";
 
 export function useDraft(chatId: string): readonly [string, (text: string) => void] {
-  const [text, setText] = useState(() => sessionStorage.getItem(PREFIX + chatId) ?? "");
+  const name = `contextd.draft.${useAccount()}/${chatId}`;
+  const [text, setText] = useState(() => sessionStorage.getItem(name) ?? "");
   const write = (next: string): void => {
     setText(next);
-    if (next === "") sessionStorage.removeItem(PREFIX + chatId);
-    else sessionStorage.setItem(PREFIX + chatId, next);
+    if (next === "") sessionStorage.removeItem(name);
+    else sessionStorage.setItem(name, next);
   };
   return [text, write];
 }

@@ -1,5 +1,6 @@
 /**
- * How far the person has seen each chat: marks of this browser, for the unread badges alone.
+ * How far the person has seen each chat: marks of this browser and account, for the unread
+ * badges alone.
  *
  * What there is on the first visit counts as seen.
  */
@@ -8,7 +9,8 @@ import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 
 import type { ContextSummary } from "@contextd/client";
 
-const NAME = "contextd.seen";
+import { useAccount } from "./account.js";
+
 const MARKS_MAX = 2_000;
 
 /** The newest version seen, by chat. */
@@ -20,17 +22,21 @@ export interface Unread {
 }
 
 export function useUnread(contexts: readonly ContextSummary[] | null): Unread {
-  const kept = useSyncExternalStore(subscribe, read);
+  const name = `contextd.seen.${useAccount()}`;
+  const kept = useSyncExternalStore(subscribe, () => localStorage.getItem(name));
   const marks = useMemo(() => marksOf(kept), [kept]);
   useEffect(() => {
     if (contexts === null || marks !== null) return;
-    write(Object.fromEntries(contexts.map((context) => [context.id, context.version])));
-  }, [contexts, marks]);
-  const markSeen = useCallback((chatId: string, version: number) => {
-    const before = marksOf(read());
-    if (before !== null && (before[chatId] ?? 0) < version)
-      write({ ...before, [chatId]: version });
-  }, []);
+    write(name, Object.fromEntries(contexts.map((context) => [context.id, context.version])));
+  }, [contexts, marks, name]);
+  const markSeen = useCallback(
+    (chatId: string, version: number) => {
+      const before = marksOf(localStorage.getItem(name));
+      if (before !== null && (before[chatId] ?? 0) < version)
+        write(name, { ...before, [chatId]: version });
+    },
+    [name],
+  );
   const isUnread = useCallback(
     (context: ContextSummary) => marks !== null && context.version > (marks[context.id] ?? 0),
     [marks],
@@ -50,13 +56,9 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-function read(): string | null {
-  return localStorage.getItem(NAME);
-}
-
-function write(marks: Marks): void {
+function write(name: string, marks: Marks): void {
   const newest = Object.fromEntries(Object.entries(marks).slice(-MARKS_MAX));
-  localStorage.setItem(NAME, JSON.stringify(newest));
+  localStorage.setItem(name, JSON.stringify(newest));
   for (const listener of listeners) listener();
 }
 

@@ -1,6 +1,6 @@
-/** What the page says of states and times. */
+/** What the page says of states, troubles and times. */
 
-import type { ContextSummary, Phase } from "@contextd/client";
+import { Problem, type ContextSummary, type Phase } from "@contextd/client";
 
 /** What somebody who looks at the list needs to know of a chat. */
 export type Badge = "running" | "asking" | "failed" | "paused" | "unread" | null;
@@ -48,6 +48,12 @@ export function badgeOf(context: ContextSummary, isUnread: boolean): Badge {
 
 export function statusWords(phase: Phase): string {
   return WORDS[phase];
+}
+
+/** Why something that is tried again by itself has not worked. */
+export function troubleOf(error: unknown): string {
+  if (error instanceof Problem) return error.detail || error.title;
+  return "contextd does not answer. This is tried again by itself.";
 }
 
 export function titleOf(context: { readonly title: string } | null): string {

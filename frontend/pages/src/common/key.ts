@@ -2,10 +2,11 @@
  * The API key of this browser: in the tab, or in the browser if the person wants that.
  *
  * An address may bring one behind its `#`, which no server ever sees; it is taken out of the
- * address and the history before anything else happens.
+ * address and the history before anything else happens. Beside the key stays whose it is.
  */
 
 const NAME = "contextd.key";
+const ACCOUNT = "contextd.account";
 const IN_ADDRESS = /^#key=([\x21-\x7e]+)$/;
 
 export function takeKeyOfAddress(): void {
@@ -16,7 +17,16 @@ export function takeKeyOfAddress(): void {
 }
 
 export function readKey(): string {
-  return sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME) ?? "";
+  return keptIn().getItem(NAME) ?? "";
+}
+
+/** Whose the key is; null: nobody has asked yet. */
+export function readAccount(): string | null {
+  return keptIn().getItem(ACCOUNT);
+}
+
+export function keepAccount(owner: string): void {
+  keptIn().setItem(ACCOUNT, owner);
 }
 
 export function keepKey(key: string, { forLong }: { readonly forLong: boolean }): void {
@@ -25,6 +35,15 @@ export function keepKey(key: string, { forLong }: { readonly forLong: boolean })
 }
 
 export function forgetKey(): void {
-  sessionStorage.removeItem(NAME);
-  localStorage.removeItem(NAME);
+  for (const storage of [sessionStorage, localStorage]) {
+    storage.removeItem(NAME);
+    storage.removeItem(ACCOUNT);
+  }
+}
+
+/** A tab's own key comes before that of the browser. */
+function keptIn(): Storage {
+  const isOfBrowser =
+    sessionStorage.getItem(NAME) === null && localStorage.getItem(NAME) !== null;
+  return isOfBrowser ? localStorage : sessionStorage;
 }
