@@ -90,13 +90,13 @@ class Guard:
         """By connection: each has one at a time."""
 
     async def admit(
-        self, request: web.Request, scope: Scope, *, takes_ticket: bool
+        self, request: web.Request, scope: Scope | None, *, takes_ticket: bool
     ) -> Principal:
         """Who asks, if that is enough.
 
         Args:
             request: What is asked.
-            scope: What that takes.
+            scope: What that takes; None: any credential.
             takes_ticket: Whether a ticket does, too: it is seen in addresses, hence in logs.
 
         Raises:
@@ -107,7 +107,8 @@ class Guard:
             return _ANYBODY
         ticket = request.query.get(TICKET.name) if takes_ticket else None
         principal = await self._identify(request.headers, ticket)
-        principal.check(scope)
+        if scope is not None:
+            principal.check(scope)
         return principal
 
     async def _identify(self, headers: MultiMapping[str], ticket: str | None) -> Principal:

@@ -179,8 +179,10 @@ def _operation(
     route: Route, operation: Operation, *, more_problems: Iterable[str] = ()
 ) -> Json:
     problems = {"internal", "invalid-parameter", *operation.problems, *more_problems}
+    if not route.is_public:
+        problems |= {"unauthorized", "rate-limited"}
     if route.scope is not None:
-        problems |= {"unauthorized", "forbidden", "rate-limited"}
+        problems.add("forbidden")
     if route.is_stream:
         problems.add("too-many-streams")
     if "{id}" in route.path:
@@ -217,8 +219,8 @@ def _operation(
         "responses": responses,
         "x-problems": {name: f"/problems/{name}" for name in sorted(problems)},
     }
-    if route.scope is not None:
-        shown["security"] = [{"key": [route.scope]}]
+    if not route.is_public:
+        shown["security"] = [{"key": [route.scope] if route.scope else []}]
     if route.is_deprecated:
         shown["deprecated"] = True
     if operation.description:

@@ -36,6 +36,8 @@ class Route:
     """Whether anybody may ask, without a credential."""
     needs: Scope | None = None
     """The scope that it takes, if that is not the one of its method."""
+    takes_any_scope: bool = False
+    """Whether any credential is enough, whatever it allows."""
     moves_contexts: bool = False
     """Whether it takes whole contexts out, or in."""
     is_stream: bool = False
@@ -47,8 +49,8 @@ class Route:
 
     @property
     def scope(self) -> Scope | None:
-        """What a credential has to allow; None: none is asked for."""
-        if self.is_public:
+        """What a credential has to allow; None: nothing, or none is asked for."""
+        if self.is_public or self.takes_any_scope:
             return None
         return self.needs or ("contexts:read" if self.method == "GET" else "contexts:write")
 

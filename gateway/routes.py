@@ -212,7 +212,7 @@ ROUTES: Final = (
     Route(
         *("issue_ticket", "POST", "/api/tickets", issue_ticket),
         under_contexts=False,
-        needs="contexts:read",
+        takes_any_scope=True,
     ),
     _get("get_limits", "/api/limits", get_limits),
     _get("get_action", "/api/actions/{action_id}", action_status),
@@ -303,7 +303,7 @@ def _checked(route: Route) -> Handler:
             _tell_answered(request, route, response, began_s=began_s)
         return response
 
-    if scope is None:
+    if route.is_public:
         return handle_public
 
     async def handle(request: web.Request) -> web.StreamResponse:

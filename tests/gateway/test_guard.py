@@ -112,7 +112,8 @@ GUARDED: Final = [route for route in SERVED if route.name not in PUBLIC]
 
 
 def test_what_anybody_may_ask_is_written_down_here() -> None:
-    assert {route.name for route in SERVED if route.scope is None} == PUBLIC
+    assert {route.name for route in SERVED if route.is_public} == PUBLIC
+    assert [route.name for route in GUARDED if route.scope is None] == ["issue_ticket"]
 
 
 async def raw_status(client: Client, route: Route, path: str) -> tuple[int, str]:
@@ -139,7 +140,7 @@ async def test_a_key_opens_what_its_scopes_say_and_nothing_else(store_url: str) 
         for scope in SCOPES:
             somebody = await scene.of("ada", scopes=[scope])
             for route in GUARDED:
-                if route.scope == scope or (route.scope, scope) == ("dashboard", "admin"):
+                if route.scope in {scope, None} or (route.scope, scope) == ("dashboard", "admin"):
                     continue
                 status = await raw_status(somebody, route, address(route))
                 assert status == (403, "forbidden"), (scope, route.name)
@@ -471,6 +472,19 @@ async def test_a_ticket_opens_nothing_but_streams(store_url: str) -> None:
         assert (answer.status, answer.problem) == (401, "unauthorized")
         async with scene.stranger.stream(context_id, query=f"?ticket={ticket}") as stream:
             await stream.take("snapshot")  # it was not used up
+
+
+async def test_any_key_is_given_tickets_and_they_allow_what_it_allows(store_url: str) -> None:
+    async with guarded(store_url) as scene:
+        context_id = await (await scene.of("ada")).create()
+        for scope in SCOPES:
+            somebody = await scene.of("ada", scopes=[scope])
+            issued = await somebody.send("POST", "/api/tickets", {})
+            assert issued.status == 201
+            path = f"/api/contexts/{context_id}/events?ticket={issued.json['ticket']}"
+            async with scene.stranger.stream_at(path) as stream:
+                allowed = 200 if scope == "contexts:read" else 403
+                assert stream.response.status == allowed, scope
 
 
 async def test_a_ticket_is_worth_no_more_than_its_key(store_url: str) -> None:

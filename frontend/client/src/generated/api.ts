@@ -6268,7 +6268,6 @@ export interface operations {
             };
             readonly 400: components["responses"]["400"];
             readonly 401: components["responses"]["401"];
-            readonly 403: components["responses"]["403"];
             readonly 429: components["responses"]["429"];
             readonly 500: components["responses"]["500"];
             readonly 503: components["responses"]["503"];

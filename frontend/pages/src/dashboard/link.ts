@@ -87,8 +87,7 @@ export class Link {
         this.#lost(code);
       };
       this.#expectSomething();
-    } catch (error) {
-      if (error instanceof Refused && error.status === 403) this.#options.onState("refused");
+    } catch {
       this.#retry();
     }
   }
@@ -162,9 +161,11 @@ export class Link {
   }
 
   #lost(code: number): void {
+    // What was said of one that never opened holds until something else is known.
+    const wasLive = this.#isLive;
     this.#drop();
     if (this.#isStopped) return;
-    this.#options.onState("connecting");
+    if (wasLive) this.#options.onState("connecting");
     if (code === RESTARTS) this.#tries = 0;
     this.#retry();
   }

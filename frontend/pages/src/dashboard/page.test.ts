@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 
-import type { Api } from "./api.js";
+import { Refused, type Api } from "./api.js";
 import { changes } from "./changes.js";
 import { Feed, FEED_TYPES, KEPT_PER_TYPE, SHOWN_MAX } from "./feed.js";
 import { findings, TROUBLE_MS, Watch, worst } from "./findings.js";
@@ -273,6 +273,22 @@ describe("the link", () => {
     const { states } = linked(time, () => new Error("nobody"));
     await time.pass(100);
     expect(states.at(-1)).toBe("away");
+  });
+
+  it("says that the key is refused until something succeeds", async () => {
+    const time = new Time();
+    let answer: Stats | Error = new Refused(403, { type: "forbidden", title: "Forbidden" });
+    const { states, sockets } = linked(time, () => answer);
+    await time.pass(0);
+    for (let second = 0; second < 30; second += 1) {
+      sockets.at(-1)?.onclose?.({ code: 1006 }); // not opened: the gateway refuses that, too
+      await time.pass(1_000);
+    }
+    expect(sockets.length).toBeGreaterThan(2);
+    expect(new Set(states)).toEqual(new Set(["refused"]));
+    answer = stats(time.ms);
+    await time.pass(5_000);
+    expect(states.at(-1)).toBe("polling");
   });
 
   it("gives up a socket that has fallen silent", async () => {
