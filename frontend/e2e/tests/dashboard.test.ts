@@ -277,6 +277,10 @@ suite("the dashboard", (stage) => {
         .locator(".dash")
         .evaluate((dash) => dash.scrollWidth - dash.clientWidth);
       assert.equal(overhang, 0, place);
+      if (place === "overview")
+        await viewer.page.locator(".table-box .hidden-text").waitFor({ state: "attached" });
+      const width = await viewer.page.evaluate(() => document.documentElement.scrollWidth);
+      assert.equal(width, 360, place);
     }
     await viewer.leave();
   });
