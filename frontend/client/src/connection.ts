@@ -72,14 +72,30 @@ export class Connection {
   }
 
   /** Read JSON; whoever reads the same meanwhile gets the same answer. */
-  async get<T>(path: string, query: Query, { signal }: { signal?: AbortSignal }): Promise<T> {
+  async get<T>(path: string, query: Query, options: { signal?: AbortSignal }): Promise<T> {
+    return bodyOf(await this.#read<T>(path, query, options));
+  }
+
+  /** Read a page of a list, and `after` of the next one, if there is one. */
+  async getPage<T>(
+    path: string,
+    query: Query,
+    options: { signal?: AbortSignal },
+  ): Promise<T & { readonly next: string | null }> {
+    const answered = await this.#read<T>(path, query, options);
+    return { ...bodyOf(answered), next: nextOf(answered.headers) };
+  }
+
+  async #read<T>(
+    path: string,
+    query: Query,
+    { signal }: { signal?: AbortSignal },
+  ): Promise<Answered<T>> {
     const target = `${path}${queryString(query)}`;
     const key = `${this.#written} ${target}`;
-    let reading = this.#reading.get(key) as Promise<T> | undefined;
+    let reading = this.#reading.get(key) as Promise<Answered<T>> | undefined;
     if (reading === undefined) {
-      reading = this.ask<T>(target, { method: "GET" })
-        .then(bodyOf)
-        .finally(() => this.#reading.delete(key));
+      reading = this.ask<T>(target, { method: "GET" }).finally(() => this.#reading.delete(key));
       this.#reading.set(key, reading);
     }
     return signal === undefined ? reading : abandonable(reading, signal);
@@ -211,6 +227,11 @@ export function queryString(query: Query): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
   const listed = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
   return given.length === 0 ? "" : `?${listed.toString()}`;
+}
+
+function nextOf(headers: Headers): string | null {
+  const address = /<([^>]*)>;\s*rel="next"/.exec(headers.get("Link") ?? "")?.[1] ?? "";
+  return new URLSearchParams(address.split("?")[1]).get("after");
 }
 
 function bodyOf<T>({ body }: Answered<T>): T {

@@ -21,6 +21,7 @@ export { reduce } from "./reduce.js";
 export type {
   ActionOptions,
   BackendContextService,
+  ChatPage,
   PageOptions,
   ReadOptions,
 } from "./service.js";

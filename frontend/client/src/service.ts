@@ -40,6 +40,12 @@ export interface PageOptions extends ReadOptions {
   readonly limit?: number;
 }
 
+/** A page of contexts. */
+export interface ChatPage extends ContextList {
+  /** `after` of the next page; null: this is the last one. */
+  readonly next: string | null;
+}
+
 export class BackendContextService {
   readonly #connection: Connection;
   readonly #seen: (response: ActionResponse) => void;
@@ -61,9 +67,9 @@ export class BackendContextService {
   /** Own contexts, newest first; `states` gives the cursor of each. */
   listChats(
     options: PageOptions & { readonly after?: string; readonly states?: boolean } = {},
-  ): Promise<ContextList> {
+  ): Promise<ChatPage> {
     const { limit, after, states } = options;
-    return this.#connection.get("/api/contexts", { limit, after, states }, options);
+    return this.#connection.getPage("/api/contexts", { limit, after, states }, options);
   }
 
   /** Delete a context and all that is kept of it. One that is not there is deleted. */

@@ -15,7 +15,7 @@ interface ContextRowProps {
   readonly isUnread: boolean;
   readonly service: BackendContextService;
   readonly onOpen: (chatId: string | null) => void;
-  readonly onChanged: () => void;
+  readonly onChanged: (chatId: string) => void;
 }
 
 const SAID: Readonly<Record<Exclude<Badge, null>, string>> = {
@@ -35,7 +35,7 @@ export const ContextRow = memo(function ContextRow(props: ContextRowProps): Reac
   const change = async (work: Promise<unknown>): Promise<void> => {
     setAsked(null);
     await attempt(work);
-    onChanged();
+    onChanged(context.id);
   };
   return (
     <li className="context" data-badge={badge ?? "none"} data-chat={context.id}>

@@ -23,7 +23,7 @@ interface ConversationProps {
   readonly chatId: string;
   readonly onMenu: () => void;
   /** Something may look other in the list now. */
-  readonly onChanged: () => void;
+  readonly onChanged: (chatId: string) => void;
   readonly onSeen: (chatId: string, version: number) => void;
   readonly onGone: () => void;
 }
@@ -51,7 +51,9 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
       document.removeEventListener("visibilitychange", mark);
     };
   }, [chatId, version, onSeen]);
-  useEffect(onChanged, [onChanged, status, title]);
+  useEffect(() => {
+    onChanged(chatId);
+  }, [chatId, onChanged, status, title]);
   const shownTitle = titleOf(context);
   useEffect(() => {
     document.title = `${shownTitle} · contextd`;

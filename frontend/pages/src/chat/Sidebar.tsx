@@ -9,8 +9,12 @@ import { Mark } from "../common/SignIn.js";
 import { useTheme } from "../common/theme.js";
 import { ContextRow } from "./ContextRow.js";
 import type { Contexts } from "./contexts.js";
+import { LISTED_MAX } from "./listing.js";
 import { titleOf } from "./words.js";
 import "./sidebar.css";
+
+/** So many are shown, and so many more where that is asked for. */
+const ROWS = 50;
 
 interface SidebarProps {
   readonly contexts: Contexts;
@@ -26,6 +30,7 @@ interface SidebarProps {
 export function Sidebar(props: SidebarProps): ReactNode {
   const { contexts, openId, search, onOpen } = props;
   const [sought, setSought] = useState("");
+  const [rows, setRows] = useState(ROWS);
   const words = sought.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const found = contexts.all?.filter((context) => {
     const title = titleOf(context).toLocaleLowerCase();
@@ -60,6 +65,7 @@ export function Sidebar(props: SidebarProps): ReactNode {
           value={sought}
           onChange={(event) => {
             setSought(event.target.value);
+            setRows(ROWS);
           }}
           onKeyDown={(event) => {
             const first = found?.[0];
@@ -69,10 +75,10 @@ export function Sidebar(props: SidebarProps): ReactNode {
         />
       </label>
       {found === undefined ? (
-        <Waiting hasFailed={contexts.hasFailed} />
+        <Waiting trouble={contexts.trouble} />
       ) : (
         <ul className="contexts" tabIndex={-1}>
-          {found.map((context) => (
+          {found.slice(0, rows).map((context) => (
             <ContextRow
               key={context.id}
               context={context}
@@ -84,13 +90,17 @@ export function Sidebar(props: SidebarProps): ReactNode {
             />
           ))}
           {found.length === 0 ? (
-            <li className="nothing">
-              {words.length > 0 ? "No chat has that in its title." : "No chats yet."}
-            </li>
+            <li className="nothing">{nothing(contexts, words.length > 0)}</li>
           ) : null}
-          {contexts.hasMore && words.length === 0 ? (
+          {found.length > rows ? (
             <li className="nothing">
-              <button type="button" className="button" onClick={contexts.loadMore}>
+              <button
+                type="button"
+                className="button"
+                onClick={() => {
+                  setRows(rows + ROWS);
+                }}
+              >
                 Show older chats
               </button>
             </li>
@@ -102,10 +112,19 @@ export function Sidebar(props: SidebarProps): ReactNode {
   );
 }
 
-function Waiting({ hasFailed }: { readonly hasFailed: boolean }): ReactNode {
-  return hasFailed ? (
+/** Why there is none. */
+function nothing({ all, isWhole }: Contexts, isSought: boolean): string {
+  if (!isSought) return "No chats yet.";
+  if (!isWhole) return "Looking through older chats…";
+  return all?.length === LISTED_MAX
+    ? `None of the newest ${LISTED_MAX.toString()} chats has that in its title.`
+    : "No chat has that in its title.";
+}
+
+function Waiting({ trouble }: { readonly trouble: string | null }): ReactNode {
+  return trouble !== null ? (
     <p className="nothing" role="status">
-      contextd does not answer. This is tried again by itself.
+      {trouble}
     </p>
   ) : (
     <div className="bones" aria-busy="true" aria-label="The chats are being loaded">
