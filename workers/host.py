@@ -388,7 +388,7 @@ class Host:
 
     async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
         """Whether the context's work ends workers; if so, count this try, perhaps alone."""
-        deaths = poison.deaths(owned)
+        deaths = poison.deaths(owned, now_ms=self._clock())
         if deaths == 0:
             return None
         crashes = self._crashes.get(owned.context_id)

@@ -1,19 +1,33 @@
 """Contexts whose work ends the workers that begin it: counted, isolated, given up.
 
 A context is under suspicion while those who began its work ended before they committed
-anything. Its actions are then taken one at a time; from the second end on nothing else that
-is suspected runs beside it in the same worker, so that the next end blames one context; and
-after `kills_max` ends the action goes to the dead letters and the context fails.
+anything; who only waited has begun none. Its actions are then taken one at a time; from the
+second end on nothing else that is suspected runs beside it in the same worker, so that the
+next end blames one context; and after `kills_max` ends the action goes to the dead letters
+and the context fails.
 """
 
-from fsm import PrepareRequest
+from fsm import AwaitRetry, PrepareRequest, wakes_at_ms
 from storage import Owned
 
 
-def deaths(owned: Owned) -> int:
+def deaths(owned: Owned, *, now_ms: int) -> int:
     """How many owners in a row have ended with the work of this context in hand."""
+    if not _has_work(owned, now_ms):
+        return 0
     # What others were doing is counted where it is remembered: as attempts of the effect.
     works = bool(owned.mail) or any(
         isinstance(effect, PrepareRequest) for effect in owned.state.pending.values()
     )
     return max(owned.attempts, 1 if owned.before and works else 0)
+
+
+def _has_work(owned: Owned, now_ms: int) -> bool:
+    """Whether its owner has more to do than to wait: for mail, or for a time."""
+    due_ms = wakes_at_ms(owned.state)
+    if owned.mail or (due_ms is not None and due_ms <= now_ms):
+        return True
+    return any(
+        not isinstance(effect, AwaitRetry) or effect.due_ms <= now_ms
+        for effect in owned.state.pending.values()
+    )

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import workers.activation
-from fsm import ContextState, Event, MessageReceived, Step, transition
+from fsm import ContextState, Event, MessageReceived, RetryDue, Step, TimePassed, transition
 from storage import DeadLetters
-from tests.support.clock import in_virtual_time, settled, until
+from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
-from tests.workers.stage import OWNER, Bug, Reply, Scripted, nth_id
-from tests.workers.test_host import hosting, open_world
+from tests.workers.stage import OWNER, Bug, Reply, Scripted, now_ms, nth_id
+from tests.workers.test_host import Hosting, hosting, open_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +24,18 @@ class Deadly:
 
     def __init__(self) -> None:
         self.ends: Callable[[], None] = lambda: None
+        self.kinds: tuple[type[Event], ...] = ()
+        """Other events that are poison."""
         self.taken: list[str] = []
 
     def __call__(self, state: ContextState, event: Event) -> Step:
+        poison = isinstance(event, self.kinds)
         if isinstance(event, MessageReceived):
             self.taken.append(event.content)
-            if event.content == POISON:
-                self.ends()
-                raise Bug("poisoned")
+            poison = event.content == POISON
+        if poison:
+            self.ends()
+            raise Bug("poisoned")
         return transition(state, event)
 
 
@@ -40,6 +44,11 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Deadly:
     poisoned = Deadly()
     monkeypatch.setattr(workers.activation, "transition", poisoned)
     return poisoned
+
+
+async def until_active(one: Hosting, count: int) -> None:
+    """Wait until a host runs so many contexts."""
+    await until(lambda: one.host.load()["active"] == count)
 
 
 @in_virtual_time
@@ -176,6 +185,93 @@ async def test_p11_retrieval_that_kills_its_workers_fails_the_turn() -> None:
             await world.deliver(RETRY)
             await world.until_phase("idle")
             assert last.performer.kinds == ["prepare-request", "call-model"]
+
+
+@in_virtual_time
+async def test_p11_contexts_that_only_wait_are_no_suspects() -> None:
+    """For somebody, for a time, for the next attempt: each dies with its worker, blameless."""
+    scheduled, failing, *idle = BESIDE
+    async with open_world(scheduled, *idle) as world:
+        await world.create(
+            failing, {"limits": {"backoff_ms_base": 60_000, "backoff_ms_max": 60_000}}
+        )
+        tomorrow_ms = now_ms() + 86_400_000
+        await world.deliver(say("later", not_before_ms=tomorrow_ms), context_id=scheduled)
+        await world.deliver(say(), context_id=failing)
+        for number in range(5):
+            performer = Scripted(usual=Reply((), fails="overloaded"))
+            async with hosting(world.store, f"w{number}", performer=performer) as one:
+                if number == 0:
+                    for context_id in BESIDE:
+                        one.jobs.waiting.put_nowait(context_id)
+                await until_active(one, len(BESIDE))
+                await world.until_phase("transient_failure", failing)
+                one.kill()
+            await world.store.bury_worker(f"w{number}")
+        async with hosting(world.store, "w9") as last:
+            await until_active(last, len(BESIDE))
+            await world.deliver(rename("said"), context_id=idle[-1])
+            while (await world.state(idle[-1])).title != "said":
+                await settled()
+            assert now_s() < 5, "nobody waits for those that wait"
+            for context_id in (scheduled, *idle):
+                await world.until_phase("idle", context_id)
+        assert await DeadLetters(world.store.link, world.store.sealer).count() == 0
+
+
+@pytest.mark.parametrize("kind", [TimePassed, RetryDue])
+@in_virtual_time
+async def test_p11_what_ends_workers_when_its_time_has_come_is_given_up(
+    kind: type[Event], deadly: Deadly
+) -> None:
+    deadly.kinds = (kind,)
+    async with open_world() as world:
+        soon_ms = now_ms() + 1_000 if kind is TimePassed else None
+        await world.deliver(say(not_before_ms=soon_ms))
+        for number in range(4):  # of the first it is not known what it was doing
+            performer = Scripted(usual=Reply((), fails="overloaded"))
+            async with hosting(world.store, f"w{number}", performer=performer) as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until(one.task.done)
+            await world.store.bury_worker(f"w{number}")
+        deadly.kinds = ()
+        letters = DeadLetters(world.store.link, world.store.sealer)
+        async with hosting(world.store, "w4"):
+            while not await letters.count():
+                await settled()
+        (letter,) = (await letters.page(10)).letters
+        assert "what the context was doing has ended 3 workers in a row" in letter.cause
+
+
+@in_virtual_time
+async def test_p11_mail_that_is_pushed_to_an_idle_context_is_blamed_for_its_own_deaths(
+    deadly: Deadly,
+) -> None:
+    async with open_world() as world:
+        for number in range(4):
+            async with hosting(world.store, f"idle{number}") as one:
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until_active(one, 1)
+                one.kill()
+            await world.store.bury_worker(f"idle{number}")
+        for number in range(3):
+            loaded = world.store.hold_answer("activate")
+            async with hosting(world.store, f"w{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await loaded.reached.wait()
+                if number == 0:
+                    await world.deliver(say(POISON))
+                loaded.opened.set()
+                await until(one.task.done)
+            await world.store.bury_worker(f"w{number}")
+        assert deadly.taken == [POISON] * 3
+        async with hosting(world.store, "w3"):
+            state = await world.until_phase("failed")
+        assert state.failure is not None
+        assert "send_message has ended 3 workers in a row" in state.failure.detail
+        assert deadly.taken == [POISON] * 3
 
 
 @in_virtual_time
