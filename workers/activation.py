@@ -465,9 +465,9 @@ class Activation:
         batch.effects.extend(step.effects)
 
     def _give_up(self, suspicion: Suspicion) -> _Batch:
-        """Bury the oldest action, or without mail the running turn, which ends workers."""
+        """Bury the oldest action that was here at first, or else the running turn."""
         batch = _Batch(self.state)
-        delivered = self._inbox[0] if self._inbox else None
+        delivered = None if self._tried else self._inbox[0]
         assert delivered is None or isinstance(delivered, Delivered)
         mail = delivered.mail if delivered else None
         abandoned = WorkAbandoned(

@@ -8,8 +8,9 @@ import workers.activation
 from fsm import ContextState, Event, MessageReceived, RetryDue, Step, TimePassed, transition
 from storage import DeadLetters
 from tests.support.clock import in_virtual_time, now_s, settled, until
+from tests.support.memory_store import MemoryStore
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
-from tests.workers.stage import OWNER, Bug, Reply, Scripted, now_ms, nth_id
+from tests.workers.stage import OWNER, Bug, Reply, Scripted, Stage, now_ms, nth_id
 from tests.workers.test_host import Hosting, hosting, open_world
 
 if TYPE_CHECKING:
@@ -44,6 +45,19 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Deadly:
     poisoned = Deadly()
     monkeypatch.setattr(workers.activation, "transition", poisoned)
     return poisoned
+
+
+async def end_in_retrieval(world: Stage[MemoryStore]) -> None:
+    """Begin a turn whose retrieval ends three workers, w0 to w2."""
+    await world.deliver_all(configure(retrieval=["notes"]), say())
+    for number in range(3):
+        performer = Scripted(retrieval_hangs=True)
+        async with hosting(world.store, f"w{number}", performer=performer) as one:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            while not performer.kinds:
+                await settled()
+            one.kill()
+        await world.store.bury_worker(f"w{number}")
 
 
 async def until_active(one: Hosting, count: int) -> None:
@@ -168,15 +182,7 @@ async def test_p11_deaths_are_counted_in_a_row_only(
 @in_virtual_time
 async def test_p11_retrieval_that_kills_its_workers_fails_the_turn() -> None:
     async with open_world() as world:
-        await world.deliver_all(configure(retrieval=["notes"]), say())
-        for number in range(3):
-            performer = Scripted(retrieval_hangs=True)
-            async with hosting(world.store, f"w{number}", performer=performer) as one:
-                one.jobs.waiting.put_nowait(CONTEXT_ID)
-                while not performer.kinds:
-                    await settled()
-                one.kill()
-            await world.store.bury_worker(f"w{number}")
+        await end_in_retrieval(world)
         async with hosting(world.store, "w3") as last:
             state = await world.until_phase("failed")
             assert last.performer.kinds == []
@@ -185,6 +191,24 @@ async def test_p11_retrieval_that_kills_its_workers_fails_the_turn() -> None:
             await world.deliver(RETRY)
             await world.until_phase("idle")
             assert last.performer.kinds == ["prepare-request", "call-model"]
+
+
+@in_virtual_time
+async def test_p11_mail_that_comes_while_work_is_given_up_is_not_buried_with_it() -> None:
+    async with open_world() as world:
+        await end_in_retrieval(world)
+        loaded = world.store.hold_answer("activate")
+        async with hosting(world.store, "w3") as last:
+            last.jobs.waiting.put_nowait(CONTEXT_ID)
+            await loaded.reached.wait()
+            pushed = await world.deliver(rename("pushed"))
+            await settled()
+            loaded.opened.set()
+            while (result := await world.result(pushed)) is None:
+                await settled()
+            assert result.outcome == "applied"
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
+        assert letter.mail is None
 
 
 @in_virtual_time
