@@ -22,6 +22,9 @@ ForeignJson: TypeAlias = Any  # what another server sent; a type is checked wher
 
 _NAME_CHARS_MAX: Final = 200
 """Longest id, model name or finish reason that is kept of what a server sends."""
+_TOKENS_MAX: Final = 1_000_000_000
+"""Most that one reply counts for, far over any window: the store adds up in 64 bits, and what
+does not fit there fails in the middle of a commit."""
 
 
 class _Call:
@@ -224,9 +227,11 @@ def _joined_text(parts: ForeignJson) -> str:
 
 
 def _usage(usage: ForeignJson) -> Usage:
-    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    prompt = prompt if isinstance(prompt, int) else 0
-    completion = completion if isinstance(completion, int) else 0
-    total = usage.get("total_tokens")
-    total = total if isinstance(total, int) else prompt + completion
+    prompt = _tokens(usage.get("prompt_tokens"), 0)
+    completion = _tokens(usage.get("completion_tokens"), 0)
+    total = _tokens(usage.get("total_tokens"), prompt + completion)
     return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=total)
+
+
+def _tokens(count: ForeignJson, otherwise: int) -> int:
+    return min(max(count if isinstance(count, int) else otherwise, 0), _TOKENS_MAX)

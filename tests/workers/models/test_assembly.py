@@ -1,3 +1,5 @@
+import json
+
 import orjson
 import pytest
 from pydantic import JsonValue
@@ -60,6 +62,36 @@ def test_usage_comes_in_a_chunk_without_choices() -> None:
     reply.feed(event({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}))
     reply.feed(DONE)
     assert reply.finished().usage == Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("told", "taken"),
+    [
+        ((5, 2, 7), (5, 2, 7)),
+        ((5, 2, 2**64 - 1), (5, 2, 10**9)),
+        ((2**63, 2, None), (10**9, 2, 10**9)),
+        ((-5, 2, -3), (0, 2, 0)),
+        ((2**70, 1e30, "7"), (0, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize("streams", [True, False])
+def test_counts_of_tokens_that_cannot_be_are_cut_to_what_is_added_up(
+    streams: bool, told: tuple[JsonValue, ...], taken: tuple[int, int, int]
+) -> None:
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    said: JsonValue = {
+        "choices": [{"message": {"content": "x"}, "finish_reason": "stop"}],
+        "usage": dict(zip(names, told, strict=True)),
+    }
+    body = json.dumps(said).encode()  # orjson writes no numbers over 64 bits
+    reply = assembly()
+    if streams:
+        reply.feed(b"data: " + body + b"\n\n")
+    else:
+        reply.feed_whole(body)
+    usage = reply.finished().usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == taken
 
 
 def piece(**parts: JsonValue) -> bytes:
