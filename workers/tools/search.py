@@ -155,18 +155,17 @@ class Searches:
     async def _read_again(
         self, library: _Library, owner: str, moved: Sequence[tuple[str, Summary]]
     ) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                reads = {
-                    context_id: group.create_task(
-                        self.read(context_id, owner), name=f"search {context_id}"
-                    )
-                    for context_id, _ in moved
-                }
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        async with asyncio.TaskGroup() as group:
+            reads = {
+                context_id: group.create_task(
+                    self._read_or_error(context_id, owner), name=f"search {context_id}"
+                )
+                for context_id, _ in moved
+            }
         for context_id, summary in moved:
             state = reads[context_id].result()
+            if isinstance(state, StorageError):
+                raise state
             if state is None:
                 await self._forget(library, context_id)
                 library.seen[context_id] = _Seen(
@@ -174,6 +173,15 @@ class Searches:
                 )
             else:
                 await self._take(library, state)
+
+    async def _read_or_error(
+        self, context_id: str, owner: str
+    ) -> ContextState | StorageError | None:
+        # An error that ends a task group may lose a cancellation (storage/cancellation.py).
+        try:
+            return await self.read(context_id, owner)
+        except StorageError as error:
+            return error
 
     async def _take(self, library: _Library, state: ContextState) -> None:
         """Index what a context has gained; all of it, where it does not continue."""

@@ -299,6 +299,27 @@ async def test_a_search_that_was_cancelled_leaves_the_others_right() -> None:
                 assert (await whole)[0] == "ferry 17"
 
 
+async def test_a_search_that_is_cancelled_while_its_reads_fail_is_cancelled() -> None:
+    reading, failing = asyncio.Event(), asyncio.Event()
+
+    async def unavailable(*_: object, **__: object) -> None:
+        reading.set()
+        await failing.wait()
+        raise StoreUnavailable("down")
+
+    async with open_shelf() as shelf:
+        await shelf.keep(1, "ferry")
+        object.__setattr__(shelf.store, "read", unavailable)
+        async with asyncio.TaskGroup() as group:
+            cut = group.create_task(shelf.find("ferry"), name="cut")
+            await reading.wait()
+            failing.set()
+            await asyncio.sleep(0)
+            cut.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cut
+
+
 async def test_an_index_that_a_thread_may_still_write_to_is_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
