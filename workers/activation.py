@@ -150,7 +150,9 @@ class Activation:
         self._on_draft = on_draft
         self._inbox: deque[Delivered | Event] = deque(owned.mail)
         self._woken = asyncio.Event()
-        self._wait_ends = Deadline(self._woken.set)
+        self._wait_ends = Deadline(self._look_at_clock)
+        self._rested_s = math.inf
+        """Loop time at which it has rested for `linger_s`."""
         self._next_seq = owned.mail[0].seq if owned.mail else 0
         """0: not known; the mailbox is read before the first mail is taken."""
         self._mail_missed = False
@@ -287,14 +289,20 @@ class Activation:
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
         resting = rests(self.state) and not self._performing
-        linger_s = self._linger_s if resting else math.inf
-        due_s = self._due_s()
-        wait_ends = self._wait_ends
-        wait_ends.passed = False
-        wait_ends.move(asyncio.get_running_loop().time() + min(linger_s, due_s))
+        clock = asyncio.get_running_loop().time
+        self._rested_s = clock() + self._linger_s if resting else math.inf
+        self._look_at_clock()
         await self._woken.wait()
-        wait_ends.move(math.inf)
-        return not wait_ends.passed or due_s <= linger_s
+        self._wait_ends.move(math.inf)
+        return self._is_due() or clock() < self._rested_s
+
+    def _look_at_clock(self) -> None:
+        """Wake up if what is waited for has come, or else look again later."""
+        now_s = asyncio.get_running_loop().time()
+        if self._is_due() or now_s >= self._rested_s:
+            self._woken.set()
+        else:
+            self._wait_ends.move(min(self._rested_s, now_s + self._due_s()))
 
     def _due_s(self) -> float:
         """How long until the machine wants to be told that time has passed."""

@@ -596,6 +596,25 @@ async def test_a_context_is_passivated_once_it_has_rested_for_the_linger() -> No
         assert await stage.owner_of() == ""
 
 
+@pytest.mark.parametrize("linger_s", [50, 60, 150])
+@in_virtual_time
+async def test_a_context_that_waits_for_a_time_is_passivated_as_well(linger_s: int) -> None:
+    """However often it looks at the clock meanwhile."""
+    async with open_stage(
+        say("later", not_before_ms=now_ms() + 86_400_000), linger_s=linger_s
+    ) as stage:
+        await stage.pass_through()
+        assert now_s() == pytest.approx(linger_s, abs=0.1)
+
+
+@in_virtual_time
+async def test_what_comes_due_begins_the_linger_anew() -> None:
+    async with open_stage(say("later", not_before_ms=now_ms() + 90_000), linger_s=150) as stage:
+        await stage.pass_through()
+        assert now_s() == pytest.approx(90 + 150, abs=0.1)
+        assert (await stage.said())[-1] == ("assistant", "Hi.", "complete")
+
+
 @in_virtual_time
 async def test_a_context_that_waits_for_a_person_is_passivated() -> None:
     async with open_stage(say()) as stage:

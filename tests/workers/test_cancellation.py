@@ -68,7 +68,7 @@ async def test_a_turn_cancelled_at_any_await_is_finished_once_by_the_next_worker
         over, reply = await cancelled_after(loop_turns)
         assert reply == "It is noon.", loop_turns
         if over:
-            assert loop_turns > 30
+            assert loop_turns >= 30
             return
     pytest.fail("the turn never ended")
 
