@@ -573,8 +573,14 @@ def retry(state: ContextState, _event: Action) -> Step:
     stopped = stop_all(state)
     state = with_turn(stopped.state, attempt=1, started_at_ms=state.updated_at_ms, waited_ms=0)
     last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
-    # Results of tools can be `failed` too; the model has to see those.
-    if last is not None and last.role == "assistant" and last.status != "complete":
+    # What the turn was asked with stays, and results of tools, which can be `failed` too: the
+    # model has to see those.
+    if (
+        last is not None
+        and last.id != running(state).id
+        and last.role == "assistant"
+        and last.status != "complete"
+    ):
         state = move_head(state, last.parent_id)
     if any(_open(call) for call in running(state).calls):
         step = advance(state)

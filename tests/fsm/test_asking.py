@@ -2,10 +2,12 @@
 
 from pydantic import JsonValue
 
-from fsm import CallStatus, Phase, awaits_client
+from fsm import CallStatus, Phase, RecordedMessage, TurnRequested, awaits_client
 from tests.support.playbook import (
+    NOW,
     PAUSE,
     RESUME,
+    RETRY,
     STARTED,
     Playbook,
     answer,
@@ -38,6 +40,17 @@ def test_what_was_said_elsewhere_is_answered_in_one_step() -> None:
     assert book.state.title == "Hi."
     book.given(replied("So.")).then(Phase.IDLE)
     assert book.said[-1] == ("assistant", "So.", "complete")
+
+
+def test_retry_keeps_the_unfinished_reply_that_the_turn_was_asked_with() -> None:
+    asked = RecordedMessage(role="user", content="A poem!")
+    begun = RecordedMessage(role="assistant", content="Roses are", status="interrupted")
+    book = Playbook().given(TurnRequested(at_ms=NOW, messages=(asked, begun)))
+    said = book.said
+    book.given(failed(), RETRY)
+    assert book.said == said
+    book.given(STARTED, failed("red"), RETRY)
+    assert book.said == said
 
 
 def test_the_patch_is_in_force_for_the_turn_that_came_with_it() -> None:
