@@ -11,7 +11,7 @@ from .protocol import (
     TextDelta,
     WireObject,
 )
-from .request import RequestBuilder, build_request
+from .request import RequestBuilder
 from .scripted import ScriptedModel
 from .selection import open_model
 
@@ -29,6 +29,5 @@ __all__ = [
     "ScriptedModel",
     "TextDelta",
     "WireObject",
-    "build_request",
     "open_model",
 ]

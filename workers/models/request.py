@@ -51,12 +51,8 @@ class RequestBuilder:
     def __init__(self, *, cache_bytes_max: int) -> None:
         self._bytes_max = cache_bytes_max
         self._bytes = 0
-        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
-
-    @property
-    def cached_bytes(self) -> int:
         """Memory that the remembered conversations take, about."""
-        return self._bytes
+        self._conversations: OrderedDict[str, _Conversation] = OrderedDict()
 
     def build(
         self,
@@ -104,24 +100,16 @@ class RequestBuilder:
             attempt=effect.attempt,
         )
 
-    def forget(self, context_id: str) -> None:
-        """Drop what is remembered of a context, as when it is passivated."""
-        if (conversation := self._conversations.pop(context_id, None)) is not None:
-            self._bytes -= len(conversation.encoded) + _ENTRY_BYTES
-
     def _keep(self, context_id: str, conversation: _Conversation) -> None:
-        self.forget(context_id)
+        self._forget(context_id)
         self._conversations[context_id] = conversation
         self._bytes += len(conversation.encoded) + _ENTRY_BYTES
         while self._bytes > self._bytes_max:
-            self.forget(next(iter(self._conversations)))
+            self._forget(next(iter(self._conversations)))
 
-
-def build_request(
-    state: ContextState, effect: CallModel, tools: Sequence[WireObject], *, now_ms: int
-) -> ModelRequest:
-    """Return the request that `effect` stands for in `state`, remembering nothing."""
-    return RequestBuilder(cache_bytes_max=0).build(state, effect, tools, now_ms=now_ms)
+    def _forget(self, context_id: str) -> None:
+        if (conversation := self._conversations.pop(context_id, None)) is not None:
+            self._bytes -= len(conversation.encoded) + _ENTRY_BYTES
 
 
 def _conversation(

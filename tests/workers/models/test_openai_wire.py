@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from fsm import Branch, CallModel, Config, ContextState, Message, Reference, ToolCall, Turn
 from tests.support.model_server import ModelServer, Script, ScriptedCall
 from tests.workers.models.calling import call
-from workers.models import ModelConfig, OpenAIModel, build_request
+from workers.models import ModelConfig, OpenAIModel, RequestBuilder
 from workers.tools import Registry, ToolConfig
 from workers.tools.builtin import calculator, clock
 
@@ -84,7 +84,8 @@ async def test_the_sdks_types_parse_what_is_sent_to_the_model() -> None:
     effect = CallModel(effect_id="3.0", attempt=1, with_tools=True, due_ms=60_000)
     async with server.running() as base_url:
         model = OpenAIModel(ModelConfig(model_base_url=base_url, model="mock"))
-        called = await call(model, build_request(conversation(), effect, tools, now_ms=0))
+        builder = RequestBuilder(cache_bytes_max=0)
+        called = await call(model, builder.build(conversation(), effect, tools, now_ms=0))
         await model.close()
     assert called.reply.text == "w1 "
     body = server.requests[0].body

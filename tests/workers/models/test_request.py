@@ -5,6 +5,7 @@ import orjson
 import pytest
 from pydantic import JsonValue
 
+import workers.models.request
 from fsm import (
     Branch,
     CallModel,
@@ -16,8 +17,8 @@ from fsm import (
     ToolCall,
     Turn,
 )
-from workers.models import RequestBuilder, build_request
-from workers.models.wire import NOT_RUN
+from workers.models import ModelRequest, RequestBuilder
+from workers.models.wire import NOT_RUN, WireMessage, wire_message
 
 EFFECT = CallModel(effect_id="3.0", attempt=2, with_tools=True, due_ms=61_500)
 TOOL: dict[str, JsonValue] = {"type": "function", "function": {"name": "clock"}}
@@ -46,6 +47,10 @@ def state(*messages: Message, config: Config | None = None, **fields: object) ->
     )
 
 
+def build_request(given: ContextState, effect: CallModel, *, now_ms: int) -> ModelRequest:
+    return RequestBuilder(cache_bytes_max=0).build(given, effect, (TOOL,), now_ms=now_ms)
+
+
 def sent(
     given: ContextState, builder: RequestBuilder | None = None
 ) -> tuple[dict[str, object], ...]:
@@ -69,7 +74,7 @@ def wire_calls(*ids: str) -> list[dict[str, object]]:
 def test_a_request_carries_what_the_state_says() -> None:
     config = Config(model="m", system_prompt="Be brief.", parameters={"temperature": 0})
     request = build_request(
-        state(message(1, "user", "hi"), config=config), EFFECT, (TOOL,), now_ms=60_000
+        state(message(1, "user", "hi"), config=config), EFFECT, now_ms=60_000
     )
     assert request.model == "m"
     assert request.parameters == {"temperature": 0}
@@ -85,7 +90,7 @@ def test_a_request_carries_what_the_state_says() -> None:
 
 def test_time_that_is_over_is_zero_and_tools_are_left_out_where_they_are_not_wanted() -> None:
     effect = EFFECT.model_copy(update={"with_tools": False})
-    request = build_request(state(message(1, "user")), effect, (TOOL,), now_ms=90_000)
+    request = build_request(state(message(1, "user")), effect, now_ms=90_000)
     assert (request.timeout_s, request.tools) == (0.0, ())
 
 
@@ -237,16 +242,27 @@ def test_an_old_id_with_other_words_is_not_taken_from_memory() -> None:
     assert [wire["content"] for wire in sent(again, builder)] == ["new", "more"]
 
 
-def test_memory_is_bounded_and_given_back() -> None:
-    builder = RequestBuilder(cache_bytes_max=3_000)
-    for number in range(50):
-        given = state(message(1, "user", "x" * 400)).model_copy(update={"id": f"c{number}"})
-        sent(given, builder)
-        assert builder.cached_bytes <= 3_000
-    assert builder.cached_bytes > 1_000
-    for number in range(50):
-        builder.forget(f"c{number}")
-    assert builder.cached_bytes == 0
+def test_memory_is_bounded_and_holds_what_was_built_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[Message] = []
+
+    def counted(said: Message) -> WireMessage | None:
+        encoded.append(said)
+        return wire_message(said)
+
+    monkeypatch.setattr(workers.models.request, "wire_message", counted)
+    builder = RequestBuilder(cache_bytes_max=3_000)  # of about 930 bytes each
+    given = [
+        state(message(1, "user", "x" * 400)).model_copy(update={"id": f"c{number}"})
+        for number in range(50)
+    ]
+    for each in given:
+        sent(each, builder)
+    encoded.clear()
+    for each in reversed(given):
+        sent(each, builder)
+    assert len(encoded) == len(given) - 3
 
 
 def timed_us(builder: RequestBuilder, states: Sequence[ContextState]) -> float:
