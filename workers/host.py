@@ -152,7 +152,8 @@ class Host:
                 for task in (*helpers, *running, *self._doing.values()):
                     task.cancel()
             for chore in self._doing:
-                await self._source.end_chore(chore, None)  # somebody else goes on with it
+                # Webhooks are claimed again, retention comes with its next period.
+                await self._source.end_chore(chore, None)
         finally:
             self._draining = True  # what is heard from now on starts nothing
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
