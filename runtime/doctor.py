@@ -36,6 +36,8 @@ _Client = Any
 """redis-py's annotations are partly missing, partly wrong; what comes out is checked here."""
 _ANSWER_S_MAX = 5.0
 _FREE_BYTES_MIN = 1_000_000_000
+_FULL_BELOW_BYTES = 10_000_000
+"""Free space that is as good as none."""
 _PYTHON_MIN = (3, 11)
 
 
@@ -125,8 +127,10 @@ def _data_folder(settings: Settings) -> Check:
 def _space(folder: os.PathLike[str], finding: str) -> Check:
     free_bytes = shutil.disk_usage(folder).free
     shown = f"{finding}, {free_bytes / 1e9:.1f} GB free"
+    advice = "Make room: a full disk stops every write."
+    if free_bytes < _FULL_BELOW_BYTES:
+        return Check("data folder", Level.FAIL, f"the disk of {folder} is full", advice)
     if free_bytes < _FREE_BYTES_MIN:
-        advice = "Make room: a full disk stops every write."
         return Check("data folder", Level.WARN, shown, advice)
     return Check("data folder", Level.OK, shown)
 

@@ -62,10 +62,12 @@ class EmbeddedStore:
         Raises:
             BadDataFolder: The data folder cannot be used.
             NoStoreBinary: There is no server to start.
-            StoreFailed: The server ended at once, or did not answer in time.
+            StoreFailed: The server ended at once, did not answer in time, or one of its files
+                cannot be used.
         """
         self.address = address = prepare_data(self._config.data)
-        self._process = self.binary = None
+        if self._process is None or self._process.returncode is not None:
+            self._process = self.binary = None
         try:
             async with asyncio.timeout(self._config.store_start_s_max):
                 while True:
@@ -87,6 +89,12 @@ class EmbeddedStore:
                 f"The store in {address.data} did not answer within "
                 f"{self._config.store_start_s_max:g} s ({_holder(address.lock)}). See "
                 f"{address.log}; CONTEXTD_STORE_START_S_MAX gives it longer."
+            ) from None
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            raise StoreFailed(
+                f"The store in {address.data} cannot be started ({what}). Mend that, or name "
+                "another folder with --data or CONTEXTD_DATA."
             ) from None
 
     async def gone(self) -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import socket
 import sys
 from collections.abc import AsyncGenerator, Iterator
@@ -41,6 +42,21 @@ def test_a_fresh_machine_passes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "new").exists()
     assert report(list(found.values()), as_json=False) == 0
     assert "warn model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "level"), [(0, Level.FAIL), (20_000_000, Level.WARN), (10**10, Level.OK)]
+)
+def test_a_disk_without_room_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int, level: Level
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=free_bytes)
+
+    def measured(_folder: object) -> object:
+        return usage
+
+    monkeypatch.setattr("shutil.disk_usage", measured)
+    assert run(findings(data=tmp_path))["data folder"].level is level
 
 
 @pytest.mark.real_only

@@ -240,6 +240,40 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("name", ["store.lock", "store.log"])
+def test_a_file_that_cannot_be_used_is_named_and_the_start_may_be_repeated(
+    tmp_path: Path, name: str
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / name).mkdir()
+
+    async def story() -> None:
+        store = a_store(data)
+        with pytest.raises(StoreFailed, match=rf"cannot be started \({data}/{name}: Is a dir"):
+            await store.start()
+        (data / name).rmdir()
+        await store.start()
+        await store.stop()
+
+    run(story())
+
+
+def test_a_start_that_is_repeated_keeps_its_own_server(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        server = server_id(data)
+        await store.start()
+        assert (store.binary is not None, server_id(data)) == (True, server)
+        await store.stop()
+        assert not alive(server)
+
+    run(story())
+
+
 def test_stop_ends_a_server_that_does_not_listen(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
