@@ -26,7 +26,7 @@ from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, prepare_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
-from storage import make_client
+from storage import StorageError, connect, make_client
 from workers.outward import CheckedResolver, refusal_in
 
 if TYPE_CHECKING:
@@ -181,7 +181,24 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
         *_replicated(settings, replication),
         *await store_exposure(url),
         *await kept_exposure(settings, url),
+        *await _workers(settings, url),
     ]
+
+
+async def _workers(settings: Settings, url: str) -> list[Check]:
+    """Whether anybody would answer; nothing where that cannot be told."""
+    count: int | None = None
+    try:
+        async with connect(url, settings) as store:
+            count = await store.living_workers()
+    except* StorageError:
+        pass  # the rows above say so
+    if count is None:
+        return []
+    if count == 0:
+        advice = "Start one with `contextd worker`: until then contexts wait."
+        return [Check("workers", Level.WARN, "none lives", advice)]
+    return [Check("workers", Level.OK, f"{count} living")]
 
 
 def _look(

@@ -720,8 +720,9 @@ class Store:
         return [other.decode() for other in dead]
 
     async def living_workers(self) -> int:
-        """How many workers there are that nobody has buried."""
-        return cast("int", await self.link.call("ZCARD", keys.WORKERS))
+        """How many workers there are whose session is not over."""
+        sessions = [keys.session(worker_id) for worker_id in await self.workers()]
+        return cast("int", await self.link.call("EXISTS", *sessions)) if sessions else 0
 
     async def begin_epoch(self, *, now_ms: int) -> None:
         """Begin a new epoch: the store was restored, and lacks what was answered since.

@@ -15,6 +15,7 @@ from runtime.doctor import examine, report
 from runtime.embedded import EmbeddedStore
 from runtime.findings import Check, Level
 from runtime.settings import load_settings
+from storage import connect
 from tests.runtime.support import has_store_binary, run, store_command
 from tests.support.replicated_store import ReplicatedStore, replicated_store
 
@@ -70,6 +71,11 @@ def test_a_running_embedded_store_is_found_through_the_data_folder(tmp_path: Pat
             assert found["store"].level is Level.OK
             assert found["durability"].finding == "strict: appendonly yes, appendfsync always"
             assert found["eviction"].finding == "noeviction"
+            workers = found["workers"]
+            assert (workers.level, workers.finding) == (Level.WARN, "none lives")
+            async with connect(store.url, load_settings()) as opened:
+                await opened.renew("w", now_ms=1, begin=True)
+                assert (await findings(data=tmp_path / "data"))["workers"].level is Level.OK
         finally:
             await store.stop()
 

@@ -31,7 +31,16 @@ async def test_the_living_hear_of_the_dead_until_somebody_buries_them(store: Sto
     assert sorted(await store.renew("w1", now_ms=BEGAN_MS)) == ["w2", "w3"]
     await store.bury_worker("w3")
     assert await store.renew("w1", now_ms=BEGAN_MS) == ["w2"]
-    assert await store.living_workers() == 2
+
+
+async def test_those_live_whose_session_is_not_over_buried_or_not(store: Store) -> None:
+    assert await store.living_workers() == 0
+    await live(store, "w1", "w2", "w3")
+    await die(store, "w2")
+    await store.bury_worker("w3")
+    assert await store.living_workers() == 1
+    await die(store, "w1")
+    assert await store.living_workers() == 0
 
 
 async def test_a_late_worker_that_nobody_has_buried_goes_on(store: Store) -> None:
