@@ -78,7 +78,9 @@ class AdminClient:
             status, headers, raw = self._send(method, path, body)
             answer: Json = json.loads(raw or b"{}")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            reason = str(error) or type(error).__name__
+            # The words of a ValueError may be what we have sent: the key, too.
+            told = "" if isinstance(error, ValueError) else str(error)
+            reason = told or type(error).__name__
             raise CannotAsk(
                 f"Nothing that is contextd answers at {self.url} ({reason}). Is `contextd up` "
                 "running? --url, or CONTEXTD_URL, says where."
