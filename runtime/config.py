@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from storage import parse_sentinels
+from storage import make_client, parse_sentinels
 
 
 class RuntimeConfig(BaseModel):
@@ -99,7 +99,14 @@ class RuntimeConfig(BaseModel):
 
     @field_validator("redis_url")
     @classmethod
-    def _names_sentinels(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parse_sentinels(url.get_secret_value())
+    def _is_a_store_s(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is None or parse_sentinels(url.get_secret_value()) is not None:
+            return url
+        try:
+            make_client(url.get_secret_value(), call_s_max=1).close()
+        except ValueError:
+            raise ValueError(
+                "it is no store's address: it looks like redis://host:6379/0, rediss://..., "
+                "unix:///path or redis+sentinel://host:26379,host:26379/service"
+            ) from None
         return url

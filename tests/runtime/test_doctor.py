@@ -145,12 +145,6 @@ def test_a_store_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> 
     assert "sesame" not in printed
 
 
-def test_an_address_that_is_none_fails_with_examples() -> None:
-    found = run(findings(redis_url="http://somewhere"))
-    assert found["store"].level is Level.FAIL
-    assert "redis://host:6379/0" in found["store"].advice
-
-
 def test_a_taken_port_fails_unless_contextd_has_it(tmp_path: Path) -> None:
     async def story() -> None:
         async def openapi(_request: web.Request) -> web.Response:

@@ -196,6 +196,21 @@ def test_an_address_that_should_name_sentinels_is_refused_with_an_example(
     assert "sesame" not in problem
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["sesame", "http://:sesame@host", "redis://:sesame@host/0?db=x", "redis://:sesame@h:x"],
+)
+def test_an_address_that_is_no_store_s_is_refused_without_it(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("CONTEXTD_REDIS_URL", url)
+    with pytest.raises(BadSettings) as caught:
+        load_settings()
+    (problem,) = caught.value.problems
+    assert problem.startswith("CONTEXTD_REDIS_URL: ")
+    assert "sesame" not in problem
+
+
 def test_values_that_do_not_go_together_are_named_in_one_sentence() -> None:
     with pytest.raises(BadSettings) as refused:
         load_settings({"auth": "off", "host": "0.0.0.0"})
