@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +34,14 @@ async def ensure_owner_key(settings: Settings, url: str) -> str | None:
     made: str | None = None
     async with connect(url, settings) as store:
         access = Access(store.link)
-        known = await access.find(path.read_text().strip()) if path.exists() else None
+        text = path.read_text(errors="replace").strip() if path.exists() else ""
+        known = await access.find(text)
         if known is None or not known.is_valid(unix_ms()):
             await record(store, "create_key", OWNER_KEY)
-            _, made = await access.create(
-                "first key", owner=OWNER, scopes=SCOPES, now_ms=unix_ms()
+            create = partial(
+                access.create, "first key", owner=OWNER, scopes=SCOPES, now_ms=unix_ms()
             )
-            _write_secret(path, made)
+            _, made = await _into_file(path, access, create)
     return made
 
 
@@ -86,25 +88,28 @@ async def create_key(
         async with connect(url, settings) as store:
             now_ms = unix_ms()
             await record(store, "create_key", f"{owner} {','.join(sorted(scopes))} {name}")
-            key, text = await Access(store.link).create(
+            access = Access(store.link)
+            create = partial(
+                access.create,
                 name,
                 owner=owner,
                 scopes=scopes,
                 now_ms=now_ms,
                 expires_at_ms=None if days is None else now_ms + days * DAY_MS,
             )
+            try:
+                key, text = await (
+                    create() if file is None else _into_file(file, access, create)
+                )
+            except OSError as error:
+                sys.stderr.write(f"contextd: {file} cannot be written: {error.strerror}.\n")
+                return 1
             sys.stderr.write(f"Key {key.id}, of {owner}: {', '.join(key.scopes)}.\n")
     except* StorageError as failed:
         say_unusable(failed)
     if not text:
         return 1
-    if file is not None:
-        try:
-            _write_secret(file, text)
-        except OSError as error:
-            sys.stderr.write(f"contextd: {file} cannot be written: {error.strerror}.\n")
-            return 1
-    else:
+    if file is None:
         sys.stdout.write(f"{text}\n")
         sys.stderr.write("It is shown only now: nobody can read it again.\n")
     return 0
@@ -159,13 +164,29 @@ def _state(key: ApiKey) -> str:
     return f"{ends} {_date(key.expires_at_ms)}"
 
 
-def _write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
+async def _into_file(
+    path: Path, access: Access, create: Callable[[], Awaitable[tuple[ApiKey, str]]]
+) -> tuple[ApiKey, str]:
+    """Make a key and write it into a file that only its owner may read, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written; no key is left that would open anything.
+    """
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{text}\n")
-    new.replace(path)
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            key, text = await create()
+            try:
+                file.write(f"{text}\n")
+                file.flush()
+                new.replace(path)
+            except OSError:
+                await access.revoke(key.id, now_ms=unix_ms())
+                raise
+    finally:
+        new.unlink(missing_ok=True)
+    return key, text
 
 
 def _date(at_ms: int) -> str:

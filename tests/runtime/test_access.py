@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.access import check_keys, ensure_owner_key
+from runtime.access import check_keys, create_key, ensure_owner_key
 from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.settings import Settings
 from storage import SCOPES, Access, connect
@@ -49,6 +49,28 @@ async def test_the_first_key_is_made_anew_where_the_store_knows_it_no_more(
     third = await ensure_owner_key(settings, server.url)
     assert third not in {None, second}
     assert await ensure_owner_key(settings, server.url) is None
+
+
+@pytest.mark.parametrize("name", ["nowhere/key", "folder"])
+async def test_a_key_that_cannot_be_written_opens_nothing(
+    server: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    settings = Settings(data=tmp_path)
+    file = tmp_path / name
+    made = create_key(
+        *(settings, server.url),
+        name="k",
+        owner="ada",
+        scopes=["contexts:read"],
+        days=None,
+        file=file,
+    )
+    assert await made == 1
+    assert f"{file} cannot be written" in capsys.readouterr().err
+    async with connect(server.url, settings) as store:
+        assert not any(key.is_valid(NOW_MS) for key in await Access(store.link).all())
+    assert not file.with_name(f"{file.name}.new").exists()
 
 
 @pytest.mark.parametrize("ends_in_ms", [None, -1, 86_400_000])
