@@ -149,7 +149,8 @@ class Supervisor:
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
             beside: Runs from the announcement until the stop; may fail, is begun again.
-            prepare: Called once the store is there, before any process is started.
+            prepare: Called each time our store has come up, the first time before any process
+                is started. With StoreFailed the start counts as failed.
         """
         self._config = config
         self._slots = slots
@@ -224,8 +225,7 @@ class Supervisor:
         try:
             await self._store.start()
             if self._prepare is not None:
-                prepare, self._prepare = self._prepare, None
-                await prepare()
+                await self._prepare()
         except (StoreFailed, NoStoreBinary, BadDataFolder) as error:
             return error
         return None

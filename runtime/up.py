@@ -102,13 +102,27 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         if store is None or settings.auth == "off":
             return
         from runtime.access import ensure_owner_key
+        from runtime.leaves import leaves
+        from storage import StorageError
 
-        new_key = await ensure_owner_key(settings, url()) or new_key
+        failure: BaseException | None = None
+        try:
+            new_key = await ensure_owner_key(settings, url()) or new_key
+        except* (OSError, StorageError) as failed:
+            failure = next(leaves(failed))
+        if failure is not None:
+            path = settings.data / OWNER_KEY
+            raise StoreFailed(f"The first key, {path}, cannot be looked up or made: {failure}.")
 
-    async def make_first_key() -> None:
+    was_up = False
+
+    async def look_for_key() -> None:
+        nonlocal was_up
         await _check_store(url(), settings, asks_for_keys=False)
-        if not (settings.data / OWNER_KEY).exists():
+        # The first time, a look at one that is there can wait for the announcement.
+        if was_up or not (settings.data / OWNER_KEY).is_file():
             await make_key()
+        was_up = True
 
     async def announce() -> None:
         from rich.console import Console
@@ -133,7 +147,7 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         store=store,
         standby=_command("worker") if settings.standby and settings.workers else None,
         beside=obey_restarts,
-        prepare=make_first_key,
+        prepare=look_for_key,
     )
     killed = _obey_signals(supervisor)
     try:

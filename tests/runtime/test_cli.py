@@ -1,6 +1,7 @@
 """The command itself, as processes: up with a real store and a real worker, no gateway."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +171,32 @@ def test_up_replaces_what_is_killed_and_drains_when_told(tmp_path: Path) -> None
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 0, errors
     assert not alive(store_id(tmp_path))
+
+
+@pytest.mark.real_only
+@real_store
+def test_a_data_folder_that_was_lost_gets_a_key_with_its_new_store(tmp_path: Path) -> None:
+    data = tmp_path / "contextd-data"
+    with up(tmp_path) as process:
+        store = store_id(tmp_path)
+        lost = (data / "owner.key").read_text()
+        shutil.rmtree(data)
+        os.kill(store, signal.SIGKILL)
+        until_now(lambda: (data / "owner.key").exists())
+        assert (data / "owner.key").read_text() != lost
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.real_only
+@real_store
+def test_a_first_key_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "data" / "owner.key").mkdir(parents=True)
+    (tmp_path / "data").chmod(0o700)
+    done = contextd("up", "--gateways", "0", "--data", "data", cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("contextd: The first key, data/owner.key, cannot be looked up or")
 
 
 @pytest.mark.real_only

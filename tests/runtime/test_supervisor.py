@@ -47,6 +47,8 @@ class Rig:
     announced: int = 0
     bury_failures: int = 0
     announce_failures: int = 0
+    prepared: int = 0
+    prepare_failures: int = 0
     store: "StubStore | None" = None
     beside: Callable[[], Awaitable[None]] | None = None
 
@@ -63,7 +65,14 @@ class Rig:
             announce=self.announce,
             store=self.store,
             beside=self.beside,
+            prepare=self.prepare,
         )
+
+    async def prepare(self) -> None:
+        if self.prepare_failures > 0:
+            self.prepare_failures -= 1
+            raise StoreFailed("no key")
+        self.prepared += 1
 
     async def bury(self, worker_id: str) -> None:
         if self.bury_failures > 0:
@@ -383,6 +392,21 @@ def test_a_dead_store_is_started_again_and_goes_last(tmp_path: Path) -> None:
     supervised(rig.supervisor(("worker", WELL)), story)
     assert store.did == ["stopped"]
     assert len(rig.drained()) == 1
+
+
+def test_what_a_store_needs_is_looked_for_each_time_it_has_come_up(tmp_path: Path) -> None:
+    store = StubStore()
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert rig.prepared == 1
+        rig.prepare_failures = 2
+        store.dies.set()
+        await until(lambda: rig.prepared == 2)
+        assert store.starts == 4
+
+    supervised(rig.supervisor(("worker", WELL)), story)
 
 
 def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path) -> None:
