@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ _PING_S_MAX = 0.5
 _POLL_S = 0.01
 _LOG_TAIL_LINES = 5
 _PROCESS_ID_WIDTH = 10
+_KILLS_MAX = 5
+"""Starts in a row that a signal has ended, until it is no accident."""
+_AFTER_KILL_S = 0.2
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
 
@@ -70,6 +74,7 @@ class EmbeddedStore:
             self._process = self.binary = None
         try:
             async with asyncio.timeout(self._config.store_start_s_max):
+                kills = 0
                 while True:
                     if await _answers(address.socket):
                         return
@@ -78,7 +83,11 @@ class EmbeddedStore:
                         try:
                             await self._launch(address, lock)
                         except _StoreKilled:
+                            kills += 1
+                            if kills == _KILLS_MAX:
+                                raise
                             _log.warning("the store was killed while it started")
+                            await asyncio.sleep(_AFTER_KILL_S)
                             continue
                         finally:
                             os.close(lock)
@@ -152,13 +161,17 @@ class EmbeddedStore:
         os.pwrite(lock, f"{process.pid:<{_PROCESS_ID_WIDTH}}\n".encode(), 0)
         while not await _answers(address.socket):
             if process.returncode is not None:
-                failure = _StoreKilled if process.returncode < 0 else StoreFailed
-                raise failure(
-                    f"The store ({binary.path}) ended with code {process.returncode}. The end "
-                    f"of {address.log}:\n{_tail(address.log)}"
-                )
+                raise _failure(f"The store ({binary.path})", process.returncode, address.log)
             await asyncio.sleep(_POLL_S)
         _log.debug("store started", extra={"process_id": process.pid})
+
+
+def _failure(who: str, code: int, log: Path) -> StoreFailed:
+    """Why a server has ended that should have come up."""
+    end = f"The end of {log}:\n{_tail(log)}"
+    if code >= 0:
+        return StoreFailed(f"{who} ended with code {code}. {end}")
+    return _StoreKilled(f"{who} was ended by signal {-code} ({signal.strsignal(-code)}). {end}")
 
 
 def _arguments(address: StoreAddress) -> tuple[str, ...]:

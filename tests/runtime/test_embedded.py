@@ -72,6 +72,20 @@ def test_the_store_gets_none_of_our_secrets(
     assert "sesame" not in told.read_text()
 
 
+def test_a_server_that_signals_end_is_given_up_with_the_signal(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    program = tmp_path / "valkey-server"
+    asked = '[ $# = 1 ] && echo "Valkey server v=9.0.0" && exit'
+    program.write_text(f"#!/bin/sh\n{asked}\necho >> {starts}\nkill -ILL $$\n")
+    program.chmod(0o755)
+    store = EmbeddedStore(
+        RuntimeConfig(data=tmp_path / "data", store_binary=program, store_start_s_max=10)
+    )
+    with pytest.raises(StoreFailed, match=r"ended by signal 4 \("):
+        run(store.start())
+    assert starts.read_text() == "\n" * 5
+
+
 def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
