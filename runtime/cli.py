@@ -5,6 +5,7 @@ command loads what it needs. Exit codes: 0 done, 1 failed, 2 wrong use or settin
 The commands that ask a running service are in `runtime/ops.py`.
 """
 
+import os
 import sys
 import time
 from collections.abc import Coroutine, Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from runtime.supervisor import Role
 
 _STARTED_S = time.monotonic()
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 T = TypeVar("T")
 
 _EXAMPLES = """\
@@ -501,8 +503,6 @@ def verify(
 
         contextd verify --minutes 3 --report report.md
     """
-    import os
-
     in_force = _settings({"config": config})
     from runtime.store_binary import NoStoreBinary, find_store_binary
     from runtime.version import own_version
@@ -559,10 +559,21 @@ def settings(
 
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
+    _open_standard_streams()
     from runtime.tether import tie_to_supervisor
 
     tie_to_supervisor()
     app()
+
+
+def _open_standard_streams() -> None:
+    """Have 0, 1 and 2 open: a loop with its own descriptors among them aborts its children."""
+    for descriptor, (name, mode) in enumerate(_STREAMS):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, mode))
 
 
 def _settings(flags: Mapping[str, object]) -> "Settings":

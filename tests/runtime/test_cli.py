@@ -129,10 +129,14 @@ def test_doctor_ends_with_one_where_something_fails(tmp_path: Path) -> None:
 
 @contextmanager
 def up(
-    folder: Path, *arguments: str, command: str = "up", **more: str
+    folder: Path,
+    *arguments: str,
+    command: str = "up",
+    shell: tuple[str, ...] = (),
+    **more: str,
 ) -> Generator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [*COMMAND, command, "--gateways", "0", *arguments],
+        [*shell, *COMMAND, command, "--gateways", "0", *arguments],
         cwd=folder,
         # Counted below: which processes there are, not which are about to be.
         env=environment(CONTEXTD_STANDBY="false", **more),
@@ -209,6 +213,17 @@ def test_a_killed_up_leaves_nothing_running_and_the_next_one_starts(tmp_path: Pa
         process.wait()
         until_now(lambda: not alive(worker) and not alive(store), within_s=5)
     with up(tmp_path) as process:
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 0
+
+
+@pytest.mark.real_only
+@real_store
+@pytest.mark.parametrize("closed", ["<&-", "<&- 2>&-"])
+def test_up_runs_without_standard_streams(tmp_path: Path, closed: str) -> None:
+    shell = ("sh", "-c", f'exec "$@" {closed}', "sh")
+    with up(tmp_path, shell=shell, CONTEXTD_STORE_START_S_MAX="3") as process:
         process.terminate()
         process.communicate(timeout=20)
         assert process.returncode == 0
