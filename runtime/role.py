@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -28,6 +29,7 @@ from storage import StorageError, connect
 
 _log = structlog.get_logger(__name__)
 
+_CONNECT_S_MAX = 1.0
 COLLECT_AFTER_OBJECTS = 100_000
 """New container objects after which the youngest generation is collected."""
 
@@ -36,8 +38,21 @@ def store_url(settings: Settings) -> str | None:
     """The configured store, else the embedded one of a running `up`, else None."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    socket = settings.data / "store.sock"
-    return StoreAddress(settings.data, socket.resolve()).url if socket.is_socket() else None
+    path = (settings.data / "store.sock").resolve()
+    return StoreAddress(settings.data, path).url if _is_listened_to(path) else None
+
+
+def _is_listened_to(path: Path) -> bool:
+    """Whether there is a server; one that was killed leaves its socket behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_CONNECT_S_MAX)
+        try:
+            probe.connect(str(path))
+        except TimeoutError:
+            pass  # too busy to accept it now
+        except OSError:
+            return False
+    return True
 
 
 def wait_for_go(role: Role) -> bool:

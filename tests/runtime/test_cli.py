@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Generator
@@ -85,6 +86,16 @@ def test_a_command_without_a_store_says_what_to_do(
 ) -> None:
     done = contextd(*arguments, cwd=tmp_path)
     assert (done.returncode, said in done.stderr) == (2, True)
+
+
+def test_a_socket_that_was_left_behind_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "contextd-data").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "contextd-data" / "store.sock"))
+    done = contextd("keys", "list", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "no `contextd up` runs in contextd-data" in line
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
