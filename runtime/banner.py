@@ -1,5 +1,6 @@
 """What `contextd up` says once everything is ready; the first key is shown this once."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from runtime.config import RuntimeConfig
 from runtime.key_file import OWNER_KEY
 from runtime.settings import Settings
 
@@ -61,8 +63,7 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
         console.print(Text(f"  {signed_in}", style="bold cyan"), soft_wrap=True)
         console.print()
     console.print("Try")
-    chat = "contextd chat" if url == _URL else f"contextd chat --url {url}"
-    for line in (chat, _curl(url, key_file, settings.auth)):
+    for line in (_chat(settings, url), _curl(url, key_file, settings.auth)):
         # Longer than a narrow terminal: it must still be one line to copy.
         console.print(Text(f"  {line}", style="green"), soft_wrap=True)
     console.print()
@@ -106,10 +107,19 @@ def _key(settings: Settings) -> str:
     return "`contextd keys create` makes one"
 
 
+def _chat(settings: Settings, url: str) -> str:
+    where = "" if url == _URL else f" --url {url}"
+    key_file = settings.data / OWNER_KEY
+    found = settings.data == RuntimeConfig.model_fields["data"].default
+    if found or settings.auth == "off" or not key_file.exists():
+        return f"contextd chat{where}"
+    return f"contextd chat{where} --key-file {shlex.quote(str(key_file))}"
+
+
 def _curl(url: str, key_file: Path, auth: str) -> str:
     key = ""
     if auth != "off":
-        key = f' -H "Authorization: Bearer $(cat {key_file})"'
+        key = f' -H "Authorization: Bearer $(cat {shlex.quote(str(key_file))})"'
     return (
         f"curl -sX POST {url}/api/contexts{key} -H 'Content-Type: application/json' -d '{{}}'"
     )

@@ -30,6 +30,17 @@ def test_commands_that_find_the_gateway_by_themselves_are_shown_without_an_addre
     assert "contextd chat --url http://127.0.0.1:9000\n" in said(Settings(port=9_000))
 
 
+def test_a_key_that_a_chat_does_not_find_by_itself_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    folder.mkdir()
+    settings = Settings(data=folder)
+    assert "  contextd chat\n" in said(settings)
+    (folder / "owner.key").touch()
+    assert f"contextd chat --key-file '{folder}/owner.key'\n" in said(settings)
+    assert f"Bearer $(cat '{folder}/owner.key')\"" in said(settings)
+    assert "  contextd chat\n" in said(settings.model_copy(update={"auth": "off"}))
+
+
 def test_with_a_certificate_the_gateways_are_at_https() -> None:
     settings = Settings(tls_cert=Path("cert.pem"), tls_key=Path("key.pem"))
     assert base_url(settings) == "https://127.0.0.1:8000"
