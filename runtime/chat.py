@@ -127,15 +127,21 @@ def run_chat(options: ChatOptions) -> int:
     """Chat until the person leaves; the exit code."""
     # Whoever has started us may have it ignored, as shells do for what runs in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    key: str | None = None
     try:
+        key = key_for(options.url, options.key_file)
         with asyncio.Runner() as runner:
-            client = runner.run(_client(options))
+            client = runner.run(_client(options.url, key))
             try:
                 return _Chat(runner, client, options).run()
             finally:
                 runner.run(client.close())
     except Unauthorized:
-        sys.stderr.write("contextd: The server wants a key: give its file with --key-file.\n")
+        said = "wants a key" if key is None else "refuses the key that was sent"
+        sys.stderr.write(
+            f"contextd: The server {said}: give its file with --key-file, or set "
+            "CONTEXTD_API_KEY.\n"
+        )
     except Unreachable as error:
         advice = "Is `contextd up` running? `contextd doctor` tells more."
         sys.stderr.write(f"contextd: {error} {advice}\n")
@@ -146,8 +152,8 @@ def run_chat(options: ChatOptions) -> int:
     return 1
 
 
-async def _client(options: ChatOptions) -> Contextd:
-    return Contextd(options.url, key=key_for(options.url, options.key_file))
+async def _client(url: str, key: str | None) -> Contextd:
+    return Contextd(url, key=key)
 
 
 class _Chat:

@@ -258,6 +258,19 @@ async def test_a_server_that_is_not_there_is_told_with_what_to_do(unused_tcp_por
     assert "contextd up" in errors
 
 
+@pytest.mark.parametrize(
+    ("key", "said"), [("", "The server wants a key:"), ("k3y\n", "The server refuses the key")]
+)
+async def test_a_key_that_is_refused_is_told_from_none(
+    tmp_path: Path, key: str, said: str
+) -> None:
+    if key:
+        (tmp_path / "owner.key").write_text(key)
+    async with FakeContextd(on_message=[[]], fail_next=[401]).served() as url:
+        code, _, errors = await chatted(url, "--once", folder=tmp_path)
+    assert (code, said in errors, "k3y" in errors) == (1, True, False)
+
+
 async def test_once_prints_the_reply_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "owner.key").write_text("k3y\n")
     server = FakeContextd(on_message=[[*deltas("Hi", " there"), ended("Hi there")]])
