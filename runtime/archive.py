@@ -5,6 +5,7 @@
 - A file has its name once it is whole and on the disk, and no other was there before.
 """
 
+import errno
 import hashlib
 import os
 import tarfile
@@ -60,7 +61,7 @@ class ArchiveWriter:
 
     def __enter__(self) -> Self:
         if self._file.exists():
-            raise FileExistsError(0, "File exists", str(self._file))
+            raise FileExistsError(errno.EEXIST, "File exists", str(self._file))
         descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _ONLY_OURS)
         self._out = os.fdopen(descriptor, "wb")
         self._out.seek(tarfile.BLOCKSIZE)  # its head says how long it is, and comes last

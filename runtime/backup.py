@@ -191,4 +191,7 @@ def _now() -> str:
 
 def _say_why(failed: BaseExceptionGroup[Exception], outcome: str) -> None:
     for error in leaves(failed):
-        sys.stderr.write(f"contextd: {outcome}: {error}.\n")
+        reason = str(error)
+        if isinstance(error, OSError) and error.filename:
+            reason = f"{error.filename}: {error.strerror}"
+        sys.stderr.write(f"contextd: {outcome}: {reason.removesuffix('.')}.\n")

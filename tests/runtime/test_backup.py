@@ -166,7 +166,8 @@ async def test_a_damaged_file_changes_nothing(
     file.write_bytes(raw)
     settings = Settings(data=tmp_path / "data")
     assert await run_restore(settings, file, force=False) == 1
-    assert "nothing was restored" in capsys.readouterr().err
+    said = f"nothing was restored: {file} is damaged: its contents have another checksum.\n"
+    assert capsys.readouterr().err == f"contextd: {said}"
     assert names(settings.data) == ["store.lock"]
 
 
@@ -181,6 +182,16 @@ async def test_the_store_user_for_backups_may_make_one_and_no_other_may(
         assert await run_backup(settings, store.url("contextd"), tmp_path / "other.tar") == 1
         assert "it gives no copy of its data" in capsys.readouterr().err
     assert names(tmp_path) == ["backup.tar"]
+
+
+def test_a_file_that_is_there_is_named_and_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "backup.tar"
+    file.write_text("the only one")
+    assert asyncio.run(run_backup(Settings(), f"unix://{tmp_path}/none.sock", file)) == 1
+    assert f"in {file}: {file}: File exists.\n" in capsys.readouterr().err
+    assert file.read_text() == "the only one"
 
 
 def test_a_store_that_is_away_gives_no_file(
