@@ -76,9 +76,19 @@ Config = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="Port of the API (8000); 0 takes a free one.")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on (127.0.0.1).")]
+
+
+def _folder(name: str) -> Path:
+    if not name:
+        raise typer.BadParameter("it is empty; `.` is the current folder.")
+    return Path(name)
+
+
 Data = Annotated[
     Path | None,
-    typer.Option(help="Folder of the embedded store (./contextd-data)."),
+    typer.Option(
+        help="Folder of the embedded store (./contextd-data).", parser=_folder, metavar="PATH"
+    ),
 ]
 Level = Annotated[LogLevel | None, typer.Option(help="Least severe log line.")]
 Gateways = Annotated[int | None, typer.Option(help="Gateway processes (1).")]

@@ -73,6 +73,13 @@ def test_bad_settings_are_sentences_and_end_with_two(tmp_path: Path) -> None:
     assert second.startswith("contextd: CONTEXTD_WORKERS: input should be greater")
 
 
+def test_a_data_folder_without_a_name_is_not_the_current_one(tmp_path: Path) -> None:
+    done = contextd("up", "--data", "", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "it is empty" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
