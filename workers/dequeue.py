@@ -25,7 +25,14 @@ from rq.timeouts import TimerDeathPenalty
 from rq.worker import BaseWorker, WorkerStatus
 from typing_extensions import override
 
-from storage import ActivationQueue, Link, StoreRefusedWrite, StoreUnavailable, make_client
+from storage import (
+    ActivationQueue,
+    Link,
+    StoreRefusedWrite,
+    StoreUnavailable,
+    make_client,
+    unix_ms,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -241,7 +248,8 @@ class ActivationSource:
         # A peek that was cancelled stays on the connection until it is answered. Without a
         # barrier: what a peek moves onto its own place is no news to the replicas.
         self._peeks = Link(queue.link.pool, peek_s + PEEK_GRACE_S, calls_max=16)
-        self._takes = 0
+        self._takes = unix_ms()
+        """Number of the last one; above all of an earlier worker of the same id."""
         self._executions: dict[str, str] = {}
         """By job."""
         self._ready: list[str | Chore] = []

@@ -21,6 +21,7 @@ from tests.storage.conftest import Backend
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID
 
 EXPIRED_S_MAX = 5.0
+OTHER_ID = "01932c5e-ffff-7c3b-9d2e-5f6071829300"
 
 
 async def test_the_living_hear_of_the_dead_until_somebody_buries_them(store: Store) -> None:
@@ -73,7 +74,7 @@ async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
     store: Store,
 ) -> None:
     await create(store)
-    await create(store, created("other"))
+    await create(store, created(OTHER_ID))
     await own(store)
     async with listening(store, WAKE) as ear:
         assert await store.bury_worker("nobody") == 0
