@@ -314,7 +314,7 @@ async def test_the_file_of_another_context_is_not_taken_for_ones_own(
 ) -> None:
     book = Playbook()
     files.save(book.state, "1")
-    stray = files.path("other")
+    stray = files.path(OTHER_ID)
     misplace(files.path(CONTEXT_ID), stray)
     with capture_logs() as logs:
         assert files.load(OTHER_ID, "1") is None
