@@ -3,7 +3,7 @@
 An event whose meaning or fields change gets an upcaster here: a function that recognises
 the old JSON object, returns today's, and leaves every other object as it is. Golden
 histories in `tests/fsm/golden/` hold logs as they were written and never change. No event
-has changed its meaning yet.
+of a release has changed its meaning yet.
 """
 
 from collections.abc import Callable, Sequence
