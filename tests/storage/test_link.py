@@ -328,7 +328,12 @@ async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
     with pytest.raises(StoreRefusedWrite):
         await deliver(store, "while full")
     with pytest.raises(StoreRefusedWrite):
-        await create(store, Playbook().log[0].model_copy(update={"context_id": "other"}))
+        await create(
+            store,
+            Playbook()
+            .log[0]
+            .model_copy(update={"context_id": "01932c5e-ffff-7c3b-9d2e-5f6071829300"}),
+        )
     await store.commit(
         next_commit(
             book.given(say(), STARTED),

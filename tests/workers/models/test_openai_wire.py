@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from fsm import Branch, CallModel, Config, ContextState, Message, Reference, ToolCall, Turn
 from tests.support.model_server import ModelServer, Script, ScriptedCall
+from tests.support.playbook import CONTEXT_ID
 from tests.workers.models.calling import call
 from workers.models import ModelConfig, OpenAIModel, RequestBuilder
 from workers.tools import Registry, ToolConfig
@@ -51,7 +52,7 @@ def conversation() -> ContextState:
         for number, fields in enumerate(said, start=1)
     )
     return ContextState(
-        id="c1",
+        id=CONTEXT_ID,
         owner="o",
         created_at_ms=0,
         updated_at_ms=0,

@@ -17,6 +17,7 @@ from fsm import (
     ToolCall,
     Turn,
 )
+from tests.support.playbook import CONTEXT_ID
 from workers.models import ModelRequest, RequestBuilder
 from workers.models.wire import NOT_RUN, WireMessage, wire_message
 
@@ -41,7 +42,7 @@ def message(number: int, role: str, content: str = "", **fields: object) -> Mess
 def state(*messages: Message, config: Config | None = None, **fields: object) -> ContextState:
     head = messages[-1].id if messages else None
     return ContextState(
-        id="c1", owner="o", created_at_ms=0, updated_at_ms=0, config=config or Config()
+        id=CONTEXT_ID, owner="o", created_at_ms=0, updated_at_ms=0, config=config or Config()
     ).model_copy(
         update={"messages": messages, "branches": {"main": Branch(head=head)}, **fields}
     )
@@ -79,7 +80,7 @@ def test_a_request_carries_what_the_state_says() -> None:
     assert request.model == "m"
     assert request.parameters == {"temperature": 0}
     assert request.tools == (TOOL,)
-    assert request.idempotency_key == "c1:3.0"
+    assert request.idempotency_key == f"{CONTEXT_ID}:3.0"
     assert request.timeout_s == 1.5
     assert request.attempt == 2
     assert request.messages == (
