@@ -149,8 +149,8 @@ class Supervisor:
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
             beside: Runs from the announcement until the stop; may fail, is begun again.
-            prepare: Called each time our store has come up, the first time before any process
-                is started. With StoreFailed the start counts as failed.
+            prepare: Called each time our store has come up: the first time before any process
+                is started, later beside them. May fail, is repeated but for the first time.
         """
         self._config = config
         self._slots = slots
@@ -201,7 +201,7 @@ class Supervisor:
             watching: asyncio.Task[None] | None = None
             try:
                 if self._store is not None:
-                    starting = group.create_task(self._start_store(), name="store start")
+                    starting = group.create_task(self._first_start(), name="store start")
                     await asyncio.wait({starting, stopping}, return_when="FIRST_COMPLETED")
                     failure = starting.result() if starting.done() else None
                     watching = group.create_task(self._watch_store(starting), name="store")
@@ -224,11 +224,18 @@ class Supervisor:
             return None
         try:
             await self._store.start()
-            if self._prepare is not None:
-                await self._prepare()
         except (StoreFailed, NoStoreBinary, BadDataFolder) as error:
             return error
         return None
+
+    async def _first_start(self) -> Exception | None:
+        failure = await self._start_store()
+        if failure is None and self._prepare is not None:
+            try:
+                await self._prepare()
+            except StoreFailed as error:
+                return error
+        return failure
 
     async def _watch_store(self, starting: asyncio.Task[Exception | None]) -> None:
         """Start the store again whenever it is gone; cancelled, nobody starts it any more."""
@@ -239,17 +246,24 @@ class Supervisor:
         backoff = self._backoff(max_s=self._config.store_backoff_s_max)
         loop = asyncio.get_running_loop()
         up_since_s = loop.time()
-        while True:
-            await store.gone()
+        async with asyncio.TaskGroup() as group:
+            preparing: asyncio.Task[None] | None = None
             while True:
-                delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
-                _log.warning("store gone, starting it again", extra={"delay_s": delay_s})
-                await asyncio.sleep(delay_s)
-                up_since_s = loop.time()
-                error = await self._start_store()
-                if error is None:
-                    break
-                _log.error("store did not start", extra={"reason": str(error)})
+                await store.gone()
+                if preparing is not None:
+                    preparing.cancel()
+                while True:
+                    delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
+                    _log.warning("store gone, starting it again", extra={"delay_s": delay_s})
+                    await asyncio.sleep(delay_s)
+                    up_since_s = loop.time()
+                    error = await self._start_store()
+                    if error is None:
+                        break
+                    _log.error("store did not start", extra={"reason": str(error)})
+                if self._prepare is not None:
+                    work = self._until_done("prepare", self._prepare)
+                    preparing = group.create_task(work, name="prepare")
 
     async def _keep_children(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -289,13 +303,13 @@ class Supervisor:
             since_s = loop.time()
             try:
                 await work()
-            except Exception:  # noqa: BLE001 - the supervisor outlives all
+            except Exception as error:  # noqa: BLE001 - the supervisor outlives all
                 end_if_cancelled()
                 delay_s = backoff.delay_s(up_s=loop.time() - since_s)
                 _log.warning(
                     "failed, doing it again",
-                    extra={"what": what, "delay_s": delay_s},
-                    exc_info=True,
+                    extra={"what": what, "delay_s": delay_s, "reason": str(error)},
+                    exc_info=not isinstance(error, StoreFailed),
                 )
                 await asyncio.sleep(delay_s)
             else:
