@@ -329,7 +329,7 @@ def test_a_dead_standby_is_replaced_and_a_worker_comes_up_without_one(tmp_path: 
 
 
 def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=1.5))
 
     async def story() -> None:
         await until(lambda: rig.announced)
