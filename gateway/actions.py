@@ -21,7 +21,7 @@ from gateway.answers import action_id, action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
 from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
-from gateway.delivery import digest_of, wake
+from gateway.delivery import digest_of, read_result, wake
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
@@ -183,9 +183,7 @@ async def _answer(
         async with gateway.waiting(prefer.wait_s):
             if result is None and not pushed.done() and (receipt.repeated or status == 201):
                 # It may have been applied before anybody listened here.
-                reading = await gateway.store.read(
-                    context_id, owner, known=feed.known, seq=receipt.seq
-                )
+                reading = await read_result(gateway, feed, receipt.seq, owner, epoch)
                 result = reading.result
             if result is None:
                 result = await pushed
@@ -201,7 +199,7 @@ async def _answer(
                 rested = True
     except TimeoutError:
         if result is None:
-            late = await late_reading(gateway, feed, receipt.seq, owner)
+            late = await late_reading(gateway, feed, receipt.seq, owner, epoch)
             if late is None:
                 headers["Contextd-Stale"] = "true"
             else:
@@ -233,14 +231,19 @@ async def _answer(
     )
 
 
-async def late_reading(gateway: Gateway, feed: Feed, seq: int, owner: str) -> Reading | None:
+async def late_reading(
+    gateway: Gateway, feed: Feed, seq: int, owner: str, epoch: str
+) -> Reading | None:
     """What the store knows of an action whose commit nobody told us: that may be lost.
 
     None: it does not answer, and what the feed shows may be behind.
+
+    Raises:
+        StoreUnavailable: The epoch in which the action was delivered has ended.
     """
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):
-            return await gateway.store.read(feed.context_id, owner, known=feed.known, seq=seq)
+            return await read_result(gateway, feed, seq, owner, epoch)
     except TimeoutError:
         return None
 

@@ -12,9 +12,18 @@ import structlog
 
 from fsm import AnyAction, ContextDeleted
 from gateway.app import Gateway
-from gateway.feed import Feed
+from gateway.feed import RESTARTED, Feed
 from gateway.problems import refused
-from storage import ContextMissing, Mail, Receipt, Result, StorageError, stopwatch
+from storage import (
+    ContextMissing,
+    Mail,
+    Reading,
+    Receipt,
+    Result,
+    StorageError,
+    StoreUnavailable,
+    stopwatch,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -72,14 +81,26 @@ async def _result(
     try:
         if receipt.repeated and not pushed.done():
             # It may have been applied before anybody listened here.
-            reading = await gateway.store.read(
-                feed.context_id, owner, known=feed.known, seq=receipt.seq
-            )
+            reading = await read_result(gateway, feed, receipt.seq, owner, epoch)
             if reading.result is not None:
                 return reading.result
         return await pushed
     finally:
         feed.forget_result(epoch, receipt.seq, pushed)
+
+
+async def read_result(
+    gateway: Gateway, feed: Feed, seq: int, owner: str, epoch: str
+) -> Reading:
+    """What the store knows of a context, and of an action that was delivered in an epoch.
+
+    Raises:
+        StoreUnavailable: That epoch has ended: the number may be another action's by now.
+    """
+    reading = await gateway.store.read(feed.context_id, owner, known=feed.known, seq=seq)
+    if gateway.store.epoch != epoch:
+        raise StoreUnavailable(RESTARTED)
+    return reading
 
 
 # Contexts that are made for one request

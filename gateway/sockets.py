@@ -253,7 +253,9 @@ async def _answer(
     """Tell what became of an action, once that is known or its time is over."""
     pushed = feed.result_of(epoch, receipt.seq)
     try:
-        result = receipt.result or await _result_of(gateway, feed, owner, receipt, pushed)
+        result = receipt.result or await _result_of(
+            gateway, feed, owner, receipt, pushed, epoch
+        )
         gateway.store.meters.took("send", stopwatch() - began_s)
         if result is not None and result.outcome == "refused":
             raise refused(result)
@@ -280,13 +282,14 @@ async def _result_of(
     owner: str,
     receipt: Receipt,
     pushed: asyncio.Future[Result],
+    epoch: str,
 ) -> Result | None:
     if not receipt.repeated:
         with contextlib.suppress(TimeoutError):
             async with gateway.waiting(None):
                 return await pushed
     # It may have been applied before anybody listened here, or nobody has told us.
-    late = await late_reading(gateway, feed, receipt.seq, owner)
+    late = await late_reading(gateway, feed, receipt.seq, owner, epoch)
     return late.result if late is not None else None
 
 

@@ -1,4 +1,4 @@
-"""Contexts that are made for one request go with it, however it ends."""
+"""Results are of the epoch in which was asked; what is made for one request goes with it."""
 
 import asyncio
 
@@ -6,9 +6,29 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.config import GatewayConfig
-from gateway.delivery import forget
+from gateway.delivery import forget, read_result
 from gateway.directory import Directory
+from storage import StoreUnavailable
 from tests.support.service import eventually, serving
+
+
+async def test_a_number_of_another_epoch_is_not_taken_for_that_of_an_action(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service, asyncio.TaskGroup() as group:
+        context_id = await service.client.create()
+        renamed = await service.client.act(context_id, "rename", {"title": "Tea"})
+        owner, seq = renamed.context["owner"], 1
+        store, config = service.stores[0], GatewayConfig()
+        directory = Directory(store, config, group)
+        gateway = Gateway(config, store, directory, store.meters.clock, asyncio.Event())
+        async with directory.follow(context_id, owner) as feed:
+            reading = await read_result(gateway, feed, seq, owner, store.epoch)
+            assert reading.result is not None
+            assert reading.result.outcome == "applied"
+            with pytest.raises(StoreUnavailable, match="restarted"):
+                await read_result(gateway, feed, seq, owner, "an epoch before")
+        directory.close()
 
 
 @pytest.mark.parametrize("steps", range(1, 8))
