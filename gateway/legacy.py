@@ -156,15 +156,7 @@ def _tried(
             )
             state = transition(state, event).state
     except Refusal as refused_so:
-        result = Result(
-            outcome="refused",
-            version=state.version,
-            code=refused_so.code,
-            detail=refused_so.detail,
-            phase=refused_so.phase,
-            allowed_actions=refused_so.allowed_actions,
-        )
-        raise refused(result) from None
+        raise refused(Result.of(refused_so, state.version)) from None
     return mails
 
 

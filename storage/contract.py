@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from fsm import AnyAction, Conflict, ContextState
+from fsm import AnyAction, Conflict, ContextState, Refusal
 
 Place: TypeAlias = tuple[int, str]
 """Where a page of a list has ended: what the list is ordered by, then the id."""
@@ -53,6 +53,19 @@ class Result(BaseModel):
     allowed_actions: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     """Of a merge that was refused."""
+
+    @classmethod
+    def of(cls, refusal: Refusal, version: int) -> "Result":
+        """What became of an action that the machine has refused, of a context at a version."""
+        return cls(
+            outcome="refused",
+            version=version,
+            code=refusal.code,
+            detail=refusal.detail,
+            phase=refusal.phase,
+            allowed_actions=refusal.allowed_actions,
+            conflicts=refusal.conflicts,
+        )
 
 
 RESULT: TypeAdapter[Result] = TypeAdapter(Result)

@@ -441,15 +441,7 @@ class Activation:
                 code=refused.code,
                 phase=refused.phase,
             )
-            return Result(
-                outcome="refused",
-                version=state.version,
-                code=refused.code,
-                detail=refused.detail,
-                phase=refused.phase,
-                allowed_actions=refused.allowed_actions,
-                conflicts=refused.conflicts,
-            )
+            return Result.of(refused, state.version)
         return Result(outcome="applied", version=batch.state.version)
 
     def _apply(self, batch: _Batch, event: Event) -> None:
