@@ -336,10 +336,13 @@ suite("work", (stage) => {
     await page.locator(".message[data-status=sending]").waitFor();
     await composer.fill("A draft");
     await signIn(bobsKey);
+    assert.equal(new URL(page.url()).hash, "#/");
+    assert.equal(await composer.inputValue(), "");
+    await page.evaluate((id) => {
+      location.hash = `/chats/${id}`;
+    }, chat);
     await page.getByText("This chat is not there").waitFor();
     assert.equal(await page.getByText("Not sent yet").count(), 0);
-    await page.getByRole("button", { name: "New chat" }).first().click();
-    assert.equal(await composer.inputValue(), "");
     assert.equal((await stage.state(chat)).context.messages.length, 2);
     const seen = await page.evaluate(() => localStorage.getItem("contextd.seen.bob"));
     assert.equal(seen?.includes(chat) ?? false, false);

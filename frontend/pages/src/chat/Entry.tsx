@@ -6,6 +6,7 @@ import { useSyncExternalStore, type ReactNode } from "react";
 import { forgetKey, readKey } from "../common/key.js";
 import { Mark, SignIn } from "../common/SignIn.js";
 import { AccountContext } from "./account.js";
+import { openChat } from "./address.js";
 import { App } from "./App.js";
 import type { Session } from "./session.js";
 
@@ -13,6 +14,7 @@ export function Entry({ session }: { readonly session: Session }): ReactNode {
   const presence = useSyncExternalStore(session.subscribe, session.presence);
   const signOut = (): void => {
     forgetKey();
+    openChat(null);
     session.leave();
   };
   switch (presence.kind) {

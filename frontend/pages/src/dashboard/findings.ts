@@ -63,7 +63,11 @@ export function findings(
     found.push({ key, level, words, sinceMs });
   };
   if (link === "refused")
-    say("link", "bad", "This key may not see the dashboard; it takes one with the scope dashboard");
+    say(
+      "link",
+      "bad",
+      "This key may not see the dashboard; it takes one with the scope dashboard",
+    );
   else if (link === "away")
     say(
       "link",
