@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 
-import orjson
 from aiohttp import web
 from pydantic import JsonValue
 from uuid_utils import uuid7
@@ -17,7 +16,7 @@ from fsm import (
     Phase,
     rests,
 )
-from gateway.answers import action_id, action_response
+from gateway.answers import action_id, action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
 from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
@@ -276,7 +275,7 @@ def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> we
             "version": result and result.version,
         },
     }
-    response = web.Response(body=orjson.dumps(body), content_type="application/json")
+    response = json_response(body)
     if receipt.repeated:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -304,4 +303,4 @@ async def action_status(request: web.Request) -> web.StreamResponse:
         and result.code
         and {"type": f"/problems/{result.code}", "detail": result.detail},
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)

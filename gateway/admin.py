@@ -5,9 +5,9 @@ import os
 import socket
 from collections.abc import Generator
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import RestartOrder, read_body
 from gateway.history import read_limit
@@ -103,7 +103,7 @@ def _accepted(status: str, restart_id: str) -> web.Response:
         "restart_id": restart_id,
         "report_url": f"/admin/restarts/{restart_id}",
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 async def _busy(gateway: Gateway) -> dict[str, int]:
@@ -117,7 +117,7 @@ async def restart_report(request: web.Request) -> web.StreamResponse:
     found = await Restarts(request.app[GATEWAY].store).read(restart_id_of(request))
     if found is None:
         raise Problem("not-found", "There is no such restart, or it was long ago.")
-    return web.Response(body=orjson.dumps(_report(found)), content_type="application/json")
+    return json_response(_report(found))
 
 
 def _report(found: Restart) -> dict[str, object]:
@@ -151,7 +151,7 @@ async def retention_plan(request: web.Request) -> web.StreamResponse:
         "kept": plan.kept,
         "contexts": [_aged(aged) for aged in plan.contexts],
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 def _aged(aged: Aged) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """What an owner may, and what is used of it."""
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.app import GATEWAY
 from storage import rfc3339, usage_of
 
@@ -29,7 +29,7 @@ async def get_limits(request: web.Request) -> web.StreamResponse:
             for traffic, (rate, left) in levels.items()
         },
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 def _allowance(most: int, used: int) -> dict[str, int | None]:

@@ -1,10 +1,24 @@
-"""Answers about a context: ActionResponse and ETag."""
+"""Bodies and headers that several handlers answer with: JSON, ActionResponse, ETag."""
+
+from collections.abc import Mapping
 
 import orjson
 from aiohttp import web
 
 from gateway.mirror import Mirror
 from storage import Result
+
+
+def json_response(
+    shown: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """An answer whose body is the value as JSON."""
+    return web.Response(
+        body=orjson.dumps(shown),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )
 
 
 def action_id(context_id: str, seq: int) -> str:

@@ -27,6 +27,7 @@ from fsm import (
     graph_around,
     title_of,
 )
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import Ask, AskTitle, Recorded, RecordMessages, read_body
 from gateway.delivery import deliver
@@ -61,9 +62,7 @@ async def ask(request: web.Request) -> web.StreamResponse:
     async with _in_time(gateway, question), asking(gateway, owner, question) as exchange:
         await exchange.answered()
         answer = await _answer(gateway, owner, exchange, began_s)
-        return web.Response(
-            body=orjson.dumps(answer), headers=_named(exchange), content_type="application/json"
-        )
+        return json_response(answer, headers=_named(exchange))
 
 
 async def ask_streamed(request: web.Request) -> web.StreamResponse:
@@ -127,7 +126,7 @@ async def make_title(request: web.Request) -> web.StreamResponse:
             title = feed.mirror.view.state.title
     opening = next((m.content for m in said if m.role == "user"), said[0].content)
     shown = {"title": title or title_of(opening)}
-    return web.Response(body=orjson.dumps(shown), content_type="application/json")
+    return json_response(shown)
 
 
 async def delete_session(request: web.Request) -> web.StreamResponse:

@@ -1,8 +1,8 @@
 """Whether this gateway lives, and whether it is ready for traffic."""
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.app import GATEWAY
 from storage import StorageError, why_no_writes
 
@@ -40,6 +40,4 @@ async def readyz(request: web.Request) -> web.StreamResponse:
         "workers": workers,
         "draining": draining,
     }
-    return web.Response(
-        status=200 if ready else 503, body=orjson.dumps(body), content_type="application/json"
-    )
+    return json_response(body, status=200 if ready else 503)

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from fsm import ContextState, Message, branch_messages, decode_event, replay
-from gateway.answers import action_response
+from gateway.answers import action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.mirror import Mirror, message_json
 from gateway.parameters import (
@@ -83,9 +83,7 @@ async def list_turns(request: web.Request) -> web.StreamResponse:
         query = {LIMIT.name: str(limit), AFTER_SEQ.name: str(rows[limit - 1][0])}
         headers["Link"] = next_page(request, query)
     shown = [row for _, row in rows[:limit]]
-    return web.Response(
-        body=orjson.dumps({"turns": shown}), headers=headers, content_type="application/json"
-    )
+    return json_response({"turns": shown}, headers=headers)
 
 
 def turns_of(state: ContextState) -> list[tuple[int, dict[str, object]]]:

@@ -1,9 +1,9 @@
 """Notes that people upload for searches to find; the notes tool writes into the same."""
 
-import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import AddNote, read_body
 from gateway.history import next_page, read_limit
@@ -24,11 +24,7 @@ async def list_notes(request: web.Request) -> web.StreamResponse:
         written_at_ms, key = notes[limit - 1].place
         query = {LIMIT.name: str(limit), AFTER_NOTE.name: f"{written_at_ms}.{key}"}
         headers["Link"] = next_page(request, query)
-    return web.Response(
-        body=orjson.dumps({"notes": [_shown(note) for note in notes[:limit]]}),
-        headers=headers,
-        content_type="application/json",
-    )
+    return json_response({"notes": [_shown(note) for note in notes[:limit]]}, headers=headers)
 
 
 async def add_note(request: web.Request) -> web.StreamResponse:
@@ -39,9 +35,7 @@ async def add_note(request: web.Request) -> web.StreamResponse:
         raise Problem("invalid-body", "text: write something; it is empty.")
     owner = gateway.owner_of(request)
     note = await _notes(gateway).add(owner, str(uuid7()), body.text)
-    return web.Response(
-        status=201, body=orjson.dumps(_shown(note)), content_type="application/json"
-    )
+    return json_response(_shown(note), status=201)
 
 
 async def delete_note(request: web.Request) -> web.StreamResponse:

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Final
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.problems import TYPES, Problem
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -76,9 +76,7 @@ async def problem_page(request: web.Request) -> web.StreamResponse:
         "status": known.status,
         "advice": known.advice,
     }
-    return web.Response(
-        body=orjson.dumps(body), headers={"Vary": "Accept"}, content_type="application/json"
-    )
+    return json_response(body, headers={"Vary": "Accept"})
 
 
 def _page(text: str) -> web.Response:

@@ -3,11 +3,10 @@
 import asyncio
 from typing import Final
 
-import orjson
 from aiohttp import web
 
 from fsm import ended, rests
-from gateway.answers import action_response
+from gateway.answers import action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
 from gateway.history import read_limit, state_at
@@ -64,9 +63,7 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
         query = f"limit={limit}&after={found[limit - 1][0]}"
         query += "&states=true" if with_states else ""
         headers["Link"] = f'<{request.path}?{query}>; rel="next"'
-    return web.Response(
-        body=orjson.dumps({"contexts": shown}), headers=headers, content_type="application/json"
-    )
+    return json_response({"contexts": shown}, headers=headers)
 
 
 async def get_context(request: web.Request) -> web.StreamResponse:

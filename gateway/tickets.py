@@ -1,8 +1,8 @@
 """Tickets: a credential for browsers' streams, which can set no header."""
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.app import GATEWAY
 from gateway.guard import PRINCIPAL
 from storage import rfc3339
@@ -14,9 +14,4 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
     ticket = await gateway.guard.issue(request[PRINCIPAL])
     expires_at = rfc3339(gateway.clock() + round(gateway.config.ticket_s * 1_000))
     body = {"ticket": ticket, "expires_at": expires_at}
-    return web.Response(
-        status=201,
-        body=orjson.dumps(body),
-        headers={"Cache-Control": "no-store"},
-        content_type="application/json",
-    )
+    return json_response(body, status=201, headers={"Cache-Control": "no-store"})

@@ -10,10 +10,10 @@ import re
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Final
 
-import orjson
 from aiohttp import web
 
 from fsm import ToolCall, Usage
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.delivery import digest_of, forget
 from gateway.headers import read_key
@@ -96,7 +96,7 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
         ],
         "usage": _usage(transcript.usage),
     }
-    return web.Response(body=orjson.dumps(completion), content_type="application/json")
+    return json_response(completion)
 
 
 def _bound_to(request: web.Request, body: ChatRequest) -> str | None:

@@ -2,11 +2,11 @@
 
 import contextlib
 
-import orjson
 from aiohttp import web
 from uuid_utils import uuid7
 
 from fsm import Config, ContextCreated, MessagesRecorded, branch_messages
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.delivery import digest_of
 from gateway.headers import read_key
@@ -48,14 +48,16 @@ async def create_conversation(request: web.Request) -> web.StreamResponse:
                 gateway.directory.follow(context_id, owner) as feed,
             ):
                 await feed.wait_until(lambda mirror: mirror.version > 1)
-    return _json(_conversation(await _mirror(gateway, owner, conversation_id(context_id))))
+    return json_response(
+        _conversation(await _mirror(gateway, owner, conversation_id(context_id)))
+    )
 
 
 async def get_conversation(request: web.Request) -> web.StreamResponse:
     """A context as a conversation."""
     gateway = request.app[GATEWAY]
     mirror = await _mirror(gateway, gateway.owner_of(request), _named(request))
-    return _json(_conversation(mirror))
+    return json_response(_conversation(mirror))
 
 
 async def list_items(request: web.Request) -> web.StreamResponse:
@@ -63,7 +65,7 @@ async def list_items(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     query = read_items_query(request)
     mirror = await _mirror(gateway, gateway.owner_of(request), _named(request))
-    return _json(page_of(items_of(branch_messages(mirror.view.state)), query))
+    return json_response(page_of(items_of(branch_messages(mirror.view.state)), query))
 
 
 async def delete_conversation(request: web.Request) -> web.StreamResponse:
@@ -72,7 +74,7 @@ async def delete_conversation(request: web.Request) -> web.StreamResponse:
     owner, named = gateway.owner_of(request), _named(request)
     await _mirror(gateway, owner, named)
     await delete_context_of(gateway, owner, read_conversation_id(named))
-    return _json({"id": named, "object": "conversation.deleted", "deleted": True})
+    return json_response({"id": named, "object": "conversation.deleted", "deleted": True})
 
 
 def _named(request: web.Request) -> str:
@@ -94,7 +96,3 @@ def _conversation(mirror: Mirror) -> dict[str, object]:
         "created_at": state.created_at_ms // 1_000,
         "metadata": dict(state.labels),
     }
-
-
-def _json(shown: object) -> web.Response:
-    return web.Response(body=orjson.dumps(shown), content_type="application/json")

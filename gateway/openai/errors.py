@@ -5,9 +5,9 @@ The typed exceptions of OpenAI's SDK go by the status alone; 422 is 400 there.
 
 from typing import Final
 
-import orjson
 from aiohttp import web
 
+from gateway.answers import json_response
 from gateway.problems import TYPES, Problem
 from gateway.route import BASES
 
@@ -47,9 +47,6 @@ def render_error(problem: Problem, request_id: str) -> web.Response:
     headers = {**problem.headers, "x-request-id": request_id}
     if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
         headers["Retry-After"] = str(retry_after_s)
-    return web.Response(
-        status=status_of(problem.type),
-        body=orjson.dumps({"error": error_object(problem)}),
-        headers=headers,
-        content_type="application/json",
+    return json_response(
+        {"error": error_object(problem)}, status=status_of(problem.type), headers=headers
     )

@@ -2,10 +2,10 @@
 
 import contextlib
 
-import orjson
 from aiohttp import web
 
 from fsm import CancelRequested, ContextState, TurnRequested
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.delivery import deliver
 from gateway.mirror import Mirror
@@ -37,7 +37,7 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     after = read_whole(request, "starting_after")
     context_id, asked, mirror = await _found(gateway, owner, request.match_info["response_id"])
     if not streamed:
-        return _json(await _shown(gateway, context_id, asked, mirror))
+        return json_response(await _shown(gateway, context_id, asked, mirror))
     check_serving(gateway)
     stream = EventStream(request)
     try:
@@ -147,7 +147,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
             {"retry_after_s": 1},
         ) from None
     _, asked, mirror = await _found(gateway, owner, response_id)
-    return _json(await _shown(gateway, context_id, asked, mirror))
+    return json_response(await _shown(gateway, context_id, asked, mirror))
 
 
 async def delete_response(request: web.Request) -> web.StreamResponse:
@@ -165,7 +165,7 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
         )
         raise Problem("in-use", detail, {}, ONCE)
     await delete_context_of(gateway, owner, context_id)
-    return _json({"id": response_id, "object": "response", "deleted": True})
+    return json_response({"id": response_id, "object": "response", "deleted": True})
 
 
 async def list_input_items(request: web.Request) -> web.StreamResponse:
@@ -175,8 +175,4 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
     _, asked, mirror = await _found(
         gateway, gateway.owner_of(request), request.match_info["response_id"]
     )
-    return _json(page_of(items_of(asked_by(mirror.view.state, asked.request)), query))
-
-
-def _json(shown: object) -> web.Response:
-    return web.Response(body=orjson.dumps(shown), content_type="application/json")
+    return json_response(page_of(items_of(asked_by(mirror.view.state, asked.request)), query))

@@ -7,11 +7,11 @@ says back of its request stands beside the message that asked.
 import contextlib
 from collections.abc import AsyncGenerator
 
-import orjson
 from aiohttp import web
 from pydantic import JsonValue
 
 from fsm import ContextState
+from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.delivery import digest_of, forget
 from gateway.headers import read_key
@@ -78,7 +78,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     except TimeoutError:
         if shown is None or not ask.kept:
             raise overdue(gateway, repeatable=ask.repeatable) from None
-    return _json(shown)
+    return json_response(shown)
 
 
 def _continues(body: ResponseRequest) -> bool:
@@ -237,7 +237,3 @@ async def _stream_new(
         if not stream.begun:
             raise
     return await stream.end()
-
-
-def _json(shown: object) -> web.Response:
-    return web.Response(body=orjson.dumps(shown), content_type="application/json")

@@ -1,10 +1,9 @@
 """Contexts and workers: looking at them, and getting them to move."""
 
-import orjson
 from aiohttp import web
 
 from fsm import CancelRequested
-from gateway.answers import action_id
+from gateway.answers import action_id, json_response
 from gateway.app import GATEWAY
 from gateway.bodies import read_body
 from gateway.delivery import wake
@@ -29,7 +28,7 @@ async def list_workers(request: web.Request) -> web.StreamResponse:
             for worker in workers
         ]
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 async def list_processes(request: web.Request) -> web.StreamResponse:
@@ -53,7 +52,7 @@ async def list_processes(request: web.Request) -> web.StreamResponse:
             for process in found
         ]
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 async def list_at_work(request: web.Request) -> web.StreamResponse:
@@ -68,9 +67,7 @@ async def list_at_work(request: web.Request) -> web.StreamResponse:
         further = {LIMIT.name: str(limit), AFTER_PLACE.name: write_place(page.ended)}
         headers["Link"] = next_page(request, {**request.query, **further})
     body = {"contexts": [_shown(each) for each in page.glances], "complete": page.complete}
-    return web.Response(
-        body=orjson.dumps(body), headers=headers, content_type="application/json"
-    )
+    return json_response(body, headers=headers)
 
 
 async def inspect(request: web.Request) -> web.StreamResponse:
@@ -79,7 +76,7 @@ async def inspect(request: web.Request) -> web.StreamResponse:
     found = await Inspector(gateway.store).inspect(
         context_id_of(request), now_ms=gateway.clock()
     )
-    return web.Response(body=orjson.dumps(_in_depth(found)), content_type="application/json")
+    return json_response(_in_depth(found))
 
 
 async def requeue(request: web.Request) -> web.StreamResponse:
@@ -88,8 +85,7 @@ async def requeue(request: web.Request) -> web.StreamResponse:
     context_id = context_id_of(request)
     owner = await Inspector(store).owner(context_id)
     enqueued = await store.queue.enqueue(context_id, owner=owner)
-    body = orjson.dumps({"id": context_id, "enqueued": enqueued})
-    return web.Response(status=202, body=body, content_type="application/json")
+    return json_response({"id": context_id, "enqueued": enqueued}, status=202)
 
 
 async def cancel(request: web.Request) -> web.StreamResponse:
@@ -100,8 +96,8 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     mail = Mail(event=CancelRequested(at_ms=gateway.clock()))
     receipt = await gateway.store.deliver(context_id, owner, mail, key="", digest="")
     await wake(gateway, context_id, owner, receipt)
-    body = orjson.dumps({"id": context_id, "action_id": action_id(context_id, receipt.seq)})
-    return web.Response(status=202, body=body, content_type="application/json")
+    body = {"id": context_id, "action_id": action_id(context_id, receipt.seq)}
+    return json_response(body, status=202)
 
 
 async def compact(request: web.Request) -> web.StreamResponse:
@@ -118,7 +114,7 @@ async def compact(request: web.Request) -> web.StreamResponse:
         "status": "short" if found == "short" else "asked",
         "keep_events": order.keep_events,
     }
-    return web.Response(status=202, body=orjson.dumps(body), content_type="application/json")
+    return json_response(body, status=202)
 
 
 def _time(at_ms: int | None) -> str | None:

@@ -1,11 +1,10 @@
 """Dead letters: looked through, retried and dropped, one by one or all that have one cause."""
 
-import orjson
 from aiohttp import web
 from pydantic import JsonValue
 
 from fsm import RetryRequested
-from gateway.answers import action_id
+from gateway.answers import action_id, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import read_body
 from gateway.delivery import wake
@@ -43,9 +42,7 @@ async def list_letters(request: web.Request) -> web.StreamResponse:
         "count": await letters.count(),
         "dead_letters": [redact(_letter(letter)) for letter in page.letters],
     }
-    return web.Response(
-        body=orjson.dumps(body), headers=headers, content_type="application/json"
-    )
+    return json_response(body, headers=headers)
 
 
 def _letter(letter: DeadLetter) -> dict[str, JsonValue]:
@@ -67,11 +64,10 @@ async def retry_letter(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     letter = await _one(request)
     name = await _retry(gateway, letter)
-    return web.Response(
+    return json_response(
+        {"id": letter.id, "action_id": name},
         status=202,
-        body=orjson.dumps({"id": letter.id, "action_id": name}),
         headers={} if name is None else {"Location": f"/api/actions/{name}"},
-        content_type="application/json",
     )
 
 
@@ -143,7 +139,7 @@ def _handled(page: LetterPage, failed: list[dict[str, JsonValue]]) -> web.Respon
         "failed": failed,
         "more": page.ended is not None,
     }
-    return web.Response(body=orjson.dumps(body), content_type="application/json")
+    return json_response(body)
 
 
 def _letters(gateway: Gateway) -> DeadLetters:
