@@ -88,21 +88,20 @@ class Directory:
         """Whether a read at `head` is answered without loading anything."""
         key = (context_id, owner)
         feed, mirror = self._feeds.get(key), self._mirrors.get(key)
-        if feed is not None and feed.fresh and _is_at(feed.mirror, *head):
+        if feed is not None and feed.fresh and feed.mirror.head == head:
             return True
-        return mirror is not None and _is_at(mirror, *head)
+        return mirror is not None and mirror.head == head
 
     async def read_at(self, context_id: str, owner: str, head: tuple[int, int]) -> Mirror:
         """A context at least as new as `head` says, loading it only if that is new here."""
         key = (context_id, owner)
-        version, n = head
         epoch = self._store.epoch
         feed = self._feeds.get(key)
-        if feed is not None and feed.fresh and _is_at(feed.mirror, version, n):
+        if feed is not None and feed.fresh and feed.mirror.head == head:
             return feed.mirror
         self._forget_other_epochs()
         mirror = self._mirrors.get(key)
-        if mirror is None or not _is_at(mirror, version, n):
+        if mirror is None or mirror.head != head:
             known = mirror.view if mirror else None
             reading = await self._store.read(context_id, owner, known=known)
             self._same_epoch(epoch)
@@ -205,7 +204,7 @@ class Directory:
                 except ContextMissing:
                     feed.read_again()
                 else:
-                    if head > (feed.mirror.version, feed.mirror.view.n):
+                    if head > feed.mirror.head:
                         feed.read_again()
 
     def _close_feed(self, key: tuple[str, str], feed: Feed) -> None:
@@ -218,7 +217,3 @@ class Directory:
         """Stop listening to everything."""
         for task in self._tasks.values():
             task.cancel()
-
-
-def _is_at(mirror: Mirror, version: int, n: int) -> bool:
-    return mirror.version == version and mirror.view.n == n

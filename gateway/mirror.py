@@ -51,13 +51,18 @@ class Mirror:
 
     @property
     def version(self) -> int:
-        """Of the state."""
+        """How many events are folded into it."""
         return self.view.state.version
 
     @property
+    def head(self) -> tuple[int, int]:
+        """Its version, and how many characters of the draft it has."""
+        return self.version, self.view.n
+
+    @property
     def cursor(self) -> str:
-        """Where it is."""
-        return cursor(self.epoch, self.version, self.view.n)
+        """The cursor of a reader who has seen all of it."""
+        return cursor(self.epoch, *self.head)
 
     def apply(self, events: Iterable[bytes], begun_draft: str) -> None:
         """Fold a commit's events; `begun_draft` is the text of a draft that it began."""
@@ -80,12 +85,11 @@ class Mirror:
 
     def context_json(self, messages_max: int | None = None) -> bytes:
         """The state view of API.md, with the last `messages_max` messages of the branch."""
-        at = (self.version, self.view.n)
-        if messages_max is None and self._whole_at == at:
+        if messages_max is None and self._whole_at == self.head:
             return self._whole
         encoded = self._encode(messages_max)
         if messages_max is None:
-            self._whole, self._whole_at = encoded, at
+            self._whole, self._whole_at = encoded, self.head
         return encoded
 
     def _encode(self, messages_max: int | None) -> bytes:

@@ -132,7 +132,7 @@ async def _changed(
         try:
             async with gateway.waiting(wait_s):
                 # Further, not other: a feed may be behind what the caller has just read.
-                await feed.wait_until(lambda mirror: _head_of(mirror) > head)
+                await feed.wait_until(lambda mirror: mirror.head > head)
         except TimeoutError:
             return None
         return feed.mirror
@@ -159,10 +159,6 @@ def _state(request: web.Request, mirror: Mirror) -> web.Response:
     if messages is not None and messages < len(mirror.view.state.messages):
         response.headers["Link"] = f'<{request.path}>; rel="collection"'
     return response
-
-
-def _head_of(mirror: Mirror) -> tuple[int, int]:
-    return mirror.version, mirror.view.n
 
 
 async def _events_after(

@@ -86,7 +86,7 @@ async def follow_now(
     feed = await stack.enter_async_context(gateway.directory.follow(context_id, owner))
 
     def reached(mirror: Mirror) -> bool:
-        return (mirror.version, mirror.view.n) >= head
+        return mirror.head >= head
 
     # What the client has seen elsewhere may still be on its way to us.
     with contextlib.suppress(TimeoutError):
