@@ -35,6 +35,7 @@ from gateway.exchange import Exchange, Question, asking, opened
 from gateway.kinds import recorded
 from gateway.parameters import session_id_of
 from gateway.problems import Problem, problem_body, problem_of
+from gateway.stream import HEARTBEAT
 from storage import ContextMissing, StorageError
 
 GIVEN: Final = "given"
@@ -82,7 +83,7 @@ async def ask_streamed(request: web.Request) -> web.StreamResponse:
             async with contextlib.aclosing(pieces):
                 async for piece in pieces:
                     if piece is None:
-                        await response.write(b": still here\n\n")
+                        await response.write(HEARTBEAT)
                     else:
                         chunk = {"message_id": piece.message_id, "text": piece.text}
                         await response.write(_frame("chunk", orjson.dumps(chunk)))

@@ -21,7 +21,7 @@ from gateway.connection import Connection
 from gateway.feed import COMPACTED, SET_BACK, Feed
 from gateway.mirror import Mirror
 from gateway.problems import Problem
-from gateway.stream import Frame, Position, Wanted, frames_between, reset_frame
+from gateway.stream import HEARTBEAT, Frame, Position, Wanted, frames_between, reset_frame
 from storage import ContextMissing, Store, StoreUnavailable, View
 
 FRAMES_HELD_MAX: Final = 4_096
@@ -145,7 +145,7 @@ class SseViewer:
         if self.is_stalled(now, stalled_s_max=config.viewer_stalled_s_max):
             self.abort()
         elif now - self.written_at >= config.sse_heartbeat_s:
-            self.write(b": still here\n\n")
+            self.write(HEARTBEAT)
 
     def say_bye(self, retry_ms: int, data: bytes) -> None:
         """Tell the client to go on elsewhere, and end the stream."""

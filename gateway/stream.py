@@ -15,6 +15,8 @@ from fsm import EVENT_TYPES, cuts_in, drafting, ends_draft
 from gateway.mirror import Mirror, cursor
 from storage import View
 
+HEARTBEAT: Final = b": still here\n\n"
+"""A comment of server-sent events: keeps a silent stream open, and shows nothing."""
 _ENDS_DRAFT: Final = frozenset(kind for kind, event in EVENT_TYPES.items() if ends_draft(event))
 
 

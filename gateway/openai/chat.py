@@ -30,7 +30,7 @@ from gateway.openai.bodies import PASSED_ON, ChatRequest, read_request
 from gateway.openai.errors import ONCE, error_object
 from gateway.openai.ids import new_request, pair_id
 from gateway.openai.messages import marked, read_chat, read_news, read_tools
-from gateway.openai.sse import HEARTBEAT, EventStream, data_only
+from gateway.openai.sse import EventStream, data_only
 from gateway.openai.transcript import (
     Begun,
     Called,
@@ -43,6 +43,7 @@ from gateway.openai.transcript import (
 from gateway.openai.watch import TurnWatch
 from gateway.parameters import ID_PATTERN
 from gateway.problems import Problem, problem_of, unanswered
+from gateway.stream import HEARTBEAT
 from storage import StorageError
 
 if TYPE_CHECKING:

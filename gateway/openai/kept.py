@@ -21,11 +21,12 @@ from gateway.openai.response import (
     response_object,
     write_events,
 )
-from gateway.openai.sse import HEARTBEAT, EventStream
+from gateway.openai.sse import EventStream
 from gateway.openai.transcript import Transcript, asked_by, request_of
 from gateway.openai.watch import begun, replayed
 from gateway.parameters import read_flag, read_whole
 from gateway.problems import Problem
+from gateway.stream import HEARTBEAT
 from storage import ContextMissing, StorageError
 
 

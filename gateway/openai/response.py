@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from fsm import Message, RecordedMessage, ToolCall, Usage
 from gateway.openai.ids import pair_id
 from gateway.openai.messages import Item, call_item, text_item, text_part
-from gateway.openai.sse import HEARTBEAT, EventStream, named
+from gateway.openai.sse import EventStream, named
 from gateway.openai.transcript import (
     Begun,
     Called,
@@ -27,6 +27,7 @@ from gateway.openai.transcript import (
     request_of,
 )
 from gateway.openai.watch import TurnWatch
+from gateway.stream import HEARTBEAT
 
 RESPONSES_DOOR: Final = "responses"
 """Label of contexts that were made for a response."""

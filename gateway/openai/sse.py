@@ -5,8 +5,6 @@ import contextlib
 import orjson
 from aiohttp import web
 
-HEARTBEAT = b": still here\n\n"
-
 
 class EventStream:
     """An answer whose headers leave with its first event: what fails before is an error."""
