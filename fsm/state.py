@@ -151,6 +151,13 @@ class Usage(Value):
     completion_tokens: int = 0
     total_tokens: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            total_tokens=self.total_tokens + other.total_tokens,
+        )
+
 
 class ToolCall(Value):
     """One call that the model asked for, as it stands in the assistant's message."""

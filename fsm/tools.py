@@ -20,7 +20,7 @@ from fsm.events import (
     ToolReturned,
 )
 from fsm.history import branch_messages
-from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall, Usage
+from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall
 from fsm.turns import (
     OPEN,
     POISON,
@@ -70,7 +70,7 @@ def end_reply(state: ContextState, event: ReplyEnded) -> Step:
         reply=event,
     )
     if event.usage is not None:
-        state = with_(state, usage=_sum(state.usage, event.usage))
+        state = with_(state, usage=state.usage + event.usage)
     if not calls:
         return next_turn(state)
     return _admit(with_turn(state, attempt=1, reply_id=None), calls)
@@ -92,14 +92,6 @@ def _distinct(state: ContextState, event: ReplyEnded) -> tuple[RequestedCall, ..
         seen.add(call_id)
         calls.append(call.model_copy(update={"id": call_id}))
     return tuple(calls)
-
-
-def _sum(left: Usage, right: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=left.prompt_tokens + right.prompt_tokens,
-        completion_tokens=left.completion_tokens + right.completion_tokens,
-        total_tokens=left.total_tokens + right.total_tokens,
-    )
 
 
 def _admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:

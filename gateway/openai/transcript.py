@@ -210,7 +210,7 @@ class Transcript:
     def _count(self, reply: ReplyEnded | Message) -> None:
         self.finish_reason = reply.finish_reason or "stop"
         if reply.usage is not None:
-            self.usage = _sum(self.usage or Usage(), reply.usage)
+            self.usage = (self.usage or Usage()) + reply.usage
 
     def _called(self, after: ContextState) -> Iterator[Happening]:
         own = {tool.name for tool in self.config.client_tools}
@@ -276,11 +276,3 @@ def request_of(client_message_id: str | None) -> str | None:
 def message_mark(request: str, index: int) -> str:
     """The `client_message_id` of a request's message."""
     return f"{request}.{index}"
-
-
-def _sum(left: Usage, right: Usage) -> Usage:
-    return Usage(
-        prompt_tokens=left.prompt_tokens + right.prompt_tokens,
-        completion_tokens=left.completion_tokens + right.completion_tokens,
-        total_tokens=left.total_tokens + right.total_tokens,
-    )
