@@ -119,19 +119,21 @@ _POLLED: Final = Answer(
 )
 _UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)
-_QUOTA: Final = ("quota-full", "quota-exceeded")
-_BODY: Final = (
+QUOTA: Final = ("quota-full", "quota-exceeded")
+"""Problems of what adds to what an owner has."""
+BODY: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "request-timeout"),
 )
+"""Problems of what takes a body."""
 _ASKED: Final = (
-    *(*_BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
+    *(*BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
     *("action-abandoned", "model-busy", "unknown-model", "model-refused", "model-unavailable"),
-    *("answer-late", "draining", *_QUOTA, *_STORE),
+    *("answer-late", "draining", *QUOTA, *_STORE),
 )
 _WRITE: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
-    *("invalid-body", "key-reused", "request-timeout", *_QUOTA, *_STORE),
+    *("invalid-body", "key-reused", "request-timeout", *QUOTA, *_STORE),
 )
 
 ACT: Final = Operation(
@@ -321,7 +323,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "A title for messages or a text; without a model, how it begins",
         {200: Answer("The title.", (TitleView,))},
         body=AskTitle,
-        problems=(*_BODY, "not-found", "mailbox-full", "action-abandoned", *_STORE),
+        problems=(*BODY, "not-found", "mailbox-full", "action-abandoned", *_STORE),
     ),
     "delete_session": Operation(
         "Delete a session and all that is kept of it",
@@ -337,7 +339,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Keep a note, to be found by searches",
         {201: Answer("Kept.", (NoteView,))},
         body=AddNote,
-        problems=(*_BODY, "too-many-notes", *_STORE),
+        problems=(*BODY, "too-many-notes", *_STORE),
     ),
     "delete_note": Operation(
         "Forget a note",
@@ -360,7 +362,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "End processes, and have nothing take their place until the next restart",
         {200: Answer("Asked for; or the same that runs already.", (RestartAccepted,))},
         body=DrainOrder,
-        problems=(*_BODY, "nobody-left", "operation-running", "no-supervisor", *_STORE),
+        problems=(*BODY, "nobody-left", "operation-running", "no-supervisor", *_STORE),
         description="For maintenance, for fewer processes, for a bad machine. Gateways one at "
         "a time; the one that answers is never drained, so that one is left. Reported as a "
         "restart is.",

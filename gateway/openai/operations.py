@@ -14,7 +14,7 @@ from gateway.openai.views import (
     ResponseView,
 )
 from gateway.operation import Answer, Header, Operation
-from gateway.operations import KEY
+from gateway.operations import KEY, QUOTA
 
 _CONTEXT: Final = Header(
     CONTEXT_HEADER,
@@ -23,12 +23,11 @@ _CONTEXT: Final = Header(
 )
 _STORE: Final = ("store-unavailable",)
 _FOUND: Final = ("not-found", *_STORE)
-_QUOTA: Final = ("quota-full", "quota-exceeded")
 _ASKED: Final = (
     *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
     *("invalid-body", "key-reused", "request-timeout", "not-found", "illegal-in-phase"),
     *("turn-running", "unknown-message", "invalid-config", "action-abandoned", "mailbox-full"),
-    *("answer-late", "draining", "compacted", *_QUOTA, *_STORE),
+    *("answer-late", "draining", "compacted", *QUOTA, *_STORE),
 )
 _RESPONSE: Final = Answer("The response.", (ResponseView,))
 _STREAMED: Final = Answer("The response, or its events.", (ResponseView,), streams=True)

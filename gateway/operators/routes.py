@@ -5,7 +5,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from gateway.operation import Answer, Header, Operation
+from gateway.operation import Answer, Operation
+from gateway.operations import BODY, LINK, LOCATION, QUOTA
 from gateway.operators.bodies import CompactOrder, LettersOrder
 from gateway.operators.contexts import (
     cancel,
@@ -50,15 +51,7 @@ from gateway.route import Handler, Route
 from gateway.views import DeadLetterList, LetterRetried
 from storage import Scope
 
-_TEXT: Final = {"type": "string"}
-_LINK: Final = Header("Link", "`rel=next`, where there are more.", _TEXT)
-_LOCATION: Final = Header("Location", "Where to ask further.", _TEXT)
 _STORE: Final = "store-unavailable"
-_BODY: Final = (
-    *("malformed-json", "invalid-header", "body-too-large", "unsupported-media-type"),
-    *("invalid-body", "request-timeout"),
-)
-_QUOTA: Final = ("quota-full", "quota-exceeded")
 
 
 def _operation(
@@ -68,7 +61,7 @@ def _operation(
     body: type[BaseModel] | None = None,
     description: str = "",
 ) -> Operation:
-    problems = (*problems, _STORE, *(_BODY if body else ()))
+    problems = (*problems, _STORE, *(BODY if body else ()))
     return Operation(summary, answers, body=body, problems=problems, description=description)
 
 
@@ -111,7 +104,7 @@ OPERATOR_ROUTES: Final = (
         *("list_at_work", "GET", "/contexts", list_at_work),
         _operation(
             "Contexts of all owners to which something is to happen, the oldest first",
-            {200: Answer("A page.", (GlanceList,), (_LINK,))},
+            {200: Answer("A page.", (GlanceList,), (LINK,))},
             description="Metadata only: never a title, a message or an argument. A page may be "
             "short, or empty, though there are more: follow Link.",
         ),
@@ -158,7 +151,7 @@ OPERATOR_ROUTES: Final = (
         *("list_dead_letters", "GET", "/dead_letters", list_letters),
         _operation(
             "What was given up, newest first",
-            {200: Answer("Dead letters.", (DeadLetterList,), (_LINK,))},
+            {200: Answer("Dead letters.", (DeadLetterList,), (LINK,))},
         ),
         *(CONTEXT, KIND, CAUSE, LIMIT, AFTER_PLACE),
     ),
@@ -182,8 +175,8 @@ OPERATOR_ROUTES: Final = (
         *("retry_dead_letter", "POST", "/dead_letters/{letter_id}/retry", retry_letter),
         _operation(
             "Deliver a dead letter's action, or its webhook, once more",
-            {202: Answer("Delivered.", (LetterRetried,), (_LOCATION,))},
-            *("not-found", "key-reused", "mailbox-full", *_QUOTA),
+            {202: Answer("Delivered.", (LetterRetried,), (LOCATION,))},
+            *("not-found", "key-reused", "mailbox-full", *QUOTA),
         ),
     ),
     _route(
