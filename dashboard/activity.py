@@ -21,7 +21,7 @@ from typing import Final
 import orjson
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from pydantic import ValidationError
 
 from dashboard.activity_config import ActivityConfig
@@ -41,7 +41,6 @@ log = structlog.get_logger(__name__)
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Write = Callable[[Sequence[bytes]], Awaitable[int]]
 """Writes records; returns how many of them are written."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from fsm import (
     AnyAction,
@@ -40,7 +41,6 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import recorded
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, refused
-from gateway.route import Handler
 from storage import Mail, Result
 
 log = structlog.get_logger(__name__)

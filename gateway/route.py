@@ -1,17 +1,14 @@
 """What one address of the gateway is."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.limits import Traffic
 from gateway.operation import Operation
 from gateway.parameters import Parameter
 from storage import Scope
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 BASES: Final = ("/api/contexts", "/v1/contexts")
 """Where contexts are served: the canonical address and its alias."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from gateway.actions import act, action_status, create_context, delete_context
 from gateway.admin import drain, restart, restart_report, retention_plan
@@ -56,7 +57,7 @@ from gateway.parameters import (
     Parameter,
     check_query,
 )
-from gateway.route import Handler, Route
+from gateway.route import Route
 from gateway.sockets import open_socket
 from gateway.states import get_context, get_state, list_contexts
 from gateway.streams import stream_events, stream_many

@@ -3,17 +3,14 @@
 Polls and streams are a hundred times as many, and show nothing that the counts do not.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from gateway.kinds import KINDS
 from runtime.tracing import OpenTelemetry
 from storage import Attributes, Span
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from aiohttp.typedefs import Handler
+
 from gateway.openai.chat import complete_chat
 from gateway.openai.conversations import (
     create_conversation,
@@ -19,7 +21,7 @@ from gateway.openai.kept import (
 from gateway.openai.models import list_models
 from gateway.openai.responses import create_response
 from gateway.parameters import WHOLE, Parameter
-from gateway.route import Handler, Route
+from gateway.route import Route
 
 _STREAM: Final = Parameter(
     "stream", {"enum": ["true", "false"], "type": "string"}, "The events, not the response."

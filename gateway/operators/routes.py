@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
 from gateway.operation import Answer, Operation
@@ -47,7 +48,7 @@ from gateway.operators.views import (
     WorkerList,
 )
 from gateway.parameters import LIMIT, Parameter
-from gateway.route import Handler, Route
+from gateway.route import Route
 from gateway.views import DeadLetterList, LetterRetried
 from storage import Scope
 
