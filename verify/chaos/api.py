@@ -121,7 +121,7 @@ class Api:
         )
         if kind == "delete":
             self._deleted.add(context_id)
-        answer, tries, last = await self._until_settled("POST", path, body, key=key)
+        answer, tries, last = await self._until_settled(path, body, key=key)
         operation = replace(begun, tries=tries, code=last)
         context: Json = None
         if answer is not None and answer.status in GONE and kind == "delete" and tries > 1:
@@ -149,7 +149,7 @@ class Api:
 
     async def create(self, key: str, body: Json) -> str | None:
         """Make a context; its id, or None if nobody answered in time."""
-        answer, _, _ = await self._until_settled("POST", "/api/contexts", body, key=key)
+        answer, _, _ = await self._until_settled("/api/contexts", body, key=key)
         if answer is None or answer.status not in {200, 201, 202}:
             return None
         context_id: str = answer.body["context"]["id"]
@@ -201,9 +201,9 @@ class Api:
         return await self._try(method, path, body, {})
 
     async def _until_settled(
-        self, method: str, path: str, body: Json, *, key: str
+        self, path: str, body: Json, *, key: str
     ) -> tuple[Answer | None, int, str | None]:
-        """Repeat one request until its answer says what became of it.
+        """Repeat one POST until its answer says what became of it.
 
         Returns:
             That answer, or None when the time was over; how many tries it took; what went
@@ -213,7 +213,7 @@ class Api:
         tries, uncertain, last = 0, False, None
         while time.monotonic() < due_s:
             tries += 1
-            answer, error = await self._try(method, path, body, {"Idempotency-Key": key})
+            answer, error = await self._try("POST", path, body, {"Idempotency-Key": key})
             if answer is not None and answer.status < 500:
                 if uncertain and answer.status in AT_THE_DOOR:
                     last = answer.code

@@ -17,7 +17,14 @@ from typing import Final
 from verify.records import Violation
 from verify.simulation.clock import Process, VirtualTimeLoop
 from verify.simulation.network import QUICK, Fate
-from verify.simulation.run import Ran, forget_the_dead, run, silent
+from verify.simulation.run import (
+    FORGET_EVERY,
+    VIOLATIONS_MAX,
+    Ran,
+    forget_the_dead,
+    run,
+    silent,
+)
 from verify.simulation.scenarios import SCENARIOS, Scenario
 from verify.simulation.server import Server, open_server
 from verify.simulation.world import script_names
@@ -26,9 +33,6 @@ IGNORED: Final = frozenset({"PING", "BLMOVE", "SCRIPT"})
 """Commands that change nothing for anybody."""
 BEATS: Final = frozenset({"renew", "claim", "take", "read"})
 """Commands that come again by themselves; died at alone, not in pairs."""
-FORGET_EVERY: Final = 25
-VIOLATIONS_MAX: Final = 20
-"""Kept; more are counted."""
 
 COMPONENTS: Final[Mapping[str, str]] = {"w": "worker", "g": "gateway"}
 
@@ -222,7 +226,6 @@ def run_crash_points(
     *,
     counts: Mapping[str, int],
     budget: int,
-    progress: Callable[[int, int], None] = lambda _done, _wrong: None,
     part: tuple[int, int] = (0, 1),
     scenarios: Sequence[Scenario] = SCENARIOS,
 ) -> CrashReport:
@@ -232,7 +235,6 @@ def run_crash_points(
         server_path: A Redis or Valkey server, started for this and stopped again.
         counts: From `count_points`, of the same scenarios.
         budget: Runs at most, over all parts; singles come first, then pairs evenly spread.
-        progress: Told how many runs are done and how many of them were wrong.
         part: (i, k): do only the i-th of k parts, for k processes.
         scenarios: Which stories.
 
@@ -250,7 +252,6 @@ def run_crash_points(
             _count(report, scenario, deaths, ran, plan)
             if report.points % FORGET_EVERY == 0:
                 forget_the_dead()
-                progress(report.points, report.violated)
             return plan
 
         singles = [

@@ -24,15 +24,20 @@ from verify.records import Json, Violation
 from verify.simulation.clients import Client
 from verify.simulation.clock import Process, VirtualTimeLoop
 from verify.simulation.network import QUICK, Fate
-from verify.simulation.run import Ran, Scene, forget_the_dead, run, silent
+from verify.simulation.run import (
+    FORGET_EVERY,
+    VIOLATIONS_MAX,
+    Ran,
+    Scene,
+    forget_the_dead,
+    run,
+    silent,
+)
 from verify.simulation.scenarios import see_through
 from verify.simulation.server import Server, open_server
 from verify.simulation.trees import POLICIES, TREE_ACTIONS, act_on_tree
 from verify.simulation.world import Settings, script_names
 
-FORGET_EVERY: Final = 25
-VIOLATIONS_MAX: Final = 20
-"""Kept; more are counted."""
 LATE_S_MAX: Final = 4.0
 """How much later a given-up command may be executed."""
 STOPPED_S_MAX: Final = 0.5
@@ -449,18 +454,13 @@ def replay_seed(server_path: Path, seed: int, family: Family = "histories") -> R
 
 
 def explore(
-    server_path: Path,
-    seeds: Iterable[int],
-    progress: Callable[[int, int], None] = lambda _done, _wrong: None,
-    *,
-    family: Family = "histories",
+    server_path: Path, seeds: Iterable[int], *, family: Family = "histories"
 ) -> ExploreReport:
     """Run every seed and judge it. Several processes may share the seeds.
 
     Args:
         server_path: A Redis or Valkey server, started for this and stopped again.
         seeds: Which.
-        progress: Told how many are done and how many of them were wrong.
         family: Which runs they stand for.
 
     Raises:
@@ -474,6 +474,5 @@ def explore(
             report.count(family, seed, run_seed(server, scripts, seed, family))
             if report.histories % FORGET_EVERY == 0:
                 forget_the_dead()
-                progress(report.histories, report.violated)
     report.elapsed_s = time.monotonic() - began_s
     return report

@@ -25,8 +25,9 @@ from redis.exceptions import (
 )
 
 from storage.keys import EPOCH
+from storage.link import Argument, Reply
 from verify.simulation.clock import Process, VirtualTimeLoop
-from verify.simulation.server import Argument, Reply, Server, is_error, unpack
+from verify.simulation.server import Server, is_error, unpack
 
 Command: TypeAlias = Sequence[bytes]
 
@@ -143,11 +144,10 @@ class Network:
             if connection.process is process:
                 self.closed(connection)
 
-    def break_all(self, process: Process | None = None) -> None:
-        """Break every connection, or those of one process."""
+    def break_all(self) -> None:
+        """Break every connection."""
         for connection in list(self._connections):
-            if process is None or connection.process is process:
-                connection.break_off()
+            connection.break_off()
 
     def stop(self) -> None:
         """The store stops: connections break, and none can be made."""
@@ -293,11 +293,6 @@ class Network:
 
 _DIGESTS: dict[str, bytes] = {}
 """Of scripts that the server has, by their text; SCRIPT LOAD is the slow part of a connect."""
-
-
-def forget_loaded_scripts() -> None:
-    """Another server has taken the place of the one that had them."""
-    _DIGESTS.clear()
 
 
 @dataclass(frozen=True, slots=True)

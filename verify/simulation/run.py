@@ -53,10 +53,14 @@ TRACE_CHARS_MAX: Final = 3_000
 SETTLES_S: Final = 1.0
 """How long viewers are given at least to see the last of it, and what should not come."""
 LOOK_S: Final = 0.1
+FORGET_EVERY: Final = 25
+"""Runs of one process after which `forget_the_dead` is called."""
+VIOLATIONS_MAX: Final = 20
+"""Violations that a report of many runs keeps; more are counted."""
 
 
 def forget_the_dead() -> None:
-    """Free what earlier runs have left behind; to be called now and then between two."""
+    """Free the memory that the runs before have left behind."""
     # aiohttp keeps its last thousand handlers, each with its application: here, a whole world.
     handlers = vars(web_app).get("_cached_build_middleware")
     if handlers is not None:

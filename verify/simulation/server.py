@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 from hiredis import (
     PushNotification,
@@ -23,8 +23,7 @@ from hiredis import (
     pack_command,  # pyright: ignore[reportUnknownVariableType] - its stub is partial
 )
 
-Argument: TypeAlias = bytes | str | int | float
-Reply: TypeAlias = object
+from storage.link import Argument, Reply
 
 START_S_MAX = 10.0
 POLL_S = 0.01

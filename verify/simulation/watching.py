@@ -11,9 +11,9 @@ from typing import Final, cast
 from pydantic_core import from_json
 
 from storage import keys
+from storage.link import Reply
 from verify.records import Violation
 from verify.simulation.network import Command, Network
-from verify.simulation.server import Reply
 
 _FENCED: Final = {"commit": (b"committed", 1), "draft": (b"appended", 0)}
 """Scripts that only the newest owner may have succeed: the answer, where the token stands."""

@@ -35,14 +35,10 @@ from verify.records import Final, Json, Violation
 from verify.streams import check_streams
 
 COMPONENTS: tuple[Component, ...] = ("worker", "gateway")
-POINTS_MAX = 80
-"""Of one series: more commands than any scenario needs."""
 REST_S_MAX = 15.0
 PASSIVATED_S = 0.08
 """How long a worker is waited for that may still die while it lets the context go."""
 BURY_AGAIN_S = 0.05
-LATEST_SECOND = 12
-"""At which of its points the successor dies at the latest, where two are to die."""
 
 
 @dataclass(frozen=True, slots=True)
