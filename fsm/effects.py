@@ -29,7 +29,7 @@ class Reference(BaseModel):
     """Where it was said, if it was said in a context."""
     message_id: str | None = None
     score: float | None = None
-    """How well it fits the query, the higher the better; only of one retriever comparable."""
+    """How well it fits the query; higher is better. Comparable only within one retriever."""
 
 
 class Effect(BaseModel):
@@ -58,7 +58,7 @@ class CallModel(Effect):
     attempt: int
     with_tools: bool
     due_ms: Reckoned
-    """The turn's time is over then (Unix milliseconds)."""
+    """When the turn's time is over (Unix milliseconds)."""
 
 
 class RunTool(Effect):

@@ -76,7 +76,7 @@ class MessageEdited(Action):
     action = "edit_message"
     kind: Literal["message-edited"] = "message-edited"
     message_id: str
-    """The message of the user that it stands for."""
+    """Id of the user's message that this is another version of."""
     content: str
     parts: tuple[Mapping[str, JsonValue], ...] = ()
     client_message_id: str | None = None
@@ -180,7 +180,7 @@ class TurnRequested(Action):
     follows: str | None = None
     """Id of the message that they follow; None: the last of the active branch."""
     patch: Mapping[str, JsonValue] = {}
-    """Of the configuration (RFC 7396), in force from this turn on."""
+    """Merge patch (RFC 7396) of the configuration, in force from this turn on."""
 
 
 class Denial(Value):
@@ -335,7 +335,7 @@ class ReplyEnded(Answer):
 
     kind: Literal["reply-ended"] = "reply-ended"
     message_id: str
-    """The one that reply-started had, if there was a draft."""
+    """Id of the reply; the same as in reply-started, if there was a draft."""
     text: str
     tool_calls: tuple[RequestedCall, ...] = ()
     finish_reason: str = "stop"
@@ -401,7 +401,7 @@ class WorkAbandoned(Event):
     deaths: int
     """Activations in a row that have ended before they committed anything."""
     cause: str
-    """What is known of the last of these ends."""
+    """What is known about why the last of them ended."""
     action: str | None = None
     """Wire name of the action that goes to the dead letters; None: there was none."""
     partial: str = ""

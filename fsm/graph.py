@@ -1,6 +1,6 @@
-"""How what was said hangs together: messages, branches and where contexts come from.
+"""The graph of a conversation: how its messages, branches and origins are related.
 
-A graph is read off the state; nothing is kept of it.
+A graph is computed from the state each time; nothing of it is stored.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ from fsm.state import ContextState, Message, Value
 STEPS: Final = 2
 """How far from a message its neighbourhood goes."""
 NODES_MAX: Final = 100
-"""Of one neighbourhood; messages further away are left out first."""
+"""Most nodes of one neighbourhood; the messages furthest away are left out first."""
 NAME_CHARS_MAX: Final = 200
 """How much of a message its node shows."""
 

@@ -1,4 +1,4 @@
-"""The line that the model is shown: how long it is, and where a summary stands for it."""
+"""The messages that the model is shown: how many tokens they take, what a summary replaces."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 from fsm.state import ContextState, Message, Summary
 
 CHARS_PER_TOKEN: Final = 4
-"""Of English text, about; other languages need more tokens, so budgets leave room."""
+"""Roughly, of English text; other languages need more tokens, so budgets leave room."""
 TOKENS_PER_MESSAGE: Final = 4
-"""What a message takes beside its text, about."""
+"""Roughly what a message takes besides its text."""
 
 
 def branch_messages(
@@ -18,7 +18,7 @@ def branch_messages(
 
     Args:
         state: Of the context.
-        last: Only so many, the newest; None: all.
+        last: How many at most, the newest ones; None: all.
         branch: Its name; None: the active one.
     """
     return line_to(state, state.branches[branch or state.active_branch].head, last)

@@ -1,7 +1,7 @@
-"""Logs that go on elsewhere: what a copy begins with, and what brings it to rest.
+"""Copies of logs (fork, import): what a copy begins with, and how it is brought to rest.
 
-The ids that a machine makes hang on the id of its context. A copied log keeps those that it
-had, because its first event names where it came from, up to which version.
+Ids that the machine makes contain the id of their context. A copy keeps the ids that its log
+had: its first event says from which context it was copied, and up to which version.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,13 @@ from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import ContextState, Origin, Phase
 
 VERSION_MAX: Final = 1_000_000_000_000
-"""The store's scripts write whole numbers of up to 14 digits; it leaves room to go on."""
+"""Highest version of a base: the store's scripts write whole numbers of up to 14 digits, and
+the log has to be able to grow."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedLog:
-    """A log of its own that goes on where another one is."""
+    """A copy of a log, which goes on independently of it."""
 
     base: ContextState | None
     """What it begins with, if the other was compacted; else with its first event."""
@@ -41,7 +42,7 @@ class CopiedLog:
 
 
 class BrokenLog(ValueError):
-    """Some events are no log: the machine does not take them in this order."""
+    """The events are not a log: the machine refuses one of them."""
 
 
 def copy_log(
@@ -56,8 +57,7 @@ def copy_log(
 ) -> CopiedLog:
     """The log of a context that goes on where another one is.
 
-    What the other was doing is not done twice: nothing is pending in the copy, which does not
-    expire either.
+    Nothing is pending in the copy, so that nothing is done twice; nor does the copy expire.
 
     Args:
         events: All of the other's log behind its base, up to where the copy is made.
@@ -119,7 +119,7 @@ def check_base(base: ContextState) -> None:
     """Refuse a state that no log can have led to and that the machine could not go on with.
 
     Raises:
-        BrokenLog: It does not rest, or its tree is none.
+        BrokenLog: It does not rest, or its messages are not a tree.
     """
     if base.tokens != sum(tokens_of(message.content) for message in base.messages):
         raise BrokenLog("base: its messages have another number of tokens")
@@ -150,7 +150,7 @@ _OF_TURNS: Final = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWE
 
 
 def _settling(state: ContextState, *, at_ms: int, keeps_waiting: bool) -> list[Event]:
-    """What brings a context to rest, as its owner could have done it."""
+    """Events that bring a context to rest, as its owner could have done it."""
     events: list[Event] = []
     waiting = () if keeps_waiting else (*state.queue, *state.scheduled)
     if any(not isinstance(effect, MakeTitle) for effect in state.pending.values()):

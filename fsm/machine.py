@@ -225,12 +225,12 @@ def ends_draft(event: type[Event]) -> bool:
 
 
 def cuts_in(policy: str | None, *, at_ms: int, not_before_ms: int | None) -> bool:
-    """Whether a message ends the running turn, and with it the draft: none for later does."""
+    """Whether a message ends the running turn and its draft; a scheduled one does not."""
     return policy in CUTTING_IN and (not_before_ms is None or not_before_ms <= at_ms)
 
 
 def witnessed(state: ContextState, event: Event, arrived: str) -> Event:
-    """The event with what only the owner of the context can know of it.
+    """The event, completed with what only the worker that has the context knows.
 
     Args:
         state: As it is now.

@@ -1,4 +1,4 @@
-"""What a step may be told the world as: its event's kind, and what became of the turn."""
+"""Names by which webhooks select steps: the event's kind, and what became of the turn."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias

@@ -20,7 +20,10 @@ from fsm.turns import (
 
 
 def send_message(state: ContextState, event: MessageReceived) -> Step:
-    """Idle, or failed: the turn that failed is given up; what waited longest is next."""
+    """Take a message while no turn runs, and begin the turn of the one that waited longest.
+
+    A turn that has failed is given up by that.
+    """
     said = _queued(state, event)
     if is_early(event):
         return _schedule(state, said)
@@ -147,7 +150,7 @@ def wakes_at_ms(state: ContextState) -> int | None:
 
 
 def event_due(state: ContextState, at_ms: int) -> TimePassed | ContextDeleted:
-    """What happens at the time that `wakes_at_ms` has told."""
+    """The event to apply at the time that `wakes_at_ms` gave."""
     expires_ms = None if state.pinned else state.expires_ms
     if expires_ms is not None and expires_ms <= at_ms:
         return ContextDeleted(at_ms=at_ms)
@@ -159,7 +162,7 @@ _AT_REST = frozenset({Phase.IDLE, Phase.FAILED})
 
 
 def pass_time(state: ContextState, event: TimePassed) -> Step:
-    """Give up waiting for people who did not come, and take up what was to wait so long."""
+    """Expire tool calls that waited too long for a person, and take up scheduled messages."""
     step = Step(state)
     if state.phase in _EXPIRING:
         step = expire_calls(state, event.at_ms)

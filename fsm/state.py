@@ -135,7 +135,7 @@ class Config(Value):
     """Offered beside them; each goes before a registered one of its name."""
     tool_policy: ToolPolicy = ToolPolicy()
     send_policy: SendPolicy = "enqueue"
-    """Of messages that do not bring their own."""
+    """Policy of messages that name none."""
     retrieval: tuple[str, ...] = ()
     """Names of the retrievers asked before each model call of a turn's first round."""
     on_takeover: Literal["restart", "keep"] = "restart"
@@ -180,7 +180,7 @@ class Message(Value):
     parts: tuple[Mapping[str, JsonValue], ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
-    """Of a tool message: the call it answers."""
+    """Of a tool message: id of the call that it answers."""
     created_at_ms: Moment
     status: Literal["complete", "cancelled", "interrupted", "failed"] = "complete"
     finish_reason: str | None = None
@@ -189,9 +189,9 @@ class Message(Value):
     usage: Usage | None = None
     metadata: Mapping[str, JsonValue] = {}
     replaces: str | None = None
-    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    """Id of the message that this one is another version of: an edit, or another reply."""
     copy_of: str | None = None
-    """Of a message that a merge has brought: the one it was made from."""
+    """Id of the message that a merge has copied this one from."""
 
 
 class QueuedMessage(Value):
@@ -258,7 +258,7 @@ class Turn(Value):
     tools: int = 0
     """Tool calls of this turn so far."""
     attempt: int = 1
-    """Of the model call that is being made or waited for, counted from 1."""
+    """Number of the attempt at the present model call, counted from 1."""
     calls: tuple[TurnCall, ...] = ()
     references: tuple[Reference, ...] | None = None
     """What the retrievers found; None until they were asked."""
@@ -317,7 +317,7 @@ class Origin(Value):
 
     context_id: ContextId
     version: int
-    """The last one that both have; up to it, ids are made of the origin's."""
+    """The last version that both logs share; ids made up to it contain the origin's id."""
 
 
 UNSEARCHED = "unsearched"
@@ -347,7 +347,7 @@ class ContextState(Value):
     messages: tuple[Message, ...] = ()
     """The tree, in the order of `seq`."""
     tokens: int = 0
-    """Of all messages, about: no line through the tree has more."""
+    """Estimate for all messages; no line through the tree has more."""
     summaries: tuple[Summary, ...] = ()
     """Made for model requests, oldest first; the messages themselves stay."""
     queue: tuple[QueuedMessage, ...] = ()

@@ -146,7 +146,7 @@ def _runs_unasked(state: ContextState, call: RequestedCall) -> bool:
 
 
 def _is_tainted(state: ContextState) -> bool:
-    """Whether strangers may have told the model, by a tool's result, what to do."""
+    """Whether the results of untrusted tools may have told the model what to do."""
     return any(
         message.role == "tool" and message.metadata.get("untrusted") is True
         for message in branch_messages(state)
@@ -222,7 +222,7 @@ def answer(state: ContextState, event: AnswerGiven) -> Step:
 
 
 def expire_calls(state: ContextState, at_ms: int) -> Step:
-    """Nobody is waited for any longer than was promised; the model is told so."""
+    """Deny the calls whose time to wait for a person is over; the model is told so."""
     calls: list[TurnCall] = []
     for index, call in enumerate(running(state).calls):
         over = call.expires_ms is not None and call.expires_ms <= at_ms

@@ -202,9 +202,9 @@ def begin_turn(
     Args:
         state: Its active branch ends where the turn begins.
         said: One message, or several that share the turn.
-        queue: What waits on.
+        queue: The messages that go on waiting.
         replaces: Id of the message that the first of `said` stands for.
-        rollback_to: Head of the branch before, where that is not the present one.
+        rollback_to: Head that a rollback restores; None: the present one.
     """
     rollback_to = rollback_to or head(state)
     for message in said:
@@ -308,7 +308,7 @@ def advance(state: ContextState) -> Step:
 
 
 def _date_waiting(state: ContextState, turn: Turn) -> ContextState:
-    """Each call that a person is asked about gets its time."""
+    """Give each call that waits for a person the time at which it expires."""
     if all(call.expires_ms or call.status not in OPEN for call in turn.calls):
         return state
     expires_ms = state.updated_at_ms + state.config.limits.approval_s_max * 1_000
@@ -490,9 +490,10 @@ def abandon(state: ContextState, event: WorkAbandoned) -> Step:
 
 
 def halt(state: ContextState) -> Step:
-    """Stop everything so that `retry` can go on with it: no tool that ran is forgotten.
+    """Stop everything, in such a way that `retry` can go on.
 
-    It is put back, to be run again; about one declared `once` a person is asked.
+    Tool calls that were running are put back: to be run again, or, if declared `once`, to be
+    decided by a person.
     """
     stopped = stop_all(state)
     if state.turn is None:

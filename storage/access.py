@@ -1,7 +1,7 @@
-"""Who may come in: API keys, and tickets that stand in for one once.
+"""API keys, and tickets: credentials that stand in for a key once, for a short time.
 
-Neither is kept: of a key there is a digest, of a ticket its digest is the name. A key is 256
-random bits, so one round of a keyed hash is all that its digest needs.
+Only their digests are stored. A key is 256 random bits, so one round of a keyed hash is all
+that its digest needs.
 """
 
 import base64
@@ -36,9 +36,9 @@ class ApiKey(BaseModel):
     id: str
     """Public: it is a part of the key, and what a key is revoked by."""
     name: str
-    """Whose, or what for, in the words of who made it."""
+    """What its maker called it: whose it is, or what it is for."""
     owner: str
-    """Whose contexts it opens."""
+    """The owner whose contexts it opens."""
     scopes: tuple[Scope, ...]
     digest: str
     created_at_ms: int
@@ -60,7 +60,7 @@ class Grant:
     expires_at_ms: int | None = None
 
     def opens(self, scope: Scope) -> bool:
-        """Whether it is enough for what takes a scope: `admin` is for `dashboard`, too."""
+        """Whether it includes a scope; `admin` includes `dashboard`."""
         return scope in self.scopes or (scope == "dashboard" and "admin" in self.scopes)
 
 
@@ -133,7 +133,7 @@ class Access:
         return sorted(read, key=lambda key: (key.created_at_ms, key.id))
 
     async def revoke(self, key_id: str, *, now_ms: int) -> ApiKey | None:
-        """Have a key open nothing any more; None: there is no such key."""
+        """Make a key invalid; None: there is no such key."""
         key = await self.get(key_id)
         if key is not None and key.revoked_at_ms is None:
             key = key.model_copy(update={"revoked_at_ms": now_ms})
@@ -141,11 +141,11 @@ class Access:
         return key
 
     async def issue(self, grant: Grant, *, credential: str, lives_s: float) -> str:
-        """Make a ticket that allows the same, once and soon.
+        """Make a ticket, which allows once what the grant allows, within `lives_s`.
 
         Args:
             grant: What it allows.
-            credential: Name of what the grant comes from, which may be revoked meanwhile.
+            credential: Id of the key that the grant comes from, which may be revoked meanwhile.
             lives_s: How long it can be used.
         """
         ticket = secrets.token_urlsafe(_SECRET_BYTES)
@@ -162,7 +162,7 @@ class Access:
         return ticket
 
     async def redeem(self, ticket: str) -> tuple[Grant, str] | None:
-        """What a ticket allows and what it stands for; it is used up. None: it is none."""
+        """Use a ticket up: what it allows, and its credential. None: it is not valid."""
         where = keys.ticket(_ticket_digest(ticket))
         raw = cast("bytes | None", await self.link.call("GETDEL", where))
         if raw is None:

@@ -1,6 +1,7 @@
-"""What gateways tell each other, and operators, of the requests that they have answered.
+"""Records and counts of answered requests, which all gateways share.
 
-Nothing here is worth a request: what the store does not take is lost, and said to be.
+No request waits for them or fails by them: what the store does not take is lost, and callers
+are told that it is.
 """
 
 import contextlib
@@ -48,13 +49,13 @@ class ActivityLog:
         """The newest records, the newest first.
 
         Raises:
-            StoreUnavailable, StoreRefusedWrite: The store does not tell them.
+            StoreUnavailable, StoreRefusedWrite: They cannot be read.
         """
         reply = await self._call("XREVRANGE", keys.ACTIVITY, "+", "-", "COUNT", limit)
         return [raw for _, (_, raw) in cast("list[tuple[bytes, list[bytes]]]", reply)]
 
     async def put_tally(self, gateway_id: str, tally: bytes, *, since_ms: int) -> None:
-        """Say what a gateway has counted so far; to be repeated within `TALLY_S`.
+        """Store what a gateway has counted so far; to be repeated within `TALLY_S`.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: Others do not see it.
@@ -66,7 +67,7 @@ class ActivityLog:
         """What each gateway that lives has counted, by its id.
 
         Raises:
-            StoreUnavailable, StoreRefusedWrite: The store does not say.
+            StoreUnavailable, StoreRefusedWrite: They cannot be read.
         """
         listed = await self._call("ZRANGE", keys.ACTIVITY_GATEWAYS, 0, -1)
         found: dict[str, bytes] = {}
@@ -79,7 +80,7 @@ class ActivityLog:
         return found
 
     async def _call(self, *command: Argument) -> Reply:
-        """One command; that its user may not do it, too, is a refusal."""
+        """Send one command; a missing right to it counts as StoreRefusedWrite, too."""
         try:
             return await self.link.call(*command)
         except ResponseError as error:

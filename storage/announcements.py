@@ -218,14 +218,14 @@ class Announcer:
         self._config = config
         self._meters = meters
         self.by = ""
-        """Who tells; empty: nobody, a command or a simulation."""
+        """Id of the process; empty where nothing is announced (commands, simulations)."""
         self._collected: deque[Entry] = deque()
         self._waits = asyncio.Event()
         self._batch = meters.clock()
-        """Number of the last one; above all of an earlier process of the same name."""
+        """Number of the last batch; begins above those of earlier processes of this id."""
         self._second: int = 0
         self._told = 0
-        """In this second, of what is not critical."""
+        """Non-critical announcements of this second."""
 
     def tell(self, what: AnyAnnouncement) -> None:
         """Announce something soon; nobody waits for it, and nothing is raised."""
@@ -243,7 +243,7 @@ class Announcer:
         self._waits.set()
 
     def leaves_out(self) -> bool:
-        """Whether what is not critical need not be made, as there is no room; it is counted."""
+        """Whether a non-critical announcement would be dropped now; counts it if so."""
         if not self.by:
             return True
         if self._told_in(self._meters.clock()) < self._config.announcements_s_max:
@@ -257,7 +257,7 @@ class Announcer:
         return told < self._config.announcements_s_max
 
     def _told_in(self, now_ms: int) -> int:
-        """How much that is not critical was told in this second."""
+        """How many non-critical announcements there were in this second."""
         second = now_ms // 1_000
         if second != self._second:
             self._second, self._told = second, 0
@@ -324,7 +324,7 @@ async def first_announced(link: Link) -> int:
 
 
 def read_announced(publication: bytes) -> Sequence[tuple[int, bytes]]:
-    """What the channel tells: numbers and entries, oldest first."""
+    """Numbers and entries of one publication, oldest first."""
     first, *entries = publication.split(b"\n")
     return [(int(first) + index, entry) for index, entry in enumerate(entries)]
 

@@ -1,10 +1,10 @@
-"""What was asked of the service that somebody may have to answer for, in an order that shows.
+"""The audit log: acts that somebody may have to answer for, in a chain that shows changes.
 
-- A record is there before what it tells of is done; what cannot be recorded is not done.
+- A record is written before its act is done; what cannot be recorded is not done.
 - Records are numbered and each holds the digest of the one before: one that was changed, or
   taken out of the middle, shows. Whoever may write to the store can make all of them anew,
   so each digest is also told to whoever asked for the record (and goes into the log).
-- The oldest make room. No record holds what was said.
+- Over the bound, the oldest are dropped. No record holds message contents.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from storage.errors import StoreRefusedWrite, StoreUnavailable
 from storage.link import Link
 
 TRIES_MAX: Final = 64
-"""How often a record is numbered anew because others were quicker."""
+"""How often one record is tried under the next number, because others took that first."""
 PAGE: Final = 500
 _NOTHING: Final = ""
-"""What the first record follows."""
+"""`before` of the first record."""
 _TAKEN: Final = "equal or smaller than the target stream"
-"""How the server refuses a number that is there."""
+"""What the server says of a number that is taken."""
 
 Outcome: TypeAlias = Literal["asked", "done", "failed"]
 
 
 class Decision(BaseModel):
-    """What a person has decided about a tool call."""
+    """A person's decision about a tool call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,7 +39,7 @@ class Decision(BaseModel):
     verdict: Literal["approved", "denied", "answered"]
     tool: str | None = None
     digest: str | None = None
-    """Of the tool's name and the arguments that were approved; None where it is not known."""
+    """Digest of the tool's name and the approved arguments; None where it is not known."""
 
 
 class Act(BaseModel):
@@ -71,9 +71,9 @@ class AuditRecord(BaseModel):
     outcome: Outcome
     """`asked`: before it is done."""
     of: int | None = None
-    """Number of the record of what was asked, where this tells what came of it."""
+    """Of a record that tells an outcome: number of the record of what was asked."""
     before: str
-    """Digest of the record before; "" of the first."""
+    """Digest of the record before; "" in the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,17 @@ class Audited:
 
     record: AuditRecord
     digest: str
-    """Which the next record holds."""
+    """Its digest; the next record holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a check of the records has come to."""
+    """The result of a check of the records."""
 
     first: int
     last: int
     digest: str
-    """Of the last one."""
+    """Digest of the last record."""
     broken: int | None
     """The first record that does not follow the one before it."""
 

@@ -43,7 +43,7 @@ class Rate:
 
 
 _ROUNDING = 1e-6
-"""Of a token: what divisions lose."""
+"""Part of a token that rounding may lose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Buckets:
         return taken, full_s
 
     async def settle(self, takings: Sequence[Taking]) -> Sequence[float]:
-        """Tell of tokens that are gone already; how long until each bucket is full.
+        """Report tokens that were taken already; how many seconds until each bucket is full.
 
         Raises as `take`.
         """

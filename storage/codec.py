@@ -1,4 +1,4 @@
-"""Between what the scripts take and give, and the contract's types."""
+"""Converts between what the scripts take and return and the types of `storage/contract.py`."""
 
 from collections.abc import Sequence
 from typing import TypeAlias, cast
@@ -32,12 +32,12 @@ def read_places(reply: Sequence[bytes]) -> list[Place]:
 
 
 def read_result(sealer: Sealer, context_id: str, raw: bytes) -> Result | None:
-    """What became of an action; None while nothing has."""
+    """The stored result of an action; None while it waits."""
     return RESULT.validate_json(sealer.open("result", context_id, raw)) if raw else None
 
 
 def write_result(sealer: Sealer, context_id: str, result: Result) -> str | bytes:
-    """What became of an action, to be kept."""
+    """The result of an action, to be stored."""
     return sealer.seal("result", context_id, result.model_dump_json(exclude_defaults=True))
 
 
@@ -52,12 +52,12 @@ def read_events(sealer: Sealer, context_id: str, raw: Sequence[bytes]) -> list[b
 
 
 def read_summary(sealer: Sealer, context_id: str, raw: bytes) -> Summary:
-    """What lists show of a context."""
+    """The stored summary of a context."""
     return Summary.model_validate_json(sealer.open("summary", context_id, raw))
 
 
 def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:
-    """What lists show of a context, to be kept."""
+    """The summary of a context, to be stored."""
     summary = {
         "title": state.title,
         "status": state.phase.value,
@@ -70,12 +70,12 @@ def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:
 
 
 def write_state(sealer: Sealer, state: ContextState) -> str | bytes:
-    """A state, whole."""
+    """A whole state, to be stored."""
     return sealer.seal("state", state.id, state.model_dump_json())
 
 
 def read_state(sealer: Sealer, context_id: str, raw: bytes) -> ContextState:
-    """A state, as it was kept."""
+    """A whole state that was stored."""
     return ContextState.model_validate_json(sealer.open("state", context_id, raw))
 
 
@@ -105,7 +105,7 @@ def read_snapshot(
 def read_owned(
     sealer: Sealer, context_id: str, saved: ContextState | None, reply: Sequence[object]
 ) -> Owned:
-    """What activate.lua has answered, folded; `saved` is a snapshot that the caller has."""
+    """What activate.lua has answered; `saved`: the snapshot that the caller has, if any."""
     (
         token,
         version,

@@ -23,7 +23,7 @@ class Mail(BaseModel):
     traceparent: str | None = Field(default=None, exclude_if=lambda value: value is None)
     """The span that has delivered it (W3C Trace Context), if there is one.
 
-    Else it is left out: versions that know no traces read such mail.
+    None is left out of the JSON, so that versions without traces can read it.
     """
 
     def within(self, traceparent: str | None) -> "Mail":
@@ -52,11 +52,11 @@ class Result(BaseModel):
     phase: str | None = None
     allowed_actions: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    """Of a merge that was refused."""
+    """Why a merge was refused."""
 
     @classmethod
     def of(cls, refusal: Refusal, version: int) -> "Result":
-        """What became of an action that the machine has refused, of a context at a version."""
+        """The result of an action that was refused while the context was at `version`."""
         return cls(
             outcome="refused",
             version=version,
@@ -143,11 +143,11 @@ class Owned:
     attempts: int = 0
     """Activations in a row, before this one, that began and committed nothing."""
     before: str = ""
-    """The worker that had it and died, or was this one; empty if it was given back."""
+    """The worker that had it: one that died, or this one; empty if it was given back."""
     log_first: int = 1
     """The first version that the log has."""
     trace: str = ""
-    """What the last commit has kept of the running turn's trace."""
+    """What the last commit stored of the running turn's trace."""
 
 
 class DeadLetter(BaseModel):
@@ -205,15 +205,15 @@ class Commit:
     wake_ms: int | None = -1
     """When the context is to be activated by itself; None: never; -1: as before."""
     progress: bool = True
-    """The work that the activation began with has ended nobody; False: it is still ahead."""
+    """Whether the work that the activation found is behind it; it has not killed the worker."""
     notices: Sequence[Notice] = ()
-    """What is to be told of the events."""
+    """Notices of the events, for the webhook."""
     tokens: int = 0
-    """What the replies among the events have used."""
+    """Tokens that the replies among the events have used."""
     trace: str | None = None
     """To which trace the running turn belongs; None: as before."""
     tally: Sequence[str] = ()
-    """Names of totals that are one more now, besides those of the results."""
+    """Names of totals to add one to, besides those of the results."""
 
 
 @dataclass(frozen=True, slots=True)

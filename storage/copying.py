@@ -24,7 +24,9 @@ PAGE: Final = 128
 async def replace_contents(
     url: str, source_url: str, config: StorageConfig, *, force: bool
 ) -> None:
-    """Have a server hold what another one holds. Cancelled or broken off: a part of it.
+    """Copy everything that one server holds into another.
+
+    Cancelled or broken off, it leaves a part of the copy behind.
 
     Args:
         url: Of the server that is written to.
@@ -61,7 +63,7 @@ async def _opened(url: str, config: StorageConfig) -> AsyncGenerator[Link, None]
 
 
 async def _is_served(link: Link) -> bool:
-    """Whether a worker has said within its session that it lives."""
+    """Whether any worker's session lives."""
     ids = cast("list[bytes]", await link.call("ZRANGE", keys.WORKERS, 0, -1))
     sessions = [keys.session(worker_id.decode()) for worker_id in ids]
     return bool(sessions) and bool(await link.call("EXISTS", *sessions))
@@ -121,7 +123,7 @@ async def _copy_stream(source: Link, target: Link, name: bytes) -> None:
 async def _pages(
     source: Link, command: str, name: bytes, *options: str
 ) -> AsyncIterator[Sequence[bytes]]:
-    """The elements of a key that has an order."""
+    """The elements of a list or sorted set, in order."""
     at = 0
     while True:
         reply = await source.call(command, name, at, at + PAGE - 1, *options)
@@ -133,7 +135,7 @@ async def _pages(
 
 
 async def _scanned(source: Link, command: str, name: bytes) -> AsyncIterator[Sequence[bytes]]:
-    """The elements of a key that has none; some may come twice."""
+    """The elements of a hash or set; some may come twice."""
     cursor = b""
     while cursor != b"0":
         reply = await source.call(command, name, cursor or b"0", "COUNT", PAGE)
@@ -143,6 +145,6 @@ async def _scanned(source: Link, command: str, name: bytes) -> AsyncIterator[Seq
 
 
 def _swapped(pairs: Sequence[bytes]) -> Iterator[Argument]:
-    """Scores before members, as they are written; members before scores, as they are read."""
+    """Pairs (member, score) turned around: ZADD takes scores first."""
     for member, score in zip(pairs[::2], pairs[1::2], strict=True):
         yield from (score, member)

@@ -7,8 +7,8 @@
 - A lost, doubled or late job is harmless: contexts with mail are in `ready` as well, and
   what an activation may change is fenced by its token.
 - rq's keys are not part of a context: they live on one primary.
-- Who has many contexts at work holds nobody up: where jobs wait, those of such an owner
-  wait in the crowd, a second list behind the queue. A job alone in the queue may be anybody's.
+- An owner with many contexts at work holds up nobody else: while other jobs wait, those of such
+  an owner wait in the crowd, a second list that is served behind the queue.
 """
 
 import zlib
@@ -106,11 +106,11 @@ class ActivationQueue:
         return f"rq:contextd:jobs:{worker_id}"
 
     async def enqueue(self, context_id: str, *, owner: str = "") -> bool:
-        """Ask for a context to be activated; False if that is asked for already.
+        """Enqueue the activation of a context; False if it is enqueued already.
 
         Args:
             context_id: Which.
-            owner: Whose; without one it waits for nobody else's.
+            owner: Whose; without one the job never waits in the crowd.
 
         Raises:
             StoreUnavailable: The outcome is unknown; calling it again is safe.
@@ -130,7 +130,7 @@ class ActivationQueue:
         return None if reply is None else cast("bytes", reply).decode()
 
     async def enqueue_chore(self, name: str, context_id: str = "") -> bool:
-        """Ask for maintenance; False if just that is asked for already.
+        """Enqueue a chore; False if it is enqueued already.
 
         Args:
             name: One of CHORES.
@@ -145,10 +145,10 @@ class ActivationQueue:
         )
 
     async def enqueue_each(self, name: str, *, period_s: int) -> bool:
-        """Ask for maintenance that is about no context, once in each period.
+        """Enqueue a chore that is about no context, once in each period.
 
-        However many ask: who comes first has the period. If that one dies at this very
-        moment, the period has none.
+        Of all callers the first one in a period enqueues it; if that one dies between the two
+        steps, the chore is left out until the next period.
 
         Raises:
             StoreUnavailable: The outcome is unknown.

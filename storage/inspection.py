@@ -1,10 +1,10 @@
-"""Contexts and workers as whoever runs the service sees them: what does not move, and why.
+"""Contexts and workers as operators see them: which do not move, and why.
 
 - Metadata only. No title, message, tool or argument leaves this file, so that nobody has to
   read what the service is used for in order to run it.
-- It is no picture of one moment: each context is looked at by itself, while it goes on.
-- The work of a page is bounded however many contexts there are; what it has not come to is
-  behind the place where it ended.
+- It is not a snapshot of one moment: each context is looked at by itself, while it goes on.
+- The work for a page is bounded, however many contexts there are; the next page begins where
+  this one ended.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ PAGE: Final = 100
 LOOKS_MAX: Final = 1_000
 """Contexts that are looked at for one page of a list."""
 CANDIDATES_MAX: Final = 20_000
-"""Contexts of which a list of those at work is made; beyond, it tells that there are more."""
+"""Contexts at work that one list considers; beyond, it says that there are more."""
 
 Trouble = Literal["stuck", "slow"]
 """`stuck`: something is to happen, and no living worker has the context. `slow`: one has it,
@@ -63,7 +63,7 @@ class Glance:
     waits_since_ms: int | None
     """Since when something is to happen; None: nothing is until somebody acts."""
     worker: str
-    """That has it; empty: none has."""
+    """The worker that has it; empty: none has."""
     worker_lives: bool
     mail: int
     """Undelivered actions."""

@@ -198,7 +198,7 @@ def worker_mail(worker_id: str) -> str:
 
 
 def restart(restart_id: str) -> str:
-    """What is kept of a restart."""
+    """The request and the reports of a restart."""
     return f"restart:{restart_id}"
 
 
@@ -218,7 +218,7 @@ def bucket(name: str) -> str:
 
 
 def chore(name: str) -> str:
-    """That a maintenance job was enqueued in this period."""
+    """The mark that a chore was enqueued in this period."""
     return f"chore:{name}"
 
 

@@ -98,9 +98,9 @@ class Meters:
         self._counts: Counter[str] = Counter()
         self._bins: dict[Kind, Counter[int]] = {kind: Counter() for kind in KINDS}
         self._unsent: tuple[str, str] | None = None
-        """Counts and bins of a report of which nobody knows whether it has arrived."""
+        """Counts and bins of a report whose outcome is unknown; it is sent again as it was."""
         self._number = clock()
-        """Of the last report; above all of an earlier process of the same id."""
+        """Number of the last report; begins above those of earlier processes of this id."""
         self._cpu_s = 0.0
         self._cpu_at_s = 0.0
         self._lag_ms = 0.0

@@ -55,7 +55,7 @@ def allowed(config: StorageConfig) -> tuple[int, int, int, int, int]:
 
 
 def exceeded(quota: str, used: int, config: StorageConfig, *, at_ms: int) -> QuotaExceeded:
-    """What a script has refused, at a time."""
+    """The error for a quota that a script has found used up."""
     most = allowed(config)[_NAMES.index(quota)]
     passes_s = {"turns": 1, "tokens": _DAY_S - at_ms // 1_000 % _DAY_S}
     return QuotaExceeded(quota, most=most, used=used, again_s=passes_s.get(quota))
@@ -78,7 +78,7 @@ async def usage_of(link: Link, owner: str) -> OwnerUsage:
     """What an owner has now.
 
     Raises:
-        StoreUnavailable: Nobody knows.
+        StoreUnavailable: The store does not answer.
     """
     contexts = link.call("ZCARD", keys.owner_contexts(owner))
     turns = link.call("SCARD", keys.owner_turns(owner))

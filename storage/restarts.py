@@ -24,7 +24,7 @@ RestartScope = Literal["all", "gateways", "workers"]
 
 
 class NoSupervisor(StorageError):
-    """Nobody is there to carry a restart out; nothing was begun."""
+    """No supervisor listens; nothing was begun."""
 
 
 class OtherRuns(StorageError):
@@ -51,7 +51,7 @@ class RestartRequest(BaseModel):
     """Of a drain: only the worker of this id, or the process `<host>:<process id>`."""
 
     def asks_the_same(self, other: "RestartRequest") -> bool:
-        """Whether what one asks for is done once the other is; of restarts, any will do."""
+        """Whether carrying out one does what the other asks for; any two restarts do."""
         if "drain" not in {self.kind, other.kind}:
             return True
         return (self.kind, self.scope, self.process) == (other.kind, other.scope, other.process)
@@ -163,7 +163,7 @@ class Restarts:
         raise NoSupervisor
 
     async def _begin(self, restart_id: str) -> str | None:
-        """Become the one that runs; else the id of the one that does."""
+        """Make this the restart that runs; returns the id of another one that runs already."""
         call, within_s = self._store.link.call, self._config.restart_silent_s_max
         while await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
             running = cast("bytes | None", await call("GET", keys.RESTARTING))
@@ -219,7 +219,7 @@ class Restarts:
             await self._hold(restart_id, self._config.restart_silent_s_max)
 
     async def _hold(self, restart_id: str, within_s: int) -> None:
-        """Stay the one that runs for so long; another one may have begun since."""
+        """Remain the restart that runs for so long, unless another one has begun since."""
         where = [keys.RESTARTING]
         await self._store.scripts.run(self._store.link, "hold", where, restart_id, within_s)
 

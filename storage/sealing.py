@@ -49,7 +49,8 @@ _ALL, _SINCE = b"all", b"since"
 class Cipher(Protocol):
     """What seals; an installed package may bring one that asks a key service.
 
-    Called on the event loop, for each value: what has to wait for others keeps data keys.
+    Called on the event loop for each value, so it must not wait: a cipher that asks a key
+    service keeps data keys in memory.
     """
 
     def seal(self, content: bytes, about: bytes) -> bytes:

@@ -109,12 +109,12 @@ class Store:
     """Number the activations of this process, so that one executed late does no harm."""
 
     def begin(self, role: Role, process_id: str, load: Callable[[], Mapping[str, int]]) -> None:
-        """Count and tell as one process from now on; see `Meters.begin`."""
+        """Report and announce as this process from now on; see `Meters.begin`."""
         self.meters.begin(role, process_id, load)
         self.announcer.by = process_id
 
     async def leave(self) -> None:
-        """Tell what is not told yet, and be no process any more."""
+        """Send what waits to be announced, and unregister the process."""
         await self.announcer.flush()
         await self.meters.leave()
 
@@ -305,7 +305,7 @@ class Store:
                 raise _absent(context_id, reply)
 
     def peek(self, context_id: str, owner: str) -> asyncio.Future[Reply]:
-        """Ask for version and draft position, without loading; the answer is for `peeked`.
+        """Ask for version and draft position, without loading; `peeked` reads the answer.
 
         Several readers may share one answer. After a SCRIPT FLUSH it fails with NoScript.
         """
@@ -418,7 +418,7 @@ class Store:
                 raise ContextMissing(context_id)
 
     async def count_attempt(self, owned: Owned, attempt: int) -> None:
-        """Remember that what has ended workers before is begun once more.
+        """Count one more attempt at work that has killed workers before.
 
         Raises:
             Fenced: A newer activation owns the context.
@@ -560,7 +560,7 @@ class Store:
         """Give a context back as of `version`.
 
         Returns:
-            False, and it stays ours, if mail waits, or somebody wishes for a shorter log.
+            False, and it stays ours, if mail waits or a compaction was asked for.
 
         Raises:
             Fenced: It was not ours any more.
@@ -579,7 +579,7 @@ class Store:
         return reply == b"passive"
 
     async def compact(self, token: str, state: ContextState, *, first: int) -> None:
-        """Let a state, the present one, take the place of the events before `first`.
+        """Replace the events before version `first` by the present state.
 
         Raises:
             Fenced: A newer activation owns the context.
@@ -620,7 +620,7 @@ class Store:
                 raise ContextMissing(context_id)
 
     async def wished_length(self, context_id: str) -> int | None:
-        """How many events somebody wishes a log to keep; None: nobody wishes anything."""
+        """How many events the log is to keep, if a compaction was asked for; else None."""
         keep = await self.link.call("HGET", keys.meta(context_id), "keep")
         return None if keep is None else int(cast("bytes", keep))
 
@@ -704,7 +704,7 @@ class Store:
         return read_mail(self.sealer, context_id, raw)
 
     async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
-        """Say that a worker lives; returns workers whose session is over.
+        """Prolong a worker's session; returns the workers whose session is over.
 
         Raises:
             WorkerBuried: This worker's own session is over.
@@ -887,7 +887,7 @@ def _read_keys(context_id: str) -> list[str]:
 
 
 def _absent(context_id: str, reply: Reply) -> ContextMissing:
-    """What is raised where a look at a context finds none."""
+    """The error for a context that a script has not found."""
     match _parts(reply):
         case [b"gone"]:
             return ContextGone(context_id)

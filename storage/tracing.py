@@ -15,7 +15,7 @@ _NONE: Final[Attributes] = {}
 
 
 class Span(Protocol):
-    """Something that takes its time."""
+    """A stretch of time in a trace."""
 
     @property
     def traceparent(self) -> str | None:
@@ -23,16 +23,16 @@ class Span(Protocol):
         ...
 
     def note(self, attributes: Attributes) -> None:
-        """Say more about it."""
+        """Add attributes."""
         ...
 
     def failed(self, error_type: str) -> None:
-        """Say that it has come to nothing, and by what kind of error."""
+        """Mark it as failed, by this kind of error."""
         ...
 
 
 class Tracer(Protocol):
-    """Whoever listens."""
+    """Makes spans, for whoever collects them."""
 
     def child(self, name: str, attributes: Attributes = _NONE) -> AbstractContextManager[Span]:
         """A span inside the one that is open in this task; the first one begins a trace."""
@@ -50,7 +50,7 @@ class Tracer(Protocol):
 
 
 class _NoSpan:
-    """What is open where nobody listens."""
+    """The span where nobody listens."""
 
     traceparent: None = None
 
