@@ -73,7 +73,7 @@ Clock = Callable[[], int]
 """Unix time in milliseconds."""
 
 CLOCK_S_MAX = 60.0
-"""Longest wait for a time, before the clock is looked at again."""
+"""Longest wait before the clock is looked at again, because it may have jumped."""
 
 Reason = Literal["idle", "deleted"]
 """Why an activation ended by itself."""
@@ -105,19 +105,19 @@ class _Batch:
     notices: list[Notice] = field(default_factory=list[Notice])
     tokens: int = 0
     traceparent: str | None = None
-    """Of the first mail that was applied and has one."""
+    """Span of the first applied mail that came with one."""
     tally: list[str] = field(default_factory=list[str])
     announced: list[AnyAnnouncement] = field(default_factory=list[AnyAnnouncement])
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """That the work of this context ends whoever begins it (`workers/poison.py`)."""
+    """The suspicion that this context's work kills its workers; see `workers/poison.py`."""
 
     deaths: int
-    """How many have ended so."""
+    """How many activations in a row have died with this work in hand."""
     cause: str
-    """What is known of the last end."""
+    """What is known about the last of these deaths."""
     cleared: Callable[[], None]
     """Called once something was committed."""
 
@@ -154,7 +154,7 @@ class Activation:
         self._rested_s = math.inf
         """Loop time at which it has rested for `linger_s`."""
         self._next_seq = owned.mail[0].seq if owned.mail else 0
-        """0: not known; the mailbox is read before the first mail is taken."""
+        """Number of the next mail to apply; 0: not known, the mailbox is read first."""
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
@@ -163,12 +163,12 @@ class Activation:
         self._trace_kept = owned.trace
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._framed: DraftBuffer | None = None
-        """The draft whose frame is on its way."""
+        """The draft whose frame was sent and is not confirmed yet."""
         self._broken: Exception | None = None
         self._linger_s = config.linger_s
         self._suspicion = suspicion
         self._tried = not owned.mail
-        """The mail that was here at first has ended nobody, or there was none."""
+        """Whether the mail that waited at the start is behind us; true if there was none."""
 
     @override
     def __repr__(self) -> str:
@@ -182,11 +182,11 @@ class Activation:
 
     @property
     def traceparent(self) -> str | None:
-        """The span that what the running turn does belongs to."""
+        """The span under which the running turn's work belongs."""
         return self._traces.of(self.state)
 
     def deliver(self, delivered: Delivered) -> None:
-        """Take mail that the store has pushed; a hole in its numbers is read up."""
+        """Take mail that was pushed; if its numbers have a hole, the mailbox is read."""
         if len(self._inbox) < self._config.inbox_max:
             self._inbox.append(delivered)
         else:
@@ -216,7 +216,7 @@ class Activation:
         return first
 
     def _note_first_text(self) -> None:
-        """How long a turn took until it has shown something."""
+        """Time how long the turn took until its first text."""
         turn = self.state.turn
         if turn is not None and turn.rounds == 0 and turn.attempt == 1:
             waited_ms = max(0, self._clock() - turn.started_at_ms)
@@ -305,7 +305,7 @@ class Activation:
             self._wait_ends.move(min(self._rested_s, now_s + self._due_s()))
 
     def _due_s(self) -> float:
-        """How long until the machine wants to be told that time has passed."""
+        """Seconds until the machine wants to be told that time has passed."""
         at_ms = wakes_at_ms(self.state)
         if at_ms is None:
             return math.inf
@@ -326,13 +326,13 @@ class Activation:
         )
 
     async def _compact(self) -> None:
-        """Let the state take the place of most of a log that has grown too long."""
+        """Compact a log that has grown too long: the state replaces its older events."""
         events_max, state = self._store.config.log_events_max, self.state
         if events_max and state.version - self._log_first >= events_max:
             await self._keep(events_max // 2)
 
     async def _compact_as_wished(self) -> None:
-        """The same, where an operator has asked for it and said how much is to be left."""
+        """Compact the log, if an operator has asked for it, to the length asked for."""
         keep = await self._insist(lambda: self._store.wished_length(self.context_id))
         if keep is not None:
             await self._keep(keep)
@@ -347,7 +347,7 @@ class Activation:
         )
 
     async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Take a step in the store as soon as it lets us; repeating one is safe."""
+        """Repeat a step until the store has taken it; the step must be safe to repeat."""
         pause_s = self._config.commit_pause_s
         tries = 1
         while True:
@@ -365,7 +365,7 @@ class Activation:
             pause_s = min(pause_s * 2, self._config.commit_pause_s_max)
 
     async def _read_mailbox(self) -> None:
-        """Read what waits; what was pushed before is in there, or was handled long ago."""
+        """Read all mail that waits; it includes pushed mail that is not handled yet."""
         self._mail_missed = False
         known = len(self._inbox)
         try:
@@ -413,7 +413,7 @@ class Activation:
         return batch
 
     def _apply_traced(self, batch: _Batch, mail: Mail) -> Result:
-        """Apply mail; what it brings belongs to the trace that it has come with."""
+        """Apply mail, under the trace that it came with."""
         about = {"contextd.context_id": self.context_id, "contextd.action": mail.event.action}
         with self._store.tracer.continued(mail.traceparent, "apply", about) as span:
             before = batch.state
@@ -465,7 +465,7 @@ class Activation:
         batch.effects.extend(step.effects)
 
     def _give_up(self, suspicion: Suspicion) -> _Batch:
-        """Bury the oldest action that was here at first, or else the running turn."""
+        """Give up the oldest action that waited at the start, or else the running turn."""
         batch = _Batch(self.state)
         delivered = None if self._tried else self._inbox[0]
         assert delivered is None or isinstance(delivered, Delivered)
@@ -570,7 +570,7 @@ class Activation:
             self._snapshot_version = state.version
 
     def _draft_after(self, state: ContextState) -> Draft:
-        """What becomes of the draft; its first text leaves with the commit that begins it."""
+        """What a commit does to the draft; the one that begins it brings its first text."""
         reply_id, before = drafting(state), drafting(self.state)
         if reply_id is None:
             if self.draft is not None and self.draft.effect_id not in state.pending:
@@ -656,12 +656,12 @@ class Activation:
 
 
 def _deadly(state: ContextState) -> bool:
-    """Whether the context has failed because its work ends workers."""
+    """Whether the context has failed because its work kills workers."""
     return state.failure is not None and state.failure.code in {POISON, EXHAUSTED}
 
 
 def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception:
-    """Why a draft cannot go on: somebody else has the context, or it is not what we sent."""
+    """The error for a draft that the store refused, or that failed unexpectedly."""
     match answer.exception():
         case None if answer.result() == b"fenced":
             return Fenced(context_id)

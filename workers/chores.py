@@ -1,4 +1,4 @@
-"""Maintenance: what is done now and then beside the activations, in small pieces.
+"""Chores: maintenance in small pieces, beside the activations.
 
 A chore is a named function, about one context or none, carried by an rq job, so that `rq info`
 shows it and any worker may do it. A lost job is harmless: what it is about stays in the store
@@ -19,7 +19,7 @@ from workers.webhooks import Teller
 log = structlog.get_logger(__name__)
 
 WAITING_MAX = 20
-"""Webhook jobs that a worker asks for while so many for each place have not ended."""
+"""Chores per place that may be taken and not ended; beyond, no webhook jobs are enqueued."""
 
 
 class Chores:
@@ -37,7 +37,7 @@ class Chores:
         """Chores that were taken and have not ended."""
 
     async def enqueue_due(self) -> None:
-        """Have done what is due; to be called again and again, by every worker.
+        """Enqueue the chores that are due. Every worker calls this again and again.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: Call it again.
@@ -50,7 +50,7 @@ class Chores:
             await self._teller.claim(room)
 
     async def do(self, chore: Chore) -> None:
-        """Do a chore, as soon as there is a place.
+        """Do a chore as soon as fewer than `chores_max` are being done.
 
         Cancelled, it leaves the rest to whoever does it next.
 

@@ -22,7 +22,7 @@ class Deadline:
         self._armed_s = math.inf
         self._due_s = math.inf
         self.passed = False
-        """Stays so when it is moved; whoever goes on takes it back."""
+        """Set once the moment has passed; `move` does not reset it, its owner does."""
 
     def move(self, due_s: float) -> None:
         """Set the moment, earlier or later; infinity: nothing is waited for."""
@@ -31,7 +31,7 @@ class Deadline:
             self._arm()
 
     def cancel(self) -> None:
-        """Call nobody any more."""
+        """Never call `on_passed` again."""
         self._armed_s = math.inf
         if self._handle is not None:
             self._handle.cancel()

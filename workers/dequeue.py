@@ -37,9 +37,9 @@ from storage import (
 log = structlog.get_logger(__name__)
 
 CALL_BYTES_MAX: Final = 4_096
-"""Of a job's call when unpacked; ours have some 120."""
+"""Longest call of a job, unpacked; ours take some 120 bytes."""
 PEEK_GRACE_S: Final = 5.0
-"""How much later than it should a peek may answer before its connection is given up."""
+"""How late a peek's answer may be before its connection is given up."""
 
 
 class Refused(Exception):
@@ -59,12 +59,12 @@ def activate(context_id: str) -> None:
 
 
 def retention() -> None:
-    """What the job names that forgets old contexts. For the rest as `activate`."""
+    """What the retention job names; nobody calls it. Raises as `activate`."""
     raise RuntimeError("A worker of contextd does this. Take other rq workers off this queue.")
 
 
 def webhooks(context_id: str) -> None:
-    """What a job names that tells of a context. For the rest as `activate`."""
+    """What a webhook job names; nobody calls it. Raises as `activate`."""
     raise RuntimeError(f"A worker of contextd tells of {context_id}, no other rq worker.")
 
 
@@ -124,7 +124,7 @@ def read_job(job_id: str, data: bytes) -> str | Chore:
 
 
 def _wanted(function: str, context_id: str) -> str | Chore | None:
-    """What a call of a function asks for; None where it takes something else."""
+    """What a call with this argument asks for; None if the function takes another one."""
     if function == ActivationQueue.FUNCTION:
         return context_id or None
     for name, is_about_one in ActivationQueue.CHORES.items():
@@ -249,7 +249,7 @@ class ActivationSource:
         # barrier: what a peek moves onto its own place is no news to the replicas.
         self._peeks = Link(queue.link.pool, peek_s + PEEK_GRACE_S, calls_max=16)
         self._takes = unix_ms()
-        """Number of the last one; above all of an earlier worker of the same id."""
+        """Number of the last take; begins above those of earlier workers of this id."""
         self._executions: dict[str, str] = {}
         """By job."""
         self._ready: list[str | Chore] = []

@@ -15,11 +15,11 @@ class DraftBuffer:
     reply_id: str | None = None
     """Set once the commit that begins the draft has been made."""
     began: int = 0
-    """Version that this commit has led to."""
+    """Version of the context after that commit."""
     n: int = 0
     """Characters that are in the store."""
     _parts: list[str] = field(default_factory=list[str])
-    """All text, in the pieces that it came in."""
+    """All text that has arrived, in the pieces that it came in."""
     _unsent: list[str] = field(default_factory=list[str])
     _on_its_way: str = ""
     sending: bool = False

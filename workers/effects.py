@@ -60,7 +60,7 @@ from workers.tools.retrieval import Retriever
 log = structlog.get_logger(__name__)
 
 PROTOCOL: Final = "openai"
-"""Whose protocol model servers are asked in, as spans name it."""
+"""Name of the model servers' protocol in spans."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Effects:
     draw: Callable[[], float]
     """A random number in [0, 1): the jitter of back-offs."""
     tracer: Tracer = NO_TRACES
-    """Who is told where the time goes."""
+    """Makes the spans of effects."""
 
     async def perform(
         self, effect: AnyEffect, state: ContextState, activation: Activation
@@ -307,7 +307,7 @@ class Effects:
         state: ContextState,
         traceparent: str | None,
     ) -> Summary | None:
-        """What stands for the beginning of the conversation; None where it cannot be made."""
+        """A summary of the conversation up to a message; None where the model has failed."""
         request = summary_request(state, through_id, effect_id=effect.effect_id)
         try:
             text = await self._answer(request, state, traceparent)
@@ -369,7 +369,7 @@ class Effects:
 
 
 def _note_reply(span: Span, reply: ReplyFinished) -> None:
-    """What may be told of a reply: none of its text."""
+    """Add what a span may tell of a reply to it: no text."""
     about: dict[str, str | int | tuple[str, ...]] = {
         "gen_ai.response.finish_reasons": (reply.finish_reason,)
     }

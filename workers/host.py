@@ -50,13 +50,13 @@ STARTING_MAX: Final = 256
 
 @dataclass(slots=True)
 class _Crashes:
-    """How often in a row the activation of a context has come to nothing."""
+    """How often in a row the activation of a context has crashed."""
 
     count: int = 0
     due_s: float = 0.0
     """Loop time of the next try."""
     error: str = ""
-    """What the last one has come to."""
+    """What the last crash was."""
 
 
 class Host:
@@ -99,15 +99,15 @@ class Host:
         self._jobs: set[str] = set()
         """Contexts whose rq job is ours to finish."""
         self._crashes: dict[str, _Crashes] = {}
-        """Contexts that are to be activated again."""
+        """Contexts whose activation has crashed, and is to be tried again."""
         self._drafts: dict[str, Activation] = {}
         self._draft_waits = asyncio.Event()
         self._alone = asyncio.Lock()
-        """Held by the one context that is suspected of ending workers and being tried."""
+        """Held by the one suspected context that is being tried; see `workers/poison.py`."""
         self._look_now = asyncio.Event()
         self._emptied = asyncio.Event()
         self._started = asyncio.Event()
-        """Some context is not being loaded any more."""
+        """Set whenever a context has been loaded, or has failed to."""
         self._draining = False
         self._group: asyncio.TaskGroup | None = None
 
@@ -169,7 +169,7 @@ class Host:
         return handed_over
 
     def load(self) -> Mapping[str, int]:
-        """What it has at work."""
+        """How many contexts it has: active, starting, waiting for another try."""
         return {
             "active": len(self._active),
             "starting": len(self._starting),
@@ -180,7 +180,7 @@ class Host:
         self._store.announcer.tell(WorkerLost(worker_id=worker_id, cause=cause, contexts=had))
 
     async def _begin_session(self, stop: asyncio.Event) -> bool:
-        """Become a worker, as soon as the store takes it; False: `stop` was set before."""
+        """Begin the session as soon as the store takes it; False if `stop` was set first."""
         told = False
         while not stop.is_set():
             try:
@@ -280,7 +280,7 @@ class Host:
         await self._store.renew(self.worker_id, now_ms=self._clock())
 
     async def _beat(self) -> None:
-        """Renew the session, bury the dead, pick up what waits too long."""
+        """Each heartbeat, renew the session, bury the dead, pick up what waits too long."""
         swept_s = asyncio.get_running_loop().time()
         unburied: set[str] = set()  # one whose burial was cut short is not named again
         while True:
@@ -316,7 +316,7 @@ class Host:
                 self._check_mail(context_id)
 
     async def _pick_up_lost(self) -> None:
-        """Contexts that are ours, as the store says, and that nobody runs or is going to run.
+        """Contexts that the store says are ours, but that we neither run nor are about to run.
 
         The store has been set back to a time when we had them, or has executed an
         activation of ours after we had given it up.
@@ -388,7 +388,7 @@ class Host:
             return await self._store.activate(context_id, self.worker_id)
 
     async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
-        """Whether the context's work ends workers; if so, count this try, perhaps alone."""
+        """Whether the context's work is suspected of killing workers; if so, count this try."""
         deaths = poison.deaths(owned, now_ms=self._clock())
         if deaths == 0:
             return None
@@ -529,7 +529,7 @@ class Host:
 
 
 async def _outcome(work: Awaitable[None]) -> Exception | None:
-    """What some work has raised; its caller logs it. A buried worker has none: it ends."""
+    """The error that some work has raised, for its caller to log; WorkerBuried is passed on."""
     try:
         await work
     except WorkerBuried:

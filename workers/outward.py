@@ -1,11 +1,10 @@
 """Which addresses are connected to for an operator's URL.
 
-A URL is the operator's; what its host's name stands for is the say of whoever answers for
-the name. So a name is looked up by us, what it must not stand for is refused, and the very
-address that was looked at is the one that is connected to. An address in a URL is taken as
-it was written.
+The operator chooses the URL, but whoever runs the name's DNS chooses the address. So names are
+resolved here, addresses that must not be reached are refused, and the connection goes to the
+very address that was checked. An address written into a URL is taken as it is.
 
-    AddressRefused   a name stands for nothing that is connected to; `str` says for what
+    AddressRefused   a name resolves to no allowed address; `str` says to which it does
 """
 
 import ipaddress
@@ -26,25 +25,25 @@ _METADATA: Final = frozenset(
         *("fd00:ec2::254", "fd20:ce::254"),
     )
 )
-"""Where clouds tell a machine its secrets, outside of the link-local networks."""
+"""Metadata services of clouds, which hold secrets, outside of the link-local networks."""
 
 
 class AddressRefused(OSError):
-    """What a name stands for is not connected to."""
+    """A name resolves only to addresses that must not be connected to."""
 
 
 class CheckedResolver(aiohttp.ThreadedResolver):
-    """Looks names up for aiohttp, which connects to what comes out of here and nothing else."""
+    """Resolves names for aiohttp, which connects only to the addresses returned here."""
 
     @override
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Return what a name stands for, as far as that is connected to.
+        """Return those addresses of a name that may be connected to.
 
         Raises:
-            AddressRefused: Nothing of it is.
-            OSError: The name stands for nothing.
+            AddressRefused: None may be.
+            OSError: The name has no address.
         """
         found = await super().resolve(host, port, family)
         taken = [one for one in found if not _is_refused(one["host"], of=host)]
@@ -57,7 +56,7 @@ class CheckedResolver(aiohttp.ThreadedResolver):
 
 
 async def addresses_of(host: str, port: int) -> tuple[str, ...]:
-    """What is connected to for the host of a URL, in the order in which to try it.
+    """The allowed addresses for the host of a URL, in the order in which to try them.
 
     Raises:
         AddressRefused, OSError: As of `CheckedResolver.resolve`.
@@ -88,7 +87,7 @@ def _is_refused(address: str, *, of: str) -> bool:
 
 
 def _unwrapped(address: _Address) -> _Address:
-    """The IPv4 address that an IPv6 one leads to, where it does."""
+    """The IPv4 address that is embedded in an IPv6 one, if there is one; else the address."""
     if isinstance(address, ipaddress.IPv6Address):
         if address in _NAT64:
             return ipaddress.IPv4Address(address.packed[-4:])

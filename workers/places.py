@@ -1,4 +1,4 @@
-"""Places at something that takes only so many at once, given to owners in turn."""
+"""A semaphore that is fair between owners: its places are given to owners in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -7,12 +7,12 @@ from typing_extensions import override
 
 
 class Places:
-    """So many places; those who wait for one get it owner by owner, however many each has."""
+    """A number of places; owners get them in turn, however many wait of each."""
 
     def __init__(self, count: int) -> None:
         self._free = count
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """By owner, who is next first."""
+        """Waiters by owner; the owner whose turn is next comes first."""
 
     @override
     def __repr__(self) -> str:
@@ -22,7 +22,7 @@ class Places:
     async def take(self, owner: str, *, within_s: float) -> None:
         """Wait for a place and have it until `leave`.
 
-        Cancelled while it waits, nobody's place is lost.
+        Cancelling it while it waits loses no place.
 
         Raises:
             TimeoutError: There was none within that time.
@@ -44,7 +44,7 @@ class Places:
             raise
 
     def leave(self) -> None:
-        """Give a place to who is next."""
+        """Give the place to the next waiter."""
         while self._waiting:
             owner, line = self._waiting.popitem(last=False)
             while line:

@@ -1,9 +1,9 @@
-"""Contexts whose work ends the workers that begin it: counted, isolated, given up.
+"""Contexts whose work kills the workers that begin it: counted, isolated, given up.
 
-A context is under suspicion while those who began its work ended before they committed
-anything; who only waited has begun none. Its actions are then taken one at a time; from the
-second end on nothing else that is suspected runs beside it in the same worker, so that the
-next end blames one context; and after `kills_max` ends the action goes to the dead letters
+A context is under suspicion while the workers that began its work died before they committed
+anything; one that only waited has begun none. Its actions are then taken one at a time; from
+the second death on, no other suspected context runs beside it in the same worker, so that the
+next death blames one context; and after `kills_max` deaths the action goes to the dead letters
 and the context fails.
 """
 
@@ -12,7 +12,7 @@ from storage import Owned
 
 
 def deaths(owned: Owned, *, now_ms: int) -> int:
-    """How many owners in a row have ended with the work of this context in hand."""
+    """How many activations in a row have died with the work of this context in hand."""
     if not _has_work(owned, now_ms):
         return 0
     # What others were doing is counted where it is remembered: as attempts of the effect.
@@ -23,7 +23,7 @@ def deaths(owned: Owned, *, now_ms: int) -> int:
 
 
 def _has_work(owned: Owned, now_ms: int) -> bool:
-    """Whether its owner has more to do than to wait: for mail, or for a time."""
+    """Whether there is work to do, more than waiting for mail or for a time."""
     due_ms = wakes_at_ms(owned.state)
     if owned.mail or (due_ms is not None and due_ms <= now_ms):
         return True

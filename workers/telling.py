@@ -1,4 +1,4 @@
-"""What a step of the machine is counted as, and what dashboards are told of it."""
+"""Which totals a step of the machine adds to, and what dashboards are told of it."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ def announced(
     event: Event,
     after: ContextState,
 ) -> Iterator[AnyAnnouncement]:
-    """What a step is told as, as far as the announcer has room."""
+    """The announcements of a step, as far as the announcer has room."""
     if change.ended is not None and before.turn is not None and not announcer.leaves_out():
         yield TurnEnded(
             context_id=after.id,

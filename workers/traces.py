@@ -1,18 +1,18 @@
-"""To which traces a context's turns belong: each to that of the mail with its message."""
+"""Which trace each turn belongs to: that of the mail that brought its message."""
 
 from fsm import ContextState
 
 
 class TurnTraces:
-    """The traces of the running turn and of the messages that wait, by message."""
+    """Traces of the running turn and of the messages that wait, by message id."""
 
     def __init__(self, kept: str) -> None:
-        """Go on from what `kept` has given, wherever that was."""
+        """Go on from what `kept` returned, perhaps in another worker."""
         message_id, _, traceparent = kept.partition(" ")
         self._by_message = {message_id: traceparent} if traceparent else {}
 
     def brought(self, before: ContextState, after: ContextState, traceparent: str) -> None:
-        """Some mail was applied: what it has brought belongs to its trace."""
+        """Take note that mail was applied: messages that it brought belong to its trace."""
         known, there = _messages(before), _messages(after)
         self._by_message.update(dict.fromkeys(there - known, traceparent))
         self._by_message = {
@@ -26,7 +26,7 @@ class TurnTraces:
         return self._by_message.get(state.turn.id) if state.turn else None
 
     def kept(self, state: ContextState) -> str:
-        """The running turn and its trace, for whoever takes the context over; or ""."""
+        """The running turn and its trace as text, for whoever takes the context over; or ""."""
         trace = self.of(state)
         return f"{state.turn.id} {trace}" if state.turn and trace else ""
 

@@ -27,10 +27,10 @@ log = structlog.get_logger(__name__)
 NOTICES_MAX: Final = 100
 """Notices that one job tells; what is left is claimed again."""
 AGAIN_MS: Final = 5_000
-"""When a context that has still something to tell is claimed again. Its job is one, so that
-nothing is doubled by looking while that works."""
+"""After how long a context that still has notices is claimed again. A context has one job only,
+so a claim while that works doubles nothing."""
 ANSWER_BYTES_MAX: Final = 65_536
-"""Of an answer that is read, so that its connection can be used again."""
+"""How much of an answer is read, so that its connection can be used again."""
 
 
 class Teller:
@@ -68,7 +68,7 @@ class Teller:
         await self._session.close()
 
     async def claim(self, limit: int) -> None:
-        """Have the contexts told of that have something to tell, by whichever worker.
+        """Enqueue a job for each context that has notices; any worker may take it.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: They come again.
@@ -85,7 +85,7 @@ class Teller:
             await self._store.queue.enqueue_chore("webhooks", context_id)
 
     async def tell(self, context_id: str) -> None:
-        """Send what waits of a context, until all is told or one is not taken.
+        """Send a context's notices in order, until all are sent or one is not accepted.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: What was told last may be told again.
@@ -138,7 +138,7 @@ class Teller:
         return round(pause_s * (0.5 + self._draw() / 2) * 1_000)
 
     async def _send(self, context_id: str, notice: Notice) -> str | None:
-        """Send a notice once; why it was not taken, or None."""
+        """Send a notice once; returns why it was not accepted, or None."""
         webhook_id = f"{context_id}.{notice.version}"
         at_s = self._clock() // 1_000
         body = cloud_event(context_id, notice)
@@ -163,7 +163,7 @@ class Teller:
 def open_teller(
     store: Store, config: WorkerConfig, *, clock: Clock, draw: Callable[[], float]
 ) -> Teller | None:
-    """What sends the store's notices; None where no webhook is configured."""
+    """The sender of notices; None where no webhook is configured."""
     url, secret = store.config.webhook_url, store.config.webhook_secret
     if url is None or secret is None:
         return None
