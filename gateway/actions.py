@@ -233,9 +233,9 @@ async def _answer(
 async def late_reading(
     gateway: Gateway, feed: Feed, seq: int, owner: str, epoch: str
 ) -> Reading | None:
-    """What the store knows of an action whose commit nobody told us: that may be lost.
+    """Ask the store what became of an action whose result was not heard in time.
 
-    None: it does not answer, and what the feed shows may be behind.
+    None: the store does not answer, and what the feed shows may be behind.
 
     Raises:
         StoreUnavailable: The epoch in which the action was delivered has ended.

@@ -1,4 +1,4 @@
-"""What operators do to the processes, and what grows old."""
+"""Handlers for operators: restarts, drains, and the plan of retention."""
 
 import contextlib
 import os
@@ -72,7 +72,7 @@ def _own_process() -> str:
 
 
 async def _takes_last_worker(gateway: Gateway, process: str | None) -> bool:
-    """Whether no worker is left once this one has ended, or all have (None)."""
+    """Whether draining this worker, or all of them (None), leaves no worker."""
     workers = await gateway.store.workers()
     is_there = process is None or process in workers or ":" in process
     return is_there and (process is None or len(workers) <= 1)
@@ -80,7 +80,7 @@ async def _takes_last_worker(gateway: Gateway, process: str | None) -> bool:
 
 @contextlib.contextmanager
 def _refusals() -> Generator[None]:
-    """Say why nothing was begun."""
+    """Turn the errors of `Restarts.ask` into problems that say what to do."""
     try:
         yield
     except NoSupervisor:

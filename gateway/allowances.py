@@ -1,4 +1,4 @@
-"""What an owner may, and what is used of it."""
+"""The quotas and rates of an owner, and how much of them is used."""
 
 from aiohttp import web
 

@@ -1,4 +1,4 @@
-"""What is recorded of what people ask for, and the record itself."""
+"""What the gateway writes into the audit log, and the address that shows the log."""
 
 import contextlib
 from collections.abc import AsyncGenerator
@@ -28,7 +28,7 @@ class Actor:
     asks_for_keys: bool
 
     def act(self, name: str, target: str, decisions: tuple[Decision, ...] = ()) -> Act:
-        """Something that they ask for."""
+        """An act of theirs, as the audit log has it."""
         key_id = self.principal.credential
         token = "token" if self.asks_for_keys else "anybody"
         return Act(
@@ -101,7 +101,7 @@ async def record_action(
 async def _decisions(
     gateway: Gateway, owner: str, context_id: str, event: ApprovalGiven
 ) -> tuple[Decision, ...]:
-    """What was decided, of the calls that wait: others change nothing."""
+    """The decisions about calls of the running turn; those about other calls change nothing."""
     mirror = await gateway.directory.read(context_id, owner)
     turn = mirror.view.state.turn
     found: list[Decision] = []

@@ -43,7 +43,7 @@ _DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 
 def _dated(value: object) -> object:
-    """Numbers are no times: nobody could tell seconds from milliseconds."""
+    """Refuse numbers as times: seconds could not be told from milliseconds."""
     if _DATE.match(str(value)) is None:
         raise ValueError("send RFC 3339, as in 2026-01-31T12:00:00Z")
     return value
@@ -56,7 +56,7 @@ BranchName = Annotated[str, Field(pattern=r"^[^\s/]([^\n\r/]{0,98}[^\s/])?$", ma
 
 
 def _number(value: object) -> object:
-    """JSON has numbers for numbers: neither true nor "5" is one."""
+    """Refuse what pydantic would convert to a number, such as true and "5"."""
     if type(value) not in {int, float}:
         raise ValueError("a number is needed")
     return value
@@ -74,7 +74,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
 def check_limits(config: JsonValue) -> JsonValue:
-    """A configuration, or a patch of one, whose limits are numbers.
+    """Check that the limits in a configuration, or in a patch of one, are numbers.
 
     Raises:
         ValueError: One of them is something else.

@@ -50,7 +50,7 @@ class Browsers:
         self._fixed = CIMultiDict(fixed)
 
     def check(self, request: web.Request) -> None:
-        """See that the request is for us, and not of a page of somebody else's.
+        """Refuse requests under a name that is not ours, and those of pages that may not ask.
 
         Raises:
             Problem: misdirected, origin-not-allowed.
@@ -72,7 +72,7 @@ class Browsers:
             raise Problem("origin-not-allowed", detail)
 
     async def protect(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Add to an answer what browsers go by."""
+        """Add the headers that tell browsers what to do with an answer."""
         headers = response.headers
         headers.update(self._fixed)
         headers.setdefault("Content-Security-Policy", _POLICY)
@@ -91,7 +91,7 @@ class Browsers:
         headers["Access-Control-Expose-Headers"] = "*"
 
     def preflight(self, request: web.Request, methods: str) -> dict[str, str]:
-        """What a page that asks first is told; nothing, if it is none of those that may ask."""
+        """Headers that answer a CORS preflight; none for a page that may not ask."""
         asks = "Access-Control-Request-Method" in request.headers
         if not asks or not self._allows(request.headers.get("Origin", "")):
             return {}
@@ -101,15 +101,15 @@ class Browsers:
         return origin in self._origins or "*" in self._origins
 
     def _is_own(self, origin: str, host: str) -> bool:
-        """Whether an origin is where the gateway itself is: whatever the scheme.
+        """Whether an origin is the gateway's own, whatever its scheme.
 
-        Behind a proxy that speaks https, nobody tells which one it is.
+        The scheme is not known behind a proxy that ends TLS.
         """
         where = origin.partition("://")[2]
         return bool(where) and (where == host.lower() or _name_of(where) in self._hosts)
 
     def _is_ours(self, host: str) -> bool:
-        """Whether we are meant; no name can be made to mean an address."""
+        """Whether a Host is ours. Every address is: DNS rebinding works with names only."""
         name = _name_of(host.lower())
         if name == "localhost" or name in self._hosts:
             return True

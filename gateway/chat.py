@@ -220,7 +220,7 @@ async def _answer(
 
 
 async def _graph(gateway: Gateway, owner: str, references: Sequence[Reference]) -> Graph:
-    """What the references from the tree hang together with, as it is by now."""
+    """The graph around the references that the retriever `graph` has found, as it is now."""
     places: dict[str, list[str]] = {}
     for found in references:
         if found.retriever == GRAPH and found.context_id and found.message_id:
@@ -243,7 +243,7 @@ async def _graph(gateway: Gateway, owner: str, references: Sequence[Reference]) 
 
 
 def _named(exchange: Exchange) -> dict[str, str]:
-    """Headers that name the context of a session; that of one question is nobody's affair."""
+    """Headers that name the context of a session; without a session there are none."""
     if not exchange.question.name:
         return {}
     return {"Contextd-Context-Id": exchange.feed.context_id}

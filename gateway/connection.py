@@ -74,7 +74,7 @@ def connections_allowed(config: GatewayConfig) -> int:
 
 
 def check_framing(request: web.Request) -> None:
-    """See that everybody in between finds the end of the request where we do.
+    """Refuse a request whose end a proxy in between may see elsewhere than we do.
 
     aiohttp has refused what contradicts itself (two lengths, a length beside chunks, ...).
 
@@ -171,13 +171,14 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._head_begun = False
         self._head_bytes = 0
-        """Of a head that has not come to its end."""
+        """Bytes received of a head that is not complete."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._is_stream = False
-        """Whether what is being answered is a stream, which looks itself."""
+        """Whether the answer under way is a stream, which checks by itself whether it is
+        taken."""
         self._stall_timer: asyncio.TimerHandle | None = None
         self._untaken_bytes = 0
-        """Where the last look found them."""
+        """Bytes in the write buffer at the last look."""
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

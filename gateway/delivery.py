@@ -1,7 +1,7 @@
 """An action on its way: into the mailbox of its context, and back as a result.
 
-Doors that answer in words of their own use this; the API's own actions answer with a state
-and know more about waiting (`gateway/actions.py`).
+Handlers that do not answer with an ActionResponse use this; those that do can wait in more ways
+(`gateway/actions.py`).
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from storage import (
 log = structlog.get_logger(__name__)
 
 _ORPHANED_S: Final = 60.0
-"""Beyond what its request may take, a context made for it that is still there has no one."""
+"""How long after its request's time is over a context made for one request expires."""
 
 
 def digest_of(action: str, raw: bytes) -> str:
@@ -107,7 +107,7 @@ async def read_result(
 
 
 def orphaned_ms(gateway: Gateway, wait_s: float) -> int:
-    """When the context of a request expires whose gateway has not lived to delete it."""
+    """When a context made for one request expires, if its gateway dies before deleting it."""
     return gateway.clock() + round((wait_s + _ORPHANED_S) * 1_000)
 
 

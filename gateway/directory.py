@@ -65,12 +65,12 @@ class Directory:
         return head
 
     def _same_epoch(self, epoch: str) -> None:
-        """Refuse what was asked in an epoch that is over: it may be true of neither."""
+        """Raise if the epoch has changed since: what was asked may be true of neither epoch."""
         if self._store.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
 
     def _forget_other_epochs(self) -> None:
-        """Mirrors of an epoch that is over may hold what the store has lost."""
+        """Drop the mirrors of an epoch that is over: they may hold what the store has lost."""
         if self._epoch != self._store.epoch:
             self._mirrors.clear()
             self._epoch = self._store.epoch
@@ -169,7 +169,7 @@ class Directory:
             feed.unused_since = asyncio.get_running_loop().time()
 
     async def _until_current(self, feed: Feed) -> None:
-        """Nobody begins on a mirror of an epoch that is over."""
+        """Wait until the feed's mirror is of the present epoch."""
         feed.read_again()
         try:
             async with asyncio.timeout(self._store.config.store_call_s_max):

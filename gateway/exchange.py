@@ -70,7 +70,7 @@ class Exchange:
     before: ContextState | None
     """The context as it was; None: it was made for the question."""
     is_applied: bool
-    """A question that is not in the tree waits in the queue; else it may be on its way."""
+    """Whether it was applied, so that it waits in the queue if it is not in the tree."""
     epoch: str
     """Of the store when the question was delivered; a later one may have lost it."""
 
@@ -95,7 +95,7 @@ class Exchange:
         )
 
     async def pieces(self, *, heartbeat_s: float) -> AsyncGenerator[Piece | None, None]:
-        """The replies' text as it arrives; None whenever there was none for so long.
+        """The replies' text as it arrives; None after each `heartbeat_s` without any.
 
         Raises:
             ContextMissing: The context was deleted.
@@ -237,11 +237,11 @@ async def opened(
     wait_s: float,
     name: str = "",
 ) -> AsyncGenerator[tuple[Feed, ContextState | None], None]:
-    """Listen to the context of a name; where there is none, it is made with a first action.
+    """Follow the context of a name; if there is none, make it with a first action.
 
-    Without a name one is made that is deleted at the end, also when this is cancelled; it
-    expires soon after `wait_s` if this process is killed. Other contexts' searches do not
-    find it.
+    Without a name, a context is made and deleted at the end, also when this is cancelled; it
+    expires soon after `wait_s` if this process is killed. Other contexts' searches do not find
+    it.
 
     Yields:
         Its feed, and the state in which it was found, None where it was made.
@@ -269,7 +269,7 @@ async def opened(
 
 
 def _patch(config: Config, asked: Config) -> dict[str, JsonValue]:
-    """What a question changes about the context that it is asked in."""
+    """The changes to a context's configuration that a question asks for."""
     wanted: dict[str, JsonValue] = {
         "mode": asked.mode,
         "retrieval": list[JsonValue](asked.retrieval),

@@ -1,4 +1,4 @@
-"""What runtime/ has a gateway serve that is not of this room: pages, statistics."""
+"""What gateways serve of other rooms (pages, statistics), handed in by runtime/."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass

@@ -187,7 +187,7 @@ class Feed:
                 waiting.set_result(result)
 
     def _fail_results(self, epoch: str) -> None:
-        """What was delivered in other epochs may be lost, and its numbers given again."""
+        """Fail waits for results of other epochs: their actions may be lost."""
         for asked in [asked for asked in self._results if asked[0] != epoch]:
             for waiting in self._results.pop(asked):
                 if not waiting.done():

@@ -54,7 +54,7 @@ class Principal:
         return self.grant.owner
 
     def check(self, scope: Scope) -> None:
-        """Refuse what takes a scope that it has not.
+        """Raise unless it has the scope.
 
         Raises:
             Problem: forbidden.
@@ -73,7 +73,7 @@ class Guard:
     """The door of one gateway."""
 
     def __init__(self, config: GatewayConfig, store: Store, clock: Callable[[], int]) -> None:
-        """Take what it needs.
+        """Make the guard of one gateway.
 
         Args:
             config: Who may come in.
@@ -173,7 +173,7 @@ class Guard:
 
     @contextlib.contextmanager
     def opened(self, request: web.Request, principal: Principal) -> Generator[None, None, None]:
-        """Look at the credential of a stream again and again, for the length of a block."""
+        """Have a stream's credential checked again and again, for the length of a block."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
@@ -209,7 +209,7 @@ class Guard:
 
 
 def _read_tokens(config: GatewayConfig, clock: Callable[[], int]) -> "Tokens | None":
-    """What reads tokens, where they are taken: it brings a cryptography that takes its time."""
+    """The reader of tokens, if they are accepted; imported here, because it loads slowly."""
     if not config.jwt_issuer:
         return None
     from gateway.tokens import Tokens

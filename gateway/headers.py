@@ -40,7 +40,7 @@ def read_prefer(request: web.Request, *, wait_s_max: int) -> Prefer:
 
 @functools.lru_cache(maxsize=256)
 def _read_prefer(lines: str, wait_s_max: int) -> Prefer:
-    """A client says the same each time."""
+    """Cached, because a client sends the same header each time."""
     known: dict[str, str] = {}
     for part in lines.split(","):
         name, _, value = part.partition(";")[0].partition("=")

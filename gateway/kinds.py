@@ -231,9 +231,9 @@ def _approved(body: ApproveTools, at_ms: int) -> ApprovalGiven:
 
 
 def checked_patch(patch: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """A merge patch (RFC 7396) of a configuration, if its limits and fields are such.
+    """Check the fields of a merge patch (RFC 7396) of a configuration.
 
-    Whether the values are allowed is for the machine to say: that needs what is patched.
+    Whether its values are allowed only the machine can say, with the present configuration.
 
     Raises:
         Problem: invalid-body, if a limit is no number; invalid-config, if a field is unknown.

@@ -138,9 +138,9 @@ def _fresh(state: ContextState, body: PutContext) -> list[Recorded]:
 def _tried(
     state: ContextState, events: Sequence[AnyAction], if_version: int | None
 ) -> list[Mail]:
-    """Mail of events that the context takes as it is, one after another, or not at all.
+    """Mail of events, after trying on `state` that the context takes all of them in turn.
 
-    With a condition each one holds only for the version that the one before leads to.
+    With `if_version`, each mail applies only at the version that the one before leads to.
 
     Raises:
         Problem: One of them would be refused, or the context is at another version.
@@ -163,9 +163,10 @@ def _tried(
 async def _was_taken(
     gateway: Gateway, context_id: str, owner: str, doomed: Mail, key: str, digest: str
 ) -> bool:
-    """Whether a request was sent before and not refused: then it is answered so again.
+    """Whether a request came before under this key and was not refused.
 
-    Only the mailbox knows. Where it has not seen the key it takes what is bound to be refused.
+    Only the mailbox knows: `doomed` is delivered under the key, and is bound to be refused
+    where the key is new.
     """
     receipt = await gateway.store.deliver(context_id, owner, doomed, key=key, digest=digest)
     await wake(gateway, context_id, owner, receipt)
@@ -208,9 +209,9 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
 
 
 def _now(state: ContextState, message_id: str) -> Message | None:
-    """What stands on the active branch for a message that the client knows from before.
+    """The message on the active branch that is now in the place of `message_id`.
 
-    The old way knows a message by its first id, however often it was patched since.
+    The client goes on using the first id of a message, however often it has patched it since.
     """
     by_id = {message.id: message for message in state.messages}
     for message in branch_messages(state):

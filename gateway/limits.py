@@ -136,7 +136,7 @@ class Limits:
         return self._streams[owner]
 
     def give_back(self, levels: Sequence[Level]) -> None:
-        """Take most of the cost of a poll back that has changed nothing for its client."""
+        """Refund most of the cost of a poll that was answered 304."""
         back = 1 - UNCHANGED_TOKENS
         for level in levels:
             level.tally.full_at_s -= back * level.rate.token_s

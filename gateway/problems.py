@@ -401,7 +401,7 @@ def unanswered(failure: Failure, headers: Mapping[str, str] | None = None) -> Pr
 
 
 def unauthorized(detail: str) -> Problem:
-    """Somebody comes without a credential that is good here."""
+    """The problem for a missing or invalid credential."""
     return Problem("unauthorized", detail, {}, {"WWW-Authenticate": 'Bearer realm="contextd"'})
 
 

@@ -1,4 +1,4 @@
-"""Who was not let in, told in the log: so many lines a minute, and how many there were more."""
+"""Logs requests that were not let in: so many lines a minute, then how many more there were."""
 
 import asyncio
 from typing import Final

@@ -282,7 +282,7 @@ def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
 
 
 def _routed(path: str) -> str:
-    """A path for the router: what is an address of its own is no id."""
+    """A path for the router, in which `import`, an address of its own, is no id."""
     return path.replace("{id}", "{id:(?!import$)[^{}/]+}")
 
 

@@ -50,11 +50,11 @@ class SocketViewer:
         self._wanted = wanted
         self._bytes_max = bytes_max
         self._backlog_bytes = 0
-        """Of what it began with: that a client is behind by as much is no fault of its own."""
+        """Size of the backlog that it began with: a client may be behind by so much more."""
         self._held: list[Frame] | None = []
         self._waiting: deque[bytes] = deque()
         self.waiting_bytes = 0
-        """Of what the client has not taken."""
+        """Bytes that the client has not taken yet."""
         self._changed = asyncio.Event()
         self._code: int | None = None
         self._context_ended = False
@@ -228,7 +228,7 @@ async def _act(
 
 
 def _named(value: Mapping[str, JsonValue]) -> SocketAction:
-    """What a message is known by to the client, as far as that is well-formed."""
+    """The `ref` and `idempotency_key` of a message, as far as they are well-formed."""
     named = SocketAction(action="unknown")
     for name in ("ref", "idempotency_key"):
         with contextlib.suppress(Problem):

@@ -68,7 +68,7 @@ class SseViewer:
         self._held: list[bytes] | None = []
         self._held_bytes = 0
         self._backlog_bytes = 0
-        """Of what it began with: that a client is behind by as much is no fault of its own."""
+        """Size of the backlog that it began with: a client may be behind by so much more."""
         self._written_bytes = 0
         self._taken_bytes = 0
         self._over = asyncio.Event()

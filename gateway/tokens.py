@@ -1,4 +1,4 @@
-"""JSON Web Tokens of somebody else's: whoever has signed in there comes in here.
+"""JSON Web Tokens of an external issuer, accepted as credentials.
 
 Invariant: a token says neither which algorithms are good enough nor where its key is to be
 found. Both are the operator's, and so is the issuer.
@@ -21,7 +21,7 @@ from storage import SCOPES, Grant, Scope
 log = structlog.get_logger(__name__)
 
 OWNER_PREFIX: Final = "jwt:"
-"""Before the subject: nobody else's signing in makes an owner of API keys."""
+"""Put before the subject, so that no token opens the contexts of an owner of API keys."""
 _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 _LEEWAY_S: Final = 5
 _FETCH_S_MAX: Final = 5.0

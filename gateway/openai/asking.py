@@ -33,7 +33,7 @@ class Ask:
     """What a request wants answered, and how."""
 
     request: str
-    """Its number."""
+    """Its number; see `new_request`."""
     messages: tuple[RecordedMessage, ...]
     model: str
     tools: tuple[ClientTool, ...]
@@ -44,17 +44,17 @@ class Ask:
     """Its Idempotency-Key."""
     digest: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of a context that is made for it."""
+    """Labels of a context that is made for it."""
     kept: bool = True
-    """Whether anything of it stays."""
+    """Whether anything of it is kept after the answer."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether who sends it again says nothing twice."""
+        """Whether sending it again cannot say anything twice."""
         return bool(self.key) or not self.kept
 
     def config(self) -> Config:
-        """Of a context that is made for it: the client's tools, and no others."""
+        """Configuration of a context that is made for it: the client's tools, and no others."""
         return Config(
             model=self.model,
             system_prompt=self.system_prompt or "",
@@ -65,7 +65,7 @@ class Ask:
         )
 
     def patch(self) -> dict[str, JsonValue]:
-        """Of the configuration of a context that there is."""
+        """Merge patch of the configuration of a context that exists already."""
         patch: dict[str, JsonValue] = {
             "model": self.model,
             "parameters": {"tool_choice": None, **self.parameters},
@@ -118,7 +118,7 @@ async def watching(
 async def going_on(
     gateway: Gateway, owner: str, context_id: str, ask: Ask, follows: str | None
 ) -> AsyncGenerator[TurnWatch, None]:
-    """Have the request answered in a context that there is, and watch its turn.
+    """Have the request answered in a context that exists already, and watch its turn.
 
     Args:
         gateway: Where the request came in.
@@ -185,7 +185,7 @@ def served_models(gateway: Gateway) -> list[str]:
 
 
 def check_serving(gateway: Gateway) -> None:
-    """Begin nothing that this gateway cannot see to its end.
+    """Refuse to begin anything while the gateway drains.
 
     Raises:
         Problem: draining.
@@ -195,7 +195,7 @@ def check_serving(gateway: Gateway) -> None:
 
 
 def overdue(gateway: Gateway, *, repeatable: bool = True) -> Problem:
-    """Why a reply is not waited for any longer."""
+    """The problem for a reply that takes longer than may be waited."""
     if gateway.stopping.is_set():
         detail = "This gateway is stopping; another one answers."
         headers = {} if repeatable else ONCE

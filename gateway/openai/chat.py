@@ -202,8 +202,9 @@ async def _stream(
 class Chunks:
     """A turn as the chunks of one completion.
 
-    The protocol takes no text back. So what was shown of an attempt that was dropped has to
-    come again in what is said next, and is not sent twice; else the stream is an error.
+    The protocol cannot take text back. So after an attempt is dropped, the next one has to
+    begin with what was shown of it, which is not sent twice; if it does not, the stream ends
+    with an error.
     """
 
     def __init__(
@@ -306,7 +307,7 @@ class Chunks:
 
 
 def failed(transcript: Transcript, *, repeatable: bool) -> Problem:
-    """Why there is no reply; the worker has tried again already, as often as is of use."""
+    """The problem for a turn without a reply; the worker has made all useful retries."""
     failure = transcript.failure
     assert failure is not None, "asked of a turn that has failed"
     return unanswered(failure, None if repeatable else ONCE)

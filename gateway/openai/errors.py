@@ -31,7 +31,7 @@ def status_of(problem_type: str) -> int:
 
 
 def error_object(problem: Problem) -> dict[str, object]:
-    """What has gone wrong, as OpenAI says it."""
+    """A problem as OpenAI's error object."""
     status = status_of(problem.type)
     kind = "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
     return {

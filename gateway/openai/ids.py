@@ -63,7 +63,7 @@ def read_conversation_id(text: str) -> str:
 
 
 def unknown_response(text: str) -> Problem:
-    """That nobody has made this response, or somebody else has."""
+    """The problem for a response that does not exist, or is somebody else's."""
     return Problem("not-found", f"There is no response {text[:80]!r}.")
 
 

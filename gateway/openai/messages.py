@@ -43,7 +43,7 @@ def read_chat(messages: Sequence[ChatMessage]) -> tuple[str, list[RecordedMessag
 
 
 def read_news(messages: Sequence[ChatMessage]) -> list[RecordedMessage]:
-    """What a chat has behind its last reply; the rest a context knows better.
+    """The messages behind a chat's last reply; the context has those before.
 
     Raises:
         Problem: invalid-body, if there is nothing new.

@@ -42,11 +42,11 @@ class Asked:
     """Its number."""
     at_ms: int
     note: Mapping[str, JsonValue]
-    """What the response says back of it; the log keeps that with the request's message."""
+    """Fields of the request that the response repeats; the log keeps them with its message."""
 
 
 def asked_with(message: Message | RecordedMessage, at_ms: int) -> Asked | None:
-    """The request that a message was the last of, if it was one for a response."""
+    """The response request whose last message this is; None: it is not the last one of any."""
     note = message.metadata.get("openai")
     request = request_of(message.client_message_id)
     if request is None or not isinstance(note, dict) or "previous_response_id" not in note:
@@ -94,7 +94,7 @@ def response_object(
 
 
 def output_of(transcript: Transcript) -> list[Item]:
-    """The items that a response has come to."""
+    """The output items of a response, so far."""
     said = [text_item(reply.message_id, reply.text) for reply in transcript.texts]
     return said + [call_item(call) for call in transcript.calls]
 
@@ -130,7 +130,7 @@ class ResponseEvents:
         """Of the reply whose text is arriving."""
 
     def encode(self, happenings: Sequence[Happening]) -> bytes:
-        """The events for what has happened, as far as the client has not seen them."""
+        """The events of these happenings that the client has not seen."""
         return b"".join(shown for one in happenings for shown in self._events(one))
 
     def _events(self, happening: Happening) -> Iterator[bytes]:

@@ -93,7 +93,8 @@ class Transcript:
     asked: tuple[Message, ...] = ()
     """What the request has brought."""
     told: list[Happening] = field(default_factory=list[Happening])
-    """Of the turn, by the base of a compacted log: without attempts that were dropped."""
+    """Happenings that the base of a compacted log tells of; dropped attempts are not among
+    them."""
     created_at_ms: int = 0
     texts: list[TextOver] = field(default_factory=list[TextOver])
     """Replies that were kept and say something."""
