@@ -24,7 +24,7 @@ DEFAULT_SCOPES: Final[tuple[Scope, ...]] = ("contexts:read", "contexts:write")
 
 
 async def ensure_owner_key(settings: Settings, url: str) -> str | None:
-    """Make the data folder's key, unless there is one that is valid; the new one, or None.
+    """Make the first key of a data folder, unless a valid one exists; the new one, or None.
 
     Raises:
         StoreUnavailable, StoreRefusedWrite: There may be none.
@@ -46,11 +46,11 @@ async def ensure_owner_key(settings: Settings, url: str) -> str | None:
 
 
 async def check_keys(settings: Settings, store: Store) -> None:
-    """Refuse to listen beyond this machine where nobody could be told from anybody else.
+    """Refuse to listen beyond this machine while there is no valid key.
 
     Raises:
         NoKeys: There is no valid key.
-        StoreUnavailable: Nobody knows.
+        StoreUnavailable: The store does not answer.
     """
     if settings.auth == "off" or is_loopback(settings.host):
         return
@@ -80,7 +80,7 @@ async def create_key(
         name: What it is for.
         owner: Whose contexts it opens.
         scopes: What it allows.
-        days: After so many it is not valid any more.
+        days: For how many days it is valid; None: for ever.
         file: Write it there instead of showing it.
     """
     text = ""
@@ -136,7 +136,7 @@ async def list_keys(settings: Settings, url: str, *, as_json: bool) -> int:
 
 
 async def revoke_key(settings: Settings, url: str, key_id: str) -> int:
-    """Have a key open nothing any more; the exit code."""
+    """Make a key invalid; the exit code."""
     asked = False
     key: ApiKey | None = None
     try:

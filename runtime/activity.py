@@ -26,7 +26,7 @@ LIMIT_MAX: Final = 1_000
 def activity_extension(
     config: ActivityConfig, store: Store, beside: Sequence[Extension] = ()
 ) -> Extension:
-    """What counts and records the requests of one gateway, and shows them.
+    """The extension that counts, records and shows the requests of one gateway.
 
     Args:
         config: What is kept.

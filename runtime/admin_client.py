@@ -16,7 +16,7 @@ PAGES_MAX = 10_000
 
 
 class CannotAsk(Exception):
-    """There is no answer that could be used; says what to do."""
+    """There is no usable answer; the message says what to do."""
 
     def __init__(self, sentence: str, *, problem: str = "", status: int = 0) -> None:
         super().__init__(sentence)
@@ -34,7 +34,7 @@ class AdminClient:
         self._key = key
 
     def get(self, path: str) -> Json:
-        """What stands at an address.
+        """The answer of an address.
 
         Raises:
             CannotAsk: Nothing answers, or it refuses.
@@ -42,7 +42,7 @@ class AdminClient:
         return self._ask("GET", path)[0]
 
     def post(self, path: str, body: Json) -> Json:
-        """Have something done.
+        """POST to an address; the answer.
 
         Raises:
             CannotAsk: Nothing answers (and it may have been done), or it refuses.
@@ -50,7 +50,7 @@ class AdminClient:
         return self._ask("POST", path, body)[0]
 
     def delete(self, path: str) -> None:
-        """Have something forgotten.
+        """DELETE what is at an address.
 
         Raises:
             CannotAsk: Nothing answers (and it may have been done), or it refuses.

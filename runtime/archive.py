@@ -1,8 +1,8 @@
-"""The file of a backup: a tar with the store's own dump, and what that is.
+"""The file of a backup: a tar with the store's own dump, and a description of it.
 
 - `tar xf` gives `store.rdb`, which a server loads as it is, and `backup.json`.
-- What the dump is stands behind it: a file that was cut off has no `backup.json`, and is none.
-- A file has its name once it is whole and on the disk, and no other was there before.
+- The description comes last: a file that was cut off has no `backup.json`, and is no backup.
+- A file gets its name only once it is whole and on the disk, and never replaces another.
 """
 
 import errno
@@ -83,7 +83,7 @@ class ArchiveWriter:
         self._bytes += len(part)
 
     def finish(self, origin: Origin) -> About:
-        """Say what the dump was, and give the file its name."""
+        """Add the description, and give the file its name."""
         about = About(origin=origin, rdb_bytes=self._bytes, rdb_sha256=self._digest.hexdigest())
         told = about.model_dump_json(indent=2).encode() + b"\n"
         self._pad(self._bytes)
@@ -128,7 +128,7 @@ def extract(file: Path, into: Path) -> About:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's names on the disk."""
+    """Sync a folder, so that the names in it are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What several commands take, and how they end where it cannot be used."""
+"""Arguments that several commands share, and how a command ends on a wrong one."""
 
 from pathlib import Path
 from typing import Annotated, Never

@@ -3,7 +3,7 @@
 - A backup is the store as of one moment, taken while everything runs. What is encrypted stays
   so; keys to it, `owner.key` and JSON snapshots (a cache) are not in it.
 - A restored store lacks what was answered since: it begins a new epoch, so every stream that
-  comes back is told with a reset, and no token of before counts.
+  resumes gets a reset, and no earlier fencing token is valid.
 - What is restored was loaded by a server, and opened with our keys, before it takes anybody's
   place. A data folder changes by one rename; in a server, keys are written one by one.
 """
@@ -44,7 +44,7 @@ _MANIFEST: Final = "appendonly.aof.manifest"
 
 
 class _Refused(Exception):
-    """It was not done, and nothing was changed; the message says why."""
+    """Nothing was done or changed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ async def _loaded(
 
 
 async def _begin_anew(settings: Settings, url: str, file: Path) -> int:
-    """Begin the new epoch of a restored store; returns how many contexts it has."""
+    """Begin a new epoch on a restored store; returns how many contexts it has."""
     async with connect(url, _own_store(settings)) as store:
         await store.begin_epoch(now_ms=unix_ms())
         await record(store, "restore", str(file))

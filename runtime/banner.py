@@ -15,12 +15,12 @@ from runtime.settings import Settings
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
 
 _URL = "http://127.0.0.1:8000"
-"""Where our own commands ask if they are not told where."""
+"""The address that our own commands use by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What the banner tells of a start."""
+    """What the banner shows."""
 
     version: str
     store: str
@@ -52,7 +52,7 @@ def print_banner(settings: Settings, started: Started, console: Console) -> None
     console.print(facts)
     console.print()
     if started.new_key is not None and console.is_terminal:
-        # Only to somebody who looks: what is written elsewhere is kept as a log.
+        # Only on a terminal: what is written elsewhere is kept as a log.
         console.print("The first key, which opens everything here")
         console.print(Text(f"  {started.new_key}", style="bold"), soft_wrap=True)
         console.print()

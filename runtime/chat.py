@@ -244,7 +244,7 @@ class _Chat:
             elif (action := actions.get(word)) is not None:
                 self._wait(talk.act(action()))
             else:
-                # Slashes that are not ours are the model's: the scripted one knows some.
+                # Other lines with a slash go to the model: the scripted one knows some.
                 self._wait(talk.say(line))
         except Problem as error:
             # Refused by the server: the conversation goes on.

@@ -118,12 +118,12 @@ class Child:
             loop.remove_reader(self._ready_fd)
 
     def moved(self) -> int | None:
-        """Once it has ended: how many streams or contexts it has moved; None: untold."""
+        """Once it has ended: how many streams or contexts it has moved; None: not told."""
         told = os.read(self._ready_fd, 32)
         return int(told) if told.strip().isdigit() else None
 
     def close(self) -> None:
-        """Let go of what ties us to it, once it has ended. Call once, at the last."""
+        """Close the pipes to it, once it has ended. Call once, at the last."""
         os.close(self._ready_fd)
 
     async def wait(self) -> int:

@@ -36,7 +36,7 @@ _TOOL_CHARACTERS_MAX = 300
 
 
 class Screen(Protocol):
-    """Where it is shown: a terminal, or standard output for a program."""
+    """Where a conversation is shown: a terminal, or standard output for a program."""
 
     def reply(self, text: str) -> None:
         """Some more of the reply."""
@@ -156,7 +156,7 @@ class Conversation:
 
 
 def clean(text: str) -> str:
-    """The text without what steers a terminal, or shows a person another text than it is."""
+    """The text without characters that control a terminal or disguise other text."""
     return _CONTROL.sub("", text)
 
 

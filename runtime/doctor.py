@@ -179,7 +179,7 @@ async def _running_store(settings: Settings, url: str) -> list[Check]:
 
 
 async def _workers(settings: Settings, url: str) -> list[Check]:
-    """Whether anybody would answer; nothing where that cannot be told."""
+    """A row on living workers; none where the store does not answer."""
     count: int | None = None
     try:
         async with connect(url, settings) as store:

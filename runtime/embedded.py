@@ -28,7 +28,7 @@ _POLL_S = 0.01
 _LOG_TAIL_LINES = 5
 _PROCESS_ID_WIDTH = 10
 _KILLS_MAX = 5
-"""Starts in a row that a signal has ended, until it is no accident."""
+"""Starts in a row that a signal may end before it is taken for a lasting problem."""
 _AFTER_KILL_S = 0.2
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
@@ -38,7 +38,7 @@ class StoreFailed(Exception):
 
 
 class _StoreKilled(StoreFailed):
-    """A signal has ended it: nothing is wrong with its folder, and it may be tried again."""
+    """A signal has ended the server: its folder is fine, and starting can be tried again."""
 
 
 class EmbeddedStore:
@@ -187,7 +187,7 @@ def _arguments(address: StoreAddress) -> tuple[str, ...]:
         "aof-load-truncated": "yes",
         "save": "",
         "maxmemory-policy": "noeviction",
-        # Nobody but a backup asks for a copy, so there is no second one to wait for.
+        # Only a backup asks for a copy, so there is no second one to wait for.
         "repl-diskless-sync-delay": "0",
     }
     return tuple(word for name, value in options.items() for word in (f"--{name}", value))

@@ -1,4 +1,4 @@
-"""Who could come in: to the store, with a key, to the files. Rows of `contextd doctor`."""
+"""Rows of `contextd doctor`: who can reach the store, the gateways and the files."""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _USERS: Final = "docs/redis-users.conf has a user for each role."
 
 
 async def store_exposure(url: str) -> list[Check]:
-    """Who else could come into a store that answers, and who could listen."""
+    """Who else can reach a store that answers, and who could listen to its connections."""
     parts = urlsplit(url)
     if parts.scheme not in _NETWORK:
         return [Check("store access", Level.OK, "a socket, which file permissions guard")]
@@ -77,7 +77,7 @@ def _named(username: str | None) -> Check:
 
 
 def _listens_far(client: _Client) -> bool:
-    """Whether others would be let in, too; False where it does not tell."""
+    """Whether the server lets other machines in; False where it does not tell."""
     try:
         told = {**client.config_get("protected-mode"), **client.config_get("bind")}
     except ResponseError:
@@ -103,7 +103,7 @@ def _tls(url: str) -> Check:
 
 
 async def kept_exposure(settings: Settings, url: str) -> list[Check]:
-    """Who could come in with a key, and whether what was said is encrypted."""
+    """Rows on API keys and on encryption at rest."""
     keys: Sequence[ApiKey] | None = None
     covers_all = False
     mismatch = failure = ""
@@ -160,7 +160,7 @@ def _keys(settings: Settings, keys: Sequence[ApiKey], *, now_ms: int) -> Check:
 
 
 def file_exposure(settings: Settings) -> list[Check]:
-    """Files that others of this machine could read, of those that let somebody in."""
+    """Files with secrets that other users of this machine can read."""
     if settings.redis_url is not None:
         return []
     found: list[Check] = []

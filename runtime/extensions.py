@@ -1,4 +1,4 @@
-"""What the gateways of contextd serve besides the room gateway/: the rooms meet here."""
+"""What gateways serve besides the room gateway/: where the other rooms are wired in."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from storage import Store
 
 
 def extensions(settings: Settings, store: Store) -> Sequence[Extension]:
-    """What one gateway process serves of other rooms."""
+    """The extensions of one gateway process."""
     return tuple(_brought(settings, store))
 
 

@@ -1,4 +1,4 @@
-"""Conversations as others have kept them: a browser's JSON, or rows of a SQLite database.
+"""Reads conversations that other programs have kept, as JSON or in a SQLite database.
 
 What is found is checked as a whole before anything is imported; a problem names its place.
 Nothing is guessed about a message: one without a role that is known is a problem, not a
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
 Json: TypeAlias = Any
-"""Decoded JSON of somebody else's making."""
+"""Decoded JSON of any shape."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -48,7 +48,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OldMessage:
-    """A message as it was kept."""
+    """A message, as the other program kept it."""
 
     role: Role
     content: str
@@ -59,7 +59,7 @@ class OldMessage:
 
 @dataclass(slots=True)
 class OldConversation:
-    """A conversation as it was kept, and what is wrong with it."""
+    """A conversation, as the other program kept it, and what is wrong with it."""
 
     source_id: str
     """Its id, or its place in the file where it has none or another one has the same."""
@@ -105,7 +105,7 @@ def _read_json(path: Path) -> list[OldConversation]:
 
 
 def _conversations(value: Json, where: str) -> Iterator[tuple[str, list[Json]]]:
-    """Lists of conversations, wherever they lie."""
+    """The lists of conversations in a JSON value, each with its place."""
     if (listed := _list(value)) is not None:
         if any(_looks_like_one(one) for one in listed):
             yield where, listed
@@ -130,7 +130,7 @@ def _list(value: Json) -> list[Json] | None:
 
 
 def _unpacked(value: Json) -> Json:
-    """What a value of localStorage holds: JSON text, mostly."""
+    """A value of localStorage, decoded if it is JSON text."""
     if isinstance(value, str) and value[:1] in {"[", "{"}:
         try:
             return json.loads(value)

@@ -1,4 +1,4 @@
-"""`contextd import`: what others have kept becomes contexts, checked, reported and undoable.
+"""`contextd import`: makes contexts of conversations from other programs, and can undo it.
 
 A conversation is imported whole or not at all: it is made into an export and sent to
 `POST /api/contexts/import`, where the machine replays it before anything is kept. The report

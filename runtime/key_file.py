@@ -1,4 +1,4 @@
-"""Where this machine's commands find the key that they come in with."""
+"""Finds the API key that the commands of this machine use."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,11 @@ _HERE: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class NoKey(Exception):
-    """There is none that could be sent, or nowhere to send it; says why, without the key."""
+    """No usable key, or no usable URL; the message says why, without the key."""
 
 
 class NoKeys(Exception):
-    """Others would reach the gateways, and there is no key; says what to do."""
+    """Others could reach the gateways and there is no key; the message says what to do."""
 
 
 def key_for(url: str, key_file: Path | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Errors out of groups of groups: rooms run in task groups, which wrap what they raise."""
+"""Takes errors out of nested groups: rooms run in task groups, which wrap what they raise."""
 
 import sys
 from collections.abc import Iterator
@@ -15,6 +15,6 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def say_unusable(failed: BaseException) -> None:
-    """Tell whoever has entered a command why the store does not serve it."""
+    """Tell the user of a command why the store cannot be used."""
     for error in leaves(failed):
         sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")

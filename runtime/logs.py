@@ -1,9 +1,9 @@
 """Log lines as JSON on standard error, from structlog and from the standard library alike.
 
-What people said and what opens doors never reaches a line: fields with such names are
-dropped, passwords in addresses are blanked, and an error about a value is logged without
-the value. A line is printable ASCII: whatever is in its fields, nothing ends it early, and
-nothing in it steers the terminal that shows it.
+Message contents and secrets never reach a line: fields with such names are dropped, passwords
+in addresses are blanked, and an error about a value is logged without the value. A line is
+printable ASCII, so nothing in its fields can end it early or control the terminal that shows
+it.
 """
 
 import contextlib
@@ -27,11 +27,11 @@ _PRIVATE = re.compile(
 _HARMLESS = frozenset({"message_id", "client_message_id", "content_type"})
 _PASSWORD_IN_URL = re.compile(r"(?<=://)[^/\s]*@|(?<=[?&]password=)[^&\s]*", re.IGNORECASE)
 _QUIET = ("aiohttp.access", "asyncio", "rq")
-"""Libraries whose info lines tell nothing that ours do not."""
+"""Libraries whose info lines repeat ours; only their warnings are logged."""
 _FRAMES_MAX = 20
 
 EventDict = MutableMapping[str, Any]
-"""A line before it is JSON, as structlog types it."""
+"""A line before it becomes JSON, as structlog types it."""
 _Triple = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -74,7 +74,7 @@ def configure_logs(level: str) -> None:
 
 
 class _BytesLines(structlog.BytesLogger):
-    """Lines of the rooms. Where they cannot be written, the work goes on without them."""
+    """Writes the rooms' lines. Where that fails, the work goes on without them."""
 
     @override
     def msg(self, message: bytes) -> None:

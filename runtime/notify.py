@@ -1,4 +1,4 @@
-"""Tells systemd, where it started us with Type=notify, how we are (see sd_notify(3))."""
+"""Tells systemd our state, where it started us with Type=notify (see sd_notify(3))."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What the commands of operators print for people: tables, and one context in depth."""
+"""Output of the operators' commands for people: tables, and one context in depth."""
 
 import sys
 import time
@@ -13,7 +13,7 @@ from runtime.admin_client import Json
 from runtime.conversation import clean
 
 _WIDE = 220
-"""Columns where nobody looks: what reads a pipe gets whole words."""
+"""Width where the output is no terminal, so that no word is cut."""
 _STYLES = {"stuck": "bold red", "slow": "yellow"}
 
 

@@ -1,4 +1,4 @@
-"""Listens on the port that the gateways share, whoever of them comes and goes.
+"""Holds the listening sockets of the port that all gateways share.
 
 The supervisor holds a listening socket (SO_REUSEPORT) for each gateway's place, and each
 gateway of that place accepts its connections. So the kernel spreads connections over the
@@ -12,7 +12,7 @@ import socket
 
 
 class PortTaken(Exception):
-    """Somebody listens there already, or the address is not ours; the message says so."""
+    """The port is in use, or the address is not this machine's; the message says which."""
 
 
 def listen(host: str, port: int, *, places: int, backlog: int) -> list[socket.socket]:
@@ -25,7 +25,7 @@ def listen(host: str, port: int, *, places: int, backlog: int) -> list[socket.so
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Alone in its wish to reuse the port, so it fails where anybody listens.
+            # Without SO_REUSEPORT, so it fails where anybody listens.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             bound = probe.getsockname()
@@ -61,12 +61,12 @@ class Place:
         return self._listener.fileno()
 
     def leave(self) -> None:
-        """Get no more connections; those that nobody has accepted yet are reset."""
+        """Take no more connections; those that no gateway has accepted yet are reset."""
         with contextlib.suppress(OSError):  # it does not listen
             self._listener.shutdown(socket.SHUT_RDWR)
 
     def come_back(self) -> None:
-        """Have the next gateway get connections again, as soon as it listens.
+        """Listen again, for the next gateway of the place.
 
         Raises:
             OSError: Somebody else has the port by now.

@@ -1,8 +1,7 @@
 """`contextd replay`: proves that what the server shows of a context is what its log says.
 
-The log is folded here, by the machine that is installed here, and what comes of it is held
-against what the server shows: its own fold goes from snapshot to snapshot, and through the
-memory of a gateway.
+The log is folded here, from its beginning, and compared with what the server shows, which was
+folded from snapshot to snapshot and went through the memory of a gateway.
 """
 
 from collections.abc import Iterator
@@ -17,14 +16,15 @@ from runtime.admin_client import AdminClient, CannotAsk, Json
 from storage import View
 
 _NOT_OF_THE_LOG = frozenset({"cursor", "draft"})
-"""The cursor counts draft frames, and names an epoch; a draft is not committed."""
+"""Fields that do not follow from the log: a cursor holds epoch and draft position, and a draft
+is not committed."""
 _TRIES_MAX = 5
-"""How often a context is read that goes on meanwhile."""
+"""How often a context that changes meanwhile is read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a log says, held against what the server shows."""
+    """A folded log, compared with what the server shows."""
 
     version: int
     events: int
@@ -75,7 +75,7 @@ def _of_the_log(context: Json) -> Json:
 
 
 def _differences(said: JsonValue, shown: JsonValue, where: str) -> Iterator[str]:
-    """Where two pieces of JSON are not the same, and how."""
+    """Where and how two JSON values differ."""
     match said, shown:
         case dict(), dict():
             for name in sorted({*said, *shown}):

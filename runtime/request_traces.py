@@ -16,7 +16,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def trace_requests(tracer: OpenTelemetry) -> Middleware:
-    """What opens the spans of one gateway's requests."""
+    """A middleware that opens a span for each such request."""
 
     @web.middleware
     async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -37,7 +37,7 @@ def trace_requests(tracer: OpenTelemetry) -> Middleware:
 
 
 def _asked(request: web.Request) -> tuple[str, Attributes]:
-    """Name and attributes of a request's span; nothing in them is as a client made it up."""
+    """Name and attributes of a request's span; none of them is text chosen by the client."""
     found = request.match_info
     resource = found.route.resource
     method = request.method if request.method in hdrs.METH_ALL else "_OTHER"

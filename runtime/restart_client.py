@@ -7,9 +7,9 @@ from runtime.admin_client import AdminClient, CannotAsk, Json
 
 _LOOK_S = 0.3
 _SILENT_S_MAX = 120.0
-"""How long nothing may be heard of it before we stop watching."""
+"""How long a restart may report nothing before we stop watching it."""
 _GATEWAYS_MAX = 30
-"""How often it is asked for another gateway than the one that is to be drained."""
+"""How often we ask again to reach another gateway than the one to be drained."""
 
 
 def run_restart(client: AdminClient, scope: str, *, force: bool) -> int:
@@ -69,7 +69,7 @@ def _watch(client: AdminClient, report_url: str, what: str) -> int:
 
 
 def _show(report: Json, shown: set[tuple[str, int]]) -> bool:
-    """Print what is new; whether anything was."""
+    """Print what is new in a report; returns whether anything was."""
     news = False
     for supervisor in report["supervisors"]:
         for process in supervisor["processes"]:

@@ -53,7 +53,7 @@ async def obey_restarts(
                         continue
                     done.add(request.restart_id)
                     if request.requested_at_ms < began_ms:
-                        # Asked of a supervisor before us: our processes are new.
+                        # It was asked for before we started: our processes are newer.
                         report = SupervisorReport(supervisor=name, status="complete")
                         await restarts.report(request.restart_id, report)
                         continue

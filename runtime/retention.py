@@ -1,4 +1,4 @@
-"""`contextd retention`: shows what has grown old, or deletes it."""
+"""`contextd retention`: shows old contexts, or deletes them."""
 
 import sys
 from datetime import UTC, datetime, timedelta

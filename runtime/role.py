@@ -43,7 +43,7 @@ def store_url(settings: Settings) -> str | None:
 
 
 def _is_listened_to(path: Path) -> bool:
-    """Whether there is a server; one that was killed leaves its socket behind."""
+    """Whether a server listens; one that was killed leaves its socket behind."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_CONNECT_S_MAX)
         try:
@@ -155,7 +155,7 @@ def _spare_collector() -> None:
 
 
 def _ready_once(role: Role, supervisor_fd: int | None) -> Callable[[], None]:
-    """What the room calls when it serves: tells the supervisor, the first time."""
+    """The callback for a room that serves: tells the supervisor, the first time."""
     told = False
 
     def ready() -> None:

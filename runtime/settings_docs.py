@@ -1,4 +1,4 @@
-"""The settings as pages: what docs/settings.md and docs/contextd.toml hold.
+"""Generates docs/settings.md and docs/contextd.toml.
 
 Both are generated (`contextd settings --markdown`, `--toml`) and a test holds them to it.
 """

@@ -88,7 +88,7 @@ def _make_private(data: Path) -> None:
 def _linked_socket(data: Path, in_data: Path) -> Path:
     """A short socket path; `in_data` becomes a link to it."""
     if in_data.is_symlink():
-        # Whoever started the store may have had another XDG_RUNTIME_DIR.
+        # The process that started the store may have had another XDG_RUNTIME_DIR.
         target = in_data.readlink()
         if target.is_absolute() and target.is_socket() and _is_private(target.parent):
             return target

@@ -88,18 +88,18 @@ class Replaced:
 
 @dataclass(slots=True, eq=False)
 class _Begun:
-    """A process that was started, and what became of it."""
+    """A process that was started, and whether it has ended."""
 
     child: Child
     worker_id: str
-    """That it has if it is a worker."""
+    """The id of its worker session, if it is a worker."""
     moved: int | None = None
     """What it has moved elsewhere while it drained, once it has ended."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has ended."""
 
     def is_called(self, name: str) -> bool:
-        """Whether that is the id of this worker, or the address of this process."""
+        """Whether `name` is the id of this worker, or `<host>:<process id>` of this process."""
         return name in {self.worker_id, f"{socket.gethostname()}:{self.child.process_id}"}
 
     def end_soon(self, *, force: bool) -> None:
@@ -148,7 +148,7 @@ class Supervisor:
             bury_others: Frees the contexts of every worker but these; called once the store
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
-            beside: Runs from the announcement until the stop; may fail, is begun again.
+            beside: Runs from the announcement until the stop; if it fails, it is begun again.
             prepare: Called each time our store has come up: the first time before any process
                 is started, later beside them. May fail, is repeated but for the first time.
         """
@@ -170,9 +170,9 @@ class Supervisor:
         """Of every worker that we have ever started."""
         self._children: dict[Slot, _Begun] = {}
         self._heirs: dict[Slot, _Begun] = {}
-        """Processes that serve already, and take the place of one that drains."""
+        """By slot: the process that serves already, for when the slot's one has drained."""
         self._held: dict[Slot, asyncio.Event] = {}
-        """Slots that are kept empty, each with what ends that."""
+        """Slots that are kept empty, each with the event that ends that."""
         self._restarting = asyncio.Lock()
         self._ready = {slot: asyncio.Event() for slot in slots}
 
@@ -296,7 +296,7 @@ class Supervisor:
                 group.create_task(self._keep_standby(self._standby_command), name="standby")
 
     async def _until_done(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it, again and again while it fails: what is kept running goes on."""
+        """Repeat some work until it succeeds; children are kept running meanwhile."""
         backoff = self._backoff()
         loop = asyncio.get_running_loop()
         while True:

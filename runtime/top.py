@@ -40,7 +40,7 @@ def run_top(client: AdminClient, *, every_s: float) -> int:
 
 
 def view(stats: Json, url: str, note: str = "") -> Group:
-    """One screen of them; `note`: why they are not new."""
+    """One screen of statistics; `note`: why they are not current."""
     head = Text.assemble(("contextd ", "bold"), url, f"  {stats['at']}")
     if note:
         head.append(f"\n{note}", style="bold red")

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 WANTED_BY: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Variables that say where spans go."""
 END_S_MAX: Final = 2.0
-"""How long a process that ends goes on sending."""
+"""How long a process that ends may go on sending spans."""
 
 
 def traces_wanted(environment: Mapping[str, str]) -> bool:
@@ -45,7 +45,7 @@ def traces_wanted(environment: Mapping[str, str]) -> bool:
 
 @contextlib.asynccontextmanager
 async def tracing(role: str) -> AsyncGenerator[Tracer, None]:
-    """Who is told of spans for the length of a block; what waits is sent at its end."""
+    """The tracer for the length of a block; spans that wait are sent at its end."""
     if not traces_wanted(os.environ):
         yield NO_TRACES
         return
@@ -113,7 +113,7 @@ class _Span:
 
 
 class OpenTelemetry:
-    """Tells a provider of spans, and the log lines of a span of its ids."""
+    """Makes the spans of a provider, and adds their ids to log lines."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import trace

@@ -35,9 +35,9 @@ _NOT_FOR: Final[Mapping[Role, tuple[str, ...]]] = {
     "gateway": ("CONTEXTD_API_KEY", "CONTEXTD_MODEL_API_KEY"),
     "worker": ("CONTEXTD_API_KEY",),
 }
-"""Secrets that a process has no use for: what it is started with can be read in /proc."""
+"""Secrets that each role has no use for: the environment of a process can be read in /proc."""
 _KILLED = 130
-"""Exit code of a stop that was not waited for, as of a shell after Ctrl-C."""
+"""Exit code when a stop was not waited for, as in shells after Ctrl-C."""
 
 
 async def supervise(settings: Settings, *, started_s: float) -> int:
@@ -159,9 +159,9 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
 
 
 async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> None:
-    """Refuse a store that keeps less than was promised, or that cannot be read.
+    """Refuse a store that keeps less than was promised, or whose contents cannot be read.
 
-    One that is away may come yet.
+    One that does not answer is not refused: it may come yet.
 
     Args:
         url: Of the store.

@@ -11,7 +11,7 @@ import faulthandler
 from collections.abc import AsyncGenerator
 
 _BEATS = 10
-"""In the time that the loop may be stuck."""
+"""Signs of life in the time that the loop may be stuck."""
 
 
 @contextlib.asynccontextmanager
