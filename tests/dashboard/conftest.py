@@ -1,22 +1,5 @@
-"""One real store server for all tests of this room; each brings its own gateways to it."""
+"""Fixtures of this room: each test brings its own gateways to a shared, empty store."""
 
-from collections.abc import Iterator
+from tests.support.shared_store import shared_store, store_url
 
-import pytest
-
-from tests.gateway.arrivals import tell_store
-from tests.support.store_server import StoreServer
-
-
-@pytest.fixture(scope="session")
-def shared_store() -> Iterator[StoreServer]:
-    """A server that lives for the whole session."""
-    with StoreServer() as server:
-        yield server
-
-
-@pytest.fixture
-def store_url(shared_store: StoreServer) -> str:
-    """Url of an empty store."""
-    tell_store(shared_store, "FLUSHALL")
-    return shared_store.url
+__all__ = ["shared_store", "store_url"]

@@ -13,7 +13,6 @@ from tests.gateway.bare import problem_in, raw, rest
 from tests.support.routes import SERVED
 from tests.support.service import Answer, Client, Options, serving
 
-INJECTED: Final = re.compile(rb"^injected:", re.MULTILINE | re.IGNORECASE)
 PAGE: Final = "https://chat.example"
 KEYS: Final[Options] = {"auth": "keys"}
 ADDRESS: Final[dict[str, str]] = {
