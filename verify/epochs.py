@@ -1,4 +1,4 @@
-"""Judges the epochs that clients were told of.
+"""Checks the epochs that clients were told of.
 
 Invariant: an epoch begins only after the store may have lost something, and none comes back.
 """

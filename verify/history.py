@@ -45,7 +45,7 @@ def check_history(
     losses: Losses = NO_LOSSES,
     accepted_may_be_refused: bool = False,
 ) -> tuple[Violation, ...]:
-    """What is wrong with a run, as far as its clients' records show.
+    """All that is wrong with a run, as far as its clients' records show.
 
     Args:
         operations: Of all clients on all contexts, in any order.
@@ -187,12 +187,12 @@ class _Context:
             self._add("lost", "It was acknowledged and is not there.", send=send)
 
     def _excused(self, send: Operation, final: Final) -> bool:
-        """Whether it may be lost: acknowledged before, its answer on its way meanwhile."""
+        """Whether it may be lost: a loss may have taken its call or its answer."""
         moments = [at_s for at_s in (send.called_s, send.returned_s) if at_s is not None]
         return send.epoch != final.epoch and any(map(self._losses.excuse, moments))
 
     def check_order(self) -> None:
-        """Who had returned before another was called stands first; versions say the same."""
+        """Real-time order: what had returned before another was called stands before it."""
         for lineage in self._lineages.values():
             present = [self._sends[one] for one in lineage.said if one in self._sends]
             latest: Operation | None = None
@@ -384,7 +384,7 @@ class _Context:
 
 
 class _Placed(NamedTuple):
-    """Where a send stands in a list of messages; behind its end if it is not there."""
+    """The position of a send in a list of messages; behind its end if it is not there."""
 
     place: int
     send: Operation

@@ -1,4 +1,4 @@
-"""Makes one operation of all that clients have asked for under one Idempotency-Key.
+"""Merges the operations that were sent under one Idempotency-Key into one.
 
 Invariant: whoever repeats a request under its key, and through whichever gateway, there is one
 effect and one answer.
@@ -19,7 +19,7 @@ _CERTAINTY: Constant = (
     Outcome.UNKNOWN,
     Outcome.REFUSED,
 )
-"""What tells most comes first."""
+"""Outcomes, the most certain first."""
 _NEVER: Constant = float("inf")
 
 

@@ -241,7 +241,7 @@ def smallest_stuck(
             linearize(model, _until(entries, end_s), states_max=states_max), Stuck
         )
 
-    # A beginning of a history that can be explained can be explained: so halve.
+    # Every beginning of an explainable history is explainable, so a binary search finds it.
     at = bisect_left(ends, True, key=stuck)
     return _until(entries, ends[min(at, len(ends) - 1)])
 

@@ -1,4 +1,4 @@
-"""What a context does, told in the few facts that clients can see from outside.
+"""A model of a context, in the few facts that clients can see from outside.
 
 The model is not the machine: it was written from the promises alone, holds less than the
 machine does, and shares no code with it. What it does not know (replies, timings, tools) it

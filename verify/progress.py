@@ -1,4 +1,4 @@
-"""How far a verification is: one living line on a terminal, plain lines elsewhere."""
+"""Shows how far a verification is: one changing line on a terminal, else plain lines."""
 
 import sys
 import time

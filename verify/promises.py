@@ -1,4 +1,4 @@
-"""Judges what has become of messages that were sent during a turn, policy by policy.
+"""Checks what became of messages that were sent during a turn, policy by policy.
 
 Invariant: what a policy promises is told here in the terms of its users (`docs/api.md`): what
 stands on the branch, in the tree, what is answered and how often; the log only says which turn
@@ -116,7 +116,7 @@ class _Race:
     # What is on the branch
 
     def _all_on_line(self, wanted: Iterable[_Said]) -> None:
-        """They stand on the branch, in the order in which they came."""
+        """Check that all are on the branch, in the order in which they came."""
         places: list[int] = []
         for said in wanted:
             if said.content not in self._place:
@@ -178,7 +178,7 @@ class _Race:
                 self._add("refused-at-rest", "No turn ran.", operation=refused)
 
     def _cut_short(self) -> None:
-        """Whoever was interrupted has no reply, or a part of one; the others a whole one."""
+        """Interrupted messages have no reply, or a part of one; the others a whole one."""
         for said, following in self._pairs():
             if said.content not in self._place:
                 continue
@@ -189,7 +189,7 @@ class _Race:
                 self._add("not-interrupted", text, content=said.content)
 
     def _dropped_from_line(self) -> None:
-        """Whoever was rolled back is in the tree only; the others stand on the branch."""
+        """Rolled-back messages are in the tree only; the others are on the branch."""
         kept: list[_Said] = []
         for said, following in self._pairs():
             if self._tree[said.content] != 1:

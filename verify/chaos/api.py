@@ -21,7 +21,7 @@ RETRY_PAUSE_S_MAX = 0.2
 FRESH_RATE = 0.05
 """Share of requests that take a connection of their own."""
 AT_THE_DOOR = frozenset({429, 412})
-"""Refusals that say nothing of an earlier try of the same operation."""
+"""Statuses of refusals that say nothing about an earlier try of the same operation."""
 GONE = frozenset({404, 410})
 STALE = "Contextd-Stale"
 """Header of answers that may be behind, and say so."""
@@ -103,10 +103,10 @@ class Api:
         key: str,
         content: str | None = None,
     ) -> tuple[Operation, Json]:
-        """One action until it is settled or its time is over.
+        """Do one action, until it is settled or its time is over, and record it.
 
         Returns:
-            What to write down, written down already; and the state that came with it, or None.
+            The record, and the state that came with the answer, or None.
         """
         path = f"/api/contexts/{context_id}/actions/{kind}"
         begun = Operation(
@@ -125,7 +125,7 @@ class Api:
         operation = replace(begun, tries=tries, code=last)
         context: Json = None
         if answer is not None and answer.status in GONE and kind == "delete" and tries > 1:
-            # An earlier try has done it, and took the memory of its key along.
+            # An earlier try has deleted it, and with it the memory of its key.
             answer = None
         if answer is not None:
             operation, context = _settled(operation, answer, time.monotonic())
@@ -134,7 +134,7 @@ class Api:
         return operation, context
 
     async def flush(self, context_id: str, key: str, *, within_s: float) -> bool:
-        """Wait until everything that was accepted has been applied; whether that is so.
+        """Wait until everything that was accepted has been applied; returns whether it has.
 
         An action is applied after those that came before it, so one more that is applied says
         that nothing waits in the mailbox any more: an idle context alone does not say so.
@@ -148,7 +148,7 @@ class Api:
         return False
 
     async def create(self, key: str, body: Json) -> str | None:
-        """Make a context; its id, or None if nobody answered in time."""
+        """Make a context; returns its id, or None if nobody answered in time."""
         answer, _, _ = await self._until_settled("/api/contexts", body, key=key)
         if answer is None or answer.status not in {200, 201, 202}:
             return None
@@ -156,7 +156,7 @@ class Api:
         return context_id
 
     async def read(self, context_id: str) -> Json:
-        """One poll, not repeated; the state, or None where there was no answer."""
+        """Poll once; returns the state, or None where there was no answer."""
         called_s = time.monotonic()
         answer, error = await self._try("GET", f"/api/contexts/{context_id}/state", None, {})
         returned_s = time.monotonic()
@@ -197,7 +197,7 @@ class Api:
     async def request(
         self, method: str, path: str, body: Json = None
     ) -> tuple[Answer | None, str]:
-        """One plain request, not repeated; no answer comes with what went wrong."""
+        """Send one plain request once; returns the answer, or None and what went wrong."""
         return await self._try(method, path, body, {})
 
     async def _until_settled(

@@ -22,7 +22,7 @@ SETTLE_POLL_S = 0.05
 
 @dataclass(slots=True)
 class Approvals:
-    """What the clients of a round have consented to."""
+    """The tool calls that the clients of a round have approved."""
 
     consented: set[str] = field(default_factory=set[str])
     """Texts whose stamping was approved, whether or not the answer came."""

@@ -1,4 +1,4 @@
-"""Clocks that jump: how far each process of the service is off, in a file that all of them map.
+"""Clocks that jump: a file, which all processes of the service map, says how far each is off.
 
 The processes take the shift up by `sitecustomize`, which Python imports before anything else;
 shifted is what contextd takes for the time of day, `time.time_ns`.

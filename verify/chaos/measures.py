@@ -19,7 +19,7 @@ from verify.records import Violation
 
 CONTEXTS = 8
 REPLY = "\n/chunks 3000 10"
-"""Half a minute: whoever is killed is killed in the middle of it."""
+"""Asks for a reply of half a minute, so that every kill hits in the middle of one."""
 HANDS_OVER = {"CONTEXTD_DRAIN_S": "0.5"}
 """A restart does not wait for such a reply: it goes on elsewhere."""
 SEEN_S_MAX = 20.0
@@ -36,7 +36,7 @@ class RestartSeen:
 
     took_s: float
     longest_gap_s: float
-    """Without any request answered."""
+    """Longest time in which no request was answered."""
     failed: int
     """Requests that were refused, cut or answered 5xx."""
     stream_gaps_s: Sequence[float]

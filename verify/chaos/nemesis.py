@@ -1,8 +1,8 @@
-"""Does harm, by a seed: one act each `act_every_ms`, every one written down.
+"""Injects faults, by a seed: one act each `act_every_ms`, all recorded.
 
 - Only processes that the run has started are signalled (`verify.chaos.processes`).
 - What is frozen is thawed again, whatever happens; faults of the proxy end by themselves.
-- Acts that make processes start are paid for from a budget that grows with time.
+- Acts that cause processes to start are limited by a budget that grows with time.
 """
 
 import asyncio
@@ -48,7 +48,8 @@ class Nemesis:
     _paused: set[int] = field(default_factory=set[int])
     _relaunching: bool = False
     _store_away: bool = False
-    """An own store is being started again; one that dies of that is no fault."""
+    """Whether our own store is being started again; a process that ends because of that is no
+    finding."""
     _pending: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     def counts(self) -> Mapping[str, int]:
@@ -80,7 +81,7 @@ class Nemesis:
             await asyncio.sleep(max(0.0, now_s + pause_s - time.monotonic()))
 
     async def settle(self) -> None:
-        """Undo what lasts, and return once everything that must run was told to."""
+        """Undo lasting faults; returns once all processes that must run were started."""
         if self.service.proxy is not None:
             self.service.proxy.flow()
         for process_id in tuple(self._paused):

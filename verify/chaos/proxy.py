@@ -1,8 +1,8 @@
-"""A proxy between contextd's processes and the store that does to them what networks do.
+"""A proxy between contextd's processes and the store that injects network faults.
 
-It forwards bytes in order and without loss as long as no fault is on. Commands are never
-made up: a repeated or late one was sent by a client, and its connection did not live to see
-a second answer.
+It forwards bytes in order and without loss as long as no fault is on. It makes up no commands:
+a repeated or late one was sent by a client, whose connection is cut, so that it sees no second
+answer.
 """
 
 import asyncio

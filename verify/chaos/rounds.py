@@ -22,7 +22,7 @@ CATCH_UP_S_MAX = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round has left: records, and what is wrong without any checker."""
+    """The records of one round, and what is wrong without any checker."""
 
     number: int
     contexts: Sequence[str]
@@ -179,7 +179,7 @@ async def _bring_to_rest(
 
 
 async def _caught_up(viewers: Sequence[Viewer], states: dict[str, Json]) -> list[Violation]:
-    """Wait until every viewer has seen the end; those that have not are at fault."""
+    """Wait until every viewer has seen the end; returns findings about those that have not."""
 
     def behind() -> list[Viewer]:
         return [

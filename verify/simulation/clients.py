@@ -59,7 +59,7 @@ class Records:
 
 @dataclass(slots=True, eq=False)
 class Client:
-    """Somebody who uses the service through any gateway there is."""
+    """A client of the service; it uses any gateway."""
 
     name: str
     world: World
@@ -82,7 +82,7 @@ class Client:
     async def _ask(
         self, method: str, path: str, headers: Mapping[str, str], body: object
     ) -> Answer | str:
-        """An answer, or why there is none."""
+        """The answer to a request, or why there is none."""
         door = self._door()
         if door is None:
             return "refused"
@@ -105,7 +105,7 @@ class Client:
         wait_s: int | None = None,
         takes: Sequence[str] = (),
     ) -> Operation:
-        """Do something, as often as it takes to hear what has become of it.
+        """Do an action, repeating it until the answer says what became of it.
 
         Args:
             context_id: Where.
@@ -222,7 +222,7 @@ class Client:
 
 @dataclass(slots=True, eq=False)
 class Viewer:
-    """Somebody who watches a context, and comes back whenever the stream ends."""
+    """A viewer of a context; it reconnects whenever its stream ends."""
 
     name: str
     context_id: str

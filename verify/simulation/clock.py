@@ -32,7 +32,7 @@ THREAD_S: Final = 0.000_5
 
 
 class NothingHappens(Exception):
-    """Nobody will ever do anything again, and the run is not over."""
+    """Nothing is scheduled any more, and the run is not over: a deadlock."""
 
 
 class Killed(BaseException):
@@ -47,7 +47,7 @@ class Process:
     alive: bool = True
     frozen: bool = False
     _held: list["_Held"] = field(default_factory=list["_Held"])
-    """What would have run meanwhile."""
+    """Callbacks that became due while it was frozen."""
     _on_death: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
@@ -56,7 +56,7 @@ class Process:
         return self.alive and not self.frozen
 
     def on_death(self, tell: Callable[[], None]) -> None:
-        """Have somebody told when it dies, at that moment."""
+        """Call `tell` at the moment of its death."""
         self._on_death.append(tell)
 
     def kill(self) -> None:
@@ -90,7 +90,7 @@ class Process:
 PROCESS: Final[contextvars.ContextVar[Process | None]] = contextvars.ContextVar(
     "process", default=None
 )
-"""Whose code runs; None: the world's."""
+"""The process whose code runs; None: the simulation's own."""
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ _RESTS: Final = "at rest with nothing to do, "
 
 @dataclass(frozen=True, slots=True)
 class _Issued:
-    """What the log has asked the world for."""
+    """The effects that the log has issued."""
 
     at: Mapping[tuple[str, int], int]
     """Version by effect id and attempt (0: of tools, the first)."""
@@ -76,7 +76,7 @@ async def come_to_rest(world: World, context_ids: Sequence[str]) -> list[Violati
 
 
 def _unrest(world: World, context_id: str) -> str:
-    """Why a context does not rest; "" if it does."""
+    """Why a context does not rest; "" if it rests."""
     meta, mail, ready, due = _looked_up(world, context_id)
     worker, summary = meta
     if summary is None:

@@ -78,7 +78,7 @@ class FaultPlan(Plan, Protocol):
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """What a story is told with."""
+    """What a story has at hand."""
 
     world: World
     records: Records
@@ -120,7 +120,7 @@ Story = Callable[[Scene], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a run has come to."""
+    """The result of a run."""
 
     violations: Sequence[Violation]
     history: Sequence[str]

@@ -1,4 +1,4 @@
-"""The orchestrator's side of a nursery: forks by name, arms, and hears of births and deaths."""
+"""The orchestrator's side of a nursery: has it fork and arm processes, and hears of deaths."""
 
 import asyncio
 import contextlib

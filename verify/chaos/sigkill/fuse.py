@@ -25,7 +25,7 @@ a moment: what it does without waiting for the answer has happened. `sent`: it i
 or done, and unanswered. `after`: it was answered, and nobody in the process has heard of it.
 """
 UNCOUNTED = frozenset({"renew", "claim", "PING", "SCRIPT"})
-"""What comes by the clock: at which place it comes differs from run to run."""
+"""Commands sent by the clock: their place among the others differs from run to run."""
 LOST_S = 0.02
 """How long a process lives whose command was lost."""
 SENT_TURNS = 3
@@ -34,12 +34,12 @@ SENT_TURNS = 3
 
 @dataclass(slots=True)
 class Fuse:
-    """Burns down by one with every point; at the last one the process dies."""
+    """Counts down with every point; at zero the process dies."""
 
     tell: Callable[[dict[str, object]], None]
     """Called with what kills it, just before."""
     left: int = 0
-    """0: it does not burn."""
+    """Points left until the process dies; 0: disarmed."""
     when: When = "before"
 
     def arm(self, left: int, when: When) -> None:
@@ -47,7 +47,7 @@ class Fuse:
         self.left, self.when = left, when
 
     def burn(self) -> bool:
-        """Count one point; whether it is the last."""
+        """Count one point; returns whether it is the last."""
         if self.left == 0:
             return False
         self.left -= 1
