@@ -84,7 +84,8 @@ class Scenario:
     """Needs servers that have done nothing yet (memory)."""
     has_floor: bool = True
     awaits_disk: bool = False
-    """contextd's answer waits for the disk; so does that of a floor beside the other one."""
+    """Whether contextd's answer waits for the disk; then a second floor, which does too, is
+    measured."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {"": {}})
     """Settings to run it with; the label leads its measures. `@` stands for a new folder."""
 

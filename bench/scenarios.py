@@ -26,7 +26,7 @@ _REST_S_MAX = 30.0
 """How long idle contexts may take until they are passivated and memory stands still."""
 _REST_LOOKS = 6
 _REST_BYTES = 100_000
-"""Memory stands still: that many looks in a row within that many bytes."""
+"""Memory stands still when so many looks in a row differ by no more than so many bytes."""
 _LINGER = "CONTEXTD_LINGER_S"
 
 

@@ -180,7 +180,7 @@ class Spread(Value):
 
     @classmethod
     def of(cls, samples_s: Sequence[float]) -> "Spread":
-        """Sorts all samples: no histogram, no rounding to buckets."""
+        """Percentiles of samples in seconds, exact: all samples are sorted."""
         ordered = sorted(samples_s)
         if not ordered:
             return cls(count=0, p50_ms=0.0, p95_ms=0.0, p99_ms=0.0, max_ms=0.0)

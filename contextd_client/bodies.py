@@ -21,7 +21,8 @@ class CreateOptions(TypedDict, total=False):
     wait_s: int
     """Wait so long (60 at most) until the turn rests; else only until it is applied."""
     idempotency_key: str
-    """One of yours, to send the same again after your own restart; else one is made."""
+    """Your own key, so that you can repeat the request after a restart of yours; else one is
+    made."""
 
 
 class ActionOptions(CreateOptions, total=False):

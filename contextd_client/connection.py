@@ -20,7 +20,7 @@ from contextd_client.views import View
 V = TypeVar("V", bound=View)
 
 _CUT: Final = (aiohttp.ClientError, OSError)
-"""What a request ends with that gets no answer, time-outs among them."""
+"""Errors of a request that got no answer, time-outs among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Answer:
     body: bytes
 
     def read(self, model: type[V]) -> V:
-        """The value in the body.
+        """The body as a value of `model`.
 
         Raises:
-            NotUnderstood: It is another one, or none.
+            NotUnderstood: The body is no such value.
         """
         try:
             return model.model_validate_json(self.body)
@@ -72,7 +72,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         wait_s: int = 0,
     ) -> Answer:
-        """Send a request until there is an answer that would stay the same.
+        """Send a request until there is an answer that a repeat would not change.
 
         Cancelled, it leaves nothing open; whether the server has done it is unknown then.
 
@@ -118,8 +118,8 @@ class Connection:
             path: With its query.
             headers: Besides those of every request.
             body: JSON.
-            answer_s_max: Until the end of the answer; None: for as long as it is not silent.
-            tries: What a problem says of how often the request was sent.
+            answer_s_max: Bound for the whole answer; None: none, while it is not silent.
+            tries: What `Problem.tries` is to say.
 
         Raises:
             Unreachable: There is no answer, or it breaks off.
@@ -160,7 +160,7 @@ class Connection:
         return bytes(body)
 
     def check(self, error: Unreachable | Problem, *, failures: int) -> None:
-        """Whether another try makes sense, after so many that came to nothing.
+        """Raise `error` unless another try makes sense after so many failures.
 
         Raises:
             Unreachable: `error`, which would come again.

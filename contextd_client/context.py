@@ -41,7 +41,7 @@ async def post(
     *,
     if_cursor: str | None = None,
 ) -> ActionResponse:
-    """Send something that is to be done once."""
+    """Send a request that is to be done once, under an Idempotency-Key."""
     key = options.get("idempotency_key") or str(uuid_utils.uuid7())
     wait_s = options.get("wait_s", 0)
     headers = {"Idempotency-Key": key}
@@ -93,7 +93,7 @@ class Context:
         return self.seen
 
     def stream(self, *, after: str | None = None) -> AsyncGenerator[Event, None]:
-        """What happens, as it happens: begins with a snapshot, ends with the deletion.
+        """Events as they happen, from a snapshot on until the context is deleted.
 
         It goes on by itself where a connection was cut, over any number of them, and shows
         each event once. Whoever leaves it before its end closes it (`contextlib.aclosing`).
@@ -355,7 +355,7 @@ class Context:
         """Delete the context and all that is kept of it.
 
         Raises:
-            NotFound: There is none, and this call has not deleted it.
+            NotFound: It does not exist, and this call has not deleted it.
         """
         try:
             await self._act("delete", options)

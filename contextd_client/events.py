@@ -20,7 +20,7 @@ class Event(View):
     """Base of everything that a stream shows."""
 
     id: str = ""
-    """Cursor behind it: a stream opened with it goes on from here. Empty: as before."""
+    """Cursor after this event: a stream opened with it goes on from here. Empty: unchanged."""
 
 
 class Hello(Event):
@@ -28,7 +28,7 @@ class Hello(Event):
 
     epoch: str
     cursor: str
-    """How far the context is: ahead of what has been shown, by what comes next."""
+    """How far the context is by now; the events up to there come next."""
     resumed: bool
 
 

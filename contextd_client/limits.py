@@ -16,7 +16,7 @@ class ClientLimits:
     tries_max: int = 8
     """How often a request is sent, or a stream opened in a row, before it is given up."""
     first_tries_max: int = 3
-    """The same where nobody has ever answered: the address is most often wrong."""
+    """The same while no request was ever answered: then the address is most often wrong."""
     connect_s_max: float = 10.0
     answer_s_max: float = 30.0
     """For one try; what the server was asked to wait comes on top."""
@@ -34,7 +34,7 @@ class ClientLimits:
 
 
 LIMITS: Final = ClientLimits()
-"""For whoever has no reason for others."""
+"""The defaults."""
 
 
 def pause_s(limits: ClientLimits, *, failures: int, asked_s: float, drawn: float) -> float:

@@ -1,4 +1,4 @@
-"""What can go wrong between a program and contextd: one tree of exceptions.
+"""The exceptions of this package, as one tree.
 
     ContextdError
     ├── Unreachable              no answer, however often it was asked
@@ -47,7 +47,7 @@ class Unreachable(ContextdError):
 
 
 class NotUnderstood(ContextdError):
-    """Whoever answers there does not answer like contextd."""
+    """The answer is not one that contextd gives."""
 
 
 class FrameTooLarge(NotUnderstood):
@@ -161,7 +161,7 @@ _INVALID: Final = frozenset({400, 405, 408, 410, 413, 415, 421, 422, 426, 431})
 
 
 def problem_of(status: int, raw: bytes, *, retry_after: str, tries: int) -> Problem:
-    """The exception for an answer of 300 or above, whoever has given it.
+    """The exception for an answer of 300 or above, of contextd or of a proxy.
 
     Args:
         status: Of the answer; it counts, whatever the body says.

@@ -17,7 +17,7 @@ from contextd_client.sse import FrameParser
 async def follow(
     connection: Connection, path: str, cursor: str | None
 ) -> AsyncGenerator[Event, None]:
-    """What happens from the cursor on, or from a snapshot, until the context is deleted.
+    """Events from the cursor on, or from a snapshot, until the context is deleted.
 
     Closed or cancelled, it leaves nothing open.
 

@@ -37,7 +37,7 @@ class Reply:
     n: int = 0
     """Where the text ends; more than its length where a stream began in mid-reply."""
     status: Literal["streaming", "complete", "broken_off"] = "streaming"
-    """`broken_off`: cancelled, failed, ...; whether it is kept is told by the state."""
+    """`broken_off`: cancelled, failed, ...; the state says whether its text is kept."""
 
 
 @dataclass(slots=True)

@@ -60,9 +60,9 @@ class MessageView(View):
     usage: Usage | None = None
     metadata: Mapping[str, JsonValue] = {}
     replaces: str | None = None
-    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    """Id of the message that this one is another version of: an edit, or another reply."""
     copy_of: str | None = None
-    """Of a message that a merge has brought: the one it was made from."""
+    """Id of the message that a merge has copied this one from."""
 
 
 class DraftView(View):
@@ -158,14 +158,14 @@ class ContextView(View):
     """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...] = ()
     message_count: int = 0
-    """Of all branches."""
+    """Messages of all branches."""
     draft: DraftView | None = None
     queue: tuple[QueueEntryView, ...] = ()
     pending_tool_calls: tuple[PendingToolCallView, ...] = ()
     pending_questions: tuple[QuestionView, ...] = ()
     turn_id: str | None = None
     turn_attempt: int | None = None
-    """Of the model call that is made or waited for; 1 is the first."""
+    """Number of the attempt at the present model call; 1 is the first."""
     error: ErrorView | None = None
     usage: Usage = Usage()
 

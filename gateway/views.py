@@ -49,9 +49,9 @@ class MessageView(View):
     usage: Usage | None
     metadata: Mapping[str, JsonValue]
     replaces: str | None
-    """Of an edited message, or another alternative of a reply: the one it stands for."""
+    """Id of the message that this one is another version of: an edit, or another reply."""
     copy_of: str | None
-    """Of a message that a merge has brought: the one it was made from."""
+    """Id of the message that a merge has copied this one from."""
 
 
 class DraftView(View):
@@ -137,14 +137,14 @@ class ContextView(View):
     """Ids of all siblings, by that of each message shown that has others beside it."""
     messages: tuple[MessageView, ...]
     message_count: int
-    """Of all branches; the next one's `seq` is one more."""
+    """Messages of all branches; the next one's `seq` is one more."""
     draft: DraftView | None
     queue: tuple[QueueEntryView, ...]
     pending_tool_calls: tuple[PendingToolCallView, ...]
     pending_questions: tuple[QuestionView, ...]
     turn_id: str | None
     turn_attempt: int | None
-    """Of the model call that is made or waited for; 1 is the first."""
+    """Number of the attempt at the present model call; 1 is the first."""
     error: ErrorView | None
     usage: Usage
 
@@ -188,7 +188,7 @@ class LimitsView(View):
     """Null: any number."""
     bytes_per_context: int | None
     rates: Mapping[Literal["actions", "polls", "streams", "admin"], RateView]
-    """Of those that are limited."""
+    """Rates of the kinds of requests that are limited."""
 
 
 class MessageList(View):
@@ -202,14 +202,14 @@ class TurnView(View):
     """What was asked, and what came of it."""
 
     seq: int
-    """Of its first message."""
+    """The `seq` of its first message."""
     id: str
     user_text: str
     assistant_text: str
     """All that the assistant has said in it."""
     tool_calls: int
     status: Literal["complete", "cancelled", "interrupted", "failed"] | None
-    """Of the last reply; null: there is none yet."""
+    """Status of the last reply; null: there is none yet."""
     created_at: str
 
 
@@ -403,7 +403,7 @@ class ProblemDocument(View):
     detail: str
     request_id: str
     trace_id: str | None = None
-    """Of the trace that shows it, where traces are collected."""
+    """Id of the trace that shows it, where traces are collected."""
     phase: Phase | None = None
     allowed_actions: tuple[str, ...] = ()
     version: int | None = None
@@ -427,7 +427,7 @@ class SocketResult(View):
     ref: str | None
     idempotency_key: str | None
     status: int
-    """As of an HTTP answer; 202: it is not applied yet."""
+    """The status that an HTTP answer would have; 202: it is not applied yet."""
     action: ActionView | None = None
     repeated: bool | None = None
     """Whether the key was seen before."""
@@ -444,9 +444,9 @@ class WebhookData(View):
     status: Phase
     """After the event."""
     occasions: tuple[str, ...]
-    """What a filter takes: the event's kind, then what became of the turn with it."""
+    """What filters select by: the event's kind, then what became of the turn."""
     event: Mapping[str, JsonValue]
-    """As the log has it, but for what the operator has blanked out."""
+    """The event, as the log has it, but for what the operator has blanked out."""
 
 
 class WebhookEvent(View):
