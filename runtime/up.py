@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -59,95 +60,26 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
     began_ms = unix_ms()
     store = EmbeddedStore(settings) if settings.redis_url is None else None
-
-    def url() -> str:
-        if store is not None:
-            return store.url
-        return settings.redis_url.get_secret_value() if settings.redis_url is not None else ""
-
-    def environment(role: Role) -> dict[str, str]:
-        joined = settings.model_copy(update={"redis_url": SecretStr(url())})
-        ours = {**os.environ, **_python_path(), **as_environment(joined)}
-        ours.pop(NOTIFY_SOCKET, None)  # systemd hears of the whole from us alone
-        for name in _NOT_FOR[role]:
-            ours.pop(name, None)
-        return ours
-
-    async def bury(worker_id: str) -> None:
-        from storage import connect
-
-        # A connection for each: workers die seldom, and an idle one would be one more to lose.
-        async with connect(url(), settings) as connection:
-            await connection.bury_worker(worker_id)
-
-    async def bury_others(ours: Collection[str]) -> None:
-        from storage import connect
-
-        if store is None or store.binary is None:
-            return  # somebody else's store, and perhaps his workers
-        async with connect(url(), settings) as connection:
-            for worker_id in await connection.workers():
-                if worker_id not in ours:
-                    await connection.bury_worker(worker_id)
+    wiring = _Wiring(settings, store, started_s)
 
     async def obey_restarts() -> None:
         from runtime.restarts import obey_restarts
 
-        await obey_restarts(url, settings, supervisor, began_ms=began_ms)
-
-    new_key: str | None = None
-
-    async def make_key() -> None:
-        nonlocal new_key
-        if store is None or settings.auth == "off":
-            return
-        from runtime.access import ensure_owner_key
-        from runtime.leaves import leaves
-        from storage import StorageError
-
-        failure: BaseException | None = None
-        try:
-            new_key = await ensure_owner_key(settings, url()) or new_key
-        except* (OSError, StorageError) as failed:
-            failure = next(leaves(failed))
-        if failure is not None:
-            path = settings.data / OWNER_KEY
-            raise StoreFailed(f"The first key, {path}, cannot be looked up or made: {failure}.")
-
-    was_up = False
-
-    async def look_for_key() -> None:
-        nonlocal was_up
-        await _check_store(url(), settings, asks_for_keys=False)
-        # The first time, a look at one that is there can wait for the announcement.
-        if was_up or not (settings.data / OWNER_KEY).is_file():
-            await make_key()
-        was_up = True
-
-    async def announce() -> None:
-        from rich.console import Console
-
-        from runtime.banner import Started, print_banner
-
-        await make_key()  # the file may be of a store that is not there any more
-        notify("READY=1")
-        took_s = time.monotonic() - started_s
-        started = Started(own_version(), _store(settings, store), took_s, new_key)
-        print_banner(settings, started, Console())
+        await obey_restarts(wiring.url, settings, supervisor, began_ms=began_ms)
 
     if store is None:
-        await _check_store(url(), settings, asks_for_keys=settings.gateways > 0)
+        await _check_store(wiring.url(), settings, asks_for_keys=settings.gateways > 0)
     supervisor = Supervisor(
         settings,
         _slots(settings, listeners),
-        environment=environment,
-        bury=bury,
-        announce=announce,
-        bury_others=bury_others,
+        environment=wiring.environment,
+        bury=wiring.bury,
+        announce=wiring.announce,
+        bury_others=wiring.bury_others,
         store=store,
         standby=_command("worker") if settings.standby and settings.workers else None,
         beside=obey_restarts,
-        prepare=look_for_key,
+        prepare=wiring.prepare,
     )
     killed = _obey_signals(supervisor)
     try:
@@ -156,6 +88,92 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
         for listener in listeners:
             listener.close()
     return _KILLED if killed.is_set() else 0
+
+
+@dataclass(slots=True)
+class _Wiring:
+    """What the supervisor calls, over the settings and the store of this machine."""
+
+    settings: Settings
+    store: EmbeddedStore | None
+    """None where somebody else runs the store."""
+    started_s: float
+    new_key: str | None = None
+    """The first key of the data folder, if this start has made it."""
+    was_up: bool = False
+    """Whether our store has been up before."""
+
+    def url(self) -> str:
+        """Of the store, as it is at the moment."""
+        if self.store is not None:
+            return self.store.url
+        given = self.settings.redis_url
+        return given.get_secret_value() if given is not None else ""
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """Variables of a child."""
+        joined = self.settings.model_copy(update={"redis_url": SecretStr(self.url())})
+        ours = {**os.environ, **_python_path(), **as_environment(joined)}
+        ours.pop(NOTIFY_SOCKET, None)  # systemd hears of the whole from us alone
+        for name in _NOT_FOR[role]:
+            ours.pop(name, None)
+        return ours
+
+    async def bury(self, worker_id: str) -> None:
+        """Free the contexts of a dead worker."""
+        from storage import connect
+
+        # A connection for each: workers die seldom, and an idle one would be one more to lose.
+        async with connect(self.url(), self.settings) as connection:
+            await connection.bury_worker(worker_id)
+
+    async def bury_others(self, ours: Collection[str]) -> None:
+        """Free the contexts of all workers but ours, if the store is ours."""
+        from storage import connect
+
+        if self.store is None or self.store.binary is None:
+            return  # somebody else's store, and perhaps his workers
+        async with connect(self.url(), self.settings) as connection:
+            for worker_id in await connection.workers():
+                if worker_id not in ours:
+                    await connection.bury_worker(worker_id)
+
+    async def prepare(self) -> None:
+        """Check the store that has come up, and see that there is a key where one is needed."""
+        await _check_store(self.url(), self.settings, asks_for_keys=False)
+        # The first time, a look at one that is there can wait for the announcement.
+        if self.was_up or not (self.settings.data / OWNER_KEY).is_file():
+            await self._make_key()
+        self.was_up = True
+
+    async def announce(self) -> None:
+        """Say that everything is ready."""
+        from rich.console import Console
+
+        from runtime.banner import Started, print_banner
+
+        await self._make_key()  # the file may be of a store that is not there any more
+        notify("READY=1")
+        took_s = time.monotonic() - self.started_s
+        name = _store(self.settings, self.store)
+        started = Started(own_version(), name, took_s, self.new_key)
+        print_banner(self.settings, started, Console())
+
+    async def _make_key(self) -> None:
+        if self.store is None or self.settings.auth == "off":
+            return
+        from runtime.access import ensure_owner_key
+        from runtime.leaves import leaves
+        from storage import StorageError
+
+        failure: BaseException | None = None
+        try:
+            self.new_key = await ensure_owner_key(self.settings, self.url()) or self.new_key
+        except* (OSError, StorageError) as failed:
+            failure = next(leaves(failed))
+        if failure is not None:
+            path = self.settings.data / OWNER_KEY
+            raise StoreFailed(f"The first key, {path}, cannot be looked up or made: {failure}.")
 
 
 async def _check_store(url: str, settings: Settings, *, asks_for_keys: bool) -> None:
