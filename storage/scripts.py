@@ -6,6 +6,7 @@ They are loaded on every connection; a SCRIPT FLUSH in between costs one more ro
 """
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -43,17 +44,23 @@ NAMES: Final = (
     "survey",
     "take",
 )
-
-
 RELOADS_MAX: Final = 3
 """How often one call loads the scripts again before it is given up."""
 
 
+_INCLUDE: Final = re.compile(r"^--- include (\w+)$", re.MULTILINE)
+"""Stands in a script for the functions of a file in `storage/lua/parts/`."""
+
+
 @cache
 def script_bodies() -> Mapping[str, str]:
-    """The text of each script, by its name."""
+    """The text of each script by its name, with the parts that it includes."""
     folder = files("storage") / "lua"
-    return {name: (folder / f"{name}.lua").read_text() for name in NAMES}
+
+    def part(found: re.Match[str]) -> str:
+        return (folder / "parts" / f"{found[1]}.lua").read_text()
+
+    return {name: _INCLUDE.sub(part, (folder / f"{name}.lua").read_text()) for name in NAMES}
 
 
 class Scripts:

@@ -15,6 +15,7 @@
 --      | {"missing"} | {"busy", worker} | {"no-session"} | {"stale"}
 --      attempts: activations before this one that began and have committed nothing since
 --      stale: an older call, executed late; the process has begun a newer activation
+--- include history
 local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "version", "activation", "attempts",
   "first", "trace")
 if not meta[1] then
@@ -39,24 +40,8 @@ redis.call("HSET", KEYS[1], "worker", ARGV[2], "activation", ARGV[4] .. " " .. A
   "attempts", math.max(attempts, 1))
 redis.call("SADD", KEYS[8], ARGV[1])
 local first = tonumber(meta[6] or 1)
-local known, head, messages = tonumber(ARGV[3]), "", {}
-if known < first - 1 or known > version then
-  local snap = redis.call("HMGET", KEYS[4], "version", "head")
-  known = tonumber(snap[1] or 0)
-  if known >= first - 1 then
-    head = snap[2] or ""
-    if known > 0 then messages = redis.call("LRANGE", KEYS[5], 0, -1) end
-  else
-    known = tonumber(redis.call("HGET", KEYS[11], "version"))
-    head = redis.call("HGET", KEYS[11], "state")
-  end
-end
-local events = {}
-if known < version then
-  for _, entry in ipairs(redis.call("XRANGE", KEYS[2], (known + 1) .. "-0", "+")) do
-    events[#events + 1] = entry[2][2]
-  end
-end
+local known, head, messages, events = history(tonumber(ARGV[3]), version, first,
+  KEYS[2], KEYS[4], KEYS[5], KEYS[11])
 local mail = {}
 for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
   mail[#mail + 1] = tonumber(string.match(entry[1], "^%d+"))

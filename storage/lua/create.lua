@@ -14,6 +14,7 @@
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
 --      | {"over", quota, how many are used}
 --      reused: the key came with another request
+--- include quotas
 if ARGV[7] ~= "" then
   local before = redis.call("GET", KEYS[5])
   if before then
@@ -30,20 +31,13 @@ end
 local base, messages = tonumber(ARGV[11]), tonumber(ARGV[14])
 local bytes = base > 0 and #ARGV[12] or #ARGV[3]
 for i = 22, #ARGV do bytes = bytes + #ARGV[i] end
-local contexts, turns = redis.call("ZCARD", KEYS[4]), redis.call("SCARD", KEYS[13])
-local function is_over(most, used) return tonumber(most) > 0 and used >= tonumber(most) end
+local contexts = redis.call("ZCARD", KEYS[4])
 if is_over(ARGV[16], contexts) then return {"over", "contexts", contexts} end
 if is_over(ARGV[17], messages - 1) then return {"over", "messages", messages} end
 if is_over(ARGV[18], bytes - 1) then return {"over", "bytes", bytes} end
 if ARGV[15] == "begins" then
-  if is_over(ARGV[19], turns) then return {"over", "turns", turns} end
-  if ARGV[20] ~= "0" then
-    local spent = redis.call("HMGET", KEYS[14], "day", "used")
-    local today = math.floor(tonumber(redis.call("TIME")[1]) / 86400)
-    local tokens = tonumber(spent[1]) == today and tonumber(spent[2]) or 0
-    if is_over(ARGV[20], tokens) then return {"over", "tokens", tokens} end
-  end
-  redis.call("SADD", KEYS[13], ARGV[1])
+  local over = begin_turn(ARGV[1], KEYS[13], KEYS[14], ARGV[19], ARGV[20])
+  if over then return over end
 end
 local version = math.max(base, 1) + #ARGV - 21
 local mail_seq = ARGV[5] == "" and 0 or 1

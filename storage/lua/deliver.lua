@@ -11,6 +11,7 @@
 --      | {"missing"} | {"gone"} | {"reused"} | {"full"} | {"over", quota, how many are used}
 --      gone: its owner has deleted it; repeated, if it is that deletion that comes again
 --      active: 1 if a living worker has the context and was told, else 0: enqueue it
+--- include quotas
 local meta = redis.call("HMGET", KEYS[1], "owner", "worker", "mail_seq", "messages", "bytes")
 if not meta[1] then
   local gone = redis.call("HMGET", KEYS[6], "owner", "seq", "key", "digest", "result")
@@ -35,24 +36,14 @@ if ARGV[4] ~= "" then
 end
 local waiting = redis.call("XLEN", KEYS[2])
 if waiting >= tonumber(ARGV[7]) then return {"full"} end
-local function is_over(most, used) return tonumber(most) > 0 and used >= tonumber(most) end
 if ARGV[9] ~= "" then
   local messages, bytes = tonumber(meta[4] or 0) + waiting, tonumber(meta[5] or 0)
   if is_over(ARGV[11], messages) then return {"over", "messages", messages} end
   if is_over(ARGV[12], bytes) then return {"over", "bytes", bytes} end
 end
 if ARGV[9] == "begins" then
-  local turns = redis.call("SCARD", KEYS[7])
-  if is_over(ARGV[13], turns) and redis.call("SISMEMBER", KEYS[7], ARGV[1]) == 0 then
-    return {"over", "turns", turns}
-  end
-  if ARGV[14] ~= "0" then
-    local spent = redis.call("HMGET", KEYS[8], "day", "used")
-    local today = math.floor(tonumber(redis.call("TIME")[1]) / 86400)
-    local tokens = tonumber(spent[1]) == today and tonumber(spent[2]) or 0
-    if is_over(ARGV[14], tokens) then return {"over", "tokens", tokens} end
-  end
-  redis.call("SADD", KEYS[7], ARGV[1])
+  local over = begin_turn(ARGV[1], KEYS[7], KEYS[8], ARGV[13], ARGV[14])
+  if over then return over end
 end
 local seq = tonumber(meta[3]) + 1
 redis.call("HSET", KEYS[1], "mail_seq", seq)

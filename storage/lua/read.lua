@@ -8,6 +8,7 @@
 --      | {"changed", version, n, mail_seq, result}
 --      | {"state", version, n, mail_seq, result, draft, snapshot version, head, {message...}, {event...}}
 --        (snapshot version is what the caller has, if it has one that the log continues)
+--- include history
 local meta = redis.call("HMGET", KEYS[1], "owner", "version", "n", "mail_seq", "first")
 if not meta[1] then
   local owner = redis.call("HGET", KEYS[7], "owner")
@@ -20,23 +21,7 @@ if ARGV[5] ~= "0" then result = redis.call("HGET", KEYS[6], ARGV[5]) or "" end
 local known = tonumber(ARGV[2])
 if known == version and tonumber(ARGV[3]) == n then return {"same", version, n, mail_seq, result} end
 if ARGV[4] == "1" then return {"changed", version, n, mail_seq, result} end
-local first, head, messages = tonumber(meta[5] or 1), "", {}
-if known < first - 1 or known > version then
-  local snap = redis.call("HMGET", KEYS[3], "version", "head")
-  known = tonumber(snap[1] or 0)
-  if known >= first - 1 then
-    head = snap[2] or ""
-    if known > 0 then messages = redis.call("LRANGE", KEYS[4], 0, -1) end
-  else
-    known = tonumber(redis.call("HGET", KEYS[8], "version"))
-    head = redis.call("HGET", KEYS[8], "state")
-  end
-end
-local events = {}
-if known < version then
-  for _, entry in ipairs(redis.call("XRANGE", KEYS[2], (known + 1) .. "-0", "+")) do
-    events[#events + 1] = entry[2][2]
-  end
-end
+local from, head, messages, events = history(known, version, tonumber(meta[5] or 1),
+  KEYS[2], KEYS[3], KEYS[4], KEYS[8])
 local draft = n > 0 and redis.call("GET", KEYS[5]) or ""
-return {"state", version, n, mail_seq, result, draft, known, head, messages, events}
+return {"state", version, n, mail_seq, result, draft, from, head, messages, events}

@@ -10,7 +10,6 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -122,12 +121,9 @@ def _around(fuse: Fuse, name: str, operation: Callable[[], None]) -> None:
 
 
 def _script_names() -> dict[bytes, str]:
-    folder = files("storage") / "lua"
     return {
-        hashlib.sha1((folder / f"{name}.lua").read_bytes(), usedforsecurity=False)
-        .hexdigest()
-        .encode(): name
-        for name in storage.scripts.NAMES
+        hashlib.sha1(body.encode(), usedforsecurity=False).hexdigest().encode(): name
+        for name, body in storage.scripts.script_bodies().items()
     }
 
 
