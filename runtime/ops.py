@@ -444,7 +444,10 @@ def _handle(client: "AdminClient", act: str, order: "Json", done: str) -> int:
     for letter, problem in failed.items():
         typer.echo(f"contextd: {letter} stays: {problem}", err=True)
     if page["more"]:
-        typer.echo("contextd: There are more that fit; none of the oldest could be.", err=True)
+        typer.echo(
+            f"contextd: There are more that fit, but none of the oldest could be {done}.",
+            err=True,
+        )
     return 1 if failed else 0
 
 
