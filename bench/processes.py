@@ -192,6 +192,6 @@ class Child:
             raise RuntimeError(f"{self._arguments} did not start\n{self.last_words()}")
         return int(orjson.loads(line)["port"])
 
-    def last_words(self, *, characters: int = 2000) -> str:
+    def last_words(self) -> str:
         """Return the end of its stderr."""
-        return self._log.read_text(errors="replace")[-characters:]
+        return self._log.read_text(errors="replace")[-2_000:]

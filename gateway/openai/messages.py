@@ -264,12 +264,12 @@ def text_part(text: str) -> Item:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-def call_item(call: ToolCall, status: str = "completed") -> Item:
+def call_item(call: ToolCall) -> Item:
     """The item that a tool call is."""
     return {
         "id": f"fc_{call.id}",
         "type": "function_call",
-        "status": status,
+        "status": "completed",
         "call_id": call.id,
         "name": call.name,
         "arguments": call.arguments,
