@@ -1,7 +1,7 @@
-"""What is asked of a gateway: counted, and recorded as far as there is room.
+"""Requests to a gateway: all are counted, and recorded as far as there is room.
 
-- A request never waits for this and never fails by it: what happens while one is answered is
-  adding up numbers and putting a record into memory. Writing is a task of its own.
+- A request never waits for this and never fails by it: while one is answered, numbers are added
+  up and a record is put into memory. Writing is a task of its own.
 - Every request is counted. Records are bounded, by the second and in number; what is not
   kept or not written is counted, too.
 - An endpoint is the template of its address. No record has a content, a key, a query string,
@@ -45,7 +45,7 @@ Write = Callable[[Sequence[bytes]], Awaitable[int]]
 """Writes records; returns how many of them are written."""
 
 NOWHERE: Final = "(no such address)"
-"""Endpoint of what is found nowhere: such addresses are made up by clients."""
+"""Endpoint of requests to addresses that do not exist."""
 BATCH_MAX: Final = 500
 """Records that are written at once."""
 LAST_S_MAX: Final = 0.5
@@ -71,7 +71,7 @@ def event_type_of(method: str, path: str) -> EventType:
 
 @dataclass(slots=True)
 class _Waiting:
-    """Records on their way to one place; it may fail, or be slow, for as long as it likes."""
+    """Records that wait to be written to one place, which may fail or be slow for any time."""
 
     place: str
     write: Write
@@ -132,7 +132,7 @@ class Activity:
         self._second = 0
         self._kept = 0
         self._kept_failed = 0
-        """In this second."""
+        """Records kept in this second, of failed requests."""
         self._waiting: list[_Waiting] = []
         if config.activity_stored_max:
             self._waiting.append(_Waiting("store", stored.append))
@@ -190,7 +190,7 @@ class Activity:
             self._keep(_Record(self._clock(), tally, latency_s, status, metadata))
 
     def _left(self, request: web.Request, latency_s: float) -> None:
-        """The client has gone: that is how most streams end, and nobody's failure."""
+        """Count a request whose client has gone: most streams end so, and it is no failure."""
         tally = self._of(request)
         if tally.event_type != "stream":
             self._tally.abandoned += 1
@@ -292,7 +292,7 @@ class Activity:
                     await self._write_some(waiting)
 
     async def _write_some(self, waiting: _Waiting) -> int:
-        """Write a batch, once; returns how many of it are lost."""
+        """Write a batch once; returns how many of its records are lost."""
         count = min(BATCH_MAX, len(waiting.records))
         if count == 0:
             return 0
@@ -342,7 +342,7 @@ class Activity:
         return ActivityRecords(events=tuple(each.shown() for each in reversed(newest)))
 
     async def _of_all(self) -> tuple[Tally, bool]:
-        """A tally that is the caller's own, and whether all gateways are in it."""
+        """A new tally of all gateways, and whether all are in it."""
         tally = Tally(since_ms=self._tally.since_ms, gateways=0)
         tally.add(self._tally)
         try:

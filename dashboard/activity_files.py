@@ -5,7 +5,7 @@
   handler leaves halves behind.)
 - Gateways of one machine share a folder, each with files of its own: `activity-0.jsonl`
   (the newest), `activity-0.jsonl.1`, ... of the first, `activity-1.jsonl` of the second.
-- A thread writes. It is nobody's if the disk hangs: the process ends without it.
+- A thread writes. If the disk hangs, the process ends without it.
 """
 
 import asyncio

@@ -25,7 +25,7 @@ BOUNDS_S: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     *(30.0, 60.0),
 )
-"""Upper ends of the histograms' bars."""
+"""Upper bounds of the histograms' buckets."""
 
 _COUNTERS: Final[Mapping[str, tuple[str, str]]] = {
     "contexts:created": ("contexts_created", "Contexts created."),
@@ -133,7 +133,7 @@ class _Found(Collector):
 
 
 def _histogram(kind: str, bins: Mapping[float, int]) -> HistogramMetricFamily:
-    """Bars out of a sketch's bins, each by its middle: right within a hundredth."""
+    """Histogram buckets from a sketch's bins, each counted at its middle: exact within 1 %."""
     bars = [
         (str(bound), float(sum(n for ms, n in bins.items() if ms <= bound * 1_000)))
         for bound in BOUNDS_S

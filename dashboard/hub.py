@@ -1,9 +1,9 @@
-"""What the dashboards of one gateway are shown, held once for all of them.
+"""The announcements and statistics for all dashboards of one gateway, held once.
 
-Announcements come over one subscription, which is there as long as somebody looks. The newest
-stay in memory; a dashboard has nothing but the number of the one that it got last, and takes
-the next when it has room. So one that reads slowly, or not at all, costs the same as any
-other: it catches up from here, then from the store, and is told of what is gone.
+Announcements come over one subscription, which lasts while any dashboard is open. The newest
+stay in memory; a dashboard holds only the number of its last one, and takes the next when it
+has room. So a slow reader costs no more than any other: it catches up from here, else from the
+store, and is told what is no longer kept.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from storage import (
 log = structlog.get_logger(__name__)
 
 READ_MAX: Final = 500
-"""Announcements that one look into the store reads."""
+"""Announcements that are read from the store at once."""
 INVALID: Final = "announcements:invalid"
 SKIPPED: Final = "announcements:skipped"
 
@@ -44,7 +44,7 @@ class Shown:
 
     seq: int
     kind: str
-    """"" of what cannot be shown: it is passed over."""
+    """"" if it cannot be shown and is skipped."""
     text: bytes
 
     @property
@@ -72,10 +72,10 @@ class Hub:
         self._recent: deque[Shown] = deque(maxlen=config.dashboard_recent_max)
         """Contiguous, oldest first."""
         self._wakes: set[Callable[[], None]] = set()
-        """What is called when there is something new, one for each dashboard."""
+        """Callbacks for when there is something new, one for each dashboard."""
         self._second = 0
         self._frames = 0
-        """Sent in this second, of what is not critical."""
+        """Non-critical messages sent in this second."""
         self._opening = asyncio.Lock()
         self._listener = Listener(self._on_published, self._on_gap)
         self._missed = False
@@ -177,7 +177,7 @@ class Hub:
         return [self._shown(number, raw) for number, raw in read]
 
     async def _read_up(self) -> None:
-        """Read what publications have not told."""
+        """Read from the store what was missed of the publications."""
         self._missed = False
         try:
             before = self.head  # more may be published while we ask

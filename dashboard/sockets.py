@@ -38,9 +38,9 @@ from storage import StorageError, StoreUnavailable, rfc3339
 
 PERSONAL: Final = "personal"
 ANSWERS_MAX: Final = 64
-"""Answers that wait for one dashboard; one that asks for more without reading is ended."""
+"""Answers that may wait for one dashboard; beyond, it is cut off."""
 STORE_PAUSE_S: Final = 1.0
-"""Before a dashboard that is behind looks again into a store that does not answer."""
+"""Pause before a dashboard that is behind asks a silent store again."""
 CLOSE_S_MAX: Final = 1.0
 
 
@@ -73,13 +73,13 @@ class Connection:
         self._renumbered = 0
         self._stats_at = ""
         self._blind_since_s = 0.0
-        """Since when the store does not answer; 0: it does."""
+        """Since when the store has not answered; 0: it answers."""
         self._answers: deque[Message] = deque()
         self._code: int | None = None
         self._told = asyncio.Event()
         self._second = 0
         self._messages = 0
-        """Of the client, in this second."""
+        """Messages of the client in this second."""
 
     @property
     def is_ending(self) -> bool:

@@ -1,4 +1,4 @@
-"""Statistics for people: one look serves all who ask at about the same time."""
+"""Statistics for people: one survey serves all who ask at about the same time."""
 
 import asyncio
 from collections.abc import Mapping
