@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.problems import Problem
-from gateway.sse import parse_cursor
+from gateway.resume import parse_cursor
 
 KEY_CHARS_MAX: Final = 255
 

@@ -29,7 +29,8 @@ from gateway.delivery import digest_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, problem_body, problem_of, refused
-from gateway.sse import FRAMES_HELD_MAX, Transport, begin
+from gateway.resume import begin
+from gateway.sse import FRAMES_HELD_MAX, Transport
 from gateway.stream import Frame, Wanted
 from gateway.streams import check_open, follow_now, read_wanted, resume_of
 from storage import Mail, Receipt, Result, StorageError, stopwatch

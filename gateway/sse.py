@@ -1,4 +1,4 @@
-"""Server-sent events: one viewer's stream, from any cursor on.
+"""Server-sent events: the streams of viewers, and how they are kept open and ended.
 
 A frame is encoded once per gateway and written straight to each viewer's transport. A
 viewer that does not read is disconnected when too much waits for it; it resumes with its
@@ -18,11 +18,11 @@ from aiohttp_sse import EventSourceResponse
 
 from gateway.config import GatewayConfig
 from gateway.connection import Connection
-from gateway.feed import COMPACTED, SET_BACK, Feed
-from gateway.mirror import Mirror
+from gateway.feed import Feed
 from gateway.problems import Problem
-from gateway.stream import HEARTBEAT, Frame, Position, Wanted, frames_between, reset_frame
-from storage import ContextMissing, Store, StoreUnavailable, View
+from gateway.resume import begin
+from gateway.stream import HEARTBEAT, Frame, Wanted
+from storage import Store
 
 FRAMES_HELD_MAX: Final = 4_096
 """Frames of several contexts that are kept while the last of them begins."""
@@ -379,65 +379,5 @@ def _watched_by_stream(request: web.Request) -> contextlib.AbstractContextManage
     return contextlib.nullcontext()
 
 
-def parse_cursor(text: str) -> tuple[str, int, int] | None:
-    """Epoch, version and n of a cursor or ETag; None if it is none."""
-    parts = text.strip().removeprefix("W/").strip('"').split(".")
-    if len(parts) != 3 or not text.isascii():
-        return None
-    if not all(part.isdecimal() and len(part) < 16 for part in parts):
-        return None
-    return parts[0], int(parts[1]), int(parts[2])
-
-
-async def begin(
-    store: Store, feed: Feed, resume: str | None
-) -> tuple[dict[str, object], Sequence[Frame]]:
-    """What `hello` says, and everything up to where the feed is now.
-
-    What comes later the viewer holds back: it is to be among the feed's viewers before.
-    """
-    mirror = feed.mirror
-    epoch, here = mirror.epoch, mirror.cursor
-    if resume is None:
-        frames = [Frame(here, "snapshot", mirror.context_json())]
-    else:
-        frames = await backlog_frames(store, feed.context_id, mirror, resume)
-    resumed = resume is not None and not (frames and frames[0].event == "reset")
-    return {"epoch": epoch, "cursor": here, "resumed": resumed}, frames
-
-
 def _hello(said: Mapping[str, object]) -> bytes:
     return b"event: hello\ndata: %s\n\n" % orjson.dumps(said)
-
-
-async def backlog_frames(
-    store: Store, context_id: str, mirror: Mirror, resume: str
-) -> list[Frame]:
-    """What has happened between a cursor and the mirror; one `reset` where that is unknown."""
-    view, epoch = mirror.view, mirror.epoch
-    asked = parse_cursor(resume)
-    reason = _why_not_resumable(asked, epoch, view)
-    if asked is None or reason is not None:
-        return [reset_frame(mirror, reason or "")]
-    at = Position(asked[1], asked[2])
-    events = await store.events(context_id, after=at.version, until=view.state.version)
-    if store.epoch != epoch:
-        raise StoreUnavailable("the store was restarted while we read")
-    if len(events) != view.state.version - at.version:
-        if await store.oldest(context_id) > at.version + 1:
-            # Of the view that was: what the mirror has taken meanwhile is held for the viewer.
-            return [reset_frame(Mirror(view, epoch), COMPACTED)]
-        raise ContextMissing(context_id)  # deleted while we looked, and its log with it
-    return frames_between(epoch, at, events, view)
-
-
-def _why_not_resumable(
-    asked: tuple[str, int, int] | None, epoch: str, view: View
-) -> str | None:
-    if asked is None:
-        return "the cursor cannot be understood"
-    if asked[0] != epoch:
-        return SET_BACK
-    if asked[1:] > (view.state.version, view.n):
-        return "the cursor is ahead of the log"
-    return None

@@ -23,7 +23,7 @@ from gateway.parameters import (
     read_whole,
 )
 from gateway.problems import Problem
-from gateway.sse import backlog_frames, parse_cursor
+from gateway.resume import backlog_frames, parse_cursor
 from gateway.stream import reset_frame
 from storage import ContextMissing, StoreUnavailable, rfc3339, stopwatch
 

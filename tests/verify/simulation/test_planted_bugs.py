@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import sse
+from gateway import resume
 from storage.scripts import script_bodies
 from verify.simulation import crash_points, explore, replay_crash
 from workers.tools.declaration import ToolCallContext
@@ -93,14 +93,14 @@ def test_a_tool_that_runs_twice_is_found(
 def test_a_stream_that_resumes_one_event_too_late_is_found(
     server_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parse = sse.parse_cursor
+    parse = resume.parse_cursor
 
     def late(text: str) -> tuple[str, int, int] | None:
         at = parse(text)
         return at and (at[0], at[1] + 1, at[2])
 
     names = [point.name for point in crash_points(server_path, "cancel")]
-    monkeypatch.setattr(sse, "parse_cursor", late)
+    monkeypatch.setattr(resume, "parse_cursor", late)
     ran, died = replay_crash(server_path, "cancel", (names.index("after deliver"),))
     assert [point.component for point in died] == ["gateway"]
     assert {"gap", "reset-without-loss"} & {violation.check for violation in ran.violations}
