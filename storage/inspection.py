@@ -18,7 +18,7 @@ from pydantic import ValidationError
 import storage.keys as keys
 from fsm import RESTING, ContextState, Phase
 from storage.codec import read_places, read_summary
-from storage.contract import Mail, Place
+from storage.contract import Mail, Place, Summary
 from storage.errors import CannotOpen, ContextMissing
 from storage.store import Store
 
@@ -356,14 +356,9 @@ class Inspector:
             oldest = self._first_mail(context_id, entries)
             oldest_ms = oldest.event.at_ms if oldest else None
             due_ms = _ms(due) if due else None
-            since_ms: list[int] = []
-            if length:
-                since_ms.append(shown.updated_at_ms if oldest_ms is None else oldest_ms)
-            if Phase(shown.status) not in RESTING:
-                since_ms.append(shown.updated_at_ms)
-            if due_ms is not None and due_ms <= now_ms:
-                since_ms.append(due_ms)
-            waits_since_ms = min(since_ms, default=None)
+            waits_since_ms = _waits_since_ms(
+                shown, now_ms, mail=length, oldest_ms=oldest_ms, due_ms=due_ms
+            )
             lives = worker in living
             found[context_id] = Glance(
                 context_id=context_id,
@@ -417,6 +412,20 @@ class Inspector:
 
 async def _behind(places: Sequence[Place], after: Place | None) -> Sequence[Place]:
     return [place for place in places if after is None or place > after][:PAGE]
+
+
+def _waits_since_ms(
+    shown: Summary, now_ms: int, *, mail: int, oldest_ms: int | None, due_ms: int | None
+) -> int | None:
+    """Since when something is to happen in a context; None: nothing is until somebody acts."""
+    since_ms: list[int] = []
+    if mail:
+        since_ms.append(shown.updated_at_ms if oldest_ms is None else oldest_ms)
+    if Phase(shown.status) not in RESTING:
+        since_ms.append(shown.updated_at_ms)
+    if due_ms is not None and due_ms <= now_ms:
+        since_ms.append(due_ms)
+    return min(since_ms, default=None)
 
 
 def _mail(context_id: str) -> str:
