@@ -24,13 +24,13 @@ from jwt.algorithms import RSAAlgorithm
 from tests.support.http_client import HttpClient, Json
 from tests.support.service_processes import (
     Service,
-    command_line,
     free_port,
     run_command,
     run_words,
     until,
 )
 from tests.support.store_server import StoreServer
+from verify.chaos.processes import command_line
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.http_client import HttpClient, Json
-from tests.support.service_processes import Service, command_line
+from tests.support.service_processes import Service
+from verify.chaos.processes import command_line
 
 pytestmark = pytest.mark.timeout(120)
 

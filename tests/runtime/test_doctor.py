@@ -18,21 +18,15 @@ from runtime.settings import load_settings
 from storage import connect
 from tests.runtime.support import has_store_binary, run, store_command
 from tests.support.replicated_store import ReplicatedStore, replicated_store
+from tests.support.service_processes import free_port
 
 PLAIN_MCP_SERVER = Path(__file__).parent.parent / "workers/tools/mcp_plain_server.py"
 
 real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
 
 
-def a_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 async def findings(**given: object) -> dict[str, Check]:
-    settings = load_settings({"port": a_free_port(), **given})
+    settings = load_settings({"port": free_port(), **given})
     return {check.name: check for check in await examine(settings)}
 
 
@@ -136,7 +130,7 @@ def a_pair() -> Iterator[ReplicatedStore]:
 
 
 def test_a_store_that_is_not_there_fails(capsys: pytest.CaptureFixture[str]) -> None:
-    url = f"redis://:sesame@127.0.0.1:{a_free_port()}/0"
+    url = f"redis://:sesame@127.0.0.1:{free_port()}/0"
     found = run(findings(redis_url=url))
     assert found["store"].level is Level.FAIL
     assert report(list(found.values()), as_json=True) == 1
@@ -209,7 +203,7 @@ def test_the_model_server_is_asked_for_its_models(
 
 
 def test_a_model_server_that_is_not_there_fails(tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{a_free_port()}/v1"
+    url = f"http://127.0.0.1:{free_port()}/v1"
     found = run(findings(data=tmp_path, model_base_url=url))
     assert (found["model"].level, "cannot be reached" in found["model"].finding) == (
         Level.FAIL,
@@ -229,7 +223,7 @@ def test_each_mcp_server_is_started_and_asked_for_its_tools(tmp_path: Path) -> N
     }
     file = tmp_path / "mcp.json"
     file.write_text(json.dumps({"mcpServers": servers}))
-    settings = load_settings({"port": a_free_port(), "data": tmp_path, "mcp_servers": file})
+    settings = load_settings({"port": free_port(), "data": tmp_path, "mcp_servers": file})
     found = [check for check in run(examine(settings)) if check.name == "mcp server"]
     assert [(check.level, check.finding.partition(":")[0]) for check in found] == [
         (Level.OK, "plain answers; tools offered"),

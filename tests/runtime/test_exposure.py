@@ -13,7 +13,7 @@ from runtime.findings import Check, Level
 from runtime.key_file import OWNER_KEY
 from runtime.settings import Settings, load_settings
 from storage import SCOPES, Access, connect
-from tests.runtime.test_doctor import a_free_port
+from tests.support.service_processes import free_port
 from tests.support.store_server import StoreServer
 
 pytestmark = pytest.mark.real_only
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 @pytest.fixture
 def server() -> Iterator[StoreServer]:
     """A store on a port of this machine."""
-    with StoreServer(port=str(a_free_port()), bind="127.0.0.1") as server:
+    with StoreServer(port=str(free_port()), bind="127.0.0.1") as server:
         yield server
 
 

@@ -25,6 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from runtime import tether
+from verify.chaos.processes import command_line, contextd
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S_MAX = 45.0
@@ -60,15 +61,6 @@ def alive(process_id: int) -> bool:
     """Whether the process runs; a zombie does not."""
     stat = _stat(process_id)
     return stat is not None and stat[0] != "Z"
-
-
-def command_line(process_id: int) -> str:
-    """Its arguments, joined by blanks; empty once it is gone."""
-    try:
-        raw = Path(f"/proc/{process_id}/cmdline").read_bytes()
-    except OSError:
-        return ""
-    return raw.replace(b"\0", b" ").decode(errors="replace").strip()
 
 
 def variable(process_id: int, name: str) -> str:
@@ -251,7 +243,7 @@ class Service:
             *("up", "--port", str(self.port), "--data", str(self.data)),
             *("--gateways", str(self.gateways), "--workers", str(self.workers)),
         ]
-        self._up = Running(_contextd(*command), self.environment, self.folder / "up.log")
+        self._up = Running(contextd(*command), self.environment, self.folder / "up.log")
 
     def start(self) -> None:
         """Start `contextd up`; returns once gateways, workers and standby are there."""
@@ -290,7 +282,7 @@ class Service:
     def _join(self, *words: str) -> Running:
         environment = {**self.environment, "CONTEXTD_REDIS_URL": f"unix://{self.socket}"}
         log = self.folder / f"{words[0]}-{len(self._joined)}.log"
-        running = Running(_contextd(*words), environment, log)
+        running = Running(contextd(*words), environment, log)
         self._joined.append(running)
         return running
 
@@ -419,7 +411,7 @@ def run_command(
         "CONTEXTD_PORT": str(service.port),
         "CONTEXTD_URL": service.url,
     }
-    return run_words(_contextd(*words), environment, folder=service.folder, stdin=stdin)
+    return run_words(contextd(*words), environment, folder=service.folder, stdin=stdin)
 
 
 def run_words(
@@ -436,10 +428,6 @@ def run_words(
         timeout=END_S_MAX,
         check=False,
     )
-
-
-def _contextd(*words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "runtime.cli", *words]
 
 
 def _role(command: str) -> str:
