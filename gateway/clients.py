@@ -33,7 +33,7 @@ def read_proxies(trusted: str) -> tuple[Network, ...]:
 def client_address(request: web.Request) -> str:
     """Address of the client: of the connection, or what trusted proxies say of it.
 
-    It is the last one that is known for sure: where a proxy hands on what is no address, that
+    It is the last address that is certain: if a proxy has handed on what is no address, the
     proxy's own.
     """
     remote = request.remote or ""

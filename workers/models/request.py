@@ -146,9 +146,9 @@ def _conversation(
 
 
 def summary_request(state: ContextState, through_id: str, *, effect_id: str) -> ModelRequest:
-    """Ask the model for what the beginning of the conversation comes to.
+    """Build the request for a summary of the conversation up to a message.
 
-    A summary that there is already stands for what it covers.
+    A summary that exists already stands for the messages that it covers.
     """
     summary = summary_of(state)
     line = line_to(state, through_id)
@@ -160,7 +160,7 @@ def summary_request(state: ContextState, through_id: str, *, effect_id: str) -> 
 
 
 def title_request(state: ContextState, *, effect_id: str) -> ModelRequest:
-    """Ask the model for a title of the active branch."""
+    """Build the request for a title of the active branch."""
     line = branch_messages(state)[:_TITLE_MESSAGES_MAX]
     told = [f"{m.role}: {m.content[:_TITLE_CHARS_MAX]}" for m in line if m.content]
     return _plain_request(state, "title", "\n\n".join(told), effect_id=effect_id)

@@ -209,7 +209,7 @@ def _pieces(
     since_user: tuple[WireObject, ...],
     calls: tuple[ModelToolCall, ...],
 ) -> tuple[str, ...]:
-    """Return the reply's text as it is to arrive."""
+    """Return the reply's text, in the pieces in which it is to arrive."""
     if calls:
         return ()
     if script.chunks is not None:

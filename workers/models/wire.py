@@ -13,8 +13,9 @@ from fsm import ClientTool, Message, Reference
 WireMessage = dict[str, JsonValue]
 
 _IMAGE_URLS: Final = ("https://", "data:")
-"""A model's server may fetch what it is shown the address of, from where it is. Over https a
-certificate says who answers there; what tells machines their secrets has none."""
+"""How addresses of images that are passed on begin. The model's server may fetch an image from
+within its own network; https keeps it from metadata services, which hold secrets and have no
+certificate."""
 
 NOT_RUN = "This tool call was not carried out: the turn was stopped before."
 """What the model is told of a call that nothing answered; providers refuse a request

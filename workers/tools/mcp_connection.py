@@ -316,7 +316,7 @@ class McpConnection:
 
 
 class _Watched:
-    """The messages of a server, which tell when there will be no more."""
+    """The stream of a server's messages; calls `ended` when it has ended."""
 
     def __init__(self, messages: _Stream, ended: Callable[[], None]) -> None:
         self._messages = messages

@@ -107,7 +107,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 def _is_told(structure: JsonValue, text: str) -> bool:
-    """Whether the text says the same, as it should for clients that know no structure."""
+    """Whether the text repeats the structured result, as it should for older clients."""
     said: JsonValue = text
     with contextlib.suppress(ValueError):
         said = from_json(text)
@@ -189,7 +189,7 @@ def _names_a_draft(schema: JsonValue) -> bool:
 
 @cache
 def _bounded(kind: type[Validator]) -> type[Validator]:
-    """A validator that takes no schema for ever."""
+    """A validator of this kind, whose checks end whatever the schema says."""
     others: Mapping[str, _Check] = kind.VALIDATORS
 
     def counted(follow: _Check) -> _Check:

@@ -87,7 +87,7 @@ def _placed(found: Found, state: ContextState) -> Reference:
 
 
 def _told(graph: Graph, state: ContextState) -> str:
-    """A neighbourhood in words: messages by number, and how they hang together."""
+    """A neighbourhood in words: messages by number, and how they are related."""
     numbers = {
         node.id: f"#{number}"
         for number, node in enumerate(

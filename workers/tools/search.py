@@ -210,7 +210,7 @@ class Searches:
         )
 
     async def _trim(self, library: _Library) -> None:
-        """Leave out the contexts that were quiet the longest, as far as there is too much."""
+        """Drop the contexts that were quiet the longest, while the index is too large."""
         over = library.text_bytes - self._config.search_owner_text_bytes_max
         quiet = sorted(library.seen.items(), key=lambda entry: entry[1].updated_at_ms)
         for context_id, seen in quiet:
