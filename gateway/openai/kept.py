@@ -9,7 +9,7 @@ from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.delivery import deliver
 from gateway.mirror import Mirror
-from gateway.openai.asking import check_serving, delete_context_of, overdue, watching
+from gateway.openai.asking import check_serving, delete_context_of, watching
 from gateway.openai.errors import ONCE
 from gateway.openai.ids import conversation_id, read_response_id, unknown_response
 from gateway.openai.items import page_of, read_items_query
@@ -19,15 +19,15 @@ from gateway.openai.response import (
     Asked,
     asked_with,
     response_object,
+    streaming,
     write_events,
 )
-from gateway.openai.sse import EventStream
-from gateway.openai.transcript import Transcript, asked_by, request_of
+from gateway.openai.transcript import asked_by, request_of
 from gateway.openai.watch import begun, replayed
 from gateway.parameters import read_flag, read_whole
 from gateway.problems import Problem
 from gateway.stream import HEARTBEAT
-from storage import ContextMissing, StorageError
+from storage import ContextMissing
 
 
 async def get_response(request: web.Request) -> web.StreamResponse:
@@ -40,27 +40,19 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     if not streamed:
         return json_response(await _shown(gateway, context_id, asked, mirror))
     check_serving(gateway)
-    stream = EventStream(request)
-    try:
-        async with (
-            gateway.waiting(gateway.config.openai_wait_s_max),
-            watching(gateway, owner, context_id, asked.request) as watch,
-        ):
-            if after is not None and watch.transcript.told:
-                detail = (
-                    "starting_after: the log of the context was compacted, and with it the "
-                    "numbers. Stream the response from its beginning, or read it at once."
-                )
-                raise Problem("compacted", detail, {"param": "starting_after"})
-            await stream.write(HEARTBEAT)
-            seen = -1 if after is None else after
-            await write_events(stream, context_id, asked, watch, after=seen)
-    except TimeoutError:
-        if not stream.begun:
-            raise overdue(gateway) from None
-    except (StorageError, ConnectionResetError):
-        if not stream.begun:
-            raise
+    async with (
+        streaming(gateway, request) as stream,
+        watching(gateway, owner, context_id, asked.request) as watch,
+    ):
+        if after is not None and watch.transcript.told:
+            detail = (
+                "starting_after: the log of the context was compacted, and with it the "
+                "numbers. Stream the response from its beginning, or read it at once."
+            )
+            raise Problem("compacted", detail, {"param": "starting_after"})
+        await stream.write(HEARTBEAT)
+        seen = -1 if after is None else after
+        await write_events(stream, context_id, asked, watch, after=seen)
     return await stream.end()
 
 
@@ -104,19 +96,15 @@ async def _waiting(gateway: Gateway, context_id: str, request: str) -> Asked | N
     return None
 
 
-async def _transcript(gateway: Gateway, request: str, mirror: Mirror) -> Transcript:
-    view, epoch = mirror.view, mirror.epoch
-    transcript = await begun(gateway.store, request, view, epoch)
-    async with contextlib.aclosing(replayed(gateway.store, transcript, view, epoch)) as pages:
-        async for _ in pages:
-            pass
-    return transcript
-
-
 async def _shown(
     gateway: Gateway, context_id: str, asked: Asked, mirror: Mirror
 ) -> dict[str, object]:
-    transcript = await _transcript(gateway, asked.request, mirror)
+    """A response as the log tells it, up to a mirror."""
+    view, epoch = mirror.view, mirror.epoch
+    transcript = await begun(gateway.store, asked.request, view, epoch)
+    async with contextlib.aclosing(replayed(gateway.store, transcript, view, epoch)) as pages:
+        async for _ in pages:
+            pass
     return response_object(context_id, asked, transcript)
 
 

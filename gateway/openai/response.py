@@ -6,13 +6,16 @@ what comes after it, whatever the pieces were that the text came in, from any ga
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aiohttp import web
 from pydantic import JsonValue
 
 from fsm import Message, RecordedMessage, ToolCall, Usage
+from gateway.app import Gateway
+from gateway.openai.asking import overdue
 from gateway.openai.ids import pair_id
 from gateway.openai.messages import Item, call_item, text_item, text_part
 from gateway.openai.sse import EventStream, named
@@ -28,6 +31,7 @@ from gateway.openai.transcript import (
 )
 from gateway.openai.watch import TurnWatch
 from gateway.stream import HEARTBEAT
+from storage import StorageError
 
 RESPONSES_DOOR: Final = "responses"
 """Label of contexts that were made for a response."""
@@ -200,6 +204,27 @@ class ResponseEvents:
         if number <= self._after:
             return b""
         return named(kind, {"type": kind, "sequence_number": number, **fields})
+
+
+@contextlib.asynccontextmanager
+async def streaming(
+    gateway: Gateway, request: web.Request, *, repeatable: bool = True
+) -> AsyncGenerator[EventStream, None]:
+    """A stream for the length of a block, which ends in time and with its client.
+
+    What fails before the first event is raised; later the stream just ends, and the client
+    resumes. `repeatable`: whether the request may be sent again.
+    """
+    stream = EventStream(request)
+    try:
+        async with gateway.waiting(gateway.config.openai_wait_s_max):
+            yield stream
+    except TimeoutError:
+        if not stream.begun:
+            raise overdue(gateway, repeatable=repeatable) from None
+    except (StorageError, ConnectionResetError):
+        if not stream.begun:
+            raise
 
 
 async def write_events(

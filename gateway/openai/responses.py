@@ -37,13 +37,13 @@ from gateway.openai.response import (
     Asked,
     asked_with,
     response_object,
+    streaming,
     write_events,
 )
-from gateway.openai.sse import EventStream
 from gateway.openai.transcript import request_of
 from gateway.openai.watch import TurnWatch
 from gateway.problems import Problem
-from storage import ContextMissing, StorageError
+from storage import ContextMissing
 
 
 async def create_response(request: web.Request) -> web.StreamResponse:
@@ -222,18 +222,10 @@ def _last_of(state: ContextState, request: str) -> str | None:
 async def _stream_new(
     request: web.Request, gateway: Gateway, owner: str, body: ResponseRequest, ask: Ask
 ) -> web.StreamResponse:
-    stream = EventStream(request)
-    try:
-        async with (
-            gateway.waiting(gateway.config.openai_wait_s_max),
-            _turn(gateway, owner, body, ask) as (context_id, watch),
-        ):
-            asked = _asked(ask, gateway.clock())
-            await write_events(stream, context_id, asked, watch, after=-1)
-    except TimeoutError:
-        if not stream.begun:
-            raise overdue(gateway, repeatable=ask.repeatable) from None
-    except (StorageError, ConnectionResetError):
-        if not stream.begun:
-            raise
+    async with (
+        streaming(gateway, request, repeatable=ask.repeatable) as stream,
+        _turn(gateway, owner, body, ask) as (context_id, watch),
+    ):
+        asked = _asked(ask, gateway.clock())
+        await write_events(stream, context_id, asked, watch, after=-1)
     return await stream.end()
