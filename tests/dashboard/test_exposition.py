@@ -48,8 +48,11 @@ async def test_both_tell_the_same(store_url: str) -> None:
 
         async def all_have_reported() -> bool:
             shown = (await service.client.get("/api/v1/stats")).json
+            latency = shown["latency"]
             return (
-                len(shown["processes"]) == 2 and shown["latency"]["first_token"]["count"] == 2
+                len(shown["processes"]) == 2
+                and latency["first_token"]["count"] == 2
+                and latency["send"]["count"] == 4
             )
 
         await eventually(all_have_reported)
