@@ -30,7 +30,7 @@ class Directory:
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._heads: dict[tuple[str, str], asyncio.Future[object]] = {}
         self._epoch = store.epoch
-        """Of the store when the mirrors were read."""
+        """Epoch of the store when the mirrors were read."""
 
     @override
     def __repr__(self) -> str:

@@ -72,7 +72,7 @@ class Exchange:
     is_applied: bool
     """Whether it was applied, so that it waits in the queue if it is not in the tree."""
     epoch: str
-    """Of the store when the question was delivered; a later one may have lost it."""
+    """Epoch of the store when the question was delivered; a later one may have lost it."""
 
     @property
     def mirror(self) -> Mirror:

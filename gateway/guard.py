@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.tokens import Tokens
 
 OWNER: Final = "local"
-"""Whose contexts these are where nobody is asked for a key, and of the first key."""
+"""Owner of all contexts where nobody is asked for a key, and of those of the first key."""
 _KNOWN_MAX: Final = 10_000
 """Keys that a gateway remembers."""
 
@@ -50,7 +50,7 @@ class Principal:
 
     @property
     def owner(self) -> str:
-        """Whose contexts it sees."""
+        """The owner whose contexts it sees."""
         return self.grant.owner
 
     def check(self, scope: Scope) -> None:

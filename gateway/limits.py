@@ -74,9 +74,9 @@ class Limits:
         self._of_owners = _rates_of_owners(config)
         self._of_addresses = _rates_of_addresses(config)
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
-        """By name of the bucket."""
+        """Tallies by the name of their bucket."""
         self._streams: Counter[str] = Counter()
-        """By owner."""
+        """How many streams are open, by owner."""
         self.have_rates = bool(self._of_owners or self._of_addresses)
         """Whether anything but streams at once is limited."""
 

@@ -39,7 +39,7 @@ class Mirror:
     def __init__(self, view: View, epoch: str) -> None:
         self.view = view
         self.epoch = epoch
-        """Of the store when it was read: what it shows is true of that epoch alone."""
+        """Epoch of the store when it was read: what it shows is true of that epoch alone."""
         self._fragments: dict[str, bytes] = {}
         self._children: dict[str | None, list[str]] = {}
         self._counted = 0

@@ -393,7 +393,7 @@ def _chat_stream() -> JsonSchemaValue:
 
 
 def own_version() -> str:
-    """Of the distribution; 0 where it runs from its sources."""
+    """Version of the distribution; 0 where it runs from its sources."""
     try:
         return version("contextd")
     except PackageNotFoundError:

@@ -50,7 +50,7 @@ SESSION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "pattern": f"^{SESSION_PATTERN}$",
 }
 _NOTE_PATTERN: Final = f"{ID_PATTERN}(:[0-9]{{1,15}}[.][0-9]{{1,15}})?"
-"""Of an uploaded note, or one that the notes tool has written."""
+"""Id of an uploaded note, or of one that the notes tool has written."""
 _NOTE_ID: Final = re.compile(_NOTE_PATTERN)
 NOTE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",

@@ -25,7 +25,7 @@ class Refusals:
     def __init__(self) -> None:
         self._minute = 0
         self._count = 0
-        """In this minute."""
+        """Refusals in this minute."""
 
     def note(self, request: web.Request, problem: Problem, request_id: str) -> None:
         """Log a refusal, unless there were too many this minute."""

@@ -19,7 +19,7 @@ class Route:
     """One address."""
 
     name: str
-    """Of the operation; `gateway/operations.py` says the rest about those of this room."""
+    """Name of the operation; for those of this room, `gateway/operations.py` has the rest."""
     method: str
     path: str
     handler: Handler

@@ -230,7 +230,7 @@ class LogPage(View):
     """A part of a log; the header Link leads on."""
 
     version: int
-    """Of the context."""
+    """Present version of the context."""
     events: tuple[LogEntry, ...]
 
 
@@ -409,7 +409,7 @@ class ProblemDocument(View):
     version: int | None = None
     retry_after_s: int | None = None
     conflicts: tuple[Conflict, ...] = ()
-    """Of a merge that was refused."""
+    """Why a merge was refused."""
     first_version: int | None = None
     """What is left of a compacted log begins with it."""
     code: str | None = None
@@ -516,7 +516,7 @@ class RestartReport(View):
     kind: Literal["restart", "drain"]
     scope: RestartScope
     process: str | None
-    """Of a drain that is about one."""
+    """The one process that a drain is about, if it is about one."""
     force: bool
     requested_at_ms: int
     supervisors: tuple[SupervisorReport, ...]
@@ -555,7 +555,7 @@ class DecisionView(View):
     verdict: Literal["approved", "denied", "answered"]
     tool: str | None
     digest: str | None
-    """Of the tool's name and the arguments that were approved."""
+    """Digest of the tool's name and the approved arguments."""
 
 
 class AuditRecordView(View):
@@ -604,7 +604,7 @@ class DeadLetterList(View):
     """A page of dead letters, newest first; the header Link leads on."""
 
     count: int
-    """Of all."""
+    """How many letters there are in all."""
     dead_letters: tuple[DeadLetterView, ...]
 
 

@@ -12,7 +12,7 @@ Json: TypeAlias = dict[str, Any]
 
 ANSWER_S_MAX = 30.0
 PAGES_MAX = 10_000
-"""Of one list."""
+"""Most pages of one list that are asked for."""
 
 
 class CannotAsk(Exception):

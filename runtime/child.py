@@ -100,7 +100,7 @@ class Child:
 
     @property
     def process_id(self) -> int:
-        """Of the process, also after its end."""
+        """Id of the process, also after its end."""
         return self._process.pid
 
     async def ready(self) -> bool:

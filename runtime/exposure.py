@@ -31,7 +31,7 @@ _SOON_DAYS: Final = 7
 _DAY_MS: Final = 86_400_000
 _NETWORK: Final = frozenset({"redis", "rediss", SENTINEL_SCHEME})
 _UNCHECKED: Final = frozenset({"none", "optional", "false", "f", "no", "n", "0"})
-"""Of ssl_cert_reqs and ssl_check_hostname, as redis-py reads them."""
+"""Values of ssl_cert_reqs and ssl_check_hostname that redis-py takes for no check."""
 _USERS: Final = "docs/redis-users.conf has a user for each role."
 
 

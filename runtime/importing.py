@@ -25,7 +25,7 @@ from runtime.histories import OldConversation, OldMessage, Unreadable, read_hist
 from storage import unix_ms
 
 MESSAGES_AT_ONCE: Final = 1_000
-"""In one event of the log that is made."""
+"""Messages in one event of the log that is made."""
 PROBLEMS_SHOWN: Final = 10
 
 

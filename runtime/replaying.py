@@ -28,9 +28,9 @@ class Replay:
 
     version: int
     events: int
-    """That were folded."""
+    """How many events were folded."""
     base_version: int | None
-    """Of the state that they go on from, where the log was compacted."""
+    """Version of the state that they go on from, where the log was compacted."""
     context: Json
     """What the log says."""
     difference: str | None

@@ -167,7 +167,7 @@ class Supervisor:
         self._beside = beside
         self._prepare = prepare
         self._worker_ids: set[str] = set()
-        """Of every worker that we have ever started."""
+        """Ids of all workers that we have ever started."""
         self._children: dict[Slot, _Begun] = {}
         self._heirs: dict[Slot, _Begun] = {}
         """By slot: the process that serves already, for when the slot's one has drained."""

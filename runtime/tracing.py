@@ -169,7 +169,7 @@ class OpenTelemetry:
         return self._open(name, attributes, traceparent, self._trace.SpanKind.INTERNAL)
 
     def trace_id(self) -> str | None:
-        """Of the span that is open in this task."""
+        """Trace id of the span that is open in this task."""
         context = self._trace.get_current_span().get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else None
 

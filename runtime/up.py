@@ -104,7 +104,7 @@ class _Wiring:
     """Whether our store has been up before."""
 
     def url(self) -> str:
-        """Of the store, as it is at the moment."""
+        """Url of the store, as it is at the moment."""
         if self.store is not None:
             return self.store.url
         given = self.settings.redis_url

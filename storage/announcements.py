@@ -115,7 +115,7 @@ class WorkerLost(Announced):
     worker_id: str
     cause: Literal["died", "left"]
     contexts: int
-    """That it had active, for others to take over."""
+    """Contexts that it had active, for others to take over."""
 
 
 class ContextRecovered(Announced):

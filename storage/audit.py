@@ -50,9 +50,9 @@ class Act(BaseModel):
     by: str
     """`key:<id>`, `token`, `anybody` where nobody is asked, or `command:<user>`."""
     owner: str = ""
-    """Whose contexts that credential opens."""
+    """The owner whose contexts that credential opens."""
     address: str = ""
-    """Where it came from."""
+    """Address of the client."""
     name: str
     """What was asked for."""
     target: str = ""

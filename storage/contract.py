@@ -45,7 +45,7 @@ class Result(BaseModel):
 
     outcome: Literal["applied", "refused"]
     version: int
-    """Of the context, after the action."""
+    """Version of the context after the action."""
     code: str | None = None
     """Why it was refused: a code of fsm.Refusal."""
     detail: str | None = None
@@ -90,7 +90,7 @@ class Notice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
-    """Of the event."""
+    """Version of the event."""
     at_ms: int
     owner: str
     status: str
@@ -114,7 +114,7 @@ class Receipt:
     active: bool
     """A living worker has the context and was told; if not, enqueue its activation."""
     result: Result | None
-    """Of a repeated action that has been applied or refused."""
+    """Result of a repeated action that has been applied or refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ class Reading:
     mail_seq: int
     """Number of the last action that was delivered."""
     result: Result | None
-    """Of the action that was asked about."""
+    """Result of the action that was asked about."""
     view: View | None
     """None when nothing has changed."""
     events: Sequence[bytes] = ()

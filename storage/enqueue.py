@@ -34,7 +34,7 @@ FORGETS_MAX: Final = 200
 """Jobs that one call ends for a dead worker, so that it does not hold up the store."""
 
 ERROR_CHARS_MAX: Final = 16_000
-"""Of the reason that is kept with a failed job; its end is what says most."""
+"""Longest reason that is kept with a failed job; of a longer one its end, which says most."""
 
 CROWD_MIN: Final = 16
 """Contexts at work with which an owner's further ones wait behind other owners'."""

@@ -33,7 +33,7 @@ Trouble = Literal["stuck", "slow"]
 """`stuck`: something is to happen, and no living worker has the context. `slow`: one has it,
 and nothing is committed."""
 _Entries: TypeAlias = list[tuple[bytes, list[bytes]]]
-"""Of a stream."""
+"""Entries of a stream, as XRANGE returns them."""
 _Source: TypeAlias = Callable[[Place | None], Awaitable[Sequence[Place]]]
 """Up to PAGE contexts behind a place, in their order."""
 
@@ -134,9 +134,9 @@ class Inspection:
     log_first: int
     """The first version that its log has."""
     log_bytes: int
-    """Of its log, and of the state that a compacted one begins with."""
+    """Size of its log, and of the state that a compacted one begins with."""
     base_version: int | None
-    """Of that state."""
+    """Version of that state."""
     snapshot_version: int
     """What a new owner need not replay; 0: there is no snapshot."""
     compacts_to: int | None

@@ -30,7 +30,7 @@ Kind: TypeAlias = Literal["send", "poll", "save", "first_token"]
 its first text."""
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 ACCURACY: Final = 0.01
-"""Of what is timed, relative; the sketch promises it."""
+"""Relative accuracy of percentiles, which the sketch guarantees."""
 MAPPING: Final = LogarithmicMapping(ACCURACY)
 MS_MIN: Final = 0.001
 """Shorter times count as this one."""

@@ -31,7 +31,7 @@ _BEGIN: Final = (
 )
 _ADD: Final = (MessagesRecorded, BranchMerged)
 _NAMES: Final = ("contexts", "messages", "bytes", "turns", "tokens")
-"""In the order of `allowed`."""
+"""Names of the quotas, in the order of `allowed`."""
 _DAY_S: Final = 86_400
 
 
@@ -69,7 +69,7 @@ class OwnerUsage:
     turns: int
     """Contexts that are at work."""
     tokens: int
-    """Of today's replies."""
+    """Tokens that today's replies have used."""
     day_left_s: int
     """How long today is still, by the store's clock."""
 

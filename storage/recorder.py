@@ -42,7 +42,7 @@ class RecordRefused(StorageError):
         super().__init__(f"{len(results)} of context {context_id}: {first.detail}")
         self.context_id = context_id
         self.results = results
-        """By the number of the action."""
+        """Results by the number of the action."""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
         rf"|{_BEGINS}\(?\d{{3}}\)?[ .-]\d{{3}}[ .-]\d{{4}}{_ENDS}"
     ),
 }
-"""By name, in the order in which they are looked for."""
+"""Patterns by name, in the order in which they are looked for."""
 
 
 def make_redactor(names: str) -> Callable[[JsonValue], JsonValue]:

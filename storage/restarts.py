@@ -65,7 +65,7 @@ class ProcessRestart(BaseModel):
     role: Literal["gateway", "worker"]
     slot: int
     process_id: int | None
-    """Of the old one; None if there was none at that moment."""
+    """Id of the old process; None if there was none at that moment."""
     replaced_by: int | None
     """None: the new one did not come up, and the old one goes on; or it was a drain."""
     outcome: Literal["drained", "killed", "not replaced"]
@@ -96,7 +96,7 @@ class Restart(BaseModel):
 
     @property
     def status(self) -> Literal["requested", "running", "complete", "failed"]:
-        """Of all supervisors together."""
+        """The status of all supervisors together."""
         states = {report.status for report in self.supervisors}
         if not states:
             return "requested"

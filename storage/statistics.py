@@ -29,7 +29,7 @@ class Latency:
 
     count: int
     percentiles_ms: tuple[float, ...]
-    """Of PERCENTILES; 0 where nothing was timed."""
+    """One for each of PERCENTILES; 0 where nothing was timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Statistics:
     """One look at all of it."""
 
     at_ms: int
-    """By the store's clock."""
+    """Time of the look, by the store's clock."""
     totals: Mapping[str, int]
-    """By name; `since` is when they began (Unix time in ms)."""
+    """Totals by name; `since` is when they began (Unix time in ms)."""
     by_phase: Mapping[str, int]
     """How many contexts are in each phase: the idle one, and all that there ever were."""
     mail_waiting: int
@@ -50,7 +50,7 @@ class Statistics:
     oldest_mail_ms: int | None
     """Since when the oldest mail of a context waits that nobody has taken."""
     latencies: Mapping[str, Latency]
-    """Of the last `window_s` seconds, by kind."""
+    """Latencies of the last `window_s` seconds, by kind."""
     window_s: float
     actions_s: float
     """Actions applied in a second, in that window."""

@@ -45,7 +45,7 @@ class Tracer(Protocol):
         ...
 
     def trace_id(self) -> str | None:
-        """Of the span that is open in this task."""
+        """Trace id of the span that is open in this task."""
         ...
 
 

@@ -251,7 +251,7 @@ class ActivationSource:
         self._takes = unix_ms()
         """Number of the last take; begins above those of earlier workers of this id."""
         self._executions: dict[str, str] = {}
-        """By job."""
+        """Execution ids by job."""
         self._ready: list[str | Chore] = []
         self._endings: dict[tuple[str, str], _Ending] = {}
         """What the store has not confirmed yet, by job and execution."""

@@ -72,7 +72,7 @@ class Effects:
     tools: Registry
     retrievers: Mapping[str, Retriever]
     places: Places
-    """At the model."""
+    """Places at the model."""
     clock: Clock
     draw: Callable[[], float]
     """A random number in [0, 1): the jitter of back-offs."""

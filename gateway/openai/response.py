@@ -129,9 +129,9 @@ class ResponseEvents:
         self._after = after
         self._number = 0
         self._index = 0
-        """Of the item that is being made."""
+        """Index of the output item that is being made."""
         self._item_id: str | None = None
-        """Of the reply whose text is arriving."""
+        """Item id of the reply whose text is arriving."""
 
     def encode(self, happenings: Sequence[Happening]) -> bytes:
         """The events of these happenings that the client has not seen."""

@@ -87,9 +87,9 @@ class Transcript:
 
     request: str
     state: ContextState | None
-    """As of the last event taken; None before the first."""
+    """The state after the last event taken; None before the first."""
     config: Config = field(default_factory=Config)
-    """As the model was asked."""
+    """The configuration that the model was asked with."""
     asked: tuple[Message, ...] = ()
     """What the request has brought."""
     told: list[Happening] = field(default_factory=list[Happening])

@@ -39,7 +39,7 @@ class ProcessView(View):
     cpu: float
     """Seconds of processor time per second."""
     lag_ms: float
-    """Of its event loop."""
+    """Lag of its event loop, in milliseconds."""
     load: Mapping[str, int]
     """What it has at work."""
 
@@ -95,7 +95,7 @@ class TurnProgress(View):
     tools: int
     """Tool calls."""
     attempt: int
-    """Of the model call that is being made."""
+    """Number of the attempt at the present model call."""
 
 
 class PendingEffect(View):
@@ -110,7 +110,7 @@ class MailboxView(View):
 
     waiting: int
     last_number: int
-    """Of the last action that was delivered."""
+    """Number of the last action that was delivered."""
     oldest_action: str | None
     oldest_at: str | None
 
@@ -123,7 +123,7 @@ class LogView(View):
     events: int
     bytes: int
     base_version: int | None
-    """Of the state that a compacted log begins with."""
+    """Version of the state that a compacted log begins with."""
     snapshot_version: int
     """What a new owner need not replay; 0: there is no snapshot."""
     snapshot_lag: int

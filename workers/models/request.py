@@ -27,7 +27,7 @@ _ORDERS: Final = {
 }
 _TITLE_MESSAGES_MAX: Final = 6
 _TITLE_CHARS_MAX: Final = 2_000
-"""Of each message that the title is made from."""
+"""Characters of each message that the title is made from."""
 _ENTRY_BYTES: Final = 500
 """What a cache entry takes beside its encoded messages, about."""
 
