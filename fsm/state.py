@@ -235,7 +235,7 @@ class TurnCall(Value):
     """What it returns may try to give the model orders."""
     status: CallStatus
     expires_ms: Reckoned | None = None
-    """When nobody is waited for any longer; None: somebody has decided, or for ever."""
+    """When the wait for a person ends; None: a person has decided, or it never ends."""
     approved_digest: str | None = None
     """Digest of what was approved, by a person or by the policy."""
     approved_by: str | None = None
@@ -321,7 +321,7 @@ class Origin(Value):
 
 
 UNSEARCHED = "unsearched"
-"""A label: what is said in a context that has it, nobody finds from another one."""
+"""Label of contexts that searches from other contexts leave out."""
 
 
 class ContextState(Value):

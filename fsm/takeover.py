@@ -1,6 +1,6 @@
 """What a new owner does about effects that the one before it left pending.
 
-Nobody knows how far they had come. What costs nothing is performed again as it is; a
+It is unknown how far they had come. What costs nothing is performed again as it is; a
 model call and a tool run become events, because they count as attempts, readers have to
 hear that a reply begins anew, and a person has to decide about a tool declared `once`.
 """

@@ -13,7 +13,7 @@ MS_MAX: Final = 64_060_588_799_999
 RECKONED_MS_MAX: Final = 99_999_999_999_999
 
 Moment = Annotated[int, Field(ge=MS_MIN, le=MS_MAX)]
-"""When something happened, or is to happen because somebody said so."""
+"""When something happened, or is to happen at a time that was asked for."""
 Reckoned = Annotated[int, Field(ge=MS_MIN, le=RECKONED_MS_MAX)]
 """A moment and a wait."""
 Wait = Annotated[int, Field(ge=0, le=MS_MAX - MS_MIN)]

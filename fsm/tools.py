@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 POLICY = "policy"
-"""Who has approved a call that nobody was asked about."""
+"""`approved_by` of a call that the policy has approved."""
 _DECIDABLE = OPEN - {CallStatus.ASKED}
 
 

@@ -611,7 +611,7 @@ def reset(state: ContextState, _event: Action) -> Step:
 
 
 def pause(state: ContextState, _event: PauseRequested) -> Step:
-    """Stop the model; tools that run are left to end, because nobody can unrun them."""
+    """Stop the model; running tools are left to end, since what they did cannot be undone."""
     stopped = stop_all(state, keep_tools=True)
     state = stopped.state
     if state.turn is not None:

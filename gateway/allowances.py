@@ -8,7 +8,7 @@ from storage import rfc3339, usage_of
 
 
 async def get_limits(request: web.Request) -> web.StreamResponse:
-    """The quotas and rates of whoever asks."""
+    """The quotas and rates of the owner who asks."""
     gateway = request.app[GATEWAY]
     owner, quotas = gateway.owner_of(request), gateway.store.config
     usage = await usage_of(gateway.store.link, owner)

@@ -52,7 +52,7 @@ class Gateway:
         """Deprecated endpoints whose use was logged."""
 
     def owner_of(self, request: web.Request) -> str:
-        """Whose contexts the request is about."""
+        """The owner whose contexts the request is about."""
         return request[PRINCIPAL].owner
 
     @contextlib.asynccontextmanager

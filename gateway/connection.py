@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LINGER_S: Final = 1.0
-"""How long the rest of a body that nobody wants is read away before the connection ends."""
+"""How long the rest of an unwanted body is read and dropped before the connection ends."""
 ANSWER_BYTES_S_MIN: Final = 1_024
 """A client that takes less than that on average is stalled."""
 FILES_RESERVED: Final = 64
@@ -107,7 +107,7 @@ class Connections:
         self.refusing = 0
         """Connections that are told that they are not."""
         self.refused = 0
-        """How often somebody was sent away, since the start."""
+        """How many connections were refused since the start."""
 
     def __call__(self) -> asyncio.Protocol:
         """The protocol for one more connection."""

@@ -37,7 +37,7 @@ def digest_of(action: str, raw: bytes) -> str:
 
 
 async def wake(gateway: Gateway, context_id: str, owner: str, receipt: Receipt) -> None:
-    """Have the context activated, unless somebody has it or there is nothing to do."""
+    """Have the context activated, unless a worker has it or there is nothing to do."""
     if not receipt.active and receipt.result is None:
         await gateway.store.queue.enqueue(context_id, owner=owner)
 

@@ -178,7 +178,7 @@ class Directory:
             raise StoreUnavailable("no answer since the store was restarted") from None
 
     async def sweep(self) -> None:
-        """Stop listening to contexts that nobody has used for a while; until cancelled."""
+        """Stop listening to contexts that were not used for a while; until cancelled."""
         linger_s = self._config.linger_feed_s
         while True:
             await asyncio.sleep(max(0.1, linger_s / 10))

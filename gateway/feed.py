@@ -43,7 +43,7 @@ RESULTS_MAX = 256
 
 
 class Viewer(Protocol):
-    """Somebody who is shown every frame (`gateway/sse.py`; tests bring their own)."""
+    """Is shown every frame of a feed (`gateway/sse.py`; tests bring their own)."""
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Take frames, in order, without waiting."""

@@ -1,4 +1,4 @@
-"""Who asks, and whether that is enough for what is asked.
+"""Authentication and scopes: who asks, and whether that one may.
 
 Default deny: a route that names no scope is public on purpose (`gateway/routes.py`), every
 other one is reached with a credential alone. A credential is an API key, a token of the
@@ -42,11 +42,11 @@ _KNOWN_MAX: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever has come in."""
+    """The one who asks, once authenticated."""
 
     grant: Grant
     credential: str
-    """Id of the key that it comes from; "" of a token, which nobody can revoke."""
+    """Id of the key that it comes from; "" of a token, which cannot be revoked here."""
 
     @property
     def owner(self) -> str:
@@ -92,7 +92,7 @@ class Guard:
     async def admit(
         self, request: web.Request, scope: Scope | None, *, takes_ticket: bool
     ) -> Principal:
-        """Who asks, if that is enough.
+        """Authenticate a request, and check that its principal may do what it asks.
 
         Args:
             request: What is asked.
@@ -162,10 +162,10 @@ class Guard:
         return principal
 
     async def issue(self, principal: Principal) -> str:
-        """A ticket for somebody who has come in.
+        """Make a ticket for a principal.
 
         Raises:
-            StoreUnavailable, StoreRefusedWrite: There is none.
+            StoreUnavailable, StoreRefusedWrite: No ticket was made.
         """
         return await self._access.issue(
             principal.grant, credential=principal.credential, lives_s=self._config.ticket_s

@@ -117,7 +117,7 @@ class Limits:
         """The rates that an owner has, and how many requests are left of each.
 
         Raises:
-            StoreUnavailable, StoreRefusedWrite: Nobody knows.
+            StoreUnavailable, StoreRefusedWrite: The store does not tell.
         """
         if not self._of_owners:
             return {}
@@ -167,7 +167,7 @@ class Limits:
                     del self._tallies[bucket]
             owing = [tally for tally in self._tallies.values() if tally.owed]
             for start in range(0, len(owing), SETTLED_AT_ONCE_MAX):
-                # Where nobody knows whether it was told, it is not told again.
+                # What may have been told is not told again.
                 with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
                     await self._settle(owing[start : start + SETTLED_AT_ONCE_MAX])
 

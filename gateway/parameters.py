@@ -248,7 +248,7 @@ def context_id_of(request: web.Request) -> str:
     """The id of a context in the path.
 
     Raises:
-        Problem: not-found, in the words for an id that nobody has: it is none.
+        Problem: not-found, as for an id that does not exist.
     """
     return _path_part(request, "id", _ID, "Context not found")
 

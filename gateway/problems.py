@@ -406,7 +406,7 @@ def unauthorized(detail: str) -> Problem:
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem that an exception stands for, or None if it is nobody's fault but ours."""
+    """The problem that an exception stands for, or None if it is a bug of ours."""
     match error:
         case Problem():
             return error

@@ -14,9 +14,9 @@ log = structlog.get_logger(__name__)
 REFUSALS: Final = frozenset(
     {"unauthorized", "forbidden", "origin-not-allowed", "misdirected", "rate-limited"}
 )
-"""Problems that somebody meets who may not do what they ask for."""
+"""Types of the problems of requests that were not let in."""
 LINES_MINUTE_MAX: Final = 60
-"""Whoever asks without end does not fill the disk."""
+"""Lines in a minute; more would let a client fill the disk."""
 
 
 class Refusals:

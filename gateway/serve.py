@@ -139,7 +139,7 @@ async def serve(
 
 
 async def _until_alone(connections: Connections, seconds: float) -> None:
-    """Wait until nobody is connected any more, so many seconds at most."""
+    """Wait until no connection is left, so many seconds at most."""
     while seconds > 0:
         # What was accepted just now is counted after the first of these.
         await asyncio.sleep(min(LOOK_S, seconds))

@@ -9,7 +9,7 @@ from storage import rfc3339
 
 
 async def issue_ticket(request: web.Request) -> web.StreamResponse:
-    """Make a ticket for whoever asks."""
+    """Make a ticket for the client."""
     gateway = request.app[GATEWAY]
     ticket = await gateway.guard.issue(request[PRINCIPAL])
     expires_at = rfc3339(gateway.clock() + round(gateway.config.ticket_s * 1_000))

@@ -44,7 +44,7 @@ _REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
 )
 
 Claims = dict[str, Any]
-"""What a token says: JSON of somebody else's, looked at claim by claim."""
+"""Claims of a token: foreign JSON, each claim checked before it is used."""
 
 
 class Tokens:

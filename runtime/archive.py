@@ -51,7 +51,7 @@ class About(BaseModel):
 
 
 class ArchiveWriter:
-    """Writes one file, for the length of a block; without `finish` there is none."""
+    """Writes one file, for the length of a block; without `finish`, none is left."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -51,7 +51,7 @@ class Screen(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Something about the conversation that nobody said."""
+        """A remark about the conversation."""
         ...
 
 

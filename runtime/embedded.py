@@ -49,7 +49,7 @@ class EmbeddedStore:
         self._process: asyncio.subprocess.Process | None = None
         self.address: StoreAddress | None = None
         self.binary: StoreBinary | None = None
-        """What we started; None while joined to somebody else's server."""
+        """The program that we started; None while joined to a server that was there."""
 
     @property
     def url(self) -> str:

@@ -7,7 +7,7 @@ NOTIFY_SOCKET = "NOTIFY_SOCKET"
 
 
 def notify(state: str) -> None:
-    """Send a state such as `READY=1`; does nothing where nobody listens."""
+    """Send a state such as `READY=1`; does nothing where systemd does not listen."""
     address = os.environ.get(NOTIFY_SOCKET)
     if not address:
         return

@@ -19,7 +19,7 @@ def listen(host: str, port: int, *, places: int, backlog: int) -> list[socket.so
     """Listening sockets, one for each place, on one port (0: a free one).
 
     Raises:
-        PortTaken: Nobody could listen there.
+        PortTaken: The address cannot be listened on.
     """
     listeners: list[socket.socket] = []
     try:
@@ -69,7 +69,7 @@ class Place:
         """Listen again, for the next gateway of the place.
 
         Raises:
-            OSError: Somebody else has the port by now.
+            OSError: Another process has taken the port.
         """
         try:
             self._listener.bind(self._address)

@@ -36,7 +36,7 @@ class StoreAddress:
 
     @property
     def lock(self) -> Path:
-        """Held by the server for as long as it lives, and by whoever starts it."""
+        """The lock file: held by the server while it lives, and by a process that starts it."""
         return self.data / _LOCK
 
     @property
@@ -123,7 +123,7 @@ def _runtime_folder() -> Path:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether it is a real folder of this user that nobody else may enter."""
+    """Whether it is a real folder that only this user may enter."""
     status = folder.lstat()
     return (
         stat.S_ISDIR(status.st_mode)

@@ -144,7 +144,7 @@ class Supervisor:
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
             announce: Called when every slot is ready for the first time; may fail, is
                 repeated.
-            store: The store to keep running; None where somebody else does.
+            store: The store to keep running; None where it is not ours.
             bury_others: Frees the contexts of every worker but these; called once the store
                 is up, where no worker but ours can live. May fail, is repeated.
             standby: Command of a worker that is to wait, loaded; None keeps none.
@@ -210,7 +210,7 @@ class Supervisor:
             finally:
                 stopping.cancel()
                 if watching is not None:
-                    # Only once nobody starts it any more can it be stopped.
+                    # It can be stopped only once nothing starts it again.
                     watching.cancel()
                     await asyncio.wait({watching})
                 if self._store is not None:

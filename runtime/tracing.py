@@ -91,7 +91,7 @@ def _provider(role: str) -> "TracerProvider":
 
 
 class _Span:
-    """A span that somebody listens to."""
+    """A span that is sent somewhere."""
 
     def __init__(self, span: "OtelSpan") -> None:
         context = span.get_span_context()
@@ -176,5 +176,5 @@ class OpenTelemetry:
     def request(
         self, traceparent: str | None, name: str, attributes: Attributes
     ) -> contextlib.AbstractContextManager[Span]:
-        """A span of somebody else's request, in the trace that it has come in."""
+        """A span of a request, in the trace that it came with."""
         return self._open(name, attributes, traceparent, self._trace.SpanKind.SERVER)

@@ -89,10 +89,10 @@ class Access:
         """Make a key.
 
         Returns:
-            What is kept of it, and the key itself, which nobody can read again.
+            What is kept of it, and the key itself, which cannot be read again.
 
         Raises:
-            StoreUnavailable, StoreRefusedWrite: There may be a key that nobody has.
+            StoreUnavailable, StoreRefusedWrite: There may be a key that was shown to nobody.
         """
         key_id = base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()
         secret = secrets.token_urlsafe(_SECRET_BYTES)

@@ -228,7 +228,7 @@ class Announcer:
         """Non-critical announcements of this second."""
 
     def tell(self, what: AnyAnnouncement) -> None:
-        """Announce something soon; nobody waits for it, and nothing is raised."""
+        """Announce something soon; does not wait, and raises nothing."""
         if not self.by:
             return
         meters = self._meters

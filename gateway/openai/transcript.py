@@ -1,4 +1,4 @@
-"""One turn as whoever asked for it sees it: what a context's frames say about it.
+"""One turn as its client sees it: what a context's frames say about it.
 
 A transcript lets the machine itself judge the log: it holds the state and applies each
 event, so the same log gives the same happenings in the same order, live or years later,

@@ -1,1 +1,1 @@
-"""What whoever runs the service looks at and mends: contexts, workers, dead letters."""
+"""What operators look at and mend: contexts, workers, dead letters."""

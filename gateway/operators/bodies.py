@@ -9,7 +9,7 @@ from gateway.parameters import ID_PATTERN, WHOLE_MAX
 from storage import LetterKind
 
 KEEP_EVENTS = 100
-"""Events that a compacted log keeps where nobody says how many: for streams that resume."""
+"""Events that a compacted log keeps by default, for streams that resume."""
 
 Process = Annotated[str, Field(min_length=1, max_length=255)]
 
