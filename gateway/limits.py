@@ -239,36 +239,29 @@ def _limited(policy: str, rate: Rate, full_s: float) -> Problem:
 
 
 def _rates_of_owners(config: GatewayConfig) -> Mapping[Traffic, Rate]:
-    return _rates(
-        config,
-        actions=config.actions_per_owner_minute_max,
-        polls=config.polls_per_owner_minute_max,
-        streams=config.streams_per_owner_minute_max,
-        admin=config.admin_per_owner_minute_max,
-    )
+    per_minute: Mapping[Traffic, int] = {
+        "actions": config.actions_per_owner_minute_max,
+        "polls": config.polls_per_owner_minute_max,
+        "streams": config.streams_per_owner_minute_max,
+        "admin": config.admin_per_owner_minute_max,
+    }
+    return _rates(per_minute, config.rate_burst_s)
 
 
 def _rates_of_addresses(config: GatewayConfig) -> Mapping[Traffic, Rate]:
-    return _rates(
-        config,
-        actions=config.actions_per_address_minute_max,
-        polls=config.polls_per_address_minute_max,
-        streams=config.streams_per_address_minute_max,
-        admin=config.admin_per_address_minute_max,
-    )
-
-
-def _rates(
-    config: GatewayConfig, *, actions: int, polls: int, streams: int, admin: int
-) -> Mapping[Traffic, Rate]:
     per_minute: Mapping[Traffic, int] = {
-        "actions": actions,
-        "polls": polls,
-        "streams": streams,
-        "admin": admin,
+        "actions": config.actions_per_address_minute_max,
+        "polls": config.polls_per_address_minute_max,
+        "streams": config.streams_per_address_minute_max,
+        "admin": config.admin_per_address_minute_max,
     }
+    return _rates(per_minute, config.rate_burst_s)
+
+
+def _rates(per_minute: Mapping[Traffic, int], burst_s: int) -> Mapping[Traffic, Rate]:
+    """The rates that are limited: 0 a minute stands for any number."""
     return {
-        traffic: Rate(count, math.ceil(count * config.rate_burst_s / 60))
+        traffic: Rate(count, math.ceil(count * burst_s / 60))
         for traffic, count in per_minute.items()
         if count
     }
