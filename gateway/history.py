@@ -144,7 +144,7 @@ async def read_log(gateway: Gateway, context_id: str, *, after: int, until: int)
     if gateway.store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != max(0, until - after):
-        if (first := await gateway.store.oldest(context_id)) > after + 1:
+        if (first := await gateway.store.log_first(context_id)) > after + 1:
             raise LogCompacted(context_id, first)
         raise ContextMissing(context_id)
     return list(events)

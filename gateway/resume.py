@@ -52,7 +52,7 @@ async def backlog_frames(
     if store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != view.state.version - at.version:
-        if await store.oldest(context_id) > at.version + 1:
+        if await store.log_first(context_id) > at.version + 1:
             # Of the view that was: what the mirror has taken meanwhile is held for the viewer.
             return [reset_frame(Mirror(view, epoch), COMPACTED)]
         raise ContextMissing(context_id)  # deleted while we looked, and its log with it

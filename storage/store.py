@@ -333,7 +333,7 @@ class Store:
         entries = cast("list[tuple[bytes, list[bytes]]]", reply)
         return read_events(self.sealer, context_id, [fields[1] for _, fields in entries])
 
-    async def oldest(self, context_id: str) -> int:
+    async def log_first(self, context_id: str) -> int:
         """The first version that the log has; 1 unless it was compacted."""
         first = await self.link.call("HGET", keys.meta(context_id), "first")
         return int(cast("bytes | None", first) or 1)

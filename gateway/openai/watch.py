@@ -159,7 +159,7 @@ async def replayed(
         if store.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
         if len(events) != until - at.version:
-            if await store.oldest(view.state.id) > at.version + 1:
+            if await store.log_first(view.state.id) > at.version + 1:
                 raise StoreUnavailable("the log was compacted while we read")
             raise ContextMissing(view.state.id)
         if until == end:

@@ -18,10 +18,10 @@ async def compacted(service: Service, context_id: str) -> int:
     (store,) = service.stores
 
     async def is_compacted() -> bool:
-        return await store.oldest(context_id) > 1
+        return await store.log_first(context_id) > 1
 
     await eventually(is_compacted)
-    return await store.oldest(context_id)
+    return await store.log_first(context_id)
 
 
 async def test_the_log_and_old_versions_are_told_to_be_compacted_and_the_rest_is_there(

@@ -60,7 +60,7 @@ async def test_the_state_is_the_same_and_the_log_is_short(kept_in: tuple[Store, 
     for _ in range(2):  # again, it changes nothing
         await compact(store, owned, book.state)
         version = book.state.version
-        assert await store.oldest(CONTEXT_ID) == version - KEPT + 1
+        assert await store.log_first(CONTEXT_ID) == version - KEPT + 1
         assert await store.base(CONTEXT_ID) == book.state
         newest = list(await store.events(CONTEXT_ID, after=0, until=version))
         assert newest == logged(book)[-KEPT:]
@@ -157,7 +157,7 @@ async def test_only_the_newest_owner_compacts_and_only_what_it_has_committed(
     await store.commit(next_commit(book, newer, base=stale.version))
     with pytest.raises(VersionConflict, match=f"found {book.state.version}"):
         await compact(store, newer, stale)
-    assert await store.oldest(CONTEXT_ID) == 1
+    assert await store.log_first(CONTEXT_ID) == 1
     assert list(await store.events(CONTEXT_ID, after=0, until=99)) == logged(book)
 
 
@@ -209,7 +209,7 @@ async def test_a_copy_may_begin_with_a_base(backend: Backend) -> None:
         reading = await store.read(COPY_ID, "ada")
         assert reading.view is not None
         assert reading.view.state == base
-        assert await store.oldest(COPY_ID) == base.version + 1
+        assert await store.log_first(COPY_ID) == base.version + 1
         assert (await store.activate(COPY_ID, "w1")).state == base
 
 

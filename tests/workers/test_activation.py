@@ -762,13 +762,13 @@ async def test_a_long_log_is_compacted_when_its_context_is_passivated_and_no_oth
     async with open_stage(say("One"), linger_s=1.0) as stage:
         stage.store.config = stage.store.config.model_copy(update={"log_events_max": 6})
         await stage.pass_through()
-        assert await stage.store.oldest(CONTEXT_ID) == 1
+        assert await stage.store.log_first(CONTEXT_ID) == 1
         await stage.deliver(say("Two"))
         async with stage.running() as run:
             before = await until_said(stage, 4)
-            assert await stage.store.oldest(CONTEXT_ID) == 1
+            assert await stage.store.log_first(CONTEXT_ID) == 1
             assert await run.ended() == "idle"
-        first = await stage.store.oldest(CONTEXT_ID)
+        first = await stage.store.log_first(CONTEXT_ID)
         assert first == before.version - 6 // 2 + 1
         assert await stage.store.base(CONTEXT_ID) == before == await stage.state()
 
@@ -785,7 +785,7 @@ async def test_a_compaction_that_the_store_does_not_confirm_is_made_until_it_doe
         assert stage.store.steps.count("compact") == 3
         state = await stage.state()
         assert await stage.store.base(CONTEXT_ID) == state
-        assert await stage.store.oldest(CONTEXT_ID) == state.version
+        assert await stage.store.log_first(CONTEXT_ID) == state.version
 
 
 @in_virtual_time
@@ -800,7 +800,7 @@ async def test_a_worker_that_dies_while_it_compacts_has_lost_nothing(executed: b
             before = await stage.state()
             run.task.cancel()
         await stage.die()
-        assert (await stage.store.oldest(CONTEXT_ID) > 1) is executed
+        assert (await stage.store.log_first(CONTEXT_ID) > 1) is executed
         other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
         await stage.deliver(say("Two"))
         assert await other.pass_through() == "idle"
@@ -827,7 +827,7 @@ async def test_a_log_is_compacted_as_somebody_has_wished_and_the_wish_is_gone(
             before = await stage.state()
             assert await stage.store.shorten(CONTEXT_ID, keep=2) == "asked"
             assert await stage.pass_through() == "idle"
-        assert await stage.store.oldest(CONTEXT_ID) == before.version - 1
+        assert await stage.store.log_first(CONTEXT_ID) == before.version - 1
         assert await stage.store.base(CONTEXT_ID) == before == await stage.state()
         assert await stage.store.wished_length(CONTEXT_ID) is None
         assert stage.store.steps.count("compact") == 1
@@ -842,12 +842,12 @@ async def test_a_wish_for_a_shorter_log_waits_for_the_turn_and_outlives_the_work
             await stage.until_phase("streaming_llm_response")
             assert await stage.store.shorten(CONTEXT_ID, keep=1) == "told"
             await asyncio.sleep(5)
-            assert await stage.store.oldest(CONTEXT_ID) == 1
+            assert await stage.store.log_first(CONTEXT_ID) == 1
         await stage.die()
         other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
         assert await other.pass_through() == "idle"
         state = await stage.state()
-        assert await stage.store.oldest(CONTEXT_ID) == state.version
+        assert await stage.store.log_first(CONTEXT_ID) == state.version
         assert len(state.messages) == 2
 
 
