@@ -121,8 +121,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
             contextlib.aclosing(watch.happenings()) as pages,
         ):
             async for _ in pages:
-                transcript = watch.transcript
-                if transcript.begun:
+                if watch.transcript.begun:
                     break
             if watch.transcript.over is None:
                 turn_id = watch.transcript.asked[-1].id
