@@ -33,7 +33,6 @@ from verify.records import (
     epoch_number,
 )
 
-_ACKED: Constant = frozenset({Outcome.APPLIED, Outcome.ACCEPTED})
 _NEVER: Constant = float("inf")
 
 
@@ -178,7 +177,7 @@ class _Context:
             return
         kept = self._lineages[self._lineage_of(final.epoch)].place
         for content, send in self._sends.items():
-            if content in kept or send.outcome not in _ACKED:
+            if content in kept or not send.outcome.is_acked:
                 continue
             if send.outcome is Outcome.ACCEPTED and accepted_may_be_refused:
                 continue
@@ -197,7 +196,7 @@ class _Context:
             present = [self._sends[one] for one in lineage.said if one in self._sends]
             latest: Operation | None = None
             for send in present:
-                settled = send.outcome in _ACKED and send.returned_s is not None
+                settled = send.outcome.is_acked and send.returned_s is not None
                 if latest is None or (self._losses.data_lost and send.epoch != latest.epoch):
                     pass  # what was lost may come again, by a request that was on its way
                 elif settled and latest.called_s > (send.returned_s or 0):
@@ -361,7 +360,7 @@ class _Context:
                 text = "A context was not found though nobody had deleted it."
                 self._add("vanished", text, read=miss)
         gone = self._final is not None and not self._final.found
-        if gone and self._delete_called_s is _NEVER:
+        if gone and self._delete_called_s == _NEVER:
             self._add(
                 "vanished", "The context is gone and nobody deleted it.", final=self._final
             )

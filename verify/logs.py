@@ -69,7 +69,6 @@ ACTION_OF: Constant = {
 """Which action an event is, by its kind; what else is in a log nobody has asked for."""
 _NO_EVENTS: Constant = frozenset({"hello", "snapshot", "reply-delta", "reset", "bye"})
 """What streams show besides the events of the log."""
-_ACKED: Constant = frozenset({Outcome.APPLIED, Outcome.ACCEPTED})
 
 
 def check_logs(
@@ -264,7 +263,7 @@ class _Context:
         moments += [
             (one.returned_s, version, one)
             for version, one in placed
-            if one.outcome in _ACKED and one.returned_s is not None
+            if one.outcome.is_acked and one.returned_s is not None
         ]
         moments.sort(key=lambda moment: moment[0])
         newest, before, index = 0, None, 0

@@ -31,6 +31,11 @@ class Outcome(StrEnum):
     """Time-out, reset, 5xx, or the run ended first: it may take effect at any time, or never.
     """
 
+    @property
+    def is_acked(self) -> bool:
+        """Whether the service has said that it has the action."""
+        return self in {Outcome.APPLIED, Outcome.ACCEPTED}
+
 
 class Cursor(NamedTuple):
     """Where a reader is: `<epoch>.<version>.<n>`."""
