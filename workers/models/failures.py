@@ -203,7 +203,7 @@ def _until_date_ms(value: str, headers: Mapping[str, str]) -> float | None:
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A date without a zone cannot be compared with one that has it; HTTP's are all GMT.
     return date if date.tzinfo else None

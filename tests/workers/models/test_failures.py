@@ -80,6 +80,13 @@ def test_a_spent_quota_is_not_retried() -> None:
         ({"Retry-After": "Wed, 99 Oct 2015", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, None),
         (
             {
+                "Retry-After": f"Wed, 21 Oct 2015{10**30} 07:28:00 GMT",
+                "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
+            },
+            None,
+        ),
+        (
+            {
                 "Retry-After": "21 Oct 2015 07:28:30 -0000",
                 "Date": "Wed, 21 Oct 2015 07:28:00 GMT",
             },
