@@ -142,8 +142,10 @@ class ReplyAssembly:
             self._fail("The model server sent something that is not a chat completion.")
 
     def _take_chunk(self, chunk: ForeignJson, texts: list[str]) -> None:
+        error = chunk.get("error")
         if choices := chunk.get("choices"):
             choice = choices[0]
+            error = error or choice.get("error")  # OpenRouter tells it in either place
             if choice.get("index"):
                 return  # another alternative than the first was not asked for
             if not self._choice_seen:
@@ -162,7 +164,9 @@ class ReplyAssembly:
                     texts.append(_string(refusal))
             if reason := choice.get("finish_reason"):
                 self._finish_reason = _string(reason)[:_NAME_CHARS_MAX]
-        elif error := chunk.get("error"):
+        elif chunk.get("object") == "error":
+            error = chunk  # vLLM
+        if error:
             self._failure = failure_in_stream(error, api_key=self._api_key)
             return
         if usage := chunk.get("usage"):

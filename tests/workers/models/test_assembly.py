@@ -156,6 +156,27 @@ def test_text_before_a_failure_in_the_same_read_is_not_lost() -> None:
 
 
 @pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        # OpenRouter: https://openrouter.ai/docs/api-reference/streaming
+        ({"error": {"code": 502, "message": "gone"}, "choices": [{"index": 0}]}, "overloaded"),
+        (
+            {"choices": [{"error": {"code": 429}, "finish_reason": "error"}]},
+            "rate_limited",
+        ),
+        # vLLM
+        ({"object": "error", "message": "no", "type": "BadRequestError"}, "bad_request"),
+    ],
+)
+def test_a_failure_that_servers_tell_their_own_way_is_no_end(
+    told: dict[str, JsonValue], code: str
+) -> None:
+    reply = assembly()
+    assert reply.feed(delta(content="half") + event(told) + DONE) == "half"
+    assert code_of(reply) == code
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         b"data: {\n\n",
