@@ -30,9 +30,10 @@ does not fit there fails in the middle of a commit."""
 class _Call:
     """A tool call whose pieces are arriving."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "id", "index", "name")
 
-    def __init__(self) -> None:
+    def __init__(self, index: int) -> None:
+        self.index = index
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
@@ -50,7 +51,7 @@ class ReplyAssembly:
         self._parser = SseParser(event_bytes_max=config.model_event_bytes_max)
         self._texts: list[str] = []
         self._reply_bytes = 0
-        self._calls: dict[int, _Call] = {}
+        self._calls: list[_Call] = []
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._model: str | None = None
@@ -100,7 +101,8 @@ class ReplyAssembly:
             raise ModelError("stream_cut", "The model server's reply broke off.", True)
         if not self._choice_seen:
             raise ModelError("bad_response", "The model server's reply is empty.", True)
-        calls = tuple(self._finished_call(index) for index in sorted(self._calls))
+        in_order = sorted(self._calls, key=lambda call: call.index)
+        calls = tuple(self._finished_call(call) for call in in_order)
         return ReplyFinished(
             text="".join(self._texts),
             tool_calls=calls,
@@ -194,26 +196,40 @@ class ReplyAssembly:
                 self._count(text)
 
     def _call_of(self, piece: ForeignJson) -> _Call:
-        """Find the call that a piece belongs to; some servers leave the index out."""
-        index = piece.get("index")
+        """Find the call that a piece belongs to.
+
+        Some servers leave the index out, and some (Ollama) give all calls the same: then a call
+        begins where there is another id with a name.
+        """
+        index, call_id = piece.get("index"), piece.get("id")
+        if isinstance(index, int):
+            known = next((call for call in reversed(self._calls) if call.index == index), None)
+        else:
+            known = self._calls[-1] if self._calls else None
+        if known is not None:
+            function: ForeignJson = piece.get("function") or {}
+            named_again = bool(known.name and function.get("name"))
+            other_id = bool(call_id) and call_id != known.id
+            if isinstance(index, int):
+                begins = other_id and named_again
+            else:
+                begins = other_id or (named_again and not call_id)
+            if not begins:
+                return known
         if not isinstance(index, int):
-            last = max(self._calls, default=-1)
-            known = last >= 0 and piece.get("id") in {None, "", self._calls[last].id}
-            index = last if known else last + 1
-        call = self._calls.get(index)
-        if call is None:
-            call = self._calls[index] = _Call()
-            if len(self._calls) > self._config.model_tool_calls_max:
-                self._fail("The model asked for more tool calls than are taken.")
+            index = 0 if known is None else known.index + 1
+        call = _Call(index)
+        self._calls.append(call)
+        if len(self._calls) > self._config.model_tool_calls_max:
+            self._fail("The model asked for more tool calls than are taken.")
         return call
 
-    def _finished_call(self, index: int) -> ModelToolCall:
-        call = self._calls[index]
+    def _finished_call(self, call: _Call) -> ModelToolCall:
         if not call.name:
             raise ModelError("bad_response", "The model asked for a tool without a name.", True)
-        made_up = re.sub(r"[^A-Za-z0-9]+", "_", f"call_{self._idempotency_key}_{index}")
+        made_up = f"call_{self._idempotency_key}_{call.index}"
         return ModelToolCall(
-            id=call.id or made_up,
+            id=call.id or re.sub(r"[^A-Za-z0-9]+", "_", made_up),
             name=call.name,
             arguments="".join(call.arguments).strip() or "{}",
         )

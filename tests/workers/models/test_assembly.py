@@ -127,6 +127,34 @@ def test_tool_calls_without_index_id_or_arguments_are_still_told_apart() -> None
     assert nameless.finished().tool_calls == (ModelToolCall("call_c1_3_0_0", "clock", "{}"),)
 
 
+def test_tool_calls_under_one_index_or_none_are_told_apart_by_their_names() -> None:
+    # Ollama gives all calls the index 0: https://github.com/ollama/ollama/issues/15457
+    same = assembly()
+    same.feed(piece(index=0, id="a", function={"name": "look", "arguments": '{"at":'}))
+    same.feed(piece(index=0, id="a", function={"name": "look", "arguments": "1}"}))
+    same.feed(piece(index=0, id="b", function={"name": "look", "arguments": '{"at":'}))
+    same.feed(piece(index=0, function={"arguments": "2}"}) + delta("tool_calls"))
+    assert same.finished().tool_calls == (
+        ModelToolCall("a", "look", '{"at":1}'),
+        ModelToolCall("b", "look", '{"at":2}'),
+    )
+    bare = assembly()
+    bare.feed(piece(function={"name": "first", "arguments": "{}"}))
+    bare.feed(piece(function={"name": "second", "arguments": "{"}))
+    bare.feed(piece(function={"arguments": "}"}) + delta("tool_calls"))
+    assert [(c.name, c.arguments) for c in bare.finished().tool_calls] == [
+        ("first", "{}"),
+        ("second", "{}"),
+    ]
+
+
+def test_another_id_in_each_piece_of_a_call_makes_no_other_call() -> None:
+    reply = assembly()
+    reply.feed(piece(index=0, id="a", function={"name": "clock", "arguments": "{"}))
+    reply.feed(piece(index=0, id="b", function={"arguments": "}"}) + delta("tool_calls"))
+    assert [(c.name, c.arguments) for c in reply.finished().tool_calls] == [("clock", "{}")]
+
+
 def test_a_call_without_a_name_is_a_bad_response() -> None:
     reply = assembly()
     reply.feed(piece(index=0, id="a", function={"arguments": "{}"}) + DONE)
