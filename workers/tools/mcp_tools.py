@@ -31,7 +31,6 @@ from mcp.types import (
 from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 from referencing import Registry as Schemas
-from referencing.exceptions import Unresolvable
 
 from fsm import ToolEffect
 from workers.tools.declaration import NAME, PROBLEMS_MAX, Tool, ToolCallContext, ToolError
@@ -157,8 +156,10 @@ def _parsed(validator: Validator, arguments_json: str) -> dict[str, object]:
             told.append(f"{where}: {problem.message[:_PROBLEM_CHARS_MAX]}")
             if len(told) == PROBLEMS_MAX:
                 break
-    except (Unresolvable, RecursionError):
-        raise ToolError("bad_arguments", "The tool's own schema cannot be followed.") from None
+    except Exception as error:
+        # References that lead nowhere, or to what is no schema; numbers over all bounds.
+        detail = "The tool's own schema cannot be followed."
+        raise ToolError("bad_arguments", detail) from error
     if told:
         raise ToolError("bad_arguments", "; ".join(told))
     return {"arguments": arguments}

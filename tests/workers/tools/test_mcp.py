@@ -278,6 +278,27 @@ def test_a_schema_is_not_followed_for_ever(schema: Json, problem: str | None) ->
     assert tools.problem(name="s__t", arguments_json=arguments) == problem
 
 
+@pytest.mark.parametrize(
+    ("schema", "number"),
+    [
+        ({"multipleOf": 0.01}, "1" + "0" * 400),
+        ({"multipleOf": 0.01}, "1e400"),
+        ({"$ref": "#/type"}, "1"),
+        ({"$ref": "#/required/first"}, "1"),
+        ({"$ref": "http://["}, "1"),
+    ],
+)
+def test_arguments_that_cannot_be_checked_are_wrong(schema: Json, number: str) -> None:
+    listed = ListedTool(
+        name="t",
+        input_schema={"type": "object", "properties": {"a": schema}, "required": ["a"]},
+    )
+    tools = Registry((tool_of("s", StdioServer(command="c"), listed, never),), ToolConfig())
+    assert tools.problem(name="s__t", arguments_json=f'{{"a": {number}}}') == (
+        "The tool's own schema cannot be followed."
+    )
+
+
 def test_a_schema_is_not_followed_out_of_itself() -> None:
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/schema"
