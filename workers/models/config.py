@@ -101,3 +101,13 @@ class ModelConfig(BaseModel):
             # The address stands in logs and in `contextd doctor`; a secret must not.
             raise ValueError("must not hold a password, query or fragment")
         return url.rstrip("/")
+
+    @field_validator("model_api_key")
+    @classmethod
+    def _fits_into_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        line = key.get_secret_value().strip()  # files end with a line end
+        if not line.isprintable():
+            raise ValueError("must be one line of printable characters")
+        return SecretStr(line)

@@ -396,3 +396,16 @@ def test_an_address_that_is_none_or_holds_a_secret_is_refused(base_url: str) -> 
 
 def test_the_key_is_not_in_the_configurations_text() -> None:
     assert "sk-1" not in repr(ModelConfig(model_api_key=SecretStr("sk-1")))
+
+
+async def test_the_line_end_of_a_file_is_not_part_of_the_key() -> None:
+    async with calling(model_api_key=" sk-1\r\n") as (model, server):
+        assert (await call(model, request())).reply.text == "w1 "
+    assert server.requests[0].headers["Authorization"] == "Bearer sk-1"
+
+
+@pytest.mark.parametrize("key", ["sk-1\nsk-2", "sk\x00"])
+def test_a_key_that_no_header_holds_is_refused_and_not_told(key: str) -> None:
+    with pytest.raises(ValidationError, match="must be one line") as caught:
+        ModelConfig(model_api_key=SecretStr(key))
+    assert "sk" not in str(caught.value)
