@@ -42,10 +42,13 @@ class CheckedResolver(aiohttp.ThreadedResolver):
         """Return those addresses of a name that may be connected to.
 
         Raises:
-            AddressRefused: None may be.
+            AddressRefused: None may be, or it is no name.
             OSError: The name has no address.
         """
-        found = await super().resolve(host, port, family)
+        try:
+            found = await super().resolve(host, port, family)
+        except UnicodeError:  # a label of it is empty, or too long
+            raise AddressRefused(f"The host {host} is no name that can be looked up.") from None
         taken = [one for one in found if not _is_refused(one["host"], of=host)]
         if not taken:
             addresses = ", ".join(one["host"] for one in found)

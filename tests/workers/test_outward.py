@@ -151,6 +151,15 @@ async def test_none_of_them_connects_to_what_a_name_must_not_stand_for(
         assert there.visits == []
 
 
+async def test_a_name_that_is_none_is_refused_to_each_of_them(store: StoreServer) -> None:
+    url = "http://model..example"
+    failure = (await ask(f"{url}/v1")).failure
+    assert (failure.code, failure.retryable) == ("connection", False)
+    assert "model..example is no name" in failure.detail
+    assert "model..example is no name" in await look(f"{url}/mcp")
+    assert await told(store, f"{url}/hook") == "AddressRefused"
+
+
 async def test_none_of_them_follows_a_redirect(store: StoreServer) -> None:
     async with elsewhere() as there, leading_to(there.port) as port:
         url = f"http://127.0.0.1:{port}"
