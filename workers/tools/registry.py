@@ -7,6 +7,7 @@ always valid Unicode.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ from pydantic import JsonValue
 from pydantic_core import PydanticSerializationError, to_json
 
 from workers.tools.config import ToolConfig
-from workers.tools.declaration import Tool, ToolCallContext, ToolError
+from workers.tools.declaration import Tool, ToolCallContext, ToolError, ToolFunction
 from workers.tools.threads import BlockingCalls
 
 ENTRY_POINT_GROUP: Final = "contextd.tools"
@@ -176,18 +177,17 @@ class Registry:
         try:
             async with scope:
                 if declared.is_async:
-                    result: object = await call()
+                    result: object = await _awaited(call)
                 else:
                     result = await self._blocking_calls.run(call, name=f"tool {name}")
         except ToolError as error:
             raise ToolError(error.code, self._text(name, error.detail)) from error
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             if scope.expired():
                 raise ToolError(
                     "timeout", f"{name} did not finish within {limit_s:g} s."
                 ) from error
-            detail = f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise ToolError("raised", _valid(detail[:_DETAIL_CHARS_MAX])) from error
+            raise ToolError("raised", _valid(_said(error)[:_DETAIL_CHARS_MAX])) from error
         return self._text(name, result)
 
     async def _source_told(self, name: str, timeout_s: float | None) -> float | None:
@@ -236,6 +236,31 @@ class Registry:
             return encoded.decode(errors="replace")
         mark = f"\n[cut: {len(encoded)} bytes]"
         return encoded[: bytes_max - len(mark)].decode(errors="ignore") + mark
+
+
+async def _awaited(call: ToolFunction) -> object:
+    """Return what an async tool returns, or raise what it raises but as what ends no worker.
+
+    What extensions in Rust raise when they panic is no `Exception`, and libraries cancel what
+    a tool waits for without anybody having asked.
+    """
+    try:
+        return await call()
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as raised:
+        task = asyncio.current_task()
+        if isinstance(raised, asyncio.CancelledError) and task and task.cancelling():
+            raise
+        raise RuntimeError(f"{raised!r} was raised") from raised
+
+
+def _said(error: Exception) -> str:
+    """What an exception is and, unless that fails, says."""
+    said = ""
+    with contextlib.suppress(Exception):
+        said = str(error)
+    return f"{type(error).__name__}: {said}".removesuffix(": ")
 
 
 def _valid(text: str) -> str:

@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 from pydantic import JsonValue
+from typing_extensions import override
 
 from workers.tools import (
     Registry,
@@ -185,6 +186,42 @@ async def test_what_a_tool_raises_is_told() -> None:
         assert (await failure(tools, name, '{"how": "told"}')).detail == "not this one"
         late = await failure(tools, name, '{"how": "late"}')
         assert (late.code, late.detail) == ("raised", "TimeoutError")
+
+
+class Panic(BaseException):
+    """What extensions in Rust raise is no `Exception`."""
+
+
+class Dumb(Exception):
+    """It cannot say what it is."""
+
+    @override
+    def __str__(self) -> str:
+        raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("raised", "detail"),
+    [
+        (Panic("!"), "RuntimeError: Panic('!') was raised"),
+        (asyncio.CancelledError(), "RuntimeError: CancelledError() was raised"),
+        (KeyboardInterrupt(), "RuntimeError: KeyboardInterrupt() was raised"),
+        (Dumb(), "Dumb"),
+    ],
+    ids=repr,
+)
+async def test_whatever_a_tool_raises_is_told(raised: BaseException, detail: str) -> None:
+    @tool(effect="none")
+    def broken() -> None:
+        raise raised
+
+    async def broken_async() -> None:
+        raise raised
+
+    tools = registry(broken, tool(effect="none", name="broken_async")(broken_async))
+    for name in tools.names:
+        failed = await failure(tools, name)
+        assert (failed.code, failed.detail) == ("raised", detail)
 
 
 async def test_an_async_tool_that_takes_too_long_is_cancelled() -> None:
