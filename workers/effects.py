@@ -311,11 +311,14 @@ class Effects:
         request = summary_request(state, through_id, effect_id=effect.effect_id)
         try:
             text = await self._answer(request, state, traceparent)
-            return Summary(through_id=through_id, text=text)
         except ModelError as error:
             # A request that is too long may still be answered.
             log.warning("summary failed", context_id=state.id, code=error.code)
             return None
+        if not text.strip():  # it would stand for all that was said
+            log.warning("summary failed", context_id=state.id, code="bad_response")
+            return None
+        return Summary(through_id=through_id, text=text)
 
     async def _make_title(self, effect: MakeTitle, state: ContextState) -> TitleMade:
         """A title by the model; without one, how the conversation begins."""

@@ -35,7 +35,13 @@ from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import TITLE, Playbook, replied, say, wants
 from tests.workers.stage import Scripted, now_ms
 from workers import Activation, Effects, WorkerConfig
-from workers.models.protocol import ModelError, ModelRequest, ReplyItem, TextDelta
+from workers.models.protocol import (
+    ModelError,
+    ModelRequest,
+    ReplyFinished,
+    ReplyItem,
+    TextDelta,
+)
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
 from workers.models.wire import name_of
@@ -437,11 +443,15 @@ async def test_a_history_over_its_budget_is_summarised_by_the_model() -> None:
         assert prepared.summary.text.startswith("user: aaa")
 
 
+@pytest.mark.parametrize("kind", ["refusing", "silent"])
 @in_virtual_time
-async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make() -> None:
+async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make(
+    kind: str,
+) -> None:
     long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
     async with scene(*long, limits={"history_tokens_max": 500}) as here:
-        object.__setattr__(here.effects, "model", Refusing())
+        model = Refusing() if kind == "refusing" else Silent()
+        object.__setattr__(here.effects, "model", model)
         (prepared,) = await here.perform()
         assert isinstance(prepared, RequestPrepared)
         assert prepared.summary is None
@@ -457,3 +467,21 @@ class Refusing(ScriptedModel):
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
         raise ModelError("overloaded", "Busy.", True)
         yield TextDelta("never")
+
+
+class Silent(ScriptedModel):
+    """Answers, as a model that only thinks does, with no text."""
+
+    def __init__(self) -> None:
+        super().__init__(WorkerConfig())
+
+    @override
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
+        yield ReplyFinished(
+            text=" \n",
+            tool_calls=(),
+            finish_reason="length",
+            usage=None,
+            model=None,
+            metadata={},
+        )
