@@ -65,6 +65,11 @@ class ReplyAssembly:
         """Nothing more needs to be read."""
         return self._done or self._failure is not None
 
+    @property
+    def whole(self) -> bool:
+        """What may still come is its usage and the mark of the stream's end."""
+        return self._finish_reason is not None
+
     def feed(self, data: bytes) -> str:
         """Take bytes of a stream and return the text that they complete."""
         try:

@@ -142,7 +142,7 @@ class OpenAIModel:
             while not assembly.over:
                 data = await _read(response)
                 if not data:
-                    if deadline.passed:
+                    if deadline.passed and not assembly.whole:
                         first = response.content.total_bytes == 0
                         raise self._too_late(over=clock() >= ends_s, first=first)
                     break

@@ -205,6 +205,15 @@ async def test_a_finish_reason_without_done_is_an_end() -> None:
         assert (await call(model, request(Script(done=False)))).reply.text == "w1 "
 
 
+@pytest.mark.parametrize("timeout_s", [0.3, 30.0])
+async def test_a_whole_reply_whose_stream_stays_open_is_not_lost(timeout_s: float) -> None:
+    script = Script(done=False, end_delay_ms=60_000)
+    async with calling(model_between_chunks_s=0.3) as (model, server):
+        called = await call(model, request(script, timeout_s=timeout_s))
+        await server.requests[0].abandoned.wait()
+    assert (called.reply.text, called.reply.finish_reason) == ("w1 ", "stop")
+
+
 async def test_a_server_that_does_not_stream_is_understood() -> None:
     answer = (
         b'{"id":"r","model":"m","choices":[{"index":0,"finish_reason":"stop",'
