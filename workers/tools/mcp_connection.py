@@ -25,12 +25,14 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.types import (
     CONNECTION_CLOSED,
+    CallToolRequest,
+    CallToolRequestParams,
+    CallToolResult,
     Implementation,
-    RequestParamsMeta,
     Tool as ListedTool,
     ToolListChangedNotification,
 )
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from typing_extensions import override
 
 from workers.tools.config import ToolConfig
@@ -288,12 +290,15 @@ class McpConnection:
             self._calls += 1
             answered = False
             try:
-                result = await client.call_tool(
-                    tool,
-                    arguments,
-                    meta=cast("RequestParamsMeta", {IDEMPOTENCY_KEY: context.idempotency_key}),
+                # `Client.call_tool` would check the result by the server's own schema, whose
+                # regular expressions can take for ever, and say back what does not fit.
+                result = await client.session.send_request(
+                    _request(tool, arguments, context), CallToolResult
                 )
                 answered = True
+            except ValidationError:
+                detail = f"The answer of the server {self._name} is no result of a tool."
+                raise ToolError("raised", detail) from None
             except MCPError as error:
                 if error.code != CONNECTION_CLOSED:
                     raise ToolError("raised", self._shown(error.message)) from error
@@ -349,6 +354,14 @@ class _Watched:
         trace: TracebackType | None,
     ) -> None:
         await self._messages.__aexit__(kind, error, trace)
+
+
+def _request(
+    tool: str, arguments: dict[str, JsonValue], context: ToolCallContext
+) -> CallToolRequest:
+    meta = {IDEMPOTENCY_KEY: context.idempotency_key}
+    said = {"name": tool, "arguments": arguments, "_meta": meta}
+    return CallToolRequest(params=CallToolRequestParams.model_validate(said))
 
 
 def _reason(error: BaseException) -> str:

@@ -34,6 +34,14 @@ TOOLS: dict[str, Json] = {
     "reveal": {"inputSchema": NOTHING},
     "shriek": {"inputSchema": NOTHING},
     "break": {"inputSchema": NOTHING},
+    "babble": {"inputSchema": NOTHING},
+    "puzzle": {
+        "inputSchema": NOTHING,
+        "outputSchema": {
+            "type": "object",
+            "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}},
+        },
+    },
     "grow": {"inputSchema": NOTHING},
     "wait": {"inputSchema": NOTHING},
     "hang": {"inputSchema": NOTHING},
@@ -67,6 +75,10 @@ def called(params: Json) -> Json:
             return text(" ".join(sorted(os.environ)))
         case "reveal" | "shriek":
             return text(f"It is {os.environ['KEY']}.", is_error=params["name"] == "shriek")
+        case "babble":
+            return {"content": os.environ["KEY"]}
+        case "puzzle":
+            return {**text("Guess."), "structuredContent": {"a": "a" * 40 + "b"}}
         case "shout":
             return text("x" * 5_000)
         case "scream":

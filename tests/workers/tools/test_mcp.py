@@ -31,8 +31,8 @@ SDK = Path(__file__).with_name("mcp_sdk_server.py")
 PLAIN_TOOLS = tuple(
     f"plain__{name}"
     for name in (
-        *("break", "die", "echo", "environment", "grow", "hang"),
-        *("odd_name", "refuse", "reveal", "scream", "shout", "shriek", "wait"),
+        *("babble", "break", "die", "echo", "environment", "grow", "hang"),
+        *("odd_name", "puzzle", "refuse", "reveal", "scream", "shout", "shriek", "wait"),
     )
 )
 
@@ -329,6 +329,18 @@ async def test_what_a_server_was_given_is_said_back_to_nobody(
     async with offering(tmp_path, {"plain": declared}) as tools:
         assert await tools.run("plain__reveal", "{}", CONTEXT) == "It is Bearer [removed]."
         assert (await failure(tools, "plain__shriek")).detail == "It is Bearer [removed]."
+        assert (await failure(tools, "plain__babble")).detail == (
+            "The answer of the server plain is no result of a tool."
+        )
+
+
+async def test_a_result_is_not_held_to_the_schema_of_a_stranger(
+    tmp_path: Path, trace: Trace
+) -> None:
+    # Its pattern would hold the worker up for hours.
+    async with offering(tmp_path, {"plain": plain(trace)}) as tools:
+        told = await tools.run("plain__puzzle", "{}", CONTEXT)
+    assert told == f'Guess.\n{{"a":"{"a" * 40}b"}}'
 
 
 async def test_long_results_and_errors_are_cut(tmp_path: Path, trace: Trace) -> None:
