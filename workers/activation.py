@@ -162,6 +162,9 @@ class Activation:
         self._traces = TurnTraces(owned.trace)
         self._trace_kept = owned.trace
         self._performing: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        """Performances that were stopped and have not ended. A tool may take its time, or never
+        end: whoever has given the context back would wait for it and hear nothing."""
         self._framed: DraftBuffer | None = None
         """The draft whose frame was sent and is not confirmed yet."""
         self._broken: Exception | None = None
@@ -288,7 +291,7 @@ class Activation:
             return True
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
-        resting = rests(self.state) and not self._performing
+        resting = rests(self.state) and not self._performing and not self._stopping
         clock = asyncio.get_running_loop().time
         self._rested_s = clock() + self._linger_s if resting else math.inf
         self._look_at_clock()
@@ -586,6 +589,7 @@ class Activation:
             if isinstance(effect, StopEffect):
                 if (task := self._performing.pop(effect.effect_id, None)) is not None:
                     task.cancel()
+                    self._stopping.add(task)
                 continue
             if effect.effect_id not in self.state.pending:
                 continue  # stopped by a later event of the same commit
@@ -599,6 +603,7 @@ class Activation:
     def _performed(self, effect_id: str, task: asyncio.Task[None]) -> None:
         if self._performing.get(effect_id) is task:
             del self._performing[effect_id]
+        self._stopping.discard(task)
         self._woken.set()
 
     # The draft

@@ -147,3 +147,22 @@ async def test_a_stopped_effect_that_takes_its_time_to_end_does_not_hold_up_the_
             await run.ended()
         assert stage.performer.stopped == ["2.0"]
         assert [content for _, content, _ in await stage.said()] == ["one", "Hel", "two", "Hi."]
+
+
+@in_virtual_time
+async def test_a_context_whose_stopped_tool_does_not_end_goes_on() -> None:
+    async with open_stage(say("one"), config={"tool_policy": LOOPING}) as stage:
+        stage.performer.replies.append(TURN[0])
+        stage.performer.tool_hangs = True
+        stage.performer.stops_after_s = 90
+        async with stage.running() as run:
+            await stage.until_phase("executing_tools")
+            await stage.deliver(cancel())
+            await stage.until_phase("idle")
+            await asyncio.sleep(60)
+            await stage.deliver(say("two"))
+            await asyncio.sleep(1)
+            assert [content for _, content, _ in await stage.said()][-1] == "Hi."
+            assert await stage.waiting_mail() == []
+            assert stage.performer.stopped == []
+            await run.ended()
