@@ -109,6 +109,8 @@ class Effects:
                 await self._stream_reply(effect, state, activation, message_id)
         except ModelError as error:
             over = self.clock() >= effect.due_ms
+            # Nobody is to wait an hour for a turn whose time is over by then.
+            in_time = self.clock() + (error.retry_after_ms or 0) < effect.due_ms
             partial = activation.partial_of(effect_id)
             log.warning(
                 "model call failed",
@@ -123,7 +125,7 @@ class Effects:
                     effect_id=effect_id,
                     code="turn_timeout" if over else error.code,
                     detail=f"{error.detail} {self.model.label}",
-                    retryable=error.retryable and not over,
+                    retryable=error.retryable and in_time,
                     retry_after_ms=error.retry_after_ms,
                     partial=partial,
                     message_id=message_id if partial else None,

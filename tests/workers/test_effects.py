@@ -225,6 +225,19 @@ async def test_a_call_that_outlasts_its_turn_is_a_turn_timeout_and_not_retried()
         assert failed.partial
 
 
+@pytest.mark.parametrize(("wait_s", "retryable"), [(240, True), (360, False)])
+@in_virtual_time
+async def test_a_wait_that_ends_with_the_turn_is_not_waited(
+    wait_s: int, retryable: bool
+) -> None:
+    async with scene(say()) as here:
+        busy = ModelError("rate_limited", "Busy.", True, wait_s * 1_000)
+        object.__setattr__(here.effects, "model", Refusing(busy))
+        (failed,) = await here.perform()
+        assert isinstance(failed, ReplyFailed)
+        assert (failed.code, failed.retryable) == ("rate_limited", retryable)
+
+
 @in_virtual_time
 async def test_a_call_whose_turn_is_over_already_is_not_made() -> None:
     async with scene(say("/chunks 3"), limits={"turn_s_max": 1}) as here:
@@ -460,12 +473,13 @@ async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make(
 class Refusing(ScriptedModel):
     """Answers nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: ModelError | None = None) -> None:
         super().__init__(WorkerConfig())
+        self._error = error or ModelError("overloaded", "Busy.", True)
 
     @override
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
-        raise ModelError("overloaded", "Busy.", True)
+        raise self._error
         yield TextDelta("never")
 
 
