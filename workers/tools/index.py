@@ -149,7 +149,8 @@ class TextIndex:
                 if item in found or len(found) == matches_max:
                     continue
                 shown = text if len(text) <= text_chars_max else self._part(formula, row)
-                found[item] = Match(home, item, role, score, shown)
+                # Words may be long: text in base64 is a single one.
+                found[item] = Match(home, item, role, score, shown[:text_chars_max])
         return list(found.values())
 
     def _part(self, formula: str, row: int) -> str:

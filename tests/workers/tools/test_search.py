@@ -85,6 +85,13 @@ def test_of_a_long_text_the_part_that_fits_is_shown() -> None:
     assert len(shown) < 1_000
 
 
+def test_a_text_of_endless_words_is_cut_too() -> None:
+    index = index_of(f"boat {'x' * 5_000}")
+    (part,) = texts(index, "boat", chars=1_000)
+    assert len(part) == 1_000
+    assert part.startswith("boat xxx")
+
+
 def test_what_was_forgotten_is_not_found() -> None:
     index = index_of("one boat", "two boats", "three boat")
     index.add("d", [Passage("x", "user", "another boat")])
