@@ -13,7 +13,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
-from jsonschema import Draft202012Validator, SchemaError
+from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from mcp.types import (
@@ -156,8 +156,9 @@ def _parsed(validator: Validator, arguments_json: str) -> dict[str, object]:
             told.append(f"{where}: {problem.message[:_PROBLEM_CHARS_MAX]}")
             if len(told) == PROBLEMS_MAX:
                 break
-    except Exception as error:
-        # References that lead nowhere, or to what is no schema; numbers over all bounds.
+    except BaseException as error:
+        # References that lead nowhere, in circles, or to what is no schema; numbers over all
+        # bounds. In a circle `rpds`, which holds the references, may panic: no `Exception`.
         detail = "The tool's own schema cannot be followed."
         raise ToolError("bad_arguments", detail) from error
     if told:
@@ -168,11 +169,11 @@ def _parsed(validator: Validator, arguments_json: str) -> dict[str, object]:
 def _validator(schema: dict[str, JsonValue]) -> Validator:
     if schema.get("type") != "object":
         raise ValueError("its arguments are no JSON object")
-    kind = validator_for(schema, default=Draft202012Validator)
     try:
+        kind = validator_for(schema, default=Draft202012Validator)
         kind.check_schema(schema)
-    except (SchemaError, RecursionError):
-        raise ValueError("its arguments' schema is no JSON Schema") from None
+    except BaseException as error:  # see _parsed
+        raise ValueError("its arguments' schema is no JSON Schema") from error
     # Where a part names a draft, jsonschema goes on with that draft's own validator.
     parts = {key: part for key, part in schema.items() if key != "$schema"}
     if _names_a_draft(parts):

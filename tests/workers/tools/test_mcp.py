@@ -238,6 +238,7 @@ async def never(_arguments: Json, _context: ToolCallContext) -> str:
     [
         ({"type": "string"}, "its arguments are no JSON object"),
         ({"type": "object", "required": 1}, "its arguments' schema is no JSON Schema"),
+        ({"type": "object", "$schema": []}, "its arguments' schema is no JSON Schema"),
         (
             {"type": "object", "not": {"$schema": "http://json-schema.org/draft-07/schema#"}},
             "parts of its arguments' schema are of another draft",
@@ -276,6 +277,24 @@ def test_a_schema_is_not_followed_for_ever(schema: Json, problem: str | None) ->
     tools = Registry((tool_of("s", StdioServer(command="c"), listed, never),), ToolConfig())
     arguments = json.dumps({"a": "a" * 40 + "b", "b" * 40 + "c": 1})
     assert tools.problem(name="s__t", arguments_json=arguments) == problem
+
+
+def test_a_schema_that_goes_in_circles_ends_no_worker() -> None:
+    circle: Json = {"type": "object", "properties": {"a": {"not": {"$ref": "#/properties/a"}}}}
+    declared = tool_of(
+        "s", StdioServer(command="c"), ListedTool(name="t", input_schema=circle), never
+    )
+
+    def look(frames: int) -> None:
+        if frames:
+            return look(frames - 1)
+        with pytest.raises(ToolError, match="cannot be followed"):
+            declared.parsed('{"a": 1}')
+        return None
+
+    # Where on the stack Python's limit is met decides what is raised.
+    for frames in range(20):
+        look(frames)
 
 
 @pytest.mark.parametrize(
