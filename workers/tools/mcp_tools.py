@@ -13,6 +13,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
+import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
@@ -78,7 +79,13 @@ def tool_of(server_name: str, server: McpServer, listed: ListedTool, call: Call)
         raise ValueError("its name is over 64 characters with the server's")
     description = listed.description or listed.title or ""
     schema: dict[str, JsonValue] = listed.input_schema
-    if len(to_json(schema)) + len(description.encode(errors="replace")) > _DEFINITION_BYTES_MAX:
+    try:
+        encoded = orjson.dumps(schema)  # as requests to the model are
+    except orjson.JSONEncodeError:
+        raise ValueError(
+            "its schema holds what no request can: over 64 bits, or deep"
+        ) from None
+    if len(encoded) + len(description.encode(errors="replace")) > _DEFINITION_BYTES_MAX:
         raise ValueError(f"its description and schema are over {_DEFINITION_BYTES_MAX} bytes")
     return Tool(
         name=name,

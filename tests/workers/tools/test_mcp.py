@@ -244,6 +244,7 @@ async def never(_arguments: Json, _context: ToolCallContext) -> str:
             "parts of its arguments' schema are of another draft",
         ),
         ({"type": "object", "title": "x" * 70_000}, "its description and schema are over"),
+        ({"type": "object", "maxProperties": 2**64}, "its schema holds what no request can"),
     ],
 )
 def test_a_tool_that_does_not_fit_is_refused_with_the_reason(schema: Json, reason: str) -> None:
