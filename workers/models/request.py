@@ -14,7 +14,7 @@ import orjson
 
 from fsm import CallModel, ContextState, Message, branch_messages, line_to, summary_of
 from workers.models.protocol import ModelRequest, WireObject
-from workers.models.wire import wire_message, wire_not_run, wire_system_message
+from workers.models.wire import wire_message, wire_no_result, wire_system_message
 
 ASIDE_S_MAX: Final = 60.0
 """Longest wait for a summary or a title, in seconds."""
@@ -202,4 +202,4 @@ def _append(
 
 
 def _stubs(open_calls: tuple[str, ...]) -> list[bytes]:
-    return [orjson.dumps(wire_not_run(call)) + b"," for call in open_calls]
+    return [orjson.dumps(wire_no_result(call)) + b"," for call in open_calls]

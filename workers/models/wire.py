@@ -17,9 +17,12 @@ _IMAGE_URLS: Final = ("https://", "data:")
 within its own network; https keeps it from metadata services, which hold secrets and have no
 certificate."""
 
-NOT_RUN = "This tool call was not carried out: the turn was stopped before."
+NO_RESULT = (
+    "This tool call has no result: the turn was stopped before. Whether it was carried out is "
+    "not known."
+)
 """What the model is told of a call that nothing answered; providers refuse a request
-whose tool calls are not all answered."""
+whose tool calls are not all answered. A tool that runs may go on when its turn is stopped."""
 
 
 def wire_message(message: Message) -> WireMessage | None:
@@ -60,9 +63,9 @@ def wire_system_message(
     return {"role": "system", "content": "\n\n".join(blocks)}
 
 
-def wire_not_run(call_id: str) -> WireMessage:
+def wire_no_result(call_id: str) -> WireMessage:
     """Return the stub that answers a tool call which nothing has answered."""
-    return {"role": "tool", "tool_call_id": call_id, "content": NOT_RUN}
+    return {"role": "tool", "tool_call_id": call_id, "content": NO_RESULT}
 
 
 def wire_client_tool(tool: ClientTool) -> WireMessage:

@@ -17,9 +17,17 @@ from fsm import (
     ToolCall,
     Turn,
 )
-from tests.support.playbook import CONTEXT_ID
+from tests.support.playbook import (
+    CONTEXT_ID,
+    Playbook,
+    approve,
+    cancel,
+    replied,
+    say,
+    wants,
+)
 from workers.models import ModelRequest, RequestBuilder
-from workers.models.wire import NOT_RUN, WireMessage, wire_message
+from workers.models.wire import NO_RESULT, WireMessage, wire_message
 
 EFFECT = CallModel(effect_id="3.0", attempt=2, with_tools=True, due_ms=61_500)
 TOOL: dict[str, JsonValue] = {"type": "function", "function": {"name": "clock"}}
@@ -142,11 +150,19 @@ def test_calls_that_nothing_answered_are_answered_by_a_stub() -> None:
     )
     assert sent(given)[2:] == (
         {"role": "tool", "tool_call_id": "y", "content": "12:00"},
-        {"role": "tool", "tool_call_id": "x", "content": NOT_RUN},
+        {"role": "tool", "tool_call_id": "x", "content": NO_RESULT},
         {"role": "user", "content": "never mind"},
         {"role": "assistant", "content": "Wait", "tool_calls": wire_calls("z")},
-        {"role": "tool", "tool_call_id": "z", "content": NOT_RUN},
+        {"role": "tool", "tool_call_id": "z", "content": NO_RESULT},
     )
+
+
+def test_a_call_that_ran_when_its_turn_was_stopped_is_not_called_undone() -> None:
+    book = Playbook().given(say(), replied("", wants("x", effect="once")), approve("x"))
+    assert [effect.kind for effect in book.state.pending.values()] == ["run-tool"]
+    book.given(cancel(), say("Go on."))
+    (stub,) = [wire for wire in sent(book.state) if wire["role"] == "tool"]
+    assert str(stub["content"]).endswith("Whether it was carried out is not known.")
 
 
 def test_a_result_that_answers_nothing_open_is_left_out() -> None:
