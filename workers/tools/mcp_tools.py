@@ -2,12 +2,12 @@
 
 What a server says is a stranger's: a tool that does not fit is left out, and a schema is
 never followed to where it points outside of itself. What a schema could make endless has a
-bound (references) or is left to the server (regular expressions, comparing all items).
+bound (steps) or is left to the server (regular expressions, comparing all items).
 """
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, partial
 from importlib import import_module
@@ -47,8 +47,9 @@ _extended: Callable[..., type[Validator]] = import_module("jsonschema.validators
 _DEFINITION_BYTES_MAX: Final = 65_536
 """Of one tool's description and schema: they go into every request to the model."""
 _PROBLEM_CHARS_MAX: Final = 200
-_REFERENCES_MAX: Final = 5_000
-"""References followed in one check; each takes some 30 us."""
+_STEPS_MAX: Final = 30_000
+"""Of one check. A keyword takes one, of some 10 us, and one for each 64 entries that it has."""
+_REFERENCE_STEPS: Final = 6
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _LEFT_TO_THE_SERVER: Final = (
     "format",
@@ -59,7 +60,7 @@ _LEFT_TO_THE_SERVER: Final = (
     "uniqueItems",
 )
 
-_references_left: ContextVar[Iterator[int]] = ContextVar("references_left")
+_steps_left: ContextVar[list[int]] = ContextVar("steps_left")
 
 
 def tool_of(server_name: str, server: McpServer, listed: ListedTool, call: Call) -> Tool:
@@ -156,7 +157,7 @@ def _parsed(validator: Validator, arguments_json: str) -> dict[str, object]:
     if not isinstance(arguments, dict):
         raise ToolError("bad_arguments", "arguments: This is no JSON object.")
     told: list[str] = []
-    _references_left.set(iter(range(_REFERENCES_MAX)))
+    _steps_left.set([_STEPS_MAX])
     try:
         for problem in validator.iter_errors(arguments):
             where = ".".join(map(str, problem.absolute_path)) or "arguments"
@@ -201,13 +202,16 @@ def _bounded(kind: type[Validator]) -> type[Validator]:
     """A validator of this kind, whose checks end whatever the schema says."""
     others: Mapping[str, _Check] = kind.VALIDATORS
 
-    def counted(follow: _Check) -> _Check:
-        def followed(*place: _Schema) -> _Schema:
-            if next(_references_left.get(), None) is None:
+    def counted(check: _Check, steps: int) -> _Check:
+        def checked(validator: Validator, value: _Schema, *place: _Schema) -> _Schema:
+            left = _steps_left.get()
+            entries: int = len(value) if type(value) in {list, dict} else 0
+            left[0] -= steps + entries // 64
+            if left[0] < 0:
                 raise RecursionError
-            return follow(*place)
+            return check(validator, value, *place)
 
-        return followed
+        return checked
 
     def additional(
         validator: Validator, allowed: _Schema, instance: _Schema, schema: _Schema
@@ -220,11 +224,16 @@ def _bounded(kind: type[Validator]) -> type[Validator]:
     def passed_over(*_: _Schema) -> _Schema:
         return ()
 
+    left: dict[str, _Check] = dict.fromkeys(_LEFT_TO_THE_SERVER, passed_over)
+    checks: dict[str, _Check] = {
+        **others,
+        **left,
+        "additionalProperties": additional,
+    }
     return _extended(
         kind,
         {
-            **{key: counted(others[key]) for key in _REFERENCES if key in others},
-            **dict.fromkeys(_LEFT_TO_THE_SERVER, passed_over),
-            "additionalProperties": additional,
+            key: counted(check, _REFERENCE_STEPS if key in _REFERENCES else 1)
+            for key, check in checks.items()
         },
     )

@@ -280,6 +280,17 @@ def test_a_schema_is_not_followed_for_ever(schema: Json, problem: str | None) ->
     assert tools.problem(name="s__t", arguments_json=arguments) == problem
 
 
+def test_a_schema_is_not_held_against_many_arguments_for_ever() -> None:
+    choices: Json = {"items": {"anyOf": [{"const": number} for number in range(1_000)]}}
+    listed = ListedTool(
+        name="t", input_schema={"type": "object", "properties": {"a": choices, "b": choices}}
+    )
+    declared = tool_of("s", StdioServer(command="c"), listed, never)
+    assert declared.parsed(json.dumps({"a": [999] * 10, "b": [0] * 500}))
+    with pytest.raises(ToolError, match="cannot be followed"):
+        declared.parsed(json.dumps({"a": [999] * 1_000}))
+
+
 def test_a_schema_that_goes_in_circles_ends_no_worker() -> None:
     circle: Json = {"type": "object", "properties": {"a": {"not": {"$ref": "#/properties/a"}}}}
     declared = tool_of(
