@@ -308,6 +308,8 @@ _OVER = (_IDLE, *_BEGUN)
 """Where a turn that ends leads: to rest, or into the turn of a waiting message."""
 _COLLECTED = (_TOOLS, _AWAITING, _FAILED)
 """Where the result of a tool leads when nobody is waited for."""
+_EXPIRED = (*_COLLECTED, _PREPARING)
+"""Where it leads that nobody has come; a failed turn is given up for a message that is due."""
 _ROUND = (_APPROVAL, _ANSWER, *_COLLECTED)
 """Where a round of tool calls leads."""
 
@@ -375,7 +377,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         ToolReturned: _rule(collect_result, _APPROVAL),
         ToolFailed: _rule(collect_failure, _APPROVAL),
         ToolRestarted: _rule(restart_tool, _APPROVAL, _FAILED),
-        **_busy(_APPROVAL, *_COLLECTED),
+        **_busy(_APPROVAL, *_EXPIRED),
     },
     _ANSWER: {
         ApprovalGiven: _rule(decide),  # nothing is open: the same again, or refused
@@ -384,7 +386,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type[Event], Rule]]] = {
         ToolFailed: _rule(collect_failure, _ANSWER),
         ToolRestarted: _rule(restart_tool, _ANSWER, _APPROVAL, _FAILED),
         TurnRequested: _rule(request_turn, *_BEGUN),
-        **_busy(_ANSWER, *_COLLECTED),
+        **_busy(_ANSWER, *_EXPIRED),
     },
     _TOOLS: {
         ApprovalGiven: _rule(decide),

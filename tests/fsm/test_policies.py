@@ -15,6 +15,7 @@ from tests.support.playbook import (
     approve,
     cancel,
     failed,
+    prepared,
     replied,
     returned,
     say,
@@ -175,6 +176,14 @@ def test_a_message_for_later_that_is_due_in_a_turn_waits_for_its_end() -> None:
     book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 5_000), say("now"), STARTED)
     book.later(seconds=60).when(TIME).then(STREAMING)
     assert waiting(book) == ["later"]
+
+
+def test_a_message_for_later_begins_its_turn_where_the_running_one_has_no_time_left() -> None:
+    book = Playbook(retrieval=["notes"], limits={"turn_s_max": 10, "approval_s_max": 60})
+    book.given(say("one"), prepared()).later(seconds=20).given(replied("", wants("a")))
+    book.given(say("later", not_before_ms=book.now_ms + 30_000))
+    book.later(seconds=60).when(TIME).then(Phase.PREPARING_REQUEST, *book.effects)
+    assert book.said[-1] == ("user", "later", "complete")
 
 
 def test_a_message_for_later_can_be_changed_and_removed() -> None:

@@ -210,6 +210,7 @@ def asides(book: Playbook) -> Iterator[tuple[Event, ...]]:
     yield (branch("other"), record(("assistant", "Hi.")), switch("other"), merge("main"))
     at_ms = book.now_ms + WAIT_S * 1_000
     yield (say(not_before_ms=book.now_ms + 2_000), TIME)
+    yield (say(not_before_ms=at_ms), TimePassed(at_ms=at_ms))
     for waiting in book.state.queue:
         yield (update_queue(edit={waiting.id: "Edited"}),)
     scheduled = Playbook.at(book)
