@@ -571,7 +571,7 @@ def retry(state: ContextState, _event: Action) -> Step:
     """
     if state.turn is None:
         return next_turn(state)
-    stopped = stop_all(state)
+    stopped = stop_all(with_(state, failure=None))
     state = with_turn(stopped.state, attempt=1, started_at_ms=state.updated_at_ms, waited_ms=0)
     last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
     # What the turn was asked with stays, and results of tools, which can be `failed` too: the

@@ -176,6 +176,17 @@ def test_retry_after_a_turn_ran_out_of_time_before_it_was_prepared_prepares_it()
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
 
 
+def test_a_failure_is_told_until_it_is_retried_whatever_comes_next() -> None:
+    book = Playbook(retrieval=["notes"], limits={"turn_s_max": 10}).given(say())
+    book.later(seconds=20).given(PAUSE, RESUME, RETRY).then(
+        Phase.PREPARING_REQUEST, *book.effects
+    )
+    assert book.state.failure is None
+    book = Playbook().given(say(), replied("", wants("a")), approve("a"), abandoned(), RETRY)
+    assert book.state.phase is Phase.EXECUTING_TOOLS
+    assert book.state.failure is None
+
+
 def test_reset_gives_the_failed_turn_up() -> None:
     book = Playbook().given(say(), failed("Hel")).when(RESET).then(Phase.IDLE)
     assert book.state.turn is None

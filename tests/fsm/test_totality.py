@@ -238,6 +238,7 @@ def signature(book: Playbook) -> object:
         bool(state.config.retrieval),
         state.config.tool_policy.mode,
         state.config.on_takeover,
+        state.failure is None,
         turn
         and (
             turn.attempt,
