@@ -247,19 +247,19 @@ def collect_failure(state: ContextState, event: ToolFailed) -> Step:
 
 
 def _collect(state: ContextState, effect_id: str, content: str, code: str | None) -> Step:
-    state = _record(state, effect_id, content, code)
+    state = _record(state, effect_id, content, code, by_tool=True)
     return Step(state) if state.phase is Phase.PAUSED else advance(state)
 
 
 def _record(
-    state: ContextState, effect_id: str, content: str, code: str | None
+    state: ContextState, effect_id: str, content: str, code: str | None, *, by_tool: bool
 ) -> ContextState:
     """The call is done, and the model will read what came of it."""
     calls = list(running(state).calls)
     index = next(i for i, call in enumerate(calls) if call.effect_id == effect_id)
     calls[index] = calls[index].model_copy(update={"status": CallStatus.DONE})
     state = with_turn(answered(state, effect_id), calls=tuple(calls))
-    return _append_result(state, calls[index], content, 0, code=code)
+    return _append_result(state, calls[index], content, 0, code=code, by_tool=by_tool)
 
 
 def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
@@ -282,18 +282,33 @@ def restart_tool(state: ContextState, event: ToolRestarted) -> Step:
 def _give_up(state: ContextState, effect: RunTool) -> Step:
     """A tool ends each worker that runs it: the model is told, and the turn fails."""
     text = f"{effect.name} was started {effect.attempt} times, and each time its worker died."
-    state = _record(state, effect.effect_id, f"Error (lost): {text}", "lost")
+    state = _record(state, effect.effect_id, f"Error (lost): {text}", "lost", by_tool=False)
     return Step(state) if state.phase is Phase.PAUSED else fail(halt(state), POISON, text)
 
 
 def _append_result(
-    state: ContextState, call: TurnCall, content: str, index: int, *, code: str | None
+    state: ContextState,
+    call: TurnCall,
+    content: str,
+    index: int,
+    *,
+    code: str | None,
+    by_tool: bool = False,
 ) -> ContextState:
-    """The model reads what came of a call; `index` tells results of one event apart."""
+    """The model reads what came of a call.
+
+    Args:
+        state: The call's turn runs.
+        call: As it was when it ended.
+        content: What came of it.
+        index: Tells results of one event apart.
+        code: Why it failed; None: it did not.
+        by_tool: Whether the tool itself may have said so, in an error, too.
+    """
     metadata: dict[str, JsonValue] = {"tool": call.name}
     if code is not None:
         metadata["code"] = code
-    if call.untrusted and code is None:
+    if call.untrusted and by_tool:
         metadata["untrusted"] = True
     if call.approved_by not in {None, POLICY}:
         metadata["approval"] = {

@@ -5,6 +5,7 @@ from tests.support.playbook import (
     BEGAN_MS,
     PAUSE,
     RESUME,
+    RETRY,
     TIME,
     Playbook,
     answer,
@@ -13,6 +14,7 @@ from tests.support.playbook import (
     replied,
     returned,
     say,
+    tool_failed,
     tool_lost,
     wants,
 )
@@ -131,6 +133,21 @@ def test_what_strangers_said_is_remembered_in_the_next_turn_too() -> None:
     book.given(say(), replied("", wants("web", untrusted=True)), returned(), replied())
     book.given(say("Go on"), replied("", wants("write", effect="once")))
     assert book.state.phase is APPROVAL
+
+
+def test_what_strangers_say_in_an_error_may_be_an_order_too() -> None:
+    book = Playbook(tool_policy={"mode": "auto_loop"})
+    book.given(say(), replied("", wants("web", untrusted=True)), tool_failed())
+    book.given(replied("", wants("write", effect="once")))
+    assert book.call("write").status is CallStatus.PENDING
+
+
+def test_what_is_said_of_a_strangers_tool_that_did_not_run_is_no_order() -> None:
+    book = Playbook(tool_policy={"mode": "auto_loop"}, limits={"tool_starts_max": 1})
+    book.given(say(), replied("", wants("web", untrusted=True, dangerous=True)), deny("web"))
+    book.given(replied("", wants("again", untrusted=True)), tool_lost(), RETRY)
+    book.given(replied("", wants("write", effect="once")))
+    assert book.call("write").status is CallStatus.APPROVED
 
 
 def test_a_trusted_result_changes_nothing() -> None:
