@@ -193,9 +193,9 @@ def begin_turn(
     state: ContextState,
     said: Sequence[QueuedMessage],
     *,
-    queue: tuple[QueuedMessage, ...] = (),
+    queue: tuple[QueuedMessage, ...],
+    rollback_to: str | None,
     replaces: str | None = None,
-    rollback_to: str | None = None,
 ) -> Step:
     """Append what the user has said and ask for the first reply.
 
@@ -203,10 +203,9 @@ def begin_turn(
         state: Its active branch ends where the turn begins.
         said: One message, or several that share the turn.
         queue: The messages that go on waiting.
+        rollback_to: Head that a rollback restores; None: the branch was empty.
         replaces: Id of the message that the first of `said` stands for.
-        rollback_to: Head that a rollback restores; None: the present one.
     """
-    rollback_to = rollback_to or head(state)
     for message in said:
         state = _append_said(state, message, replaces=replaces)
         replaces = None
@@ -394,7 +393,8 @@ def next_turn(state: ContextState) -> Step:
         if state.queue[0].policy == "merge":
             together = itertools.takewhile(lambda said: said.policy == "merge", state.queue)
             count = len(tuple(together))
-        return begin_turn(state, state.queue[:count], queue=state.queue[count:])
+        said, rest = state.queue[:count], state.queue[count:]
+        return begin_turn(state, said, queue=rest, rollback_to=head(state))
     return Step(with_(state, phase=Phase.IDLE, turn=None, failure=None))
 
 

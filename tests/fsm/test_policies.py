@@ -13,13 +13,16 @@ from tests.support.playbook import (
     TIME,
     Playbook,
     approve,
+    branch,
     cancel,
+    edit,
     failed,
     prepared,
     replied,
     returned,
     say,
     stop,
+    switch,
     update_queue,
     wants,
 )
@@ -71,6 +74,13 @@ def test_rollback_drops_the_running_turn_from_the_branch_but_not_from_the_tree()
 def test_rollback_of_a_first_turn_begins_at_the_root() -> None:
     book = Playbook().given(say("one"), STARTED).when(say("two", policy="rollback"))
     assert book.said == [("user", "two", "complete")]
+
+
+def test_rollback_of_an_edit_on_an_empty_branch_leaves_it_empty() -> None:
+    book = Playbook().given(branch("empty"), say("one"), replied("1"), say("two"), replied("2"))
+    book.given(edit(book.branch[2].id), replied("3"), switch("empty"))
+    book.given(edit(book.state.messages[2].id)).when(say("hello", policy="rollback"))
+    assert book.said == [("user", "hello", "complete")]
 
 
 def test_a_failed_turn_can_be_rolled_back() -> None:
