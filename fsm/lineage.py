@@ -153,13 +153,13 @@ def _settling(state: ContextState, *, at_ms: int, keeps_waiting: bool) -> list[E
     """Events that bring a context to rest, as its owner could have done it."""
     events: list[Event] = []
     waiting = () if keeps_waiting else (*state.queue, *state.scheduled)
-    if any(not isinstance(effect, MakeTitle) for effect in state.pending.values()):
+    works = any(not isinstance(effect, MakeTitle) for effect in state.pending.values())
+    if works and state.phase is not Phase.PAUSED:
         waiting = waiting or state.queue
-        if waiting:
-            events.append(QueueUpdated(at_ms=at_ms, remove=tuple(said.id for said in waiting)))
-        events.append(CancelRequested(at_ms=at_ms))
-    elif waiting:
+    if waiting:
         events.append(QueueUpdated(at_ms=at_ms, remove=tuple(said.id for said in waiting)))
+    if works:
+        events.append(CancelRequested(at_ms=at_ms))
     events += [
         TitleMade(at_ms=at_ms, effect_id=effect_id, title=state.title)
         for effect_id, effect in state.pending.items()

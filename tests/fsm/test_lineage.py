@@ -5,7 +5,17 @@ import pytest
 from fsm import MS_MAX, MS_MIN, BrokenLog, ContextState, Phase, copy_log, replay, rests
 from fsm.lineage import VERSION_MAX, CopiedLog
 from tests.fsm.test_asking import called
-from tests.support.playbook import BEGAN_MS, STARTED, Playbook, failed, rename, replied, say
+from tests.support.playbook import (
+    BEGAN_MS,
+    PAUSE,
+    STARTED,
+    Playbook,
+    failed,
+    rename,
+    replied,
+    say,
+    wants,
+)
 
 COPY_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829399"
 
@@ -51,6 +61,14 @@ def test_a_copy_of_a_compacted_copy_remembers_both_origins() -> None:
     again = copy_log([], context_id="another", owner="ada", at_ms=BEGAN_MS, base=first.state)
     assert [origin.context_id for origin in again.state.origins] == [book.state.id, COPY_ID]
     assert again.state.messages == book.state.messages
+
+
+def test_messages_that_wait_come_along_unless_their_turn_would_begin() -> None:
+    running = Playbook(tool_policy={"mode": "auto_loop"}).given(say(), replied("", wants("a")))
+    assert copy(running.given(say("next"))).state.queue == ()
+    paused = copy(running.given(PAUSE)).state
+    assert paused.phase is Phase.PAUSED
+    assert [said.content for said in paused.queue] == ["next"]
 
 
 def refused(state: ContextState) -> str:
