@@ -77,21 +77,14 @@ def copy_log(
     copied = list(events)
     if base is not None:
         check_base(base)
-        origin = Origin(context_id=base.id, version=origin_version)
-        base = base.model_copy(
-            update={
-                "id": context_id,
-                "owner": owner,
-                "origins": (*base.origins, origin),
-                "expires_ms": None,
-            }
-        )
+        origins = _origins(base.origins, base.id, origin_version)
+        begun = {"id": context_id, "owner": owner, "origins": origins}
+        base = base.model_copy(update={**begun, "expires_ms": None})
         state = base
     else:
         if not events or not isinstance(first := events[0], ContextCreated):
             raise BrokenLog("event 1: a log begins with context-created")
-        origin = Origin(context_id=first.context_id, version=origin_version)
-        origins = (*first.origins, origin)
+        origins = _origins(first.origins, first.context_id, origin_version)
         begun = {"context_id": context_id, "owner": owner, "origins": origins}
         copied[0] = first.model_copy(update={**begun, "expires_ms": None})
         state = replay(copied[:1])
@@ -113,6 +106,15 @@ def copy_log(
         settling.append(renamed)
         state = transition(state, renamed).state
     return CopiedLog(base, [*copied, *settling], state)
+
+
+def _origins(further: Sequence[Origin], context_id: str, version: int) -> tuple[Origin, ...]:
+    """Where a copy of a context's first versions comes from: of none more than is copied."""
+    shared = (
+        origin.model_copy(update={"version": min(origin.version, version)})
+        for origin in further
+    )
+    return (*shared, Origin(context_id=context_id, version=version))
 
 
 def check_base(base: ContextState) -> None:

@@ -2,7 +2,18 @@
 
 import pytest
 
-from fsm import MS_MAX, MS_MIN, BrokenLog, ContextState, Phase, copy_log, replay, rests
+from fsm import (
+    MS_MAX,
+    MS_MIN,
+    BrokenLog,
+    ContextState,
+    MessageReceived,
+    Phase,
+    copy_log,
+    replay,
+    rests,
+    transition,
+)
 from fsm.lineage import VERSION_MAX, CopiedLog
 from tests.fsm.test_asking import called
 from tests.support.playbook import (
@@ -18,6 +29,7 @@ from tests.support.playbook import (
 )
 
 COPY_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829399"
+THIRD_ID = "01932c5e-7a10-7c3b-9d2e-5f607182939a"
 
 
 def talk() -> Playbook:
@@ -61,6 +73,19 @@ def test_a_copy_of_a_compacted_copy_remembers_both_origins() -> None:
     again = copy_log([], context_id="another", owner="ada", at_ms=BEGAN_MS, base=first.state)
     assert [origin.context_id for origin in again.state.origins] == [book.state.id, COPY_ID]
     assert again.state.messages == book.state.messages
+
+
+def test_a_copy_of_an_early_version_of_a_copy_has_no_more_of_the_first_than_that() -> None:
+    book = talk()
+    first = copy(book)
+    early = copy_log(first.events[:4], context_id=THIRD_ID, owner="ada", at_ms=BEGAN_MS)
+    base = replay(first.events[:4])
+    whole = copy_log([], context_id=THIRD_ID, owner="ada", at_ms=BEGAN_MS, base=base)
+    for again in (early, whole):
+        assert [origin.version for origin in again.state.origins] == [4, 4]
+        said = MessageReceived(at_ms=BEGAN_MS, content="Three")
+        ours = transition(again.state, said).state.messages[-1].id
+        assert ours[-12:] == f"{int(THIRD_ID[-12:], 16) ^ 5:012x}"
 
 
 def test_messages_that_wait_come_along_unless_their_turn_would_begin() -> None:
