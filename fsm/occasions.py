@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from fsm.events import EVENT_TYPES, Event, ReplyEnded
+from fsm.events import EVENT_TYPES, Event, ReplyEnded, RetryRequested
 from fsm.machine import rests
 from fsm.state import ContextState, Phase
 
@@ -55,7 +55,8 @@ NO_CHANGE: Final = TurnChange(began=False, ended=None)
 def turn_change(before: ContextState, event: Event, after: ContextState) -> TurnChange:
     """Whether a turn has ended in a step, and whether one has begun."""
     was, runs = _running(before), _running(after)
-    if was == runs:
+    tried_again = was is not None and isinstance(event, RetryRequested)
+    if was == runs or tried_again:
         return NO_CHANGE
     ended: TurnEnd | None = None
     if was is not None:

@@ -84,3 +84,7 @@ def test_a_turn_that_has_failed_has_ended_and_its_retry_begins_again() -> None:
     lost = (say(), failed(retryable=False))
     assert turn_counts(*lost) == {"began": 1, "failed": 1}
     assert turn_counts(*lost, RETRY) == {"began": 2, "failed": 1}
+
+
+def test_a_call_that_is_tried_again_at_once_belongs_to_the_turn_that_runs() -> None:
+    assert turn_counts(say(), failed(retryable=True), RETRY) == {"began": 1}
