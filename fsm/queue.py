@@ -176,9 +176,9 @@ def pass_time(state: ContextState, event: TimePassed) -> Step:
 
 
 def _take_up(state: ContextState, due: Sequence[QueuedMessage]) -> Step:
-    """Messages whose time has come wait for the turn's end, like any other."""
+    """Messages that are due wait for the turn's end, like any other, in the order of times."""
     queue = state.queue
-    for said in due:
+    for said in sorted(due, key=lambda said: said.not_before_ms or 0):
         queue = (said,) if said.policy == "latest" else (*queue, said)
     later = tuple(said for said in state.scheduled if said not in due)
     state = with_(state, scheduled=later, queue=queue)

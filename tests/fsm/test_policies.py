@@ -196,6 +196,15 @@ def test_a_message_for_later_begins_its_turn_where_the_running_one_has_no_time_l
     assert book.said[-1] == ("user", "later", "complete")
 
 
+def test_messages_for_later_that_are_found_due_at_once_keep_the_order_of_their_times() -> None:
+    book = Playbook().given(say("noon", not_before_ms=BEGAN_MS + 50_000))
+    book.given(say("nine", not_before_ms=BEGAN_MS + 40_000))
+    book.given(say("ten", not_before_ms=BEGAN_MS + 45_000, policy="latest"))
+    book.later(seconds=60).when(TIME)
+    assert book.said == [("user", "ten", "complete")]
+    assert waiting(book) == ["noon"]
+
+
 def test_a_message_for_later_can_be_changed_and_removed() -> None:
     book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 60_000))
     (later,) = (said.id for said in book.state.scheduled)
