@@ -177,7 +177,7 @@ def _record(
         parts=said.parts,
         tool_calls=said.tool_calls,
         tool_call_id=said.tool_call_id,
-        created_at_ms=said.created_at_ms or state.updated_at_ms,
+        created_at_ms=state.updated_at_ms if said.created_at_ms is None else said.created_at_ms,
         status=said.status,
         finish_reason=said.finish_reason,
         client_message_id=said.client_message_id,

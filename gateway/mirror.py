@@ -109,7 +109,7 @@ class Mirror:
                 "title": state.title,
                 "labels": state.labels,
                 "pinned": state.pinned,
-                "expires_at": state.expires_ms and rfc3339(state.expires_ms),
+                "expires_at": _time(state.expires_ms),
                 "origins": [origin.model_dump() for origin in state.origins],
                 "status": state.phase.value,
                 "version": state.version,
@@ -140,7 +140,7 @@ class Mirror:
                         "content": waiting.content,
                         "policy": waiting.policy,
                         "client_message_id": waiting.client_message_id,
-                        "not_before": waiting.not_before_ms and rfc3339(waiting.not_before_ms),
+                        "not_before": _time(waiting.not_before_ms),
                     }
                     for waiting in (*state.queue, *state.scheduled)
                 ],
@@ -150,7 +150,7 @@ class Mirror:
                         "name": call.name,
                         "arguments": call.arguments,
                         "digest": call.digest,
-                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
+                        "expires_at": _time(call.expires_ms),
                         "approval_status": call.status.value,
                     }
                     for call in (turn.calls if turn else ())
@@ -161,7 +161,7 @@ class Mirror:
                         "id": call.id,
                         "name": call.name,
                         "arguments": call.arguments,
-                        "expires_at": call.expires_ms and rfc3339(call.expires_ms),
+                        "expires_at": _time(call.expires_ms),
                     }
                     for call in (turn.calls if turn else ())
                     if call.status is CallStatus.ASKED
@@ -174,7 +174,7 @@ class Mirror:
                     "detail": failure.detail,
                     "retryable": failure.retryable,
                     "attempts": failure.attempts,
-                    "retry_at": failure.due_ms and rfc3339(failure.due_ms),
+                    "retry_at": _time(failure.due_ms),
                 },
                 "usage": state.usage.model_dump(),
             }
@@ -209,6 +209,10 @@ def message_json(message: Message) -> bytes:
     """A message on the wire: as in the state, its time in RFC 3339."""
     encoded = message.model_dump_json(exclude={"created_at_ms"}).encode()
     return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else rfc3339(at_ms)
 
 
 def cursor(epoch: str, version: int, n: int) -> str:

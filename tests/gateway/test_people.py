@@ -81,6 +81,21 @@ async def test_a_message_for_later_waits_where_everybody_can_see_it(store_url: s
         assert state["queue"] == []
 
 
+async def test_the_first_moment_of_1970_is_a_time_as_any_other(store_url: str) -> None:
+    first = "1970-01-01T00:00:00Z"
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        said: Json = {"messages": [{"role": "user", "content": "Hi", "created_at": first}]}
+        recorded = await client.act(context_id, "record_messages", said)
+        assert recorded.context["messages"][0]["created_at"] == "1970-01-01T00:00:00.000Z"
+        await client.act(context_id, "pause")
+        body: Json = {"content": "soon", "not_before": first}
+        sent = await client.act(context_id, "send_message", body)
+        (entry,) = sent.context["queue"]
+        assert entry["not_before"] == "1970-01-01T00:00:00.000Z"
+
+
 async def test_a_context_that_expires_is_deleted_though_nobody_watches(store_url: str) -> None:
     worker = {"linger_s": 0, "worker_heartbeat_s": 0.1}
     async with serving(store_url, worker=worker) as service:
