@@ -160,8 +160,13 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
     calls = {call.id: call for call in running(state).calls}
     if unknown := sorted((approved | reasons.keys() | event.edits.keys()) - calls.keys()):
         raise Inapplicable("unknown-tool-call", f"No such tool call: {', '.join(unknown)}.")
-    if both := sorted((approved & reasons.keys()) | (event.edits.keys() - approved)):
-        detail = f"Approve, edit or deny, not both: {', '.join(both)}."
+    if both := sorted(approved & reasons.keys()):
+        detail = f"Approve or deny, not both: {', '.join(both)}."
+        raise Inapplicable("unknown-tool-call", detail)
+    if edited := sorted(event.edits.keys() - approved):
+        detail = (
+            f"Edited, but not approved: {', '.join(edited)}. Name it in tool_call_ids, too."
+        )
         raise Inapplicable("unknown-tool-call", detail)
     open_calls = {call.id for call in calls.values() if call.status in _DECIDABLE}
     if not (approved | reasons.keys()) & open_calls:

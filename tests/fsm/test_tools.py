@@ -150,12 +150,14 @@ def test_approving_what_does_not_exist_is_refused_and_names_it() -> None:
 def test_a_call_cannot_be_approved_and_denied_at_once() -> None:
     both = approve("a").model_copy(update={"deny": deny("a").deny})
     refused = asking("a").refuses(both)
-    assert refused.detail == "Approve, edit or deny, not both: a."
+    assert refused.detail == "Approve or deny, not both: a."
 
 
 def test_only_approved_calls_can_be_edited() -> None:
     edited = approve(a="{}").model_copy(update={"tool_call_ids": ("b",)})
-    assert asking("a", "b").refuses(edited).code == "unknown-tool-call"
+    refused = asking("a", "b").refuses(edited)
+    assert refused.code == "unknown-tool-call"
+    assert refused.detail == "Edited, but not approved: a. Name it in tool_call_ids, too."
 
 
 @pytest.mark.parametrize("decision", [approve("a"), approve(a='{"zone": "UTC"}'), deny("a")])
