@@ -81,6 +81,7 @@ from fsm.queue import (
 from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import CallStatus, ContextState, Phase
 from fsm.tools import (
+    DECIDABLE,
     answer,
     collect_failure,
     collect_result,
@@ -266,7 +267,9 @@ def refusal(state: ContextState, code: str, detail: str) -> Refusal:
 
 
 def _illegal(state: ContextState, event: Event) -> Refusal:
-    if isinstance(event, ApprovalGiven):
+    calls = state.turn.calls if state.turn else ()
+    waits = any(call.status in DECIDABLE for call in calls)
+    if isinstance(event, ApprovalGiven) and not waits:
         return refusal(state, "no-pending-approvals", "No pending tool approvals")
     name = event.action if isinstance(event, Action) else type(event).__name__
     return refusal(

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
 
 POLICY = "policy"
 """`approved_by` of a call that the policy has approved."""
-_DECIDABLE = OPEN - {CallStatus.ASKED}
+DECIDABLE = OPEN - {CallStatus.ASKED}
+"""Calls that wait for an approval."""
 
 
 def call_digest(name: str, arguments: str) -> str:
@@ -168,7 +169,7 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
             f"Edited, but not approved: {', '.join(edited)}. Name it in tool_call_ids, too."
         )
         raise Inapplicable("unknown-tool-call", detail)
-    open_calls = {call.id for call in calls.values() if call.status in _DECIDABLE}
+    open_calls = {call.id for call in calls.values() if call.status in DECIDABLE}
     if not (approved | reasons.keys()) & open_calls:
         if _decided_so(calls, event):
             raise Unchanged

@@ -153,6 +153,16 @@ def test_a_call_cannot_be_approved_and_denied_at_once() -> None:
     assert refused.detail == "Approve or deny, not both: a."
 
 
+def test_calls_that_wait_in_a_paused_context_are_decided_on_once_it_goes_on() -> None:
+    book = asking("a").given(PAUSE)
+    refused = book.refuses(approve("a"))
+    assert (refused.code, refused.detail) == (
+        "illegal-in-phase",
+        "approve_tools is not possible while paused.",
+    )
+    assert "resume" in refused.allowed_actions
+
+
 def test_only_approved_calls_can_be_edited() -> None:
     edited = approve(a="{}").model_copy(update={"tool_call_ids": ("b",)})
     refused = asking("a", "b").refuses(edited)
