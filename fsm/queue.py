@@ -110,10 +110,12 @@ def _cut_in(state: ContextState, said: QueuedMessage, event: MessageReceived) ->
 def update_queue(state: ContextState, event: QueueUpdated) -> Step:
     """Edit, remove and move what waits; messages whose turn has begun are out of reach."""
     named = {*event.remove, *event.edit, *event.move}
-    waiting = {said.id for said in (*state.queue, *state.scheduled)}
-    queued = {said.id for said in state.queue}
-    if gone := sorted((named - waiting) | (event.move.keys() - queued)):
+    later = {said.id for said in state.scheduled}
+    if gone := sorted(named - later - {said.id for said in state.queue}):
         raise Inapplicable("not-waiting", f"Not in the queue: {', '.join(gone)}.")
+    if timed := sorted(event.move.keys() & later):
+        detail = f"It waits for its time and has no place in line: {', '.join(timed)}."
+        raise Inapplicable("not-waiting", detail)
     queue = [_edited(said, event) for said in state.queue if said.id not in event.remove]
     for message_id, place in event.move.items():
         if (said := next((s for s in queue if s.id == message_id), None)) is not None:

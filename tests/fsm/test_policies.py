@@ -210,7 +210,9 @@ def test_a_message_for_later_can_be_changed_and_removed() -> None:
     (later,) = (said.id for said in book.state.scheduled)
     book.given(update_queue(edit={later: "much later"}))
     assert [said.content for said in book.state.scheduled] == ["much later"]
-    assert book.refuses(update_queue(move={later: 0})).code == "not-waiting"
+    refused = book.refuses(update_queue(move={later: 0}))
+    assert refused.code == "not-waiting"
+    assert refused.detail == f"It waits for its time and has no place in line: {later}."
     book.given(update_queue(remove=(later,)))
     assert wakes_at_ms(book.state) is None
 
