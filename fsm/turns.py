@@ -571,14 +571,16 @@ def retry(state: ContextState, _event: Action) -> Step:
     """
     if state.turn is None:
         return next_turn(state)
+    began_ms = state.turn.started_at_ms
     stopped = stop_all(with_(state, failure=None))
     state = with_turn(stopped.state, attempt=1, started_at_ms=state.updated_at_ms, waited_ms=0)
     last = next((m for m in reversed(state.messages) if m.id == head(state)), None)
-    # What the turn was asked with stays, and results of tools, which can be `failed` too: the
-    # model has to see those.
+    # What was there before the turn stays, what it was asked with, and results of tools, which
+    # can be `failed` too: the model has to see those.
     if (
         last is not None
         and last.id != running(state).id
+        and last.created_at_ms >= began_ms
         and last.role == "assistant"
         and last.status != "complete"
     ):

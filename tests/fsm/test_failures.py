@@ -13,8 +13,11 @@ from tests.support.playbook import (
     Playbook,
     abandoned,
     approve,
+    cancel,
     failed,
     prepared,
+    record,
+    regenerate,
     replied,
     reply_lost,
     returned,
@@ -145,6 +148,14 @@ def test_retry_leaves_the_failed_partial_behind_and_asks_anew() -> None:
     book.given(replied("Hi."))
     assert book.said[-1] == ("assistant", "Hi.", "complete")
     assert book.branch[-1].seq == 3
+
+
+def test_retry_keeps_an_unfinished_reply_of_before_the_turn() -> None:
+    book = Playbook().given(say(), STARTED, cancel("Hel"), record(("assistant", "More.")))
+    book.given(regenerate(), failed(), RETRY)
+    assert book.said == [("user", "Hello", "complete"), ("assistant", "Hel", "cancelled")]
+    book.given(STARTED, failed("Mo"), RETRY)
+    assert book.said[-1] == ("assistant", "Hel", "cancelled")
 
 
 def test_retry_gives_the_turn_all_its_attempts_and_time_again() -> None:
