@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,9 +25,13 @@ from fsm import (
     CallModel,
     CallStatus,
     Config,
+    ContextDeleted,
+    ContextState,
     Denial,
     Event,
+    MessageReceived,
     Phase,
+    QueueUpdated,
     Refusal,
     ReplyEnded,
     ReplyFailed,
@@ -39,6 +44,7 @@ from fsm import (
     SendPolicy,
     StaleAnswer,
     StopEffect,
+    TimePassed,
     TitleMade,
     ToolFailed,
     ToolRestarted,
@@ -47,6 +53,7 @@ from fsm import (
     call_digest,
     replay,
     transition,
+    wakes_at_ms,
 )
 from tests.fsm.invariants import check
 from tests.support.playbook import (
@@ -76,6 +83,9 @@ from tests.support.playbook import (
     switch,
     update_queue,
 )
+
+pytestmark = pytest.mark.timeout(300)
+"""Ten seconds of work take more than a minute on a machine that is busy."""
 
 TOOLS: Final = ("clock", "notes")
 STEPS_TO_REST_MAX: Final = 200
@@ -359,9 +369,30 @@ class Histories(RuleBasedStateMachine):
         assert before.model_dump_json() == text
         assert book.state.version == before.version + len(book.log) - logged
         if book.state is not before:
+            self.account(book.log[-1], before)
             self.grant(book.log[-1])
             for effect in book.effects:
                 self.issued(effect, by=book.log[-1], before=before.pending)
+
+    def account(self, event: Event, before: ContextState) -> None:
+        """What has waited waits still, was said, or was dropped by what has happened."""
+        after = self.book.state
+        kept = {said.id for said in (*after.queue, *after.scheduled)}
+        kept |= {message.id for message in after.messages}
+        gone = {said.id for said in (*before.queue, *before.scheduled)} - kept
+        match event:
+            case QueueUpdated():
+                assert gone == {*event.remove}
+            case MessageReceived() if (event.policy or before.config.send_policy) == "latest":
+                assert gone <= {said.id for said in before.queue}
+            case TimePassed():
+                due_ms = wakes_at_ms(after)
+                assert due_ms is None or due_ms > event.at_ms
+                assert not gone or any(said.policy == "latest" for said in before.scheduled)
+            case ContextDeleted():
+                assert kept == {said.id for said in before.messages}
+            case _:
+                assert not gone
 
     def grant(self, event: Event) -> None:
         """Write down what may run now: P9, told a second time."""
