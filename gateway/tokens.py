@@ -26,7 +26,9 @@ _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 _LEEWAY_S: Final = 5
 _FETCH_S_MAX: Final = 5.0
 _AGAIN_S: Final = 30.0
-"""How long an unknown key id is not asked for again."""
+"""How long the keys are not asked for again, whatever a token needs."""
+KEPT_S: Final = 600.0
+"""How long they are used before they are: the issuer may have withdrawn one."""
 _BYTES_MAX: Final = 1_048_576
 _UNREADABLE: Final = (
     *(OSError, aiohttp.ClientError, TimeoutError, ValueError),
@@ -76,19 +78,8 @@ class Tokens:
         except (jwt.PyJWTError, ValueError):
             raise unauthorized("That is neither a key of ours nor a token.") from None
         key_id = header.get("kid")
-        key = await self._key(key_id if isinstance(key_id, str) else "")
-        if key is None:
-            raise unauthorized("The token is signed with a key that its issuer does not have.")
         try:
-            claims: Claims = jwt.decode(
-                text,
-                key,
-                algorithms=self._algorithms,
-                audience=self._config.jwt_audience,
-                issuer=self._config.jwt_issuer,
-                leeway=_LEEWAY_S,
-                options={"require": _REQUIRED, "strict_aud": False},
-            )
+            claims = await self._claims(text, key_id if isinstance(key_id, str) else "")
         except (jwt.PyJWTError, ValueError, TypeError) as error:
             raise unauthorized(f"The token is not valid: {_why(error)}.") from None
         said = _scopes(claims)
@@ -96,14 +87,40 @@ class Tokens:
         expires_at_ms = int(claims["exp"]) * 1_000
         return Grant(f"{OWNER_PREFIX}{claims['sub']}", scopes, expires_at_ms)
 
-    async def _key(self, key_id: str) -> jwt.PyJWK | None:
-        if key_id not in self._keys:
-            async with self._fetching:
-                now_s = asyncio.get_running_loop().time()
-                if key_id not in self._keys and now_s - self._fetched_s >= _AGAIN_S:
-                    self._fetched_s = now_s
-                    await self._fetch()
-        return self._keys.get(key_id)
+    async def _claims(self, text: str, key_id: str) -> Claims:
+        age_s = asyncio.get_running_loop().time() - self._fetched_s
+        if key_id not in self._keys or age_s >= KEPT_S:
+            await self._renew()
+        key = self._keys.get(key_id)
+        try:
+            return self._decode(text, key)
+        except jwt.InvalidSignatureError:
+            # The issuer may have put another key in its place, under the same id or none.
+            await self._renew()
+            if self._keys.get(key_id) is key:
+                raise
+            return self._decode(text, self._keys.get(key_id))
+
+    def _decode(self, text: str, key: jwt.PyJWK | None) -> Claims:
+        if key is None:
+            raise unauthorized("The token is signed with a key that its issuer does not have.")
+        return jwt.decode(
+            text,
+            key,
+            algorithms=self._algorithms,
+            audience=self._config.jwt_audience,
+            issuer=self._config.jwt_issuer,
+            leeway=_LEEWAY_S,
+            options={"require": _REQUIRED, "strict_aud": False},
+        )
+
+    async def _renew(self) -> None:
+        """Fetch the keys, or wait for who does, unless that was just now."""
+        async with self._fetching:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._fetched_s >= _AGAIN_S:
+                self._fetched_s = now_s
+                await self._fetch()
 
     async def _fetch(self) -> None:
         """Read the issuer's keys; those that were there stay if that fails."""

@@ -289,6 +289,32 @@ async def test_an_unknown_key_id_is_asked_for_once_in_a_while(store_url: str) ->
         assert scene.issuer.asked == 1
 
 
+@pytest.mark.parametrize("key_id", ["one", None])
+async def test_a_key_in_anothers_place_is_found(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, key_id: str | None
+) -> None:
+    monkeypatch.setattr("gateway.tokens._AGAIN_S", 0)
+    async with trusting(store_url) as scene:
+        for key in (KEY, OTHER):
+            shown = public_jwk(key, key_id or "")
+            scene.issuer.keys = [{name: said for name, said in shown.items() if said}]
+            assert await scene.status(signed(key=key, key_id=key_id)) == 200
+        assert await scene.status(signed(key_id=key_id)) == 401
+
+
+async def test_a_key_that_its_issuer_withdraws_is_good_for_a_while_at_most(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.tokens._AGAIN_S", 0)
+    async with trusting(store_url) as scene:
+        assert await scene.status(signed()) == 200
+        scene.issuer.keys = [public_jwk(CURVE, "curve")]
+        assert await scene.status(signed()) == 200
+        monkeypatch.setattr("gateway.tokens.KEPT_S", 0)
+        assert await scene.status(signed()) == 401
+        assert await scene.status(signed(key=CURVE, algorithm="ES256", key_id="curve")) == 200
+
+
 async def test_keys_are_not_fetched_from_where_their_address_sends_us(store_url: str) -> None:
     async with issuing() as issuer:
         moved = issuer.url.replace("/keys", "/elsewhere")
