@@ -5,6 +5,7 @@ found. Both are the operator's, and so is the issuer.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ import aiohttp
 import jwt
 import orjson
 import structlog
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.config import GatewayConfig
 from gateway.problems import unauthorized
@@ -30,10 +32,7 @@ _AGAIN_S: Final = 30.0
 KEPT_S: Final = 600.0
 """How long they are used before they are: the issuer may have withdrawn one."""
 _BYTES_MAX: Final = 1_048_576
-_UNREADABLE: Final = (
-    *(OSError, aiohttp.ClientError, TimeoutError, ValueError),
-    jwt.PyJWTError,
-)
+_UNREADABLE: Final = (OSError, aiohttp.ClientError, TimeoutError, ValueError)
 """How reading the issuer's keys fails."""
 _REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
     (jwt.ExpiredSignatureError, "it has expired"),
@@ -47,6 +46,8 @@ _REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
 
 Claims = dict[str, Any]
 """Claims of a token: foreign JSON, each claim checked before it is used."""
+Key = jwt.PyJWK | rsa.RSAPublicKey
+"""What signatures are checked with; a bare one by whatever accepted algorithm is RSA's."""
 
 
 class Tokens:
@@ -62,7 +63,7 @@ class Tokens:
         self._config = config
         self._clock = clock
         self._algorithms = [name.strip() for name in config.jwt_algorithms.split(",")]
-        self._keys: Mapping[str, jwt.PyJWK] = {}
+        self._keys: Mapping[str, Key] = {}
         self._fetched_s = float("-inf")
         self._fetching = asyncio.Lock()
 
@@ -101,7 +102,7 @@ class Tokens:
                 raise
             return self._decode(text, self._keys.get(key_id))
 
-    def _decode(self, text: str, key: jwt.PyJWK | None) -> Claims:
+    def _decode(self, text: str, key: Key | None) -> Claims:
         if key is None:
             raise unauthorized("The token is signed with a key that its issuer does not have.")
         return jwt.decode(
@@ -125,13 +126,9 @@ class Tokens:
     async def _fetch(self) -> None:
         """Read the issuer's keys; those that were there stay if that fails."""
         try:
-            raw = await self._read_keys(self._config.jwt_keys)
-            found = jwt.PyJWKSet.from_dict(orjson.loads(raw)).keys
+            self._keys = _keys_of(await self._read_keys(self._config.jwt_keys))
         except _UNREADABLE as error:
             log.warning("keys of the issuer cannot be read", error=repr(error))
-            return
-        usable = [key for key in found if key.key_type != "oct"]
-        self._keys = {key.key_id or "": key for key in usable}
 
     async def _read_keys(self, where: str) -> bytes:
         if "://" not in where:
@@ -149,6 +146,33 @@ class Tokens:
                 if len(raw) > _BYTES_MAX:
                     raise ValueError(f"{where} answers more than {_BYTES_MAX} bytes")
         return bytes(raw)
+
+
+def _keys_of(raw: bytes) -> Mapping[str, Key]:
+    """The keys of a set (RFC 7517) by their ids; what is of no use is passed over.
+
+    Raises:
+        ValueError: There is none, or it is no such set.
+    """
+    found: dict[str, Key] = {}
+    match orjson.loads(raw):
+        case {"keys": [*listed]}:
+            for said in listed:
+                with contextlib.suppress(jwt.PyJWTError, AttributeError, TypeError):
+                    found |= _key_of(said)
+        case _:
+            pass
+    if not found:
+        raise ValueError("that is no set of keys, or none of them can be used")
+    return found
+
+
+def _key_of(said: Claims) -> Mapping[str, Key]:
+    """A key by its id; nothing, if it is a shared secret."""
+    key, key_id = jwt.PyJWK(said), str(said.get("kid") or "")
+    if isinstance(key.key, rsa.RSAPublicKey) and not said.get("alg"):
+        return {key_id: key.key}  # PyJWK would have it be of RS256
+    return {} if key.key_type == "oct" else {key_id: key}
 
 
 def _scopes(claims: Claims) -> frozenset[str]:

@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -287,6 +288,35 @@ async def test_an_unknown_key_id_is_asked_for_once_in_a_while(store_url: str) ->
         for number in range(20):
             assert await scene.status(signed(key=OTHER, key_id=f"k{number}")) == 401
         assert scene.issuer.asked == 1
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS512", "PS256"])
+async def test_a_key_that_names_no_algorithm_is_good_for_those_accepted(
+    store_url: str, algorithm: str
+) -> None:
+    async with trusting(store_url, jwt_algorithms=f"{algorithm},ES256") as scene:
+        del scene.issuer.keys[0]["alg"]
+        assert await scene.status(signed(algorithm=algorithm)) == 200
+        assert await scene.status(signed(algorithm="RS384")) == 401
+        assert await scene.status(signed(key=CURVE, algorithm="ES256")) == 401
+        assert await scene.status(signed(key=OTHER, algorithm=algorithm)) == 401
+        assert await scene.status(forged()["the public key as a secret"]) == 401
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(b"[]", b"null", b'{"keys":{}}', b'{"keys":[]}', b'{"keys":[1,"x",null,[]]}'),
+        *(b'{"keys":[{"kty":"RSA","alg":["RS256"]}]}', b'{"keys":[{"kty":"oct","k":"YQ"}]}'),
+    ],
+)
+async def test_what_is_no_set_of_keys_is_no_fault_of_a_token(
+    store_url: str, tmp_path: Path, shown: bytes
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_bytes(shown)
+    async with trusting(store_url, jwt_keys=str(keys)) as scene:
+        assert await scene.status(signed()) == 401
 
 
 @pytest.mark.parametrize("key_id", ["one", None])
