@@ -405,6 +405,17 @@ def unauthorized(detail: str) -> Problem:
     return Problem("unauthorized", detail, {}, {"WWW-Authenticate": 'Bearer realm="contextd"'})
 
 
+def not_upgraded() -> Problem:
+    """Somebody asks for a WebSocket without speaking it (RFC 9110, 15.5.22; RFC 6455, 4.4)."""
+    detail = "Open this address as a WebSocket."
+    spoken = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+    }
+    return Problem("upgrade-required", detail, {}, spoken)
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an exception stands for, or None if it is a bug of ours."""
     match error:

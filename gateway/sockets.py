@@ -28,7 +28,7 @@ from gateway.config import GatewayConfig
 from gateway.delivery import digest_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
-from gateway.problems import Problem, problem_body, problem_of, refused
+from gateway.problems import Problem, not_upgraded, problem_body, problem_of, refused
 from gateway.resume import begin
 from gateway.sse import FRAMES_HELD_MAX, Transport
 from gateway.stream import Frame, Wanted
@@ -149,7 +149,7 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
         heartbeat=config.sse_heartbeat_s, max_msg_size=config.body_bytes_max, compress=False
     )
     if not socket.can_prepare(request):
-        raise Problem("upgrade-required", "Open this address as a WebSocket.")
+        raise not_upgraded()
     gateway.viewers.check_room()
     viewer = SocketViewer(socket, wanted, bytes_max=config.viewer_bytes_max)
     async with contextlib.AsyncExitStack() as stack:

@@ -23,6 +23,7 @@ from gateway import (
     Problem,
     Route,
     client_address,
+    not_upgraded,
 )
 from runtime.dashboard_channel import dashboard_channel
 from runtime.settings import Settings
@@ -39,7 +40,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
 
     async def open_dashboard(request: web.Request) -> web.StreamResponse:
         if not web.WebSocketResponse().can_prepare(request):
-            raise Problem("upgrade-required", "Open this address as a WebSocket.")
+            raise not_upgraded()
         try:
             return await dashboards.serve(request, client_address(request))
         except TooManyDashboards:

@@ -319,8 +319,12 @@ async def test_p12_a_large_beginning_does_not_widen_the_bounds_for_ever() -> Non
 async def test_a_plain_request_is_told_to_upgrade(store_url: str) -> None:
     async with serving(store_url) as service:
         context_id = await service.client.create()
-        answer = await service.client.get(f"/api/contexts/{context_id}/ws")
-        assert (answer.status, answer.problem) == (426, "upgrade-required")
+        for path in (f"/api/contexts/{context_id}/ws", "/api/v1/ws/dashboard"):
+            answer = await service.client.get(path)
+            assert (answer.status, answer.problem) == (426, "upgrade-required")
+            told = [answer.headers.get(name) for name in ("Connection", "Upgrade")]
+            assert told == ["Upgrade", "websocket"]
+            assert answer.headers["Sec-WebSocket-Version"] == "13"
 
 
 async def test_nobody_opens_a_socket_of_what_is_not_there(store_url: str) -> None:
