@@ -167,7 +167,10 @@ class Together:
         self._viewer = viewer
         self._frames_max = frames_max
         self._ids = [feed.context_id for feed, _ in feeds]
-        self._cursors = [resume or "" for _, resume in feeds]
+        # What is no cursor is a client's own words; a reset takes its place at once.
+        self._cursors = [
+            resume if resume is not None and parse_cursor(resume) else "" for _, resume in feeds
+        ]
         self._held: list[tuple[int, Sequence[Frame]]] | None = []
         self._held_frames = 0
         self.parts = [Part(self, index) for index in range(len(feeds))]

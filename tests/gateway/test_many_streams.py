@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.gateway.bare import raw
 from tests.support.service import SseFrame, serving
 
 
@@ -84,6 +85,26 @@ async def test_a_stream_of_several_that_is_cut_anywhere_shows_everything_once(
 def ended(frames: Sequence[SseFrame]) -> int:
     """How many replies have ended."""
     return sum(frame.event == "reply-ended" for frame in frames)
+
+
+async def test_what_is_no_cursor_begins_anew_beside_one_that_is_resumed(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        a, b = await client.create(), await client.create()
+        seen = (await client.state(a))["cursor"]
+        await client.act(a, "rename", {"title": "A"})
+        ask = f"GET {together(a, b)} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        async with raw(service) as (reader, writer):
+            writer.write(ask + b"Last-Event-ID: " + seen.encode() + b",\xff\r\n\r\n")
+            shown = [await reader.readuntil(b"\n\n\r\n") for _ in range(2)]
+        ids = [line for line in shown[1].split(b"\n") if line.startswith((b"id:", b"event:"))]
+        at_a, at_b = (await client.state(a))["cursor"], (await client.state(b))["cursor"]
+        assert ids == [
+            *(b"event: hello", f"id: {at_a},".encode(), b"event: context-renamed"),
+            *(f"id: {at_a},{at_b}".encode(), b"event: reset"),
+        ]
 
 
 async def test_the_stream_ends_with_the_last_of_its_contexts(store_url: str) -> None:
