@@ -1,8 +1,8 @@
 """From a request of these doors to a turn of a context, in one atomic step."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -21,8 +21,8 @@ from gateway.app import Gateway
 from gateway.delivery import deliver, orphaned_ms
 from gateway.openai.errors import ONCE
 from gateway.openai.watch import TurnWatch
-from gateway.problems import Problem
-from storage import Mail
+from gateway.problems import Problem, problem_of
+from storage import Mail, StoreUnavailable
 
 _LIMITS: Final = Limits(tools_max=200)
 """Of contexts that these doors make: the client runs the tools, and counts them itself."""
@@ -74,6 +74,22 @@ class Ask:
         if self.system_prompt is not None:
             patch["system_prompt"] = self.system_prompt
         return patch
+
+
+@contextlib.contextmanager
+def told_once(ask: Ask) -> Generator[None, None, None]:
+    """Have clients not send again by themselves what may have been taken, and has no key.
+
+    Raises:
+        Problem: store-unavailable, in place of the error that does not say so.
+    """
+    try:
+        yield
+    except StoreUnavailable as error:
+        problem = problem_of(error)
+        if ask.repeatable or problem is None:
+            raise
+        raise replace(problem, headers=ONCE) from None
 
 
 async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
@@ -140,12 +156,15 @@ async def going_on(
                 follows=follows,
                 patch=ask.patch(),
             )
-            receipt = await deliver(gateway, feed, owner, event, key=ask.key, digest=ask.digest)
-            if receipt.repeated:
-                watch.close()
-                watch = TurnWatch(gateway, feed, ask.request)
-                await watch.begin_with_log()
-            yield watch
+            with told_once(ask):
+                receipt = await deliver(
+                    gateway, feed, owner, event, key=ask.key, digest=ask.digest
+                )
+                if receipt.repeated:
+                    watch.close()
+                    watch = TurnWatch(gateway, feed, ask.request)
+                    await watch.begin_with_log()
+                yield watch
         finally:
             watch.close()
 

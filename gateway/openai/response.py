@@ -222,7 +222,7 @@ async def streaming(
     except TimeoutError:
         if not stream.begun:
             raise overdue(gateway, repeatable=repeatable) from None
-    except (StorageError, ConnectionResetError):
+    except (Problem, StorageError, ConnectionResetError):
         if not stream.begun:
             raise
 

@@ -22,6 +22,7 @@ from gateway.openai.asking import (
     check_serving,
     going_on,
     overdue,
+    told_once,
     watching,
 )
 from gateway.openai.bodies import ConversationRef, ResponseRequest, read_request
@@ -178,13 +179,14 @@ async def _turn(
         async with going_on(gateway, owner, context_id, ask, follows) as watch:
             yield context_id, watch
         return
-    made = await begin(gateway, owner, ask)
-    try:
-        async with watching(gateway, owner, made, ask.request) as watch:
-            yield made, watch
-    finally:
-        if body.store is False:
-            await forget(gateway, owner, made)
+    with told_once(ask):
+        made = await begin(gateway, owner, ask)
+        try:
+            async with watching(gateway, owner, made, ask.request) as watch:
+                yield made, watch
+        finally:
+            if body.store is False:
+                await forget(gateway, owner, made)
 
 
 async def _where(gateway: Gateway, owner: str, body: ResponseRequest) -> tuple[str, str | None]:

@@ -4,10 +4,12 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
+import pytest
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionFunctionToolParam
 from openai.types.responses import FunctionToolParam
 
+from storage import Store, StoreUnavailable
 from tests.support.service import Json, Options, Service, serving
 
 MODEL = "scripted"
@@ -46,6 +48,18 @@ class Talk:
     async def keeps_nothing(self) -> bool:
         """Whether there is no context."""
         return not await self.contexts()
+
+
+def lose_answer(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Have a store do a step, and the gateway never learn of it; once."""
+    done = getattr(Store, step)
+
+    async def lost(*given: object, **named: object) -> None:
+        monkeypatch.setattr(Store, step, done)
+        await done(*given, **named)
+        raise StoreUnavailable("the connection broke")
+
+    monkeypatch.setattr(Store, step, lost)
 
 
 @contextlib.asynccontextmanager

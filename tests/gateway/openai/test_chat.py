@@ -1,5 +1,6 @@
 """Chat completions by OpenAI's client: whole and streamed, with tools, bound and unbound."""
 
+import contextlib
 from datetime import datetime
 
 import openai
@@ -10,7 +11,7 @@ from openai.types.chat import (
     ChatCompletionMessageParam,
 )
 
-from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, talking
+from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, lose_answer, talking
 from tests.support.service import eventually
 
 CALL = '/tool weather {"city": "Bern"}'
@@ -202,6 +203,36 @@ async def test_a_repeat_with_its_key_is_said_once(store_url: str) -> None:
         assert one == two
         state = await talk.service.client.state(context_id)
         assert len(state["messages"]) == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("key", "answered"), [("", False), ("once", True)])
+async def test_what_may_have_been_taken_is_not_said_again_by_the_client_itself(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, *, stream: bool, key: str, answered: bool
+) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        headers = {
+            "Contextd-Context-Id": context_id,
+            **({"Idempotency-Key": key} if key else {}),
+        }
+        chat = talk.client.with_options(max_retries=2).chat.completions
+        lose_answer(monkeypatch, "deliver")
+        expected = (
+            contextlib.nullcontext() if answered else pytest.raises(openai.APIStatusError)
+        )
+        with expected as refused:
+            await chat.create(
+                model=MODEL, messages=said("Hi."), extra_headers=headers, stream=stream
+            )
+        assert refused is None or refused.value.status_code == 503
+
+        async def said_once() -> bool:
+            state = await talk.service.client.state(context_id)
+            roles = [message["role"] for message in state["messages"]]
+            return state["status"] == "idle" and roles == ["user", "assistant"]
+
+        await eventually(said_once)
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(store_url: str) -> None:

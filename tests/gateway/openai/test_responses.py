@@ -4,7 +4,7 @@ import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
-from tests.gateway.openai.sdk import MODEL, TOOL, Talk, talking
+from tests.gateway.openai.sdk import MODEL, TOOL, Talk, lose_answer, talking
 
 CALL = '/tool weather {"city": "Bern"}'
 
@@ -242,6 +242,25 @@ async def test_a_repeat_with_its_key_is_the_same_response(store_url: str) -> Non
         with pytest.raises(openai.BadRequestError) as reused:
             await here.create(model=MODEL, input="Other.", extra_headers=key)
         assert reused.value.code == "key-reused"
+
+
+@pytest.mark.parametrize("background", [False, True])
+async def test_what_may_have_been_taken_is_not_asked_again_by_the_client_itself(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, *, background: bool
+) -> None:
+    async with talking(store_url) as talk:
+        responses = talk.client.with_options(max_retries=2).responses
+        lose_answer(monkeypatch, "create")
+        with pytest.raises(openai.APIStatusError) as refused:
+            await responses.create(model=MODEL, input="Hi.", background=background)
+        assert refused.value.status_code == 503
+        assert len(await talk.contexts()) == 1
+        first = await responses.create(model=MODEL, input="One.", store=True)
+        lose_answer(monkeypatch, "deliver")
+        with pytest.raises(openai.APIStatusError):
+            await responses.create(
+                model=MODEL, input="Two.", previous_response_id=first.id, background=background
+            )
 
 
 async def test_a_response_is_deleted_where_nothing_goes_on_from_it(store_url: str) -> None:

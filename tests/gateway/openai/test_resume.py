@@ -7,8 +7,11 @@ from typing import Final
 
 import openai
 import orjson
+import pytest
 from yarl import URL
 
+from gateway.openai.watch import Watch
+from storage import StoreUnavailable
 from tests.gateway.openai.sdk import MODEL, Talk, talking
 from tests.support.service import WITHIN_S, Json, serving
 
@@ -179,3 +182,20 @@ async def test_a_stream_ends_without_its_last_event_where_the_gateway_stops(
         after = seen[-1]["sequence_number"]
         rest = await read_events(talk, seen[0]["response"]["id"], after, gateway=1)
         assert text_of(seen) + text_of(rest) == "".join(f"chunk {n} " for n in range(1, 41))
+
+
+async def test_a_stream_ends_without_its_last_event_where_the_store_is_lost(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object) -> None:
+        raise StoreUnavailable("the feed has ended")
+
+    async with talking(store_url) as talk:
+        stream = await talk.client.responses.create(
+            model=MODEL, input="/chunks 10000 20", stream=True
+        )
+        shown = [(await anext(aiter(stream))).type]
+        monkeypatch.setattr(Watch, "next", lost)
+        shown += [event.type async for event in stream]
+        assert shown[0] == "response.created"
+        assert not {"response.completed", "response.failed"} & set(shown)
