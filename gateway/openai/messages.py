@@ -195,8 +195,13 @@ def _wrong(param: str, detail: str) -> Problem:
 
 
 def items_of(messages: Iterable[Message]) -> list[Item]:
-    """The items that messages are: a reply and each of its calls are items of their own."""
+    """The items that messages are: a reply and each of its calls are items of their own.
+
+    No two have the same id: pages begin behind one. Clients may bring calls of other servers,
+    some of which count from `call_0` in every reply.
+    """
     items: list[Item] = []
+    called: set[str] = set()
     for message in messages:
         if message.role == "tool":
             items.append(
@@ -213,7 +218,12 @@ def items_of(messages: Iterable[Message]) -> list[Item]:
             items.append(_said(message))
         elif message.content:
             items.append(text_item(message.id, message.content))
-        items += map(call_item, message.tool_calls)
+        for index, call in enumerate(message.tool_calls):
+            item = call_item(call)
+            if call.id in called:
+                item["id"] = f"fc_{hexed(message.id)}_{index}"
+            called.add(call.id)
+            items.append(item)
     return items
 
 

@@ -11,6 +11,8 @@ from storage import Mail
 from tests.gateway.openai.sdk import MODEL, talking
 
 if TYPE_CHECKING:
+    from openai.types.responses import ResponseInputItemParam
+
     from tests.support.service import Json
 
 
@@ -62,6 +64,22 @@ async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
             await items.list(conversation, limit=101)
         with pytest.raises(openai.BadRequestError):
             await items.list(conversation, after="msg_0")
+
+
+async def test_pages_come_to_an_end_where_calls_share_an_id(store_url: str) -> None:
+    round_trip: list[ResponseInputItemParam] = [
+        {"type": "function_call", "call_id": "call_0", "name": "look", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_0", "output": "Nothing."},
+    ]
+    async with talking(store_url) as talk:
+        conversations = talk.client.conversations
+        made = await conversations.create(items=round_trip * 3)
+        for order in ("asc", "desc"):
+            shown: list[str] = []
+            async for item in conversations.items.list(made.id, limit=1, order=order):
+                assert item.id not in shown
+                shown.append(item.id or "")
+            assert len(shown) == 6
 
 
 async def test_images_of_native_messages_are_shown_where_they_have_an_address(
