@@ -150,10 +150,10 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     )
     if not socket.can_prepare(request):
         raise not_upgraded()
-    gateway.viewers.check_room()
     viewer = SocketViewer(socket, wanted, bytes_max=config.viewer_bytes_max)
     async with contextlib.AsyncExitStack() as stack:
         feed = await follow_now(gateway, stack, context_id, owner)
+        gateway.viewers.check_room()
         feed.viewers.add(viewer)
         stack.callback(feed.viewers.discard, viewer)
         stack.enter_context(gateway.viewers.room_for(viewer))

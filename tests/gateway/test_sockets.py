@@ -336,6 +336,25 @@ async def test_nobody_opens_a_socket_of_what_is_not_there(store_url: str) -> Non
         assert caught.value.status == 404
 
 
+async def test_p12_sockets_that_are_opened_at_once_are_no_more_than_there_may_be(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0, gateway={"viewers_max": 2}) as service:
+        context_id = await service.client.create()
+        statuses: list[int] = []
+
+        async def attempt(stack: contextlib.AsyncExitStack) -> None:
+            try:
+                await stack.enter_async_context(open_socket(service.client, context_id))
+            except aiohttp.WSServerHandshakeError as error:
+                statuses.append(error.status)
+
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            for _ in range(6):
+                group.create_task(attempt(stack))
+        assert statuses == [503] * 4
+
+
 async def test_nothing_is_compressed_on_a_socket(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client
