@@ -49,6 +49,8 @@ REFUSALS_MAX: Final = 32
 REFUSAL_S_MAX: Final = 2.0
 """How long a connection that is not served has to send something and take the answer."""
 
+_FULL: Final = "This gateway serves as many clients as it can."
+_FULL_OF_ADDRESS: Final = "Your address has as many as one may have."
 _VERSIONS: Final = (HttpVersion11, HttpVersion10)
 _TOO_MANY_LINES: Final = "Too many headers received"
 """aiohttp's words for it; it has no type."""
@@ -113,19 +115,27 @@ class Connections:
         """The protocol for one more connection."""
         if self.open >= self._allowed:
             self.refused += 1
-            return Refusal(self, "This gateway serves as many clients as it can.")
+            return Refusal(self, _FULL)
         return Connection(self._server, self._config, self, self._loop)
 
-    def enter(self, address: str) -> bool:
-        """Count a connection, unless its address has as many as one may have."""
-        address_max = self._config.connections_per_address_max
-        if address and address_max:
-            if self._of_address[address] >= address_max:
-                self.refused += 1
-                return False
+    def enter(self, address: str) -> str | None:
+        """Count a connection; or tell why there is no room, which none of it is counted for.
+
+        Many may have been accepted, or be shaking hands, before the first of them is counted.
+        """
+        address_max = self._config.connections_per_address_max if address else 0
+        reason: str | None = None
+        if self.open >= self._allowed:
+            reason = _FULL
+        elif address_max and self._of_address[address] >= address_max:
+            reason = _FULL_OF_ADDRESS
+        if reason is not None:
+            self.refused += 1
+            return reason
+        if address_max:
             self._of_address[address] += 1
         self.open += 1
-        return True
+        return None
 
     def leave(self, address: str) -> None:
         """A connection that was counted has ended."""
@@ -183,8 +193,8 @@ class Connection(web.RequestHandler):
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._address = _address_of(transport)
-        if not self._connections.enter(self._address):
-            refusal = Refusal(self._connections, "Your address has as many as one may have.")
+        if (reason := self._connections.enter(self._address)) is not None:
+            refusal = Refusal(self._connections, reason)
             cast("asyncio.Transport", transport).set_protocol(refusal)
             refusal.connection_made(transport)
             return

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 import zlib
 
@@ -243,6 +244,23 @@ async def test_p12_connections_beyond_the_bound_are_told_to_come_again(store_url
             return answer.status == 200
 
         await eventually(served)
+
+
+async def test_p12_connections_that_come_at_once_are_no_more_than_there_may_be(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0, gateway={"connections_max": 3}) as service:
+        port = int(service.client.url.rpartition(":")[2])
+        # All of them before the gateway, which runs on this loop, looks at the first.
+        opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(12)]
+        statuses: list[int] = []
+        with contextlib.ExitStack() as stack:
+            for one in opened:
+                reader, writer = await asyncio.open_connection(sock=one)
+                stack.callback(writer.close)
+                writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                statuses.append(int((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]))
+        assert statuses == [200] * 3 + [503] * 9
 
 
 async def test_p12_an_address_has_so_many_connections_and_gets_room_back(
