@@ -166,7 +166,8 @@ class Together:
     ) -> None:
         self._viewer = viewer
         self._frames_max = frames_max
-        self._ids = [feed.context_id for feed, _ in feeds]
+        self._feeds = [feed for feed, _ in feeds]
+        self._ids = [feed.context_id for feed in self._feeds]
         # What is no cursor is a client's own words; a reset takes its place at once.
         self._cursors = [
             resume if resume is not None and parse_cursor(resume) else "" for _, resume in feeds
@@ -187,9 +188,12 @@ class Together:
             self._viewer.abort()
 
     def end(self, index: int) -> None:
-        """One of the contexts has ended; the stream ends with the last."""
+        """One of the contexts has ended; the stream ends with the last.
+
+        It also ends with one whose end was not shown: whoever connects again is told.
+        """
         self._ended.add(index)
-        if len(self._ended) == len(self._ids):
+        if len(self._ended) == len(self._ids) or not self._feeds[index].deleted:
             self._viewer.close()
 
     def go_live(self, hello: bytes, backlogs: Sequence[Sequence[Frame]]) -> None:

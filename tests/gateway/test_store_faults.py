@@ -99,6 +99,22 @@ async def test_a_stream_whose_last_publication_was_lost_notices_by_itself(
         await assert_nothing_lost(watched, context_id, frames)
 
 
+async def test_p7_a_stream_of_several_ends_where_a_deletion_was_published_to_nobody(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateways=2, gateway={"feed_check_s": 0.3}) as service:
+        watched, other = service.clients
+        a, b = await other.create(), await other.create()
+        async with watched.stream_at(f"/api/events?contexts={a},{b}") as stream:
+            await stream.until(lambda frames: len(frames) == 3)
+            lose(service.stores[0].subscriber, lambda _message: True)
+            await other.act(a, "delete")
+            async with asyncio.timeout(RETURN_S_MAX):
+                assert [frame async for frame in stream] == []
+        again = await watched.get(f"/api/events?contexts={a},{b}")
+        assert (again.status, again.problem) == (404, "not-found")
+
+
 async def test_a_poll_shows_an_action_whose_publication_was_lost(store_url: str) -> None:
     async with serving(store_url, gateways=2) as service:
         watched, other = service.clients
