@@ -151,7 +151,7 @@ class Activity:
             began_s = perf_counter()
             try:
                 response = await handler(request)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, ConnectionResetError):
                 self._left(request, perf_counter() - began_s)
                 raise
             except web.HTTPException as raised:

@@ -102,6 +102,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         check_framing(request)
         request.app[GATEWAY].browsers.check(request)
         return await handler(request)
+    except ConnectionResetError:
+        raise  # the client has gone: nobody is there to be answered, and nothing is wrong
     except Exception as error:
         problem = problem_of(error)
         if problem is None and isinstance(error, web.HTTPException):

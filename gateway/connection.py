@@ -308,6 +308,8 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionResetError):
+            raise exc  # the client has gone: aiohttp ends the connection without a word
         if status != 400:
             return super().handle_error(request, status, exc, message)
         if isinstance(exc, LineTooLong):

@@ -6,8 +6,10 @@ import socket
 import time
 import zlib
 
+import aiohttp
 import orjson
 import pytest
+import structlog
 
 from tests.gateway.bare import ENDED_S_MAX, problem_in, raw, rest
 from tests.support.service import Client, eventually, serving
@@ -15,6 +17,10 @@ from tests.support.service import Client, eventually, serving
 HONEST_S_MAX = 2.0
 """So long an honest request may take beside the others, on a busy machine."""
 HALF_OPEN = 200
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 async def assert_served(client: Client, context_id: str) -> None:
@@ -219,6 +225,36 @@ async def test_what_is_no_request_is_told_so_as_a_problem(
     async with serving(store_url, workers=0) as service, raw(service) as (reader, writer):
         writer.write(sent)
         assert problem_in(await rest(reader)) == told
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /api/events?contexts=%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /api/v1/ws/dashboard HTTP/1.1\r\nHost: localhost\r\n" + UPGRADE,
+        b"POST /%s HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n",
+    ],
+)
+async def test_a_client_that_goes_while_its_answer_begins_is_no_fault_of_ours(
+    store_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    sent: bytes,
+) -> None:
+    def gone(*_: object) -> None:
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        with monkeypatch.context() as broken, structlog.testing.capture_logs() as lines:
+            broken.setattr("aiohttp.http_writer.StreamWriter._write", gone)
+            async with raw(service) as (reader, writer):
+                writer.write(sent.replace(b"%s", context_id.encode()))
+                assert await rest(reader) == b""
+        assert [line for line in lines if line["log_level"] == "error"] == []
+        assert caplog.records == []
+        counted = (await service.client.get("/api/v1/metrics/activity")).json
+        assert counted["error_types"] == {}
 
 
 async def test_p12_connections_beyond_the_bound_are_told_to_come_again(store_url: str) -> None:
