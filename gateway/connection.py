@@ -219,7 +219,7 @@ class Connection(web.RequestHandler):
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
-        elif self._waiter is not None or self._head_timer is not None:
+        elif self._awaits_request or self._head_timer is not None:
             # No request is under way: these bytes are a part of a head.
             self._head_begun = True
             self._head_bytes += len(data)
@@ -227,6 +227,11 @@ class Connection(web.RequestHandler):
                 self._refuse_head("head-too-large", "The head of the request is too large.")
             elif self._head_timer is None:
                 self._await_head()
+
+    @property
+    def _awaits_request(self) -> bool:
+        """Whether none is under way; what ends the wait for one is there before it is begun."""
+        return self._waiter is not None and not self._waiter.done()
 
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._config.head_s_max, self._head_overdue)

@@ -11,6 +11,7 @@ import orjson
 import pytest
 import structlog
 
+from gateway.connection import Connection
 from tests.gateway.bare import ENDED_S_MAX, problem_in, raw, rest
 from tests.support.service import Client, eventually, serving
 
@@ -255,6 +256,33 @@ async def test_a_client_that_goes_while_its_answer_begins_is_no_fault_of_ours(
         assert caplog.records == []
         counted = (await service.client.get("/api/v1/metrics/activity")).json
         assert counted["error_types"] == {}
+
+
+async def test_a_body_that_comes_at_once_with_its_head_is_no_part_of_the_head(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Connection.data_received
+
+    def in_two(self: Connection, data: bytes) -> None:
+        # libuv reads on before the request that has come is begun.
+        head, end, body = data.partition(b"\r\n\r\n")
+        whole(self, head + end)
+        if body:
+            whole(self, body)
+
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        monkeypatch.setattr(Connection, "data_received", in_two)
+        said = orjson.dumps({"content": "x" * 50_000})
+        asked = f"POST /api/contexts/{context_id}/actions/send_message HTTP/1.1\r\n"
+        lines = (
+            f"Host: localhost\r\nPrefer: respond-async\r\nContent-Length: {len(said)}\r\n\r\n"
+        )
+        async with raw(service) as (reader, writer):
+            for _ in range(2):
+                writer.write((asked + lines).encode() + said)
+                answer = await reader.readuntil(b"}}")
+                assert answer.startswith(b"HTTP/1.1 202 "), answer
 
 
 async def test_p12_connections_beyond_the_bound_are_told_to_come_again(store_url: str) -> None:
