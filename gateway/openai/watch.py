@@ -23,16 +23,21 @@ class Watch:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._largest_bytes = 0
+        """Of what was shown at once."""
         self._frames: list[Frame] = []
         self._news = asyncio.Event()
         self._over = False
 
     def show(self, frames: Sequence[Frame]) -> None:
         """Take frames from the feed; a request that lets too many wait is given up."""
-        # One commit may be larger: it holds all that the request has brought.
-        self._over = self._over or self._bytes > self._bytes_max
+        # One commit is not counted: it holds all that the request has brought.
+        beside_bytes = self._bytes - self._largest_bytes
+        self._over = self._over or beside_bytes > self._bytes_max
         self._frames += frames
-        self._bytes += sum(len(frame.data) for frame in frames)
+        shown_bytes = sum(len(frame.data) for frame in frames)
+        self._bytes += shown_bytes
+        self._largest_bytes = max(self._largest_bytes, shown_bytes)
         self._news.set()
 
     def close(self) -> None:
@@ -47,7 +52,8 @@ class Watch:
                 await self._news.wait()
         except TimeoutError:
             return []
-        frames, self._frames, self._bytes = self._frames, [], 0
+        frames, self._frames = self._frames, []
+        self._bytes = self._largest_bytes = 0
         if not self._over:
             self._news.clear()
             return frames

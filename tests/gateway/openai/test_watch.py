@@ -17,11 +17,21 @@ async def test_what_was_shown_comes_in_order_and_then_silence() -> None:
     assert await watch.next(1) == [SMALL]
 
 
+async def test_one_commit_may_be_as_large_as_it_likes_whatever_waits_behind_it() -> None:
+    watch = Watch(bytes_max=100)
+    watch.show([LARGE])
+    for _ in range(100):
+        watch.show([SMALL])
+    assert await watch.next(1) == [LARGE, *[SMALL] * 100]
+    assert await watch.next(0.01) == []
+
+
 async def test_a_request_that_lets_too_much_wait_is_given_up() -> None:
     watch = Watch(bytes_max=100)
-    watch.show([LARGE])  # one commit may be as large as it likes
-    watch.show([SMALL])
-    assert await watch.next(1) == [LARGE, SMALL]
+    watch.show([LARGE])
+    for _ in range(102):
+        watch.show([SMALL])
+    assert await watch.next(1) == [LARGE, *[SMALL] * 102]
     assert await watch.next(1) is None
 
 
