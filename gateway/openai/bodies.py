@@ -4,6 +4,7 @@ A field that is not known is refused, as OpenAI does: it would ask for something
 not happen. Fields that only concern OpenAI's own service are taken and mean nothing here.
 """
 
+import asyncio
 from typing import Annotated, Final, Literal, TypeVar
 
 from aiohttp import web
@@ -215,9 +216,15 @@ async def read_request(request: web.Request, model: type[B]) -> tuple[B, bytes]:
     """
     config = request.app[GATEWAY].config
     raw = await read_bytes(request.clone(client_max_size=config.openai_body_bytes_max))
-    value = parse_json(raw, depth_max=config.json_depth_max)
+
+    def read() -> B:
+        return model.model_validate(parse_json(raw, depth_max=config.json_depth_max))
+
     try:
-        return model.model_validate(value), raw
+        if len(raw) <= config.body_bytes_max:
+            return read(), raw
+        # Seconds of work for a large one: the others go on meanwhile.
+        return await asyncio.to_thread(read), raw
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         param = ".".join(str(part) for part in first["loc"])

@@ -1,6 +1,8 @@
 """Chat completions by OpenAI's client: whole and streamed, with tools, bound and unbound."""
 
 import contextlib
+import threading
+from collections.abc import Mapping
 from datetime import datetime
 
 import openai
@@ -10,7 +12,9 @@ from openai.types.chat import (
     ChatCompletionMessageFunctionToolCall,
     ChatCompletionMessageParam,
 )
+from pydantic import JsonValue
 
+from gateway.bodies import parse_json
 from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, lose_answer, talking
 from tests.support.service import eventually
 
@@ -80,6 +84,27 @@ async def test_a_stream_of_chunks_comes_to_the_same(store_url: str) -> None:
         assert usage.usage.total_tokens == 3 + 40
         assert len({chunk.id for chunk in chunks}) == 1
         await eventually(talk.keeps_nothing)
+
+
+@pytest.mark.parametrize(("chars", "on_loop"), [(10, True), (70_000, False)])
+async def test_a_large_body_is_read_beside_the_loop(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, *, chars: int, on_loop: bool
+) -> None:
+    read_in: list[int] = []
+
+    def read(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
+        read_in.append(threading.get_ident())
+        return parse_json(raw, depth_max=depth_max)
+
+    monkeypatch.setattr("gateway.openai.bodies.parse_json", read)
+    async with talking(store_url) as talk:
+        await talk.client.chat.completions.create(model=MODEL, messages=said("x" * chars))
+        with pytest.raises(openai.BadRequestError) as refused:
+            await talk.client.chat.completions.create(
+                model=MODEL, messages=said("x" * chars), extra_body={"n": 2}
+            )
+        assert refused.value.param == "n"
+    assert [ident == threading.get_ident() for ident in read_in] == [on_loop] * 2
 
 
 async def test_the_history_that_is_sent_is_what_the_model_sees(store_url: str) -> None:
