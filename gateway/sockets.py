@@ -50,8 +50,9 @@ class SocketViewer:
         self._socket = socket
         self._wanted = wanted
         self._bytes_max = bytes_max
-        self._backlog_bytes = 0
-        """Size of the backlog that it began with: a client may be behind by so much more."""
+        self._excused_bytes = 0
+        """Size of the backlog that it began with, or of the largest message since it had taken
+        everything: a client may be behind by so much more."""
         self._held: list[Frame] | None = []
         self._waiting: deque[bytes] = deque()
         self.waiting_bytes = 0
@@ -77,7 +78,7 @@ class SocketViewer:
         held, self._held = self._held or [], None
         first = Frame("", "hello", orjson.dumps(hello))
         shown = [frame.json() for frame in (first, *backlog, *held)]
-        self._backlog_bytes = sum(map(len, shown))
+        self._excused_bytes = sum(map(len, shown))
         for text in shown:
             self.send(text)
 
@@ -87,7 +88,8 @@ class SocketViewer:
             return
         self._waiting.append(text)
         self.waiting_bytes += len(text)
-        if self.waiting_bytes > self._bytes_max + self._backlog_bytes:
+        self._excused_bytes = max(self._excused_bytes, len(text))
+        if self.waiting_bytes > self._bytes_max + self._excused_bytes:
             self._waiting.clear()
             self._code = WSCloseCode.TRY_AGAIN_LATER
         self._changed.set()
@@ -127,7 +129,7 @@ class SocketViewer:
                 text = self._waiting.popleft()
                 self.waiting_bytes -= len(text)
                 await self._socket.send_str(text.decode())
-            self._backlog_bytes = 0  # it has been taken
+            self._excused_bytes = 0  # it has been taken
             if self._context_ended and not self._unanswered:
                 self._end(WSCloseCode.OK)
             if self._code is not None:

@@ -302,6 +302,17 @@ async def test_p12_what_a_client_does_not_read_is_kept_within_bounds() -> None:
     assert socket.code == aiohttp.WSCloseCode.TRY_AGAIN_LATER
 
 
+async def test_who_reads_is_shown_a_message_of_any_size(store_url: str) -> None:
+    async with serving(store_url, workers=1, gateway={"viewer_bytes_max": 4_096}) as service:
+        context_id = await service.client.create()
+        async with open_socket(service.client, context_id) as socket:
+            await socket.until(lambda one: one["event"] == "snapshot")
+            for text in ("x" * 20_000, "y" * 20_000):
+                await service.client.say(context_id, text)
+                shown = await socket.until(lambda one: one["event"] == "reply-ended")
+                assert shown[0]["data"]["content"] == text
+
+
 async def test_p12_a_large_beginning_does_not_widen_the_bounds_for_ever() -> None:
     socket = Stuck()
     socket.code = 0  # it takes what it begins with
