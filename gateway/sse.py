@@ -20,7 +20,7 @@ from gateway.config import GatewayConfig
 from gateway.connection import Connection
 from gateway.feed import Feed
 from gateway.problems import Problem
-from gateway.resume import begin
+from gateway.resume import begin, parse_cursor
 from gateway.stream import HEARTBEAT, Frame, Wanted
 from storage import Store
 

@@ -30,6 +30,7 @@ from gateway.openai.transcript import (
     request_of,
 )
 from gateway.openai.watch import TurnWatch
+from gateway.problems import Problem
 from gateway.stream import HEARTBEAT
 from storage import StorageError
 
