@@ -269,7 +269,7 @@ class ActivationQueue:
         await self._finish(worker_id, "failed", job_id, execution_id, error)
 
     async def forget_worker(self, worker_id: str) -> None:
-        """End the jobs of a worker that is dead or leaves, and its registration with rq.
+        """End the jobs of a worker that is dead or leaves, its registration, and its burial.
 
         To be called after its session has ended (`Store.bury_worker`), else it may go on
         taking jobs. Jobs of contexts in `ready` are queued again. Calling it again, or
@@ -278,7 +278,8 @@ class ActivationQueue:
         Raises:
             StoreUnavailable: Some jobs may be left; call it again.
         """
-        while await self._finish(worker_id, "dead", "", FORGETS_MAX, "The worker died."):
+        died = "The worker died."
+        while await self._finish(worker_id, "dead", worker_id, FORGETS_MAX, died):
             pass
 
     async def _finish(
@@ -307,6 +308,7 @@ class ActivationQueue:
                 keys.READY,
                 "rq:workers",
                 f"rq:workers:{self.NAME}",
+                keys.WORKERS,
             ],
             ending,
             job_id,

@@ -161,7 +161,8 @@ class Inspector:
             StoreUnavailable: The store does not answer.
         """
         call = self._call
-        reply = cast("list[bytes]", await call("ZRANGE", keys.WORKERS, 0, -1, "WITHSCORES"))
+        listed = call("ZRANGEBYSCORE", keys.WORKERS, 0, "+inf", "WITHSCORES")
+        reply = cast("list[bytes]", await listed)
         asked = [
             (
                 worker_id.decode(),

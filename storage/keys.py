@@ -61,7 +61,8 @@ Operations
 
 Workers
 
-* `workers` (zset): worker ids; score: since when (ms). renew, bury.
+* `workers` (zset): worker ids; score: since when (ms), below 0: it is buried, but for its jobs.
+  renew, bury, finish.
 * `worker:<id>:session` (string, lives `worker_session_ms`): the worker lives. renew, bury.
 * `worker:<id>:contexts` (set): what the worker has active. activate, passivate, bury, delete.
 * `ready` (zset): contexts with undelivered mail, or whose worker died; score: since when

@@ -738,7 +738,8 @@ class Store:
 
     async def workers(self) -> Sequence[str]:
         """Ids of all workers that nobody has buried, oldest first."""
-        ids = cast("list[bytes]", await self.link.call("ZRANGE", keys.WORKERS, 0, -1))
+        found = await self.link.call("ZRANGEBYSCORE", keys.WORKERS, 0, "+inf")
+        ids = cast("list[bytes]", found)
         return [worker_id.decode() for worker_id in ids]
 
     async def active_contexts(self) -> Mapping[str, int]:
@@ -752,15 +753,15 @@ class Store:
         ids = await self.link.call("SMEMBERS", keys.worker_contexts(worker_id))
         return [context_id.decode() for context_id in cast("list[bytes]", ids)]
 
-    async def bury_worker(self, worker_id: str) -> int:
+    async def bury_worker(self, worker_id: str) -> int | None:
         """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
 
         Returns:
-            How many contexts it had active.
+            How many contexts it had active; None if somebody else has begun to bury it.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: It may have jobs left, and `renew` names it
-                no more; call it again.
+                until it has not; call it again.
         """
         where = [
             keys.WORKERS,
@@ -770,7 +771,8 @@ class Store:
         ]
         reply = await self.scripts.run(self.link, "bury", where, worker_id, keys.WAKE)
         await self.queue.forget_worker(worker_id)
-        return cast("int", reply)
+        had = cast("int", reply)
+        return None if had < 0 else had
 
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
         """Contexts whose mail or dead worker has waited for `overdue_ms`, or that are due."""

@@ -159,7 +159,7 @@ class Host:
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
         try:
-            handed_over = await self._store.bury_worker(self.worker_id)
+            handed_over = await self._store.bury_worker(self.worker_id) or 0
         except (StoreUnavailable, StoreRefusedWrite) as error:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
@@ -282,14 +282,13 @@ class Host:
     async def _beat(self) -> None:
         """Each heartbeat, renew the session, bury the dead, pick up what waits too long."""
         swept_s = asyncio.get_running_loop().time()
-        unburied: set[str] = set()  # one whose burial was cut short is not named again
         while True:
             try:
-                unburied.update(await self._store.renew(self.worker_id, now_ms=self._clock()))
-                for other in tuple(unburied):
+                for other in await self._store.renew(self.worker_id, now_ms=self._clock()):
                     log.warning("worker is dead", worker_id=other)
-                    self._tell_lost(other, "died", await self._store.bury_worker(other))
-                    unburied.discard(other)
+                    had = await self._store.bury_worker(other)
+                    if had is not None:
+                        self._tell_lost(other, "died", had)
                 await self._pick_up_overdue()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()

@@ -4,9 +4,13 @@
 -- From here on it is fenced: a commit of its that is still on its way would take a context
 -- out of `ready` again, and nobody would look for it.
 --
+-- It stays in `workers`, with a score below 0, until `finish` has ended its jobs: whoever buries
+-- it may die between the two, and `renew` names it to the others.
+--
 -- KEYS 1 workers  2 ready  3 its session  4 its contexts
 -- ARGV 1 worker id  2 channel on which the others are woken
--- Returns how many contexts it had
+-- Returns how many contexts it had | -1: it was buried before
+local since = redis.call("ZSCORE", KEYS[1], ARGV[1])
 redis.call("DEL", KEYS[3])
 local contexts = redis.call("SMEMBERS", KEYS[4])
 for _, id in ipairs(contexts) do
@@ -15,6 +19,7 @@ for _, id in ipairs(contexts) do
   redis.call("ZADD", KEYS[2], 0, id)
 end
 redis.call("DEL", KEYS[4])
-redis.call("ZREM", KEYS[1], ARGV[1])
+redis.call("ZADD", KEYS[1], "XX", -1, ARGV[1])
 if #contexts > 0 then redis.call("PUBLISH", ARGV[2], ARGV[1]) end
+if since and tonumber(since) < 0 then return -1 end
 return #contexts

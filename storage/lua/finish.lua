@@ -10,10 +10,10 @@
 --
 -- KEYS 1 queue (list)  2 started jobs (zset)  3 failed jobs (zset)  4 rq's worker (hash)
 --      5 jobs of the worker: id -> execution id (hash)  6 number of its last take (string)
---      7 ready (zset)  8 rq's set of workers  9 rq's set of the queue's workers
+--      7 ready (zset)  8 rq's set of workers  9 rq's set of the queue's workers  10 workers
 -- ARGV 1 ending: "passive" | "elsewhere" (another worker has the context: not queued again)
 --        | "failed" | "dead" (the worker; ends up to ARGV 3 of its jobs)
---      2 job id  3 execution id, or how many  4 now (rq's format)  5 now (s)
+--      2 job id, or the dead worker's  3 execution id, or how many  4 now (rq's format)  5 now (s)
 --      6 what the ids of activation jobs begin with  7 how long failed jobs are kept (s)
 --      8 how many are kept  then rq's result of a failed job: field, value...
 -- Returns 1: ended | 2: queued again | 0: no such execution
@@ -83,6 +83,9 @@ if left == 0 then
   redis.call("DEL", KEYS[6])
   redis.call("SREM", KEYS[8], KEYS[4])
   redis.call("SREM", KEYS[9], KEYS[4])
+  if tonumber(redis.call("ZSCORE", KEYS[10], ARGV[2]) or 0) < 0 then
+    redis.call("ZREM", KEYS[10], ARGV[2])
+  end
   if alive then
     redis.call("HSET", KEYS[4], "death", ARGV[4])
     redis.call("HDEL", KEYS[4], "current_job")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage import WAKE, Store, WorkerBuried, keys
+from storage import WAKE, Store, StoreUnavailable, WorkerBuried, keys
 from storage.store import CLAIMS_MAX
 from tests.storage.arranging import (
     create,
@@ -57,6 +57,29 @@ async def test_a_worker_that_was_buried_hears_so_and_stays_dead(store: Store) ->
     with pytest.raises(WorkerBuried):
         await store.renew("w1", now_ms=BEGAN_MS)
     assert await kept(store) == set()
+
+
+async def test_a_worker_whose_burial_was_cut_short_is_named_until_its_jobs_are_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose(_: str) -> None:
+        raise StoreUnavailable("lost")
+
+    await live(store, "w1", "w2")
+    await store.queue.enqueue_chore("retention")
+    await store.queue.take("w1", number=1, room=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.queue, "forget_worker", lose)
+        with pytest.raises(StoreUnavailable):
+            await store.bury_worker("w1")
+    with pytest.raises(WorkerBuried):
+        await store.renew("w1", now_ms=BEGAN_MS)
+    assert not await store.queue.enqueue_chore("retention")
+    assert await store.workers() == ["w2"]
+    assert await store.renew("w2", now_ms=BEGAN_MS) == ["w1"]
+    assert await store.bury_worker("w1") is None
+    assert await store.queue.enqueue_chore("retention")
+    assert await store.renew("w2", now_ms=BEGAN_MS) == []
 
 
 async def test_a_worker_that_does_not_renew_is_dead_when_its_session_is_over(

@@ -158,7 +158,7 @@ class MemoryStore(Store):
         return await self._made("claim", lambda: step(now_ms=now_ms, overdue_ms=overdue_ms))
 
     @override
-    async def bury_worker(self, worker_id: str) -> int:
+    async def bury_worker(self, worker_id: str) -> int | None:
         step = super().bury_worker
         return await self._made("bury", lambda: step(worker_id))
 

@@ -662,11 +662,13 @@ async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
 ) -> None:
     async with open_world() as world:
         forgotten: list[str] = []
+        really_forget = world.store.queue.forget_worker
 
         async def forget(worker_id: str) -> None:
             forgotten.append(worker_id)
             if len(forgotten) == 1:
                 raise StoreUnavailable("lost")
+            await really_forget(worker_id)
 
         monkeypatch.setattr(world.store.queue, "forget_worker", forget)
         await world.store.renew("w1", now_ms=now_ms(), begin=True)
@@ -674,6 +676,23 @@ async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
         async with hosting(world.store, "w2", worker_heartbeat_s=1.0):
             await asyncio.sleep(5)
         assert forgotten == ["w1", "w1"]
+
+
+@in_virtual_time
+async def test_others_end_the_burial_of_a_worker_that_could_not_when_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lose(_: str) -> None:
+        raise StoreUnavailable("lost")
+
+    async with open_world() as world, hosting_beside(world.store, "w2"):
+        monkeypatch.setattr(world.store.queue, "forget_worker", lose)
+        async with hosting(world.store, "w1") as one:
+            one.stop.set()
+            await one.task
+        assert await world.store.link.call("ZSCORE", keys.WORKERS, "w1") == b"-1"
+        await asyncio.sleep(3)
+        assert await world.store.link.call("ZSCORE", keys.WORKERS, "w1") is None
 
 
 @in_virtual_time
