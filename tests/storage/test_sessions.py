@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage import WAKE, Store, StoreUnavailable, WorkerBuried, keys
+from storage import WAKE, Store, StoreUnavailable, WorkerBuried, keys, unix_ms
 from storage.store import CLAIMS_MAX
 from tests.storage.arranging import (
     create,
@@ -130,6 +130,15 @@ async def test_a_context_whose_clock_was_ahead_is_claimed_as_well(store: Store) 
     assert await store.claim(now_ms=earlier_ms, overdue_ms=1_000) == [CONTEXT_ID]
     assert await store.claim(now_ms=earlier_ms + 999, overdue_ms=1_000) == []
     assert await store.claim(now_ms=earlier_ms + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
+
+
+async def test_a_claim_by_a_clock_that_is_ahead_costs_no_context_its_time(store: Store) -> None:
+    due_ms = unix_ms() + 3_600_000
+    await store.link.call("ZADD", keys.DUE, due_ms, CONTEXT_ID)
+    ahead_ms = due_ms + 86_400_000
+    assert await store.claim(now_ms=ahead_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
+    assert await store.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
 
 
 async def test_a_claim_is_bounded_and_takes_the_oldest_first(store: Store) -> None:
