@@ -150,6 +150,8 @@ class Restarts:
             other = await self.read(running)
             if other is None or not request.asks_the_same(other.request):
                 raise OtherRuns(running)
+            # Whoever asked for it may have died before it was told.
+            await call("PUBLISH", keys.SUPERVISORS, running)
             return running
         for _ in range(SUPERVISOR_LOOKS):
             if await call("PUBLISH", keys.SUPERVISORS, restart_id) != 0:

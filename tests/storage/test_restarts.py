@@ -96,6 +96,24 @@ async def test_what_runs_already_is_named_to_whoever_asks_for_the_same(
     assert await begin(store, *same) == await ask(store, *same)
 
 
+async def test_one_whose_gateway_died_before_it_told_is_told_by_whoever_asks_next(
+    store: Store,
+) -> None:
+    asked = asyncio.Event()
+    untold = RestartRequest(
+        restart_id="r-1", scope="workers", force=False, requested_at_ms=BEGAN_MS
+    )
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        hearing = group.create_task(heard(store, 1, asked=asked))
+        await asked.wait()
+        while await store.link.call("PUBLISH", keys.SUPERVISORS, "") == 0:
+            pass
+        await store.link.call("HSET", keys.restart("r-1"), "request", untold.model_dump_json())
+        await store.link.call("SET", keys.RESTARTING, "r-1")
+        assert await ask(store) == "r-1"
+    assert hearing.result() == [untold]
+
+
 @pytest.mark.parametrize("late", ["running", "complete"])
 async def test_a_report_of_one_that_was_taken_to_be_over_leaves_the_next_one_alone(
     store: Store, late: Literal["running", "complete"]
