@@ -39,21 +39,26 @@ async def obey_restarts(
         config: How to speak to it.
         supervisor: Whose processes are restarted.
         began_ms: When the first of them was started (Unix time): they are newer than what
-            was asked for before.
+            was asked for before, and runs when it is first looked.
     """
     name = f"s-{secrets.token_hex(4)}"
     done: set[str] = set()
+    looked = False
+    found: str | None = None
     while True:
         try:
             async with connect(url(), config) as store:
                 store.announcer.by = name
                 restarts = Restarts(store)
+                if not looked:
+                    looked, found = True, await restarts.running()
                 async for request in restarts.requests():
                     if request.restart_id in done:
                         continue
                     done.add(request.restart_id)
-                    if request.requested_at_ms < began_ms:
-                        # It was asked for before we started: our processes are newer.
+                    if request.restart_id == found and request.requested_at_ms < began_ms:
+                        # Asked of a supervisor before us: our processes are new. What comes
+                        # later is asked of us, whatever the clocks say.
                         report = SupervisorReport(supervisor=name, status="complete")
                         await restarts.report(request.restart_id, report)
                         continue

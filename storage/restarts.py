@@ -168,11 +168,19 @@ class Restarts:
         """Make this the restart that runs; returns the id of another one that runs already."""
         call, within_s = self._store.link.call, self._config.restart_silent_s_max
         while await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
-            running = cast("bytes | None", await call("GET", keys.RESTARTING))
-            if running is not None:
-                return running.decode()
+            if (running := await self.running()) is not None:
+                return running
             # That one has ended just now.
         return None
+
+    async def running(self) -> str | None:
+        """Id of the one that runs; None: none does.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        running = cast("bytes | None", await self._store.link.call("GET", keys.RESTARTING))
+        return None if running is None else running.decode()
 
     async def requests(self) -> AsyncIterator[RestartRequest]:
         """The restart that runs, then every further one, as they are asked for.
@@ -187,11 +195,9 @@ class Restarts:
         try:
             while True:
                 told.clear()
-                running = cast(
-                    "bytes | None", await self._store.link.call("GET", keys.RESTARTING)
-                )
-                if running is not None and running.decode() not in seen:
-                    restart = await self.read(running.decode())
+                running = await self.running()
+                if running is not None and running not in seen:
+                    restart = await self.read(running)
                     if restart is not None:
                         seen = {restart.request.restart_id}
                         yield restart.request

@@ -93,3 +93,18 @@ async def test_a_report_that_cannot_be_read_keeps_nobody_from_restarting(
         await ask_for_one(store, supervisor)
         await ask_for_one(store, supervisor)
         obeying.cancel()
+
+
+async def test_a_clock_that_was_ahead_at_the_start_keeps_nobody_from_restarting(
+    server: StoreServer,
+) -> None:
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        supervisor = Obedient(store)
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, supervisor, began_ms=10)
+        )
+        while await store.link.call("PUBLISH", keys.SUPERVISORS, "") == 0:
+            pass
+        await ask_for_one(store, supervisor)
+        obeying.cancel()
