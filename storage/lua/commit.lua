@@ -54,6 +54,10 @@ if ARGV[28] ~= "-" then set("trace", ARGV[28]) end
 redis.call("HSET", KEYS[1], unpack(fields))
 -- One field for all that is counted at once: each further one costs as much again.
 local counted = ARGV[27]
+if count == 0 and ARGV[5] ~= "0" then
+  local mail_id = ARGV[5] .. "-0"  -- gone: this is a repeat, and is counted
+  if #redis.call("XRANGE", KEYS[3], mail_id, mail_id) == 0 then counted = "" end
+end
 if meta[4] ~= ARGV[26] then
   if meta[4] and meta[4] ~= "idle" then counted = counted .. " -phase:" .. meta[4] end
   if ARGV[26] ~= "idle" then counted = counted .. " phase:" .. ARGV[26] end

@@ -77,6 +77,19 @@ async def test_a_create_a_commit_and_a_deletion_that_are_repeated_count_once(
     assert found.contexts == 0
 
 
+async def test_a_refusal_whose_commit_is_repeated_is_counted_once(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    await deliver(store, "Refused")
+    await deliver(store, "Waiting")
+    commit = next_commit(book, owned, base=1, results={1: REFUSED}, acknowledged=1)
+    for _ in range(2):
+        await store.commit(commit)
+    assert counted(await seen(store), "actions:refused") == (1,)
+    assert resting(await seen(store)) == ({"idle": 1}, 1)
+
+
 async def test_an_action_that_comes_twice_under_one_key_is_delivered_once(store: Store) -> None:
     await create(store)
     for _ in range(3):
