@@ -128,7 +128,8 @@ class Sealer:
                 )
             return None
         if mark is None:
-            is_new = await _ask(connection, "EXISTS", keys.CONTEXTS) == 0
+            # Its epoch begins with the first look; what was said may outlive its contexts.
+            is_new = await _ask(connection, "EXISTS", keys.EPOCH) == 0
             made = self.seal("marker", _STORE, _ALL if is_new else _SINCE)
             if await _ask(connection, "SET", keys.SEALED, made, "NX") is None:
                 return await self.check(connection)  # somebody was quicker

@@ -237,6 +237,16 @@ async def test_what_is_not_encrypted_counts_only_where_the_store_held_such_befor
             assert (await store.read(OTHER, "ada")).version == 1
 
 
+async def test_notes_that_were_there_before_any_context_stay_readable(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with backend.connect() as store:
+        await Notes(store.link, store.sealer, notes_max=10).add("ada", "n", "a note")
+    async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
+        notes = Notes(store.link, store.sealer, notes_max=10)
+        assert await notes.list("ada") == {"n": "a note"}
+
+
 async def test_a_snapshot_file_holds_nothing_readable(backend: Backend, tmp_path: Path) -> None:
     async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
         await converse(store)
