@@ -71,7 +71,7 @@ async def _is_served(link: Link) -> bool:
 
 async def _is_empty(link: Link) -> bool:
     """Whether a server holds nothing but what the first look at it has left there."""
-    return await link.call("DBSIZE") == await link.call("EXISTS", keys.EPOCH)
+    return await link.call("DBSIZE") == await link.call("EXISTS", keys.EPOCH, keys.SEALED)
 
 
 async def _copy(source: Link, target: Link, name: bytes) -> None:

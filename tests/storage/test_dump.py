@@ -21,6 +21,7 @@ from storage import (
     dump,
     replace_contents,
 )
+from tests.storage.test_sealing import key_file
 from tests.support.acl_store import acl_store
 from tests.support.store_server import StoreServer
 
@@ -161,12 +162,14 @@ async def test_what_is_there_is_replaced_by_force_only(
         assert client.exists("theirs") == 0
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
 async def test_a_store_that_was_only_opened_is_empty(
-    source: StoreServer, target: StoreServer
+    source: StoreServer, target: StoreServer, tmp_path: Path, *, encrypted: bool
 ) -> None:
     with target.client() as client:
         client.flushall()
-    async with connect(target.url, CONFIG):
+    encryption = key_file(tmp_path, "new") if encrypted else None
+    async with connect(target.url, CONFIG.model_copy(update={"encryption": encryption})):
         pass
     await replace_contents(target.url, source.url, CONFIG, force=False)
     assert contents(target) == contents(source)
