@@ -23,7 +23,13 @@ from uuid_utils import uuid7
 from fsm import Config, ContextCreated, MessagesRecorded, RecordedMessage, Usage
 from storage.config import StorageConfig
 from storage.contract import Mail, Result
-from storage.errors import MailboxFull, StorageError, StoreRefusedWrite, StoreUnavailable
+from storage.errors import (
+    ContextMissing,
+    MailboxFull,
+    StorageError,
+    StoreRefusedWrite,
+    StoreUnavailable,
+)
 from storage.store import Store, connect
 from storage.times import unix_ms
 
@@ -158,8 +164,8 @@ class Recorder:
         """Wait until all that was recorded stands in the contexts.
 
         Returns:
-            Whether it does; False where no worker has taken it in time: it is safe all the
-            same, and is applied by the next that runs.
+            Whether it does, but in contexts that were deleted meanwhile; False where no worker
+            has taken it in time: it is safe all the same, and is applied by the next that runs.
 
         Raises:
             RecordRefused: A context has refused some of it, of what the store still keeps
@@ -176,13 +182,17 @@ class Recorder:
         waiting = self._recorded[context_id]
         while waiting:
             seq = waiting[0]
-            reading = await self.store.read(context_id, self.owner, seq=seq)
-            if reading.result is None:
+            try:
+                reading = await self.store.read(context_id, self.owner, seq=seq)
+            except ContextMissing:
+                break  # it was deleted, with all that was recorded
+            is_kept = seq > reading.mail_seq - self.store.config.results_max
+            if reading.result is None and is_kept:
                 await asyncio.sleep(PAUSE_S)
                 continue
             if waiting[0] == seq:  # else it has made room for newer ones meanwhile
                 waiting.pop(0)
-            if reading.result.outcome == "refused":
+            if reading.result is not None and reading.result.outcome == "refused":
                 refused[seq] = reading.result
         del self._recorded[context_id]
         if refused:

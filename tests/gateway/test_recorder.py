@@ -151,3 +151,32 @@ async def test_more_than_the_store_keeps_results_of_is_waited_for_to_its_end(
             await recorder.record_user_message(context_id, f"{number}")
         assert await recorder.cleanup(within_s=5)
         assert len((await service.client.state(context_id))["messages"]) == 10
+
+
+async def test_a_context_that_was_deleted_meanwhile_is_not_waited_for(store_url: str) -> None:
+    async with (
+        serving(store_url) as service,
+        open_recorder(store_url, owner=OWNER) as recorder,
+    ):
+        deleted, kept = await recorder.initialize(), await recorder.initialize()
+        for context_id in (deleted, kept):
+            await recorder.record_user_message(context_id, "Hello")
+        assert (await service.client.act(deleted, "delete")).status < 300
+        assert await recorder.cleanup(within_s=5)
+        assert len((await service.client.state(kept))["messages"]) == 1
+
+
+async def test_what_others_have_pushed_out_of_the_results_is_not_waited_for(
+    store_url: str,
+) -> None:
+    config = StorageConfig(mailbox_max=4, results_max=4)
+    async with (
+        serving(store_url),
+        open_recorder(store_url, owner=OWNER, config=config) as recorder,
+    ):
+        context_id = await recorder.initialize()
+        await recorder.record_user_message(context_id, "Hello")
+        other = Recorder(recorder.store, OWNER)
+        for number in range(10):
+            await other.record_user_message(context_id, f"{number}")
+        assert await recorder.cleanup(within_s=5)
