@@ -110,6 +110,7 @@ from fsm.occasions import (
 )
 from fsm.queue import (
     event_due,
+    first_due,
     wakes_at_ms,
 )
 from fsm.refusals import (
@@ -264,6 +265,7 @@ __all__ = [
     "ended",
     "ends_draft",
     "event_due",
+    "first_due",
     "graph_around",
     "line_to",
     "merge_patch",

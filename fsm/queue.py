@@ -159,6 +159,12 @@ def event_due(state: ContextState, at_ms: int) -> TimePassed | ContextDeleted:
     return TimePassed(at_ms=at_ms)
 
 
+def first_due(state: ContextState, at_ms: int) -> QueuedMessage | None:
+    """The message for later whose time has come first; None: no message's has."""
+    due = (said for said in state.scheduled if (said.not_before_ms or 0) <= at_ms)
+    return min(due, key=lambda said: said.not_before_ms or 0, default=None)
+
+
 _EXPIRING = frozenset({Phase.AWAITING_TOOL_APPROVAL, Phase.AWAITING_ANSWER})
 _AT_REST = frozenset({Phase.IDLE, Phase.FAILED})
 

@@ -23,6 +23,9 @@ from fsm import (
     AnyEffect,
     ContextState,
     Event,
+    MessageReceived,
+    QueuedMessage,
+    QueueUpdated,
     Refusal,
     ReplyEnded,
     StaleAnswer,
@@ -32,6 +35,7 @@ from fsm import (
     drafting,
     ended,
     event_due,
+    first_due,
     refusal,
     rests,
     take_over,
@@ -468,11 +472,13 @@ class Activation:
         batch.effects.extend(step.effects)
 
     def _give_up(self, suspicion: Suspicion) -> _Batch:
-        """Give up the oldest action that waited at the start, or else the running turn."""
+        """Give up the oldest action that waited at the start, or else what runs, or is due."""
         batch = _Batch(self.state)
         delivered = None if self._tried else self._inbox[0]
         assert delivered is None or isinstance(delivered, Delivered)
-        mail = delivered.mail if delivered else None
+        said = None if self.state.pending else first_due(self.state, self._clock())
+        later = None if said is None else Mail(event=_sent(said))
+        mail = delivered.mail if delivered else later
         abandoned = WorkAbandoned(
             at_ms=self._clock(),
             deaths=suspicion.deaths,
@@ -482,6 +488,8 @@ class Activation:
             message_id=drafting(self.state),
         )
         self._apply(batch, abandoned)
+        if delivered is None and said is not None:
+            self._apply(batch, QueueUpdated(at_ms=self._clock(), remove=(said.id,)))
         batch.letter = self._letter(batch.state, mail)
         if delivered is not None:
             self._inbox.popleft()
@@ -658,6 +666,18 @@ class Activation:
     async def _reload_scripts(self) -> None:
         with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
             await self._store.reload_scripts()
+
+
+def _sent(said: QueuedMessage) -> MessageReceived:
+    """A message that waits, as it would be sent now."""
+    return MessageReceived(
+        at_ms=said.received_at_ms,
+        content=said.content,
+        parts=said.parts,
+        policy=said.policy,
+        client_message_id=said.client_message_id,
+        metadata=said.metadata,
+    )
 
 
 def _deadly(state: ContextState) -> bool:

@@ -1,5 +1,6 @@
 """P11: what ends the workers that begin it is given up, and nothing beside it suffers."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -265,7 +266,35 @@ async def test_p11_what_ends_workers_when_its_time_has_come_is_given_up(
             while not await letters.count():
                 await settled()
         (letter,) = (await letters.page(10)).letters
-        assert "what the context was doing has ended 3 workers in a row" in letter.cause
+        what = "send_message" if kind is TimePassed else "what the context was doing"
+        assert f"{what} has ended 3 workers in a row" in letter.cause
+
+
+@in_virtual_time
+async def test_p11_a_message_for_later_that_ends_workers_is_given_up_once(
+    deadly: Deadly,
+) -> None:
+    deadly.kinds = (TimePassed,)
+    async with open_world() as world:
+        tomorrow_ms = now_ms() + 86_400_000
+        await world.deliver(say("soon", not_before_ms=now_ms() + 1_000))
+        await world.deliver(say("tomorrow", not_before_ms=tomorrow_ms))
+        for number in range(4):
+            async with hosting(world.store, f"w{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until(one.task.done)
+            await world.store.bury_worker(f"w{number}")
+        async with hosting(world.store, "w4") as last:
+            deadly.ends = last.kill
+            state = await world.until_phase("failed")
+            await asyncio.sleep(60)
+            assert not last.task.done()
+        assert [said.content for said in state.scheduled] == ["tomorrow"]
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
+        assert letter.mail is not None
+        assert isinstance(letter.mail.event, MessageReceived)
+        assert (letter.mail.event.content, letter.mail.event.not_before_ms) == ("soon", None)
 
 
 @in_virtual_time
