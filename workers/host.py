@@ -398,8 +398,19 @@ class Host:
             if deaths > 1:
                 await self._alone.acquire()
                 isolation.callback(self._alone.release)
-            await self._store.count_attempt(owned, deaths + 1)
+            await self._count_attempt(owned, deaths + 1)
         return Suspicion(deaths, cause, isolation.close)
+
+    async def _count_attempt(self, owned: Owned, attempt: int) -> None:
+        """Count a try once: begun anew, it would be taken for one that has come to nothing."""
+        while True:
+            try:
+                await self._store.count_attempt(owned, attempt)
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning("activation waits", context_id=owned.context_id, error=str(error))
+                await asyncio.sleep(self._config.commit_pause_s_max)
+            else:
+                return
 
     async def _run_owned(self, owned: Owned, suspicion: Suspicion | None) -> None:
         context_id = owned.context_id

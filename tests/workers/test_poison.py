@@ -7,7 +7,7 @@ import pytest
 
 import workers.activation
 from fsm import ContextState, Event, MessageReceived, RetryDue, Step, TimePassed, transition
-from storage import DeadLetters
+from storage import DeadLetters, Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import MemoryStore
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
@@ -342,3 +342,31 @@ async def test_p11_a_store_that_is_away_is_nobodys_fault() -> None:
         async with hosting(world.store, "w9"):
             await world.until_phase("idle")
         assert await DeadLetters(world.store.link, world.store.sealer).count() == 0
+
+
+@in_virtual_time
+async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world() as world:
+        await world.deliver(rename("fine"))
+        loaded = world.store.hold_answer("activate")
+        async with hosting(world.store, "w0") as one:
+            one.jobs.waiting.put_nowait(CONTEXT_ID)
+            await loaded.reached.wait()
+            one.kill()
+        await world.store.bury_worker("w0")
+        count, counted = world.store.count_attempt, list[int]()
+
+        async def unanswered(owned: Owned, attempt: int) -> None:
+            await count(owned, attempt)
+            counted.append(attempt)
+            if len(counted) < 5:
+                raise StoreUnavailable("unanswered")
+
+        monkeypatch.setattr(world.store, "count_attempt", unanswered)
+        async with hosting(world.store, "w1"):
+            while (await world.state()).title != "fine":
+                await settled()
+                assert not await DeadLetters(world.store.link, world.store.sealer).count()
+        assert counted == [2] * 5
