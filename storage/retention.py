@@ -1,6 +1,7 @@
 """Contexts that nobody has changed for so long that they are forgotten.
 
 - What goes is decided here: the dry run and the run judge alike.
+- Nothing goes before its time by the store's clock, too: a worker's may have jumped.
 - A context goes as if its owner had deleted it, and only at the version that was looked at:
   whatever happens to it meanwhile keeps it.
 - `contexts` says for each context a time that is not later than its last change, so no commit
@@ -111,7 +112,8 @@ class Retention:
         Raises:
             StoreUnavailable, StoreRefusedWrite: The rest is left to the next run.
         """
-        before_ms = self._before_ms(clock(), None)
+        seconds, _ = cast("list[bytes]", await self._store.link.call("TIME"))
+        before_ms = self._before_ms(min(clock(), 1_000 * int(seconds)), None)
         gone = 0
         while before_ms > 0 and gone < self._config.retention_run_max:
             page = await self._lease(before_ms)

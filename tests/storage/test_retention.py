@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fsm import ContextCreated, ContextDeleted, ContextPinned, ContextState, Event, replay
-from storage import Plan, Retention, Store, keys
+from storage import Plan, Retention, Store, keys, unix_ms
 from storage.retention import DAY_MS, PAGE
 from tests.storage.arranging import create, next_commit, own, say_mail
 from tests.storage.conftest import Backend
@@ -67,6 +67,12 @@ async def test_without_a_setting_nothing_is_old(backend: Backend) -> None:
         assert await plan_of(store) == Plan(0, 0, True, {}, [])
         assert await Retention(store).run(lambda: NOW_MS) == 0
         assert ids(await plan_of(store, days=DAYS)) == [nth_id(1)]
+
+
+async def test_a_clock_that_has_jumped_makes_nothing_old(backend: Backend) -> None:
+    async with backend.connect(retention_days=DAYS) as store:
+        await keep(store, 1, at_ms=unix_ms())
+        assert await Retention(store).run(lambda: unix_ms() + 100 * DAY_MS) == 0
 
 
 async def test_a_dry_run_lists_what_would_go_and_changes_nothing(backend: Backend) -> None:
