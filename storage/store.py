@@ -389,9 +389,9 @@ class Store:
             ContextBusy: Another living worker has it.
             WorkerBuried: This worker's session is over.
         """
-        saved = None
+        saved, epoch = None, self.epoch
         if self.files is not None:
-            saved = await asyncio.to_thread(self.files.load, context_id, self.epoch)
+            saved = await asyncio.to_thread(self.files.load, context_id, epoch)
         where = keys.of_context(context_id, "meta", "log", "mail", "snap", "msgs", "draft")
         where += [keys.session(worker_id), keys.worker_contexts(worker_id)]
         where += [keys.READY, keys.EPOCH, *keys.of_context(context_id, "base")]
@@ -404,10 +404,13 @@ class Store:
             saved.version if saved else -1,
             self._opened,
             next(self._activations),
+            epoch,
         )
         match _parts(reply):
-            case [b"active", *rest]:
-                return read_owned(self.sealer, context_id, saved, rest)
+            case [b"active", bytes() as token, *rest]:
+                if epoch_of(token.decode()) != epoch:
+                    saved = None  # the store may have lost what it shows
+                return read_owned(self.sealer, context_id, saved, [token, *rest])
             case [b"busy", _]:
                 raise ContextBusy(context_id)
             case [b"no-session"]:

@@ -9,6 +9,7 @@
 --      8 the worker's contexts  9 ready  10 epoch  11 base
 -- ARGV 1 context id  2 worker id  3 version of a snapshot that the caller has, or -1
 --      4 name of the calling process  5 its own number of this call, which only grows
+--      6 epoch in which that snapshot counts
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
 --          {seq, mail, seq, mail...}, draft, attempts, worker that had it or "",
 --          first version in the log, trace of the running turn or ""}
@@ -40,7 +41,9 @@ redis.call("HSET", KEYS[1], "worker", ARGV[2], "activation", ARGV[4] .. " " .. A
   "attempts", math.max(attempts, 1))
 redis.call("SADD", KEYS[8], ARGV[1])
 local first = tonumber(meta[6] or 1)
-local known, head, messages, events = history(tonumber(ARGV[3]), version, first,
+local epoch = redis.call("HGET", KEYS[10], "n") or ""
+local saved = epoch == ARGV[6] and tonumber(ARGV[3]) or -1
+local known, head, messages, events = history(saved, version, first,
   KEYS[2], KEYS[4], KEYS[5], KEYS[11])
 local mail = {}
 for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
@@ -48,6 +51,5 @@ for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
   mail[#mail + 1] = entry[2][2]
 end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
-token = (redis.call("HGET", KEYS[10], "n") or "") .. "." .. token
-return {"active", token, version, known, head, messages, events, mail,
+return {"active", epoch .. "." .. token, version, known, head, messages, events, mail,
   redis.call("GET", KEYS[6]) or "", attempts, before, first, meta[7] or ""}

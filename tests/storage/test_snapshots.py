@@ -359,6 +359,20 @@ async def test_a_file_of_commits_that_the_store_may_have_lost_is_not_used(
         assert [entry["log_level"] for entry in logs] == ["info"]
 
 
+async def test_a_file_that_was_read_before_a_new_epoch_began_is_not_used(
+    backend: Backend, folder: Path
+) -> None:
+    async with two_generations(backend, folder) as (kept, book, files):
+        beside = Playbook()
+        for n in range(book.state.version - 1):
+            beside.given(rename(f"lost {n}"))
+        files.save(beside.state, kept.store.epoch)
+        # As where the call has waited for the store to come up again.
+        await kept.store.link.call("HINCRBY", keys.EPOCH, "n", 1)
+        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        assert (owned.state, owned.snapshot_version) == (book.state, 0)
+
+
 async def test_a_file_is_readable_json_and_keeps_the_generation_before(
     files: JsonSnapshots,
 ) -> None:
