@@ -279,9 +279,8 @@ class Activation:
                 raise self._broken
             if self._mail_missed:
                 await self._read_mailbox()
-            if self._is_due():
-                self._inbox.append(event_due(self.state, self._clock()))
             batch = self._apply_waiting()
+            self._apply_due(batch)
             if batch.events or batch.acknowledged:
                 await self._commit(batch)
                 if ended(self.state):
@@ -319,8 +318,8 @@ class Activation:
         # A clock may jump meanwhile: it is looked at again now and then.
         return min(max(0, at_ms - self._clock()) / 1_000, CLOCK_S_MAX)
 
-    def _is_due(self) -> bool:
-        at_ms = wakes_at_ms(self.state)
+    def _is_due(self, state: ContextState | None = None) -> bool:
+        at_ms = wakes_at_ms(state or self.state)
         return at_ms is not None and at_ms <= self._clock()
 
     async def _passivate(self) -> bool:
@@ -418,6 +417,14 @@ class Activation:
             if ended(batch.state):
                 break
         return batch
+
+    def _apply_due(self, batch: _Batch) -> None:
+        """Apply what is due behind the mail that came before: that may put it off."""
+        if ended(batch.state) or self._mail_missed:
+            return
+        alone = self._suspicion is None or not (batch.events or batch.results)
+        if alone and self._is_due(batch.state):
+            self._apply(batch, event_due(batch.state, self._clock()))
 
     def _apply_traced(self, batch: _Batch, mail: Mail) -> Result:
         """Apply mail, under the trace that it came with."""

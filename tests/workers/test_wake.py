@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+import pytest
 from pydantic import JsonValue
 
-from fsm import Phase, TimePassed
+from fsm import ContextCreated, Event, Phase, TimePassed
 from tests.support.clock import in_virtual_time
-from tests.support.playbook import CONTEXT_ID, DELETE, say, update_queue, wants
-from tests.workers.stage import Reply, now_ms, open_stage
+from tests.support.playbook import CONTEXT_ID, DELETE, PIN, say, update_queue, wants
+from tests.workers.stage import OWNER, Reply, now_ms, nth_id, open_stage
 
 OVERDUE_MS: Final = 500
 LATER_MS: Final = 20_000
@@ -91,3 +92,22 @@ async def test_a_deleted_context_is_not_woken() -> None:
         assert await stage.pass_through() == "deleted"
         later_ms = now_ms() + 2 * LATER_MS
         assert await stage.store.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
+
+
+@pytest.mark.parametrize(("action", "end"), [(PIN, "idle"), (DELETE, "deleted")])
+@in_virtual_time
+async def test_what_was_asked_before_the_end_of_a_context_is_done_before_it(
+    action: Event, end: str
+) -> None:
+    async with open_stage(linger_s=0) as stage:
+        expiring = nth_id(2)
+        made = ContextCreated(
+            at_ms=now_ms(),
+            context_id=expiring,
+            owner=OWNER,
+            expires_ms=now_ms() + LATER_MS,
+        )
+        await stage.store.create(made, first=None, key="", digest="")
+        await stage.deliver(action, context_id=expiring)
+        await asyncio.sleep(2 * LATER_MS / 1_000)
+        assert await stage.pass_through(expiring) == end
