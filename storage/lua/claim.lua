@@ -12,9 +12,9 @@
 -- Returns {context id...}
 local now, overdue = tonumber(ARGV[1]), tonumber(ARGV[2])
 local ids = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now - overdue, "LIMIT", 0, ARGV[3])
-if #ids == 0 then
-  ids = redis.call("ZRANGEBYSCORE", KEYS[1], "(" .. now + overdue, "+inf", "LIMIT", 0, ARGV[3])
-end
+local ahead = redis.call("ZRANGEBYSCORE", KEYS[1], "(" .. now + overdue, "+inf", "LIMIT", 0,
+  tonumber(ARGV[3]) - #ids)
+for _, id in ipairs(ahead) do ids[#ids + 1] = id end
 for _, id in ipairs(ids) do redis.call("ZADD", KEYS[1], ARGV[1], id) end
 local room = tonumber(ARGV[3]) - #ids
 if room > 0 then

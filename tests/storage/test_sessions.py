@@ -132,6 +132,13 @@ async def test_a_context_whose_clock_was_ahead_is_claimed_as_well(store: Store) 
     assert await store.claim(now_ms=earlier_ms + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
 
 
+async def test_a_context_whose_clock_was_ahead_waits_for_no_other(store: Store) -> None:
+    await store.link.call("ZADD", keys.READY, 0, OTHER_ID)  # nobody can load it, say
+    await store.link.call("ZADD", keys.READY, BEGAN_MS + 86_400_000, CONTEXT_ID)
+    claimed = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    assert claimed == [OTHER_ID, CONTEXT_ID]
+
+
 async def test_a_claim_by_a_clock_that_is_ahead_costs_no_context_its_time(store: Store) -> None:
     due_ms = unix_ms() + 3_600_000
     await store.link.call("ZADD", keys.DUE, due_ms, CONTEXT_ID)
