@@ -73,8 +73,10 @@ class ArchiveWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._out.close()
-        self._part.unlink(missing_ok=True)
+        try:
+            self._out.close()  # what a full disk has not taken, it may not take now either
+        finally:
+            self._part.unlink(missing_ok=True)
 
     def add(self, part: bytes) -> None:
         """Add some more of the dump."""

@@ -1,5 +1,6 @@
 """The file of a backup: whole, or none."""
 
+import resource
 import stat
 import subprocess
 import tarfile
@@ -52,6 +53,23 @@ def test_another_file_is_never_overwritten(tmp_path: Path) -> None:
 def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path / "backup.tar") as archive:
         archive.add(DUMP)
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_too_much(file: Path) -> None:
+    with ArchiveWriter(file) as archive:
+        for _ in range(1_000):
+            archive.add(b"x" * 1_000)
+
+
+def test_a_disk_that_gets_full_keeps_no_part(tmp_path: Path) -> None:
+    bytes_max = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, bytes_max[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_too_much(tmp_path / "backup.tar")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bytes_max)
     assert list(tmp_path.iterdir()) == []
 
 
