@@ -186,6 +186,9 @@ class Recorder:
                 reading = await self.store.read(context_id, self.owner, seq=seq)
             except ContextMissing:
                 break  # it was deleted, with all that was recorded
+            except StoreUnavailable:
+                await asyncio.sleep(PAUSE_S)
+                continue
             is_kept = seq > reading.mail_seq - self.store.config.results_max
             if reading.result is None and is_kept:
                 await asyncio.sleep(PAUSE_S)

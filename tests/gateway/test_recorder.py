@@ -11,9 +11,12 @@ from fsm import Usage
 from storage import (
     ContextMissing,
     KeyReused,
+    Reading,
     Recorder,
     RecordRefused,
     StorageConfig,
+    Store,
+    StoreUnavailable,
     connect,
     open_recorder,
 )
@@ -180,3 +183,22 @@ async def test_what_others_have_pushed_out_of_the_results_is_not_waited_for(
         for number in range(10):
             await other.record_user_message(context_id, f"{number}")
         assert await recorder.cleanup(within_s=5)
+
+
+async def test_a_store_that_is_away_at_the_end_is_waited_for(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, away = Store.read, [True, True]
+
+    async def sometimes(store: Store, *asked: Any, **named: Any) -> Reading:
+        if away:
+            away.pop()
+            raise StoreUnavailable("away")
+        return await read(store, *asked, **named)
+
+    async with serving(store_url), open_recorder(store_url, owner=OWNER) as recorder:
+        context_id = await recorder.initialize()
+        await recorder.record_user_message(context_id, "Hello")
+        monkeypatch.setattr(Store, "read", sometimes)
+        assert await recorder.cleanup(within_s=5)
+        assert away == []
