@@ -6,7 +6,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Final, cast
 
 import storage.keys as keys
@@ -35,13 +35,15 @@ async def replace_contents(
         force: Delete first what is there.
 
     Raises:
-        ExceptionGroup: Of StoreTaken where there is something, and no `force`, or workers live
-            on it, and nothing was written; else of StoreUnavailable or StoreRefusedWrite, and
-            a part may have been copied.
+        ExceptionGroup: Of StoreTaken where there is something, and no `force`, or gateways or
+            workers live on it, and nothing was written; else of StoreUnavailable or
+            StoreRefusedWrite, and a part may have been copied.
     """
     async with _opened(source_url, config) as source, _opened(url, config) as target:
-        if await _is_served(target):
+        if await _lives(target, keys.WORKERS, keys.session):
             raise StoreTaken("workers are at work on it")
+        if await _lives(target, keys.PROCESSES, keys.process):
+            raise StoreTaken("gateways are at work on it")  # they would not hear of the epoch
         if not force and not await _is_empty(target):
             raise StoreTaken("there are keys in it")
         await target.call("FLUSHDB")
@@ -62,11 +64,11 @@ async def _opened(url: str, config: StorageConfig) -> AsyncGenerator[Link, None]
         yield link
 
 
-async def _is_served(link: Link) -> bool:
-    """Whether any worker's session lives."""
-    ids = cast("list[bytes]", await link.call("ZRANGE", keys.WORKERS, 0, -1))
-    sessions = [keys.session(worker_id.decode()) for worker_id in ids]
-    return bool(sessions) and bool(await link.call("EXISTS", *sessions))
+async def _lives(link: Link, listed: str, sign: Callable[[str], str]) -> bool:
+    """Whether one of those that are listed has said lately that it lives."""
+    ids = cast("list[bytes]", await link.call("ZRANGE", listed, 0, -1))
+    signs = [sign(each.decode()) for each in ids]
+    return bool(signs) and bool(await link.call("EXISTS", *signs))
 
 
 async def _is_empty(link: Link) -> bool:

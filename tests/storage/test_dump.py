@@ -175,6 +175,20 @@ async def test_a_store_that_was_only_opened_is_empty(
     assert contents(target) == contents(source)
 
 
+async def test_a_store_that_gateways_ask_is_not_replaced_even_by_force(
+    source: StoreServer, target: StoreServer
+) -> None:
+    with target.client() as client:
+        client.flushall()
+        async with connect(target.url, CONFIG) as store:
+            store.begin("gateway", "g1", dict)
+            await store.meters.report()
+            with taken("gateways are at work on it"):
+                await replace_contents(target.url, source.url, CONFIG, force=True)
+            await store.leave()
+            await replace_contents(target.url, source.url, CONFIG, force=True)
+
+
 async def test_a_store_that_workers_live_on_is_not_replaced_even_by_force(
     source: StoreServer, target: StoreServer
 ) -> None:
