@@ -367,6 +367,7 @@ def backup(
     from runtime.logs import configure_logs
 
     configure_logs(in_force.log_level or "error")
+    _end_as_by_ctrl_c()
     raise typer.Exit(_run(run_backup(in_force, _store_of(in_force), file)))
 
 
@@ -391,6 +392,7 @@ def restore(
     from runtime.logs import configure_logs
 
     configure_logs(in_force.log_level or "error")
+    _end_as_by_ctrl_c()
     raise typer.Exit(_run(run_restore(in_force, file, force=force)))
 
 
@@ -687,6 +689,13 @@ def _check_activity(settings: "Settings") -> None:
         check_activity_folder(settings.activity_folder)
     except BadActivityFolder as error:
         fail(str(error), 2)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Have SIGTERM end what runs as Ctrl-C does, so that what was begun is taken away."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

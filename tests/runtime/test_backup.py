@@ -6,6 +6,8 @@
 import asyncio
 import base64
 import os
+import signal
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from runtime.backup import run_backup, run_restore
 from runtime.embedded import EmbeddedStore
 from runtime.settings import Settings
 from storage import SCOPES, Access, Audit, Store, connect
-from tests.runtime.support import has_store_binary
+from tests.runtime.support import has_store_binary, until
 from tests.support.acl_store import acl_store
 from tests.support.store_server import StoreServer
 
@@ -26,6 +28,7 @@ pytestmark = [
     pytest.mark.real_only,
     pytest.mark.skipif(not has_store_binary(), reason="no valkey-server or redis-server here"),
 ]
+ROOT = str(Path(__file__).parent.parent.parent)
 CONTEXT_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
@@ -202,3 +205,21 @@ def test_a_store_that_is_away_gives_no_file(
     assert asyncio.run(run_backup(settings, f"unix://{tmp_path}/none.sock", file)) == 1
     assert "no backup was made" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_backup_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
+    with StoreServer() as server:
+        server.pause()
+        try:
+            backup = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "runtime.cli", "backup", str(tmp_path / "a.tar")),
+                cwd=tmp_path,
+                env={**os.environ, "CONTEXTD_REDIS_URL": server.url, "PYTHONPATH": ROOT},
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await until(lambda: names(tmp_path) == ["a.tar.part"])
+            backup.send_signal(signal.SIGTERM)
+            assert await backup.wait() != 0
+        finally:
+            server.resume()
+    assert names(tmp_path) == []
