@@ -17,13 +17,13 @@ import typer
 
 from runtime.arguments import HERE, KeyFile, Url, fail, key_or_fail
 from runtime.ops import ops_app
+from runtime.streams import open_standard_streams, output_that_may_fail
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
     from runtime.supervisor import Role
 
 _STARTED_S = time.monotonic()
-_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 T = TypeVar("T")
 
 _EXAMPLES = """\
@@ -571,21 +571,12 @@ def settings(
 
 def main() -> None:
     """Run the command line; the entry point of the distribution."""
-    _open_standard_streams()
+    open_standard_streams()
     from runtime.tether import tie_to_supervisor
 
     tie_to_supervisor()
-    app()
-
-
-def _open_standard_streams() -> None:
-    """Have 0, 1 and 2 open: a loop with its own descriptors among them aborts its children."""
-    for descriptor, (name, mode) in enumerate(_STREAMS):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest that is free: this one
-            setattr(sys, name, os.fdopen(descriptor, mode))
+    with output_that_may_fail():
+        app()
 
 
 def _settings(flags: Mapping[str, object]) -> "Settings":
