@@ -1,6 +1,8 @@
 """What `contextd up` says once everything is ready; the first key is shown this once."""
 
+import io
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from rich.text import Text
 from runtime.config import RuntimeConfig
 from runtime.key_file import OWNER_KEY
 from runtime.settings import Settings
+from runtime.streams import write_if_taken
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 - shown, not bound
 
@@ -27,6 +30,14 @@ class Started:
     took_s: float
     new_key: str | None = None
     """The first key of the data folder, if this start has made it."""
+
+
+def show_banner(settings: Settings, started: Started) -> None:
+    """Print it where somebody may read it; where it is not taken, all goes on without it."""
+    banner = io.StringIO()
+    console = Console(file=banner, force_terminal=sys.stdout.isatty() or None)
+    print_banner(settings, started, console)
+    write_if_taken(banner.getvalue())
 
 
 def print_banner(settings: Settings, started: Started, console: Console) -> None:

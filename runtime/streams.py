@@ -52,3 +52,9 @@ def output_that_may_fail() -> Generator[None, None, None]:
             with contextlib.suppress(OSError):
                 sys.stderr.write(f"contextd: The output was not taken: {error.strerror}.\n")
         raise SystemExit(1) from None
+
+
+def write_if_taken(text: str) -> None:
+    """Write to standard output, or nowhere; nothing is left to be written later."""
+    with contextlib.suppress(OSError):
+        os.write(1, text.encode(sys.stdout.encoding, "replace"))

@@ -148,16 +148,14 @@ class _Wiring:
 
     async def announce(self) -> None:
         """Say that everything is ready."""
-        from rich.console import Console
-
-        from runtime.banner import Started, print_banner
+        from runtime.banner import Started, show_banner
 
         await self._make_key()  # the file may be of a store that is not there any more
         notify("READY=1")
         took_s = time.monotonic() - self.started_s
         name = _store(self.settings, self.store)
         started = Started(own_version(), name, took_s, self.new_key)
-        print_banner(self.settings, started, Console())
+        show_banner(self.settings, started)
 
     async def _make_key(self) -> None:
         if self.store is None or self.settings.auth == "off":

@@ -1,11 +1,15 @@
 """What the command makes of streams that are full, cut off, or of an old encoding."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.runtime.support import has_store_binary, processes_of, until_now
 from tests.runtime.test_cli import COMMAND, environment
+
+real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
 
 
 def shell(line: str, folder: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
@@ -45,3 +49,31 @@ def test_what_cannot_be_read_of_standard_input_is_said_with_a_sign(tmp_path: Pat
     read = "import runtime.streams as s; s.open_standard_streams(); print(ascii(input()))"
     done = shell(f"printf 'caf\\xe9' | python -c '{read}'", tmp_path, PYTHONUTF8="1")
     assert done.stdout == b"'caf\\ufffd'\n"
+
+
+@pytest.mark.real_only
+@real_store
+@pytest.mark.parametrize("output", ["full", "cut off"])
+def test_up_runs_where_nobody_takes_its_banner(tmp_path: Path, output: str) -> None:
+    if output == "full":
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    with subprocess.Popen(
+        [*COMMAND, "up", "--gateways", "0"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=descriptor,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(descriptor)
+        try:
+            # Store and worker; and the standby, which comes once all is announced.
+            until_now(lambda: len(processes_of(process.pid)) == 3)
+            process.terminate()
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 0, errors
