@@ -47,7 +47,7 @@ def test_what_the_encoding_has_no_sign_for_stops_nothing(tmp_path: Path) -> None
 
 def test_what_cannot_be_read_of_standard_input_is_said_with_a_sign(tmp_path: Path) -> None:
     read = "import runtime.streams as s; s.open_standard_streams(); print(ascii(input()))"
-    done = shell(f"printf 'caf\\xe9' | python -c '{read}'", tmp_path, PYTHONUTF8="1")
+    done = shell(f"printf 'caf\\xe9' | {COMMAND[0]} -c '{read}'", tmp_path, PYTHONUTF8="1")
     assert done.stdout == b"'caf\\ufffd'\n"
 
 
