@@ -97,6 +97,13 @@ class RuntimeConfig(BaseModel):
         "its session has to run out.",
     )
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _has_a_name(cls, data: object) -> object:
+        if data == "":
+            raise ValueError("it is empty; `.` is the current folder")
+        return data
+
     @field_validator("redis_url")
     @classmethod
     def _is_a_store_s(cls, url: SecretStr | None) -> SecretStr | None:

@@ -6,8 +6,10 @@ with a value is one sentence that names where the value came from; secrets are n
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -136,7 +138,8 @@ def load_settings(
         return Loaded(**loose)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        raise BadSettings(tuple(_sentence(d, given, path) for d in details)) from None
+        sources = _Sources(given, in_file, path)
+        raise BadSettings(tuple(_sentence(d, sources) for d in details)) from None
     except SettingsError as error:
         raise BadSettings((f"The environment cannot be read: {error}.",)) from None
 
@@ -223,20 +226,41 @@ def _nearest(name: str, prefix: str = "") -> str:
     )
 
 
-def _sentence(details: ErrorDetails, given: Mapping[str, object], path: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What was given where: flags, then variables, then the file."""
+
+    flags: Mapping[str, object]
+    in_file: Mapping[str, JsonValue]
+    file: Path | None
+
+    def of(self, name: str) -> str | None:
+        """Where the value of a setting comes from; None: nobody has given one."""
+        if name in self.flags:
+            return f"--{name.replace('_', '-')}"
+        if os.environ.get(PREFIX + name.upper()):  # an empty one is as good as none
+            return PREFIX + name.upper()
+        return f"`{name}` in {self.file}" if name in self.in_file else None
+
+    def named_in(self, sentence: str) -> str:
+        """Where the settings that a sentence is about were given, in brackets."""
+        # Names of one word are words of other sentences as well, but for what begins one.
+        words = set(re.findall(r"[a-z]+_[a-z_]+|^[a-z]+(?=:)", sentence))
+        found = [self.of(name) for name in Settings.model_fields if name in words]
+        given = ", ".join(source for source in found if source is not None)
+        return f" ({given})" if given else ""
+
+
+def _sentence(details: ErrorDetails, sources: _Sources) -> str:
     if not details["loc"]:
         # Of values that do not go together.
-        return f"{details['msg'].removeprefix('Value error, ')}."
+        sentence = details["msg"].removeprefix("Value error, ")
+        return f"{sentence}{sources.named_in(sentence)}."
     where = ".".join(str(part) for part in details["loc"])
     name = str(details["loc"][0])
     if name not in Settings.model_fields:
         return f"`{where}` is not a setting{_nearest(name)}."
-    if name in given:
-        source = f"--{name.replace('_', '-')}"
-    elif PREFIX + name.upper() in os.environ:
-        source = PREFIX + name.upper()
-    else:
-        source = f"`{name}` in {path}" if path is not None else f"`{name}`"
+    source = sources.of(name) or f"`{name}`"
     reason = details["msg"][:1].lower() + details["msg"][1:]
     annotation = str(Settings.model_fields[name].annotation)
     is_secret = "SecretStr" in annotation or "://" in str(details["input"])

@@ -75,6 +75,42 @@ def test_each_bad_value_is_one_sentence_with_its_source(
     assert workers.endswith("(it is 'many').")
 
 
+def test_an_empty_variable_is_not_blamed_for_what_the_file_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, 'port = "x"\n')
+    monkeypatch.setenv("CONTEXTD_PORT", "")
+    with pytest.raises(BadSettings, match=r"`port` in contextd\.toml: input should be"):
+        load_settings()
+
+
+def test_a_data_folder_without_a_name_is_refused_in_the_file_too(tmp_path: Path) -> None:
+    a_file(tmp_path, 'data = ""\n')
+    with pytest.raises(BadSettings, match=r"`data` in contextd\.toml: .*it is empty"):
+        load_settings()
+
+
+def test_of_values_that_do_not_go_together_each_source_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_file(tmp_path, "drain_s = 30\n")
+    with pytest.raises(BadSettings) as caught:
+        load_settings()
+    assert caught.value.problems[0].endswith("its turns (`drain_s` in contextd.toml).")
+    monkeypatch.setenv("CONTEXTD_DRAIN_S_MAX", "29")
+    with pytest.raises(BadSettings) as caught:
+        load_settings()
+    assert caught.value.problems[0].endswith(
+        "its turns (`drain_s` in contextd.toml, CONTEXTD_DRAIN_S_MAX)."
+    )
+
+
+def test_only_settings_that_a_sentence_is_about_are_named_with_it(tmp_path: Path) -> None:
+    a_file(tmp_path, 'port = 1\npublic_hosts = "a:1"\n')
+    with pytest.raises(BadSettings, match=r"without a port \(`public_hosts` in contextd"):
+        load_settings()
+
+
 @pytest.mark.parametrize("text", ["port = ", "[", "port = 1\nport = 2"])
 def test_a_file_that_is_not_toml_is_told_as_such(tmp_path: Path, text: str) -> None:
     with pytest.raises(BadSettings, match=r"is not TOML: .*line \d|is not TOML"):
