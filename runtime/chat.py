@@ -7,6 +7,7 @@ for its answer.
 """
 
 import asyncio
+import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
@@ -31,6 +32,7 @@ from contextd_client import (
     Unauthorized,
     Unreachable,
 )
+from runtime.arguments import HERE
 from runtime.conversation import Conversation, Screen, clean
 from runtime.key_file import NoKey, key_for
 
@@ -202,7 +204,7 @@ class _Chat:
                 talk.screen.note(f"waits for approval: {_described(call)}")
             for question in view.pending_questions:
                 talk.screen.note(f"waits for an answer: {_asked(question)}")
-            talk.screen.note(f"Decide with: contextd chat --context {talk.context.id}")
+            talk.screen.note(f"Decide with: {self._command(talk)}")
             return _APPROVAL_WAITS
         if view.status == "failed":
             _explain(talk)
@@ -328,9 +330,13 @@ class _Chat:
             return None
 
     def _command(self, talk: Conversation) -> str:
-        url = self._options.url
-        shown = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
-        return f"contextd chat{shown} --context {talk.context.id}"
+        url, key_file = self._options.url, self._options.key_file
+        words = ["contextd", "chat", "--context", talk.context.id]
+        if url != HERE:
+            words += ["--url", url]
+        if key_file is not None:
+            words += ["--key-file", str(key_file)]
+        return shlex.join(words)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)

@@ -293,7 +293,14 @@ async def test_once_ends_with_three_where_a_tool_waits_for_approval() -> None:
     code, out, errors = await said_once(server, "--once")
     assert (code, out) == (3, "")
     assert "clock {}" in errors
-    assert "contextd chat --context c1" in errors
+    assert "contextd chat --context c1 --url http://127.0.0.1:" in errors
+
+
+async def test_the_command_to_go_on_with_has_all_that_this_one_had(tmp_path: Path) -> None:
+    key_file = tmp_path / "my key"
+    key_file.write_text("k3y\n")
+    _, out, _ = await said_once(FakeContextd(), "--key-file", str(key_file), stdin="/quit\n")
+    assert out.splitlines()[-1].endswith(f" --key-file '{key_file}'")
 
 
 async def test_once_without_anything_to_say_fails() -> None:
