@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from runtime.supervisor import Role
 
 _STARTED_S = time.monotonic()
+_LABEL_CHARACTERS_MAX = 200
+_KEY_DAYS_MAX = 36_500
 T = TypeVar("T")
 
 _EXAMPLES = """\
@@ -411,16 +413,27 @@ class KeyScope(StrEnum):
     ADMIN = "admin"
 
 
+def _label(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > _LABEL_CHARACTERS_MAX:
+        raise typer.BadParameter(
+            f"it takes 1 to {_LABEL_CHARACTERS_MAX} characters that can be printed."
+        )
+    return text
+
+
 @keys_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="What it is for, in your words.")],
-    owner: Annotated[str, typer.Option(help="Whose contexts it opens.")] = "local",
+    name: Annotated[str, typer.Argument(help="What it is for, in your words.", parser=_label)],
+    owner: Annotated[
+        str, typer.Option(help="Whose contexts it opens.", parser=_label, metavar="NAME")
+    ] = "local",
     scope: Annotated[
         list[KeyScope] | None,
         typer.Option(help="What it allows; may be given again (reading and writing contexts)."),
     ] = None,
     days: Annotated[
-        int | None, typer.Option(min=1, help="After so many it opens nothing any more.")
+        int | None,
+        typer.Option(min=1, max=_KEY_DAYS_MAX, help="After so many it opens nothing any more."),
     ] = None,
     file: Annotated[
         Path | None, typer.Option(help="Write it there instead of showing it.", metavar="FILE")

@@ -43,6 +43,21 @@ def contextd(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        *(("",), ("a\nb",), ("x" * 201,), ("a", "--owner", ""), ("a", "--owner", "\x1b[2J")),
+        ("a", "--days", "36501"),
+    ],
+)
+def test_a_key_that_could_not_be_listed_is_not_made(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = contextd("keys", "create", *words, cwd=tmp_path)
+    assert (done.returncode, "There is no store" in done.stderr) == (2, False)
+    assert "Invalid value" in done.stderr
+
+
+@pytest.mark.parametrize(
     "command",
     [
         *("", "up", "supervise", "gateway", "worker", "chat", "doctor", "settings"),
