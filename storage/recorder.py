@@ -242,6 +242,8 @@ async def open_recorder(
 ) -> AsyncGenerator[Recorder, None]:
     """A recorder for the length of a block; at its end what was recorded is waited for.
 
+    What the block raises comes out of it as it is.
+
     Args:
         url: Of the store, as `storage.connect` takes it.
         owner: Whose contexts these are; the gateway without keys calls its one owner `local`.
@@ -249,11 +251,28 @@ async def open_recorder(
 
     Raises:
         StoreUnavailable: It cannot be reached.
+        RecordRefused: As `Recorder.cleanup`.
     """
-    async with connect(url, config or StorageConfig()) as store:
-        recorder = Recorder(store, owner)
-        yield recorder
-        await recorder.cleanup()
+    failure: Exception | None = None
+    try:
+        async with connect(url, config or StorageConfig()) as store:
+            recorder = Recorder(store, owner)
+            try:
+                yield recorder
+                await recorder.cleanup()
+            except Exception as error:
+                failure = error
+                raise
+    except ExceptionGroup as wrapped:
+        # The store's own task groups wrap all that leaves them.
+        failure = failure or _first_of(wrapped)
+    if failure is not None:
+        raise failure
+
+
+def _first_of(group: ExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first_of(error) if isinstance(error, ExceptionGroup) else error
 
 
 def _digest(*parts: str) -> str:

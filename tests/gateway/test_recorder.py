@@ -202,3 +202,35 @@ async def test_a_store_that_is_away_at_the_end_is_waited_for(
         monkeypatch.setattr(Store, "read", sometimes)
         assert await recorder.cleanup(within_s=5)
         assert away == []
+
+
+async def test_what_a_recorders_block_raises_comes_out_as_it_is(store_url: str) -> None:
+    mine = ValueError("mine")
+    mine.__cause__ = KeyError("why")
+    with pytest.raises(ValueError, match="mine") as caught:
+        async with open_recorder(store_url, owner=OWNER):
+            raise mine
+    assert caught.value is mine
+    assert isinstance(mine.__cause__, KeyError)
+    with pytest.raises(ContextMissing):
+        async with open_recorder(store_url, owner=OWNER) as recorder:
+            await recorder.record_user_message("nobody", "Hello")
+    with pytest.raises(ExceptionGroup, match="own"):
+        async with open_recorder(store_url, owner=OWNER):
+            raise ExceptionGroup("own", [ValueError("one")])
+
+
+async def test_a_store_that_is_not_there_is_no_group_of_errors(tmp_path: Path) -> None:
+    config = StorageConfig(store_call_s_max=0.1)
+    with pytest.raises(StoreUnavailable):
+        async with open_recorder(f"unix://{tmp_path}/nobody.sock", owner=OWNER, config=config):
+            raise AssertionError
+
+
+async def test_what_was_refused_is_told_at_the_end_of_the_block(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        await service.client.act(context_id, "send_message", {"content": "/hang"})
+        with pytest.raises(RecordRefused):
+            async with open_recorder(store_url, owner=OWNER) as recorder:
+                await recorder.record_user_message(context_id, "Hello")
