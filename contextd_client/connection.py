@@ -4,6 +4,7 @@ Every request here may be sent again: it reads, or it carries an Idempotency-Key
 the server does it once. A repeat has the same bytes as the first.
 """
 
+import asyncio
 import contextlib
 import io
 from collections.abc import AsyncGenerator, Mapping
@@ -54,13 +55,25 @@ class Connection:
         self._sleep = sleep
         self._draw = draw
         self._answered = False
+        self.is_closed = False
+        self._asking: set[asyncio.Timeout] = set()
+        """Of each request that has no answer yet."""
+        self._reading: set[aiohttp.ClientResponse] = set()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.connections_max), headers=headers
         )
 
     async def close(self) -> None:
-        """Close everything that is open; streams end with it."""
+        """Close everything that is open: streams end, and requests are `Unreachable`.
+
+        The session alone would close their connections and leave them waiting.
+        """
+        self.is_closed = True
+        for asking in self._asking:
+            asking.reschedule(0)  # over since the loop began
+        for response in self._reading:
+            response.close()
         await self._session.close()
 
     async def ask(
@@ -133,21 +146,31 @@ class Connection:
         )
         sent = {**headers, "Content-Type": "application/json"} if body is not None else headers
         try:
-            async with self._session.request(
-                method,
-                self._url + path,
-                # aiohttp writes a stream piece by piece; bytes would hold the loop.
-                data=None if body is None else io.BytesIO(body),
-                headers=sent,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
+            async with asyncio.timeout(None) as asking:
+                self._asking.add(asking)
+                try:
+                    response = await self._session.request(
+                        method,
+                        self._url + path,
+                        # aiohttp writes a stream piece by piece; bytes would hold the loop.
+                        data=None if body is None else io.BytesIO(body),
+                        headers=sent,
+                        allow_redirects=False,
+                        timeout=timeout,
+                    )
+                finally:
+                    self._asking.discard(asking)
+            async with response:
                 self._answered = True
-                if response.status >= 300 and response.status != 304:
-                    raw = await self._read(response)
-                    asked = response.headers.get("Retry-After", "")
-                    raise problem_of(response.status, raw, retry_after=asked, tries=tries)
-                yield response
+                self._reading.add(response)
+                try:
+                    if response.status >= 300 and response.status != 304:
+                        raw = await self._read(response)
+                        asked = response.headers.get("Retry-After", "")
+                        raise problem_of(response.status, raw, retry_after=asked, tries=tries)
+                    yield response
+                finally:
+                    self._reading.discard(response)
         except _CUT as error:
             raise Unreachable(self._url, error) from error
 
@@ -172,7 +195,7 @@ class Connection:
             tries_max = limits.tries_max if may_pass else 0
         else:
             tries_max = limits.tries_max if self._answered else limits.first_tries_max
-        if failures >= tries_max:
+        if failures >= tries_max or self.is_closed:
             raise error
 
     async def pause(self, *, failures: int, asked_s: float) -> None:

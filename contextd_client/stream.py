@@ -19,7 +19,7 @@ async def follow(
 ) -> AsyncGenerator[Event, None]:
     """Events from the cursor on, or from a snapshot, until the context is deleted.
 
-    Closed or cancelled, it leaves nothing open.
+    It ends as well when the client is closed. Closed or cancelled, it leaves nothing open.
 
     Raises:
         Problem: The server refuses the stream.
@@ -50,9 +50,13 @@ async def follow(
                 # A stream has no end of its own: whoever ended it, it goes on elsewhere.
                 raise aiohttp.ServerDisconnectedError
         except (Unreachable, Problem) as error:
+            if connection.is_closed:
+                return
             connection.check(error, failures=silent)
             asked_s = error.retry_after_s
         cuts += 1
         if parser.retry_ms is not None:
             retry_s = min(parser.retry_ms / 1_000, limits.retry_after_s_max)
         await connection.pause(failures=cuts, asked_s=max(asked_s, retry_s))
+        if connection.is_closed:
+            return

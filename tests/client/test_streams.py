@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 
 import pytest
+from aiohttp import web
 
 from contextd_client import (
     Bye,
@@ -399,3 +400,50 @@ async def test_a_client_that_is_closed_ends_its_streams(store_url: str) -> None:
             await anext(events)
         await no_connection_is_open(proxy)
         await events.aclose()
+
+
+async def test_who_waits_in_a_stream_is_let_go_when_the_client_is_closed() -> None:
+    server = MadeUpServer([streams(HELLO, SNAPSHOT, hangs=True)])
+    async with server.served() as url, impatient(url) as client, asyncio.timeout(5):
+        events = client.context("c1").stream()
+        assert [type(await anext(events)) for _ in range(2)] == [Hello, Snapshot]
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(everything_of(events))
+            await asyncio.sleep(0)
+            await client.close()
+        assert waiting.result() == []
+
+
+async def everything_of(events: AsyncIterator[Event]) -> list[Event]:
+    return [event async for event in events]
+
+
+async def test_who_waits_for_an_answer_is_told_when_the_client_is_closed() -> None:
+    server = MadeUpServer([never])
+    async with server.served() as url, impatient(url) as client, asyncio.timeout(5):
+        context = client.context("c1")
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(error_of(context.state()))
+            watching = group.create_task(everything(context))
+            await eventually(lambda: has_been_asked(server, 2))
+            await client.close()
+        assert isinstance(asking.result(), Unreachable)
+        assert watching.result() == []
+
+
+async def has_been_asked(server: MadeUpServer, times: int) -> bool:
+    return len(server.asked) == times
+
+
+async def error_of(work: Awaitable[object]) -> Exception | None:
+    try:
+        await work
+    except Unreachable as error:
+        return error
+    return None
+
+
+async def never(_request: web.Request) -> web.StreamResponse:
+    """An answer that does not come."""
+    await asyncio.Event().wait()
+    raise AssertionError
