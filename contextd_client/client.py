@@ -43,12 +43,13 @@ class Contextd:
 
         Args:
             url: Of the server, perhaps with a path before `/api`.
-            key: API key; None: that of the environment, CONTEXTD_API_KEY.
+            key: API key, as a file may hold it; None: that of the environment,
+                CONTEXTD_API_KEY.
             limits: How patient the client is.
             sleep: Waits; tests bring their own.
             draw: Draws the jitter of waits from [0, 1).
         """
-        key = key or os.environ.get("CONTEXTD_API_KEY")
+        key = (key or os.environ.get("CONTEXTD_API_KEY", "")).strip()
         self._connection = Connection(url, key=key, limits=limits, sleep=sleep, draw=draw)
 
     async def __aenter__(self) -> Self:
@@ -63,7 +64,7 @@ class Contextd:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections; streams end with them."""
+        """Close all connections: streams end with them, requests are `Unreachable`."""
         await self._connection.close()
 
     def context(self, context_id: str) -> Context:

@@ -249,7 +249,7 @@ async def test_fields_that_are_not_known_are_ignored() -> None:
 
 async def test_the_key_goes_with_every_request_and_no_id_leaves_its_path() -> None:
     server = MadeUpServer([acted()])
-    async with server.served() as url, Contextd(url + "/", key="s3cret") as client:
+    async with server.served() as url, Contextd(url + "/", key="s3cret\n") as client:
         await client.context("../a b").state()
     (asked,) = server.asked
     assert asked.headers["Authorization"] == "Bearer s3cret"
