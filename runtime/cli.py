@@ -353,7 +353,7 @@ def audit(
 
 @app.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="New file to write.")],
+    file: Annotated[Path, typer.Argument(help="New file to write.", dir_okay=False)],
     config: Config = None,
     data: Data = None,
 ) -> None:
@@ -375,7 +375,12 @@ def backup(
 
 @app.command()
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `contextd backup` has written.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A file that `contextd backup` has written.", exists=True, dir_okay=False
+        ),
+    ],
     force: Annotated[
         bool, typer.Option("--force", help="Also where something is: it is replaced.")
     ] = False,
@@ -436,7 +441,10 @@ def create_key(
         typer.Option(min=1, max=_KEY_DAYS_MAX, help="After so many it opens nothing any more."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Write it there instead of showing it.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Write it there instead of showing it.", metavar="FILE", dir_okay=False
+        ),
     ] = None,
     config: Config = None,
     data: Data = None,

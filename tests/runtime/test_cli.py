@@ -43,6 +43,24 @@ def contextd(*arguments: str, cwd: Path, **more: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(
+    "command",
+    ["backup FILE", "restore FILE --data new", "keys create a --file FILE"],
+)
+@pytest.mark.parametrize("file", ["", "."])
+def test_a_folder_is_not_taken_for_a_file(tmp_path: Path, command: str, file: str) -> None:
+    words = [file if word == "FILE" else word for word in command.split()]
+    done = contextd(*words, cwd=tmp_path)
+    assert (done.returncode, "is a directory" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_that_is_not_there_makes_no_data_folder(tmp_path: Path) -> None:
+    done = contextd("restore", "nope.tar", "--data", "new", cwd=tmp_path)
+    assert (done.returncode, "does not exist" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     "words",
     [
         *(("",), ("a\nb",), ("x" * 201,), ("a", "--owner", ""), ("a", "--owner", "\x1b[2J")),
