@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 from runtime.leaves import say_unusable
 from runtime.settings import Settings
-from storage import Act, Audit, Audited, Chain, StorageError, Store, connect, unix_ms
+from storage import (
+    Act,
+    Audit,
+    Audited,
+    AuditRecord,
+    Chain,
+    StorageError,
+    Store,
+    connect,
+    unix_ms,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +47,7 @@ async def show_records(
     if found is None:
         return 1
     for audited in found:
-        shown = audited.record.model_dump_json() if as_json else _row(audited)
+        shown = audited.record.model_dump_json() if as_json else line_of(audited.record)
         sys.stdout.write(f"{shown}\n")
     return 0
 
@@ -69,13 +79,14 @@ def _audit(store: Store) -> Audit:
     return Audit(store.link, store.config.audit_records_max)
 
 
-def _row(audited: Audited) -> str:
-    record = audited.record
+def line_of(record: AuditRecord) -> str:
+    """A record as one line for people, whatever clients have put into it."""
     act = record.act
     outcome = record.outcome if record.of is None else f"{record.outcome} ({record.of})"
     decided = " ".join(f"{one.verdict}:{one.call_id}" for one in act.decisions)
     parts = (_time(record.at_ms), act.by, act.owner, act.address, act.name, act.target, decided)
-    return f"{record.number:>7}  {outcome:<12} " + "  ".join(part for part in parts if part)
+    shown = (part if part.isprintable() else ascii(part) for part in parts if part)
+    return f"{record.number:>7}  {outcome:<12} " + "  ".join(shown)
 
 
 def _user() -> str:
