@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from runtime.tether import SUPERVISOR_PID
 
@@ -129,6 +130,14 @@ class Child:
     async def wait(self) -> int:
         """Wait for the end; the exit code, negative for a signal."""
         return await self._process.wait()
+
+    def is_stopped(self) -> bool:
+        """Whether a signal (SIGSTOP) has stopped it; False where the system does not say."""
+        try:
+            state = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2]
+        except OSError:
+            return False
+        return state.split()[0] == "T"
 
     def terminate(self) -> None:
         """Ask it to drain and end."""

@@ -2,7 +2,8 @@
 
 - Start: the store first, then every child at once. Stop: children drain together, what
   is left after `drain_s_max` is killed by its process id, the store goes last.
-- A child that dies is started again: at once the first time, then with growing waits.
+- A child that dies is started again: at once the first time, then with growing waits. One
+  that is stopped (SIGSTOP) can end by itself as little as it works, and is killed.
 - Once all is ready one more worker is loaded and waits (standby): it takes the place of
   the next worker that dies, and another one is loaded.
 - The contexts of a dead worker are freed at once (`bury`); each start of a worker has an
@@ -33,6 +34,8 @@ from storage import end_if_cancelled
 
 _log = logging.getLogger(__name__)
 _BURY_AGAIN_S = 0.25
+_LOOKS = 10
+"""At a process that a signal has stopped, until it is killed."""
 
 Role = Literal["gateway", "worker"]
 
@@ -546,7 +549,23 @@ class Supervisor:
         except TimeoutError:
             _log.warning("not ready in time, killed", extra=_fields(slot))
             child.kill()
-        return await child.wait()
+        async with asyncio.TaskGroup() as group:
+            look = group.create_task(self._kill_if_stopped(slot, child), name="look")
+            code = await child.wait()
+            look.cancel()
+        return code
+
+    async def _kill_if_stopped(self, slot: Slot, child: Child) -> None:
+        """Kill it once a signal has stopped it for as long as a loop may be stuck.
+
+        Looks are counted, not time: while all of the machine sleeps there are none.
+        """
+        seen = 0
+        while seen < _LOOKS:
+            await asyncio.sleep(self._config.loop_stall_s_max / _LOOKS)
+            seen = seen + 1 if child.is_stopped() else 0
+        _log.warning("stopped by a signal for too long, killed", extra=_fields(slot))
+        child.kill()
 
     async def _stopped_within(self, delay_s: float) -> bool:
         try:

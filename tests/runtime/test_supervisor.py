@@ -296,6 +296,24 @@ def waiting(rig: Rig) -> set[int]:
     return {process_id for process_id in ids if alive(process_id)} - set(rig.up())
 
 
+def test_a_process_that_stays_stopped_is_killed_and_replaced(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(loop_stall_s_max=0.5))
+
+    async def story() -> None:
+        await until(rig.living)
+        (first,) = rig.living()
+        os.kill(first, signal.SIGSTOP)
+        await asyncio.sleep(0.1)  # far below the bound: nothing happens
+        os.kill(first, signal.SIGCONT)
+        await asyncio.sleep(0.6)
+        assert rig.living() == {first}
+        os.kill(first, signal.SIGSTOP)
+        await until(lambda: rig.living() - {first} and rig.buried == [rig.up()[first]])
+        assert not alive(first)
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
 def test_a_standby_takes_the_place_of_a_dead_worker_and_is_replaced(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
 
