@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from pydantic import JsonValue
 from uuid_utils import uuid7
@@ -272,7 +272,9 @@ async def open_recorder(
 
 def _first_of(group: ExceptionGroup[Exception]) -> Exception:
     error = group.exceptions[0]
-    return _first_of(error) if isinstance(error, ExceptionGroup) else error
+    if isinstance(error, ExceptionGroup):
+        return _first_of(cast("ExceptionGroup[Exception]", error))
+    return error
 
 
 def _digest(*parts: str) -> str:
