@@ -13,7 +13,7 @@ from runtime.admin_client import Json
 from runtime.conversation import clean
 
 _WIDE = 220
-"""Width where the output is no terminal, so that no word is cut."""
+"""Columns of a table at most; what is longer is folded."""
 _STYLES = {"stuck": "bold red", "slow": "yellow"}
 
 
@@ -121,12 +121,11 @@ def table_of(*headings: str) -> Table:
 
 
 def show(table: Table) -> None:
-    """Print a table, wide where no terminal shows it."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDE)
+    """Print a table as wide as it has to be: an id in pieces could not be copied."""
+    wide = Console(highlight=False, markup=False, width=_WIDE)
     if table.row_count:
-        console.print(table)
+        wide.width = wide.measure(table).maximum
+        wide.print(table)
 
 
 def age(at: str | None) -> str:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from fsm import ContextState
 from runtime.cli import app
+from runtime.ops_tables import print_contexts
 from runtime.top import view
 from storage import SCOPES, Access, keys
 from storage.contract import Mail
@@ -303,3 +304,22 @@ async def test_top_prints_the_numbers_once_where_nobody_looks() -> None:
         assert (done.exit_code, "here:12" in done.stdout) == (0, True)
     finally:
         await runner.cleanup()
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "300"])
+def test_an_id_is_one_word_however_narrow_the_terminal(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal has it
+    row: Json = {
+        "id": "01932c5e-7a10-7c3b-9d2e-5f6071829304",
+        "owner": "local",
+        "status": "idle",
+    }
+    row |= {"worker": "worker-1-10-0cdbcba82dcf", "worker_lives": True, "trouble": None}
+    row |= {"changed_at": None, "waits_since": None, "version": 1, "mail": 0, "attempts": 0}
+    print_contexts([row], cut=False)
+    shown = capsys.readouterr().out
+    assert {row["id"], row["worker"]} < set(shown.split())
+    assert len(shown.splitlines()) == 2
