@@ -278,6 +278,15 @@ def test_a_unit_starts_a_command_that_there_is_and_lets_it_drain(unit: Path) -> 
     assert said["Type"] == ["notify"]
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_what_a_unit_says_to_enter_is_found_and_what_it_says_is_read(unit: Path) -> None:
+    said = unit.read_text()
+    for command in re.findall(r"([^\s=]*contextd) (?:keys|up|supervise)\b", said):
+        assert command == entries(unit)["ExecStart"][0].split()[0]
+    # Nobody reads a file of settings that is not in the current folder, unless told to.
+    assert "contextd.toml" not in said or "CONTEXTD_CONFIG=/etc/contextd/contextd.toml" in said
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_a_unit_and_finds_it_closed(unit: Path, tmp_path: Path) -> None:
