@@ -145,7 +145,10 @@ def run_chat(options: ChatOptions) -> int:
             "CONTEXTD_API_KEY.\n"
         )
     except Unreachable as error:
-        advice = "Is `contextd up` running? `contextd doctor` tells more."
+        advice = (
+            "Is `contextd up` running, and there? --url, or CONTEXTD_URL, says where; "
+            "`contextd doctor` tells more."
+        )
         sys.stderr.write(f"contextd: {error} {advice}\n")
     except (ChatFailed, ContextdError, NoKey) as error:
         sys.stderr.write(f"contextd: {error}\n")

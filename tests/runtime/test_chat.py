@@ -256,6 +256,7 @@ async def test_a_server_that_is_not_there_is_told_with_what_to_do(unused_tcp_por
     assert code == 1
     assert "cannot be reached" in errors
     assert "contextd up" in errors
+    assert "--url" in errors
 
 
 @pytest.mark.parametrize(
