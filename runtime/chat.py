@@ -200,8 +200,12 @@ class _Chat:
         content = sys.stdin.read().strip()
         if not content:
             raise ChatFailed("There is nothing to say: standard input is empty.")
-        self._wait(talk.say(content))
-        view = self._wait(talk.follow())
+        try:
+            self._wait(talk.say(content))
+            view = self._wait(talk.follow())
+        except KeyboardInterrupt:
+            talk.screen.note(f"\nGo on with: {self._command(talk)}")
+            raise
         if view.status in {"awaiting_tool_approval", "awaiting_answer"}:
             for call in view.pending_tool_calls:
                 talk.screen.note(f"waits for approval: {_described(call)}")

@@ -304,6 +304,26 @@ async def test_the_command_to_go_on_with_has_all_that_this_one_had(tmp_path: Pat
     assert out.splitlines()[-1].endswith(f" --key-file '{key_file}'")
 
 
+async def test_once_that_is_interrupted_says_where_the_reply_goes_on() -> None:
+    async with FakeContextd(on_message=[deltas("Once upon")]).served() as url:
+        process = await asyncio.create_subprocess_exec(
+            *(*COMMAND, "--url", url, "--once"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            process.stdin.write(b"a story\n")
+            process.stdin.close()
+            assert await process.stdout.readexactly(9) == b"Once upon"
+            process.send_signal(signal.SIGINT)
+            _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert f"Go on with: contextd chat --context c1 --url {url}" in errors.decode()
+
+
 async def test_once_without_anything_to_say_fails() -> None:
     code, _, errors = await said_once(FakeContextd(), "--once", stdin=" \n")
     assert code == 1
