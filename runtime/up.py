@@ -263,6 +263,8 @@ def _obey_signals(supervisor: Supervisor) -> asyncio.Event:
         notify("STOPPING=1")
         supervisor.stop()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    # Ignored (nohup), it is to outlive its terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop)
     return killed

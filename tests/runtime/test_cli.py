@@ -230,6 +230,22 @@ def test_up_replaces_what_is_killed_and_drains_when_told(tmp_path: Path) -> None
 
 @pytest.mark.real_only
 @real_store
+def test_under_nohup_up_outlives_its_terminal_and_without_it_drains(tmp_path: Path) -> None:
+    with up(tmp_path, shell=("nohup",)) as process:
+        process.send_signal(signal.SIGHUP)
+        (worker,) = workers_of(process, tmp_path)
+        os.kill(worker, signal.SIGKILL)
+        until_now(lambda: workers_of(process, tmp_path) - {worker})
+        process.terminate()
+        process.communicate(timeout=20)
+    with up(tmp_path) as process:
+        process.send_signal(signal.SIGHUP)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+
+
+@pytest.mark.real_only
+@real_store
 def test_a_data_folder_that_was_lost_gets_a_key_with_its_new_store(tmp_path: Path) -> None:
     data = tmp_path / "contextd-data"
     with up(tmp_path) as process:
