@@ -259,13 +259,9 @@ function retry(view: Next): boolean {
   // Whether a call, or a retriever, is still to be asked is not in the view.
   if (view.pending_tool_calls.length > 0 || view.pending_questions.length > 0) return false;
   if (view.config.retrieval.length > 0) return false;
+  // Nor is whether an unfinished reply is the turn's, and goes, or was there before it.
   const last = view.messages.at(-1);
-  if (last?.role === "assistant" && last.status !== "complete") {
-    const { [last.id]: _, ...alternatives } = view.alternatives;
-    view.messages = view.messages.slice(0, -1);
-    view.alternatives = alternatives;
-    moveHead(view, last.parent_id);
-  }
+  if (last?.role === "assistant" && last.status !== "complete") return false;
   view.turn_attempt = 1;
   return prepare(view);
 }
@@ -316,7 +312,7 @@ function append(view: Next, said: Said): boolean {
   return true;
 }
 
-function moveHead(view: Next, head: string | null): void {
+function moveHead(view: Next, head: string): void {
   const name = view.active_branch;
   const branch = view.branches[name] ?? { head, system_prompt: null };
   view.branches = { ...view.branches, [name]: { ...branch, head } };

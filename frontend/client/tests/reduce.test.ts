@@ -54,6 +54,17 @@ describe("the view reducer", () => {
     for (const { after, frame } of steps) expect(reduce(after, frame)).toBe(after);
   });
 
+  it("does not fold a retry behind an unfinished reply: whose it is, is not in the view", () => {
+    const retries = steps.filter(({ frame }) => frame.event === "retry-requested");
+    const folded = retries.find(({ before, frame }) => reduce(before, frame) !== null);
+    if (folded === undefined) throw new Error("no retry is folded in the golden histories");
+    const said = folded.before.messages.at(-1);
+    if (said === undefined) throw new Error("nothing was said");
+    const cut = { ...said, role: "assistant", status: "interrupted" } as const;
+    const before = { ...folded.before, messages: [...folded.before.messages, cut] };
+    expect(reduce(before, folded.frame)).toBeNull();
+  });
+
   it("does not fold over a gap", () => {
     const [first, , third] = HISTORIES.get("plain-turn") ?? [];
     if (first === undefined || third === undefined) throw new Error("too short a history");
