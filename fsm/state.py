@@ -165,7 +165,8 @@ class ToolCall(Value):
     id: str
     name: str
     arguments: str
-    """JSON text, exactly as the model wrote it (or the person edited it)."""
+    """JSON text, exactly as the model wrote it. What a person has made of it is in the result's
+    `metadata`."""
 
 
 class Message(Value):

@@ -292,6 +292,13 @@ def _give_up(state: ContextState, effect: RunTool) -> Step:
     return Step(state) if state.phase is Phase.PAUSED else fail(halt(state), POISON, text)
 
 
+def _is_edited(state: ContextState, call: TurnCall) -> bool:
+    """Whether a person has changed the arguments that the model has written."""
+    said = next((m for m in reversed(state.messages) if m.tool_calls), None)
+    asked = said.tool_calls if said is not None else ()
+    return any(one.id == call.id and one.arguments != call.arguments for one in asked)
+
+
 def _append_result(
     state: ContextState,
     call: TurnCall,
@@ -317,11 +324,14 @@ def _append_result(
     if call.untrusted and by_tool:
         metadata["untrusted"] = True
     if call.approved_by not in {None, POLICY}:
-        metadata["approval"] = {
+        approval: dict[str, JsonValue] = {
             "by": call.approved_by,
             "at_ms": call.approved_at_ms,
             "digest": call.approved_digest,
         }
+        if _is_edited(state, call):
+            approval["arguments"] = call.arguments
+        metadata["approval"] = approval
     message = Message(
         id=derive_id(state, index + 1),
         seq=len(state.messages) + 1,

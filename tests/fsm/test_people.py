@@ -73,6 +73,18 @@ def test_an_approval_says_who_when_and_of_what() -> None:
     assert told == {"by": "ada", "at_ms": decided_ms, "digest": call.digest}
 
 
+def test_a_result_says_with_which_arguments_where_a_person_has_changed_them() -> None:
+    book = Playbook().given(say(), replied("", wants("a"), wants("b", '{"tz":"UTC"}')))
+    book.given(approve("a", b='{"tz":"CET"}'))
+    for effect_id in tuple(book.state.pending):
+        book.given(returned(effect_id=effect_id))
+    of_a, of_b = (m.metadata["approval"] for m in book.branch[-2:])
+    assert isinstance(of_a, dict)
+    assert isinstance(of_b, dict)
+    assert (of_a.get("arguments"), of_b.get("arguments")) == (None, '{"tz":"CET"}')
+    assert [call.arguments for call in book.branch[-3].tool_calls] == ["{}", '{"tz":"UTC"}']
+
+
 def test_a_call_that_nobody_decides_on_expires() -> None:
     book = Playbook().given(say(), replied("", wants("a"), wants("b")))
     assert wakes_at_ms(book.state) == book.now_ms + WEEK_S * 1_000

@@ -32,7 +32,7 @@ def wire_message(message: Message) -> WireMessage | None:
         return {
             "role": "tool",
             "tool_call_id": message.tool_call_id,
-            "content": message.content,
+            "content": _wire_result(message),
         }
     if role == "assistant":
         return _wire_reply(message)
@@ -84,6 +84,15 @@ def name_of(tool: Mapping[str, JsonValue]) -> JsonValue:
     """The name of a tool in wire form."""
     function = tool["function"]
     return function["name"] if isinstance(function, dict) else None
+
+
+def _wire_result(message: Message) -> str:
+    match message.metadata.get("approval"):
+        case {"arguments": str(arguments)}:
+            # The call itself stays as the model has written it: nothing in the tree changes.
+            return f"[A person changed the arguments to {arguments}]\n{message.content}"
+        case _:
+            return message.content
 
 
 def _wire_reply(message: Message) -> WireMessage | None:

@@ -23,6 +23,7 @@ from tests.support.playbook import (
     approve,
     cancel,
     replied,
+    returned,
     say,
     wants,
 )
@@ -163,6 +164,13 @@ def test_a_call_that_ran_when_its_turn_was_stopped_is_not_called_undone() -> Non
     book.given(cancel(), say("Go on."))
     (stub,) = [wire for wire in sent(book.state) if wire["role"] == "tool"]
     assert str(stub["content"]).endswith("Whether it was carried out is not known.")
+
+
+def test_the_model_is_told_of_arguments_that_a_person_has_changed() -> None:
+    book = Playbook().given(say(), replied("", wants("x", '{"amount":1000}')))
+    book.given(approve(x='{"amount":10}'), returned("paid"))
+    (told,) = [wire for wire in sent(book.state) if wire["role"] == "tool"]
+    assert told["content"] == '[A person changed the arguments to {"amount":10}]\npaid'
 
 
 def test_a_result_that_answers_nothing_open_is_left_out() -> None:
