@@ -90,6 +90,8 @@ suite("work", (stage) => {
       tools.some((message) => message.content === "4"),
       false,
     );
+    await person.page.locator(".calls summary").first().click();
+    assert.match(await person.page.getByLabel("Changed to").innerText(), /20\+3/);
     await person.leave();
   });
 

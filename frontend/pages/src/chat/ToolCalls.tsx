@@ -34,6 +34,7 @@ export function ToolCalls({ calls, results }: ToolCallsProps): ReactNode {
               </pre>
               {result === undefined ? null : (
                 <>
+                  <Changed result={result} />
                   <h4>Result</h4>
                   <pre tabIndex={0} aria-label="Result" dir="auto">
                     {prettyJson(result.content)}
@@ -45,5 +46,20 @@ export function ToolCalls({ calls, results }: ToolCallsProps): ReactNode {
         );
       })}
     </ul>
+  );
+}
+
+/** The arguments that it ran with, where the person who approved it had changed them. */
+function Changed({ result }: { readonly result: MessageView }): ReactNode {
+  const { approval } = result.metadata;
+  if (typeof approval !== "object" || approval === null || !("arguments" in approval))
+    return null;
+  return (
+    <>
+      <h4>Changed to</h4>
+      <pre tabIndex={0} aria-label="Changed to" dir="auto">
+        {prettyJson(String(approval.arguments))}
+      </pre>
+    </>
   );
 }
