@@ -136,7 +136,7 @@ def _encryption(settings: Settings, *, covers_all: bool) -> Check:
             finding = f"others of this machine may open the keys in {path}"
             return Check("encryption", Level.FAIL, finding, f"chmod 600 {path}")
     if not covers_all:
-        finding = "on; what was said before it was switched on is still readable"
+        finding = "on; what this store may have held before is still readable"
         advice = "Export, delete and import old contexts, or let retention delete them."
         return Check("encryption", Level.WARN, finding, advice)
     return Check("encryption", Level.OK, "on, for all that was said")

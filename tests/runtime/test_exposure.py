@@ -122,7 +122,6 @@ async def test_encryption_is_told_with_what_it_leaves_out(
     file.write_text(f"k {base64.b64encode(bytes(32)).decode()}\n")
     file.chmod(0o600)
     sealed = Settings(encryption=f"file:{file}")
-    assert (await kept(Settings(), server.url))["encryption"].level is Level.OK
     on = (await kept(sealed, server.url))["encryption"]
     assert (on.level, on.finding) == (Level.OK, "on, for all that was said")
     file.chmod(0o640)
@@ -130,6 +129,15 @@ async def test_encryption_is_told_with_what_it_leaves_out(
     assert (readable.level, "chmod 600" in readable.advice) == (Level.FAIL, True)
     without = (await kept(Settings(), server.url))["encryption"]
     assert (without.level, "CONTEXTD_ENCRYPTION" in without.advice) == (Level.FAIL, True)
+
+
+async def test_encryption_that_came_later_is_told(server: StoreServer, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"k {base64.b64encode(bytes(32)).decode()}\n")
+    file.chmod(0o600)
+    assert (await kept(Settings(), server.url))["encryption"].level is Level.OK
+    later = (await kept(Settings(encryption=f"file:{file}"), server.url))["encryption"]
+    assert (later.level, "still readable" in later.finding) == (Level.WARN, True)
 
 
 def test_files_that_others_can_open_are_told(tmp_path: Path) -> None:
