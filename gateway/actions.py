@@ -20,7 +20,7 @@ from gateway.answers import action_id, action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
 from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
-from gateway.delivery import digest_of, read_result, wake
+from gateway.delivery import digest_of, read_result, result_of, wake
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
@@ -174,18 +174,15 @@ async def _answer(
     context_id, owner = feed.context_id, gateway.owner_of(request)
     if receipt.repeated:
         headers["Idempotent-Replayed"] = "true"
-    result = receipt.result
-    pushed = feed.result_of(epoch, receipt.seq)
+    result: Result | None = None
     seen_at = 0
     rested = False
     try:
         async with gateway.waiting(prefer.wait_s):
-            if result is None and not pushed.done() and (receipt.repeated or status == 201):
-                # It may have been applied before anybody listened here.
-                reading = await read_result(gateway, feed, receipt.seq, owner, epoch)
-                result = reading.result
-            if result is None:
-                result = await pushed
+            result = await result_of(
+                gateway, feed, owner, epoch, receipt, is_followed=status != 201
+            )
+            if not receipt.repeated:
                 gateway.store.meters.took("send", stopwatch() - began_s)
             if result.outcome == "refused":
                 raise _refused(result, receipt)
@@ -205,8 +202,6 @@ async def _answer(
                 result, seen_at = late.result, late.version
             if result is not None and result.outcome == "refused":
                 raise _refused(result, receipt) from None
-    finally:
-        feed.forget_result(epoch, receipt.seq, pushed)
     mirror = feed.mirror
     if result is not None:
         seen_at = result.version

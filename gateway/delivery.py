@@ -64,7 +64,7 @@ async def deliver(
     )
     epoch = gateway.store.epoch
     await wake(gateway, context_id, owner, receipt)
-    result = receipt.result or await _result(gateway, feed, owner, epoch, receipt)
+    result = await result_of(gateway, feed, owner, epoch, receipt)
     gateway.store.meters.took("send", stopwatch() - began_s)
     if result.outcome == "refused":
         raise refused(result)
@@ -74,12 +74,33 @@ async def deliver(
     return receipt
 
 
-async def _result(
-    gateway: Gateway, feed: Feed, owner: str, epoch: str, receipt: Receipt
+async def result_of(
+    gateway: Gateway,
+    feed: Feed,
+    owner: str,
+    epoch: str,
+    receipt: Receipt,
+    *,
+    is_followed: bool = True,
 ) -> Result:
+    """Wait for what becomes of an action, however long that takes.
+
+    Args:
+        gateway: Its store was given the action.
+        feed: Of the action's context.
+        owner: Of the context.
+        epoch: Of the store, when the action was delivered.
+        receipt: Of the action.
+        is_followed: Whether the feed was there before the action was.
+
+    Raises:
+        StorageError: The store does not answer, or that epoch has ended.
+    """
+    if receipt.result is not None:
+        return receipt.result
     pushed = feed.result_of(epoch, receipt.seq)
     try:
-        if receipt.repeated and not pushed.done():
+        if not pushed.done() and (receipt.repeated or not is_followed):
             # It may have been applied before anybody listened here.
             reading = await read_result(gateway, feed, receipt.seq, owner, epoch)
             if reading.result is not None:

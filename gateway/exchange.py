@@ -104,7 +104,7 @@ class Exchange:
         shown: dict[str, int] = {}
         while True:
             mirror = self.mirror
-            at, is_over = _position(mirror), self._is_over(mirror.view.state)
+            at, is_over = mirror.head, self._is_over(mirror.view.state)
             for message_id, text in self._texts(mirror.view):
                 if len(text) > (seen := shown.get(message_id, 0)):
                     shown[message_id] = len(text)
@@ -281,8 +281,4 @@ def _patch(config: Config, asked: Config) -> dict[str, JsonValue]:
 
 
 def _has_moved(at: tuple[int, int], mirror: Mirror) -> bool:
-    return _position(mirror) != at
-
-
-def _position(mirror: Mirror) -> tuple[int, int]:
-    return mirror.version, mirror.view.n
+    return mirror.head != at

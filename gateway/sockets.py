@@ -25,7 +25,7 @@ from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
 from gateway.bodies import SocketAction, parse_json, validate
 from gateway.config import GatewayConfig
-from gateway.delivery import digest_of, wake
+from gateway.delivery import digest_of, result_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, not_upgraded, problem_body, problem_of, refused
@@ -254,19 +254,20 @@ async def _answer(
     began_s: float,
 ) -> None:
     """Tell what became of an action, once that is known or its time is over."""
-    pushed = feed.result_of(epoch, receipt.seq)
+    result: Result | None
     try:
-        result = receipt.result or await _result_of(
-            gateway, feed, owner, receipt, pushed, epoch
-        )
+        try:
+            async with gateway.waiting(None):
+                result = await result_of(gateway, feed, owner, epoch, receipt)
+        except TimeoutError:
+            late = await late_reading(gateway, feed, receipt.seq, owner, epoch)
+            result = late.result if late is not None else None
         gateway.store.meters.took("send", stopwatch() - began_s)
         if result is not None and result.outcome == "refused":
             raise refused(result)
     except (Problem, StorageError) as error:
         viewer.send(_failed(asked, error))
         return
-    finally:
-        feed.forget_result(epoch, receipt.seq, pushed)
     data: dict[str, object] = {
         "status": 202 if result is None else 200,
         "action": {
@@ -277,23 +278,6 @@ async def _answer(
         "repeated": receipt.repeated,
     }
     viewer.send(_message(asked, data))
-
-
-async def _result_of(
-    gateway: Gateway,
-    feed: Feed,
-    owner: str,
-    receipt: Receipt,
-    pushed: asyncio.Future[Result],
-    epoch: str,
-) -> Result | None:
-    if not receipt.repeated:
-        with contextlib.suppress(TimeoutError):
-            async with gateway.waiting(None):
-                return await pushed
-    # It may have been applied before anybody listened here, or nobody has told us.
-    late = await late_reading(gateway, feed, receipt.seq, owner, epoch)
-    return late.result if late is not None else None
 
 
 def _failed(asked: SocketAction | None, error: Exception) -> bytes:

@@ -35,7 +35,7 @@ PUBLISHING: Final = frozenset({"bury", "commit", "delete", "deliver", "draft"})
 QUEUEING: Final = frozenset({"enqueue", "finish"})
 """Scripts after which somebody who waits for a job may have one."""
 BEGAN_MS: Final = 1_760_000_000_000
-"""Unix time at the beginning of a run: before that of the store, whose scripts ask its clock."""
+"""Unix time at the beginning of a run: before that of the store, whose scripts ask for it."""
 QUICK: Final = 0.000_2
 """Seconds that a command takes on its way, at least."""
 
