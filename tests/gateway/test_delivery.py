@@ -6,9 +6,9 @@ import pytest
 
 from gateway.app import Gateway
 from gateway.config import GatewayConfig
-from gateway.delivery import forget, read_result
+from gateway.delivery import forget, read_result, result_of
 from gateway.directory import Directory
-from storage import StoreUnavailable
+from storage import Receipt, StoreUnavailable
 from tests.support.service import eventually, serving
 
 
@@ -28,6 +28,28 @@ async def test_a_number_of_another_epoch_is_not_taken_for_that_of_an_action(
             assert reading.result.outcome == "applied"
             with pytest.raises(StoreUnavailable, match="restarted"):
                 await read_result(gateway, feed, seq, owner, "an epoch before")
+        directory.close()
+
+
+@pytest.mark.parametrize("repeated", [True, False])
+async def test_what_was_applied_before_anybody_listened_is_asked_for(
+    store_url: str, *, repeated: bool
+) -> None:
+    async with serving(store_url) as service, asyncio.TaskGroup() as group:
+        context_id = await service.client.create()
+        renamed = await service.client.act(context_id, "rename", {"title": "Tea"})
+        store, config = service.stores[0], GatewayConfig()
+        directory = Directory(store, config, group)
+        gateway = Gateway(config, store, directory, store.meters.clock, asyncio.Event())
+        owner, receipt = (
+            renamed.context["owner"],
+            Receipt(1, repeated, active=False, result=None),
+        )
+        async with directory.follow(context_id, owner) as feed, asyncio.timeout(30):
+            result = await result_of(
+                gateway, feed, owner, store.epoch, receipt, is_followed=repeated
+            )
+        assert (result.outcome, result.version) == ("applied", renamed.context["version"])
         directory.close()
 
 
