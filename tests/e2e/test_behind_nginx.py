@@ -63,6 +63,7 @@ async def test_what_comes_before_a_silence_is_not_held_back(service: Service) ->
     async with HttpClient(service.second_url) as client:
         context_id = await client.create()
         async with client.watching(context_id) as seen:
+            await seen.until(lambda stream: stream.of("snapshot"))
             await client.send(context_id, "/chunks 2 600000", prefer="respond-async")
             await seen.until(lambda stream: stream.of("reply-delta"))
             await client.act(context_id, "cancel")
