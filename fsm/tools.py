@@ -294,9 +294,9 @@ def _give_up(state: ContextState, effect: RunTool) -> Step:
 
 def _is_edited(state: ContextState, call: TurnCall) -> bool:
     """Whether a person has changed the arguments that the model has written."""
-    said = next((m for m in reversed(state.messages) if m.tool_calls), None)
-    asked = said.tool_calls if said is not None else ()
-    return any(one.id == call.id and one.arguments != call.arguments for one in asked)
+    asked = (one for said in reversed(state.messages) for one in said.tool_calls)
+    written = next((one.arguments for one in asked if one.id == call.id), call.arguments)
+    return written != call.arguments
 
 
 def _append_result(
