@@ -103,9 +103,13 @@ class Effects:
         self, effect: CallModel, state: ContextState, activation: Activation
     ) -> None:
         effect_id, message_id = effect.effect_id, str(uuid7())
-        left_s = max(0, effect.due_ms - self.clock()) / 1_000
         try:
-            async with self._place(state.owner, within_s=left_s):
+            if effect.with_tools:
+                # A worker that has just started may not know all of them yet.
+                await self.tools.all_told(
+                    state.config.tools, role=state.config.role, within_s=self._left_s(effect)
+                )
+            async with self._place(state.owner, within_s=self._left_s(effect)):
                 await self._stream_reply(effect, state, activation, message_id)
         except ModelError as error:
             over = self.clock() >= effect.due_ms
@@ -157,6 +161,10 @@ class Effects:
                     _note_reply(span, item)
                     calls = tuple(self._requested(c, state.config) for c in item.tool_calls)
                     activation.post(self._reply_ended(effect_id, message_id, item, calls))
+
+    def _left_s(self, effect: CallModel) -> float:
+        """What is left of the turn."""
+        return max(0, effect.due_ms - self.clock()) / 1_000
 
     @contextlib.asynccontextmanager
     async def _place(self, owner: str, *, within_s: float) -> AsyncGenerator[None, None]:

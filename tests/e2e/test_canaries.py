@@ -263,6 +263,7 @@ async def test_no_secret_is_told_logged_kept_or_shown(tmp_path: Path) -> None:
                 webhook_secret=canaries.signing,
                 webhook_tries_max=1,
                 mcp_servers=declared_servers(tmp_path),
+                mcp_wait_s=20.0,
                 jwt_issuer="https://issuer.example",
                 jwt_audience="contextd",
                 jwt_keys=keys,

@@ -302,6 +302,25 @@ async def test_a_call_without_tools_offers_none() -> None:
 
 
 @in_virtual_time
+async def test_a_call_of_a_new_worker_waits_for_tools_that_are_expected() -> None:
+    expected = replace(echo, name="later__echo")
+    async with scene(say('/tool later__echo {"text": "hi"}')) as here:
+        tools = here.effects.tools
+        tools.expect("later")
+        asyncio.get_running_loop().call_later(3.0, tools.replace, "later", (expected,))
+        *_, ended = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        assert [(call.name, call.problem) for call in ended.tool_calls] == [
+            ("later__echo", None)
+        ]
+        # One that tells nothing is waited for no longer than the turn may last.
+        tools.expect("never")
+        *_, failed = await here.perform()
+        assert isinstance(failed, ReplyFailed)
+        assert failed.code == "turn_timeout"
+
+
+@in_virtual_time
 async def test_a_cancelled_call_says_nothing_more() -> None:
     async with scene(say("/chunks 9 1000")) as here:
         with pytest.raises(TimeoutError):

@@ -36,6 +36,12 @@ class ToolConfig(BaseModel):
         description="How long an MCP server may take to start, connect and tell its tools, in "
         "seconds.",
     )
+    mcp_wait_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="How long after a worker's start its first replies wait for the tools of "
+        "MCP servers that have neither told them nor failed; then they do without, in seconds.",
+    )
     mcp_answer_s: float = Field(
         default=10.0,
         gt=0,

@@ -6,7 +6,7 @@ thread: it takes a second that the loop does not have.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 async def attached(config: ToolConfig, registry: Registry) -> AsyncGenerator[None]:
     """Keep the declared servers connected and their tools registered, for a block.
 
-    Waits for none of them: their tools are there once they have answered. At the end each
-    connection is closed, which takes a few seconds at most.
+    Waits for none of them: their tools are there once they have answered. What is offered
+    to a model waits for that, up to `mcp_wait_s` from here. At the end each connection is
+    closed, which takes a few seconds at most.
 
     Raises:
         BadServers: As of `read_servers`.
@@ -33,14 +34,23 @@ async def attached(config: ToolConfig, registry: Registry) -> AsyncGenerator[Non
     if not servers:
         yield
         return
-    for name in servers:
-        registry.expect(name)
+    for name, server in servers.items():
+        registry.expect(name, roles=server.roles)
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(_keep(servers, registry, config), name="mcp servers")
+        patience = asyncio.get_running_loop().call_later(
+            config.mcp_wait_s, _pass_over, servers, registry
+        )
         try:
             yield
         finally:
+            patience.cancel()
             keeping.cancel()
+
+
+def _pass_over(servers: Iterable[str], registry: Registry) -> None:
+    for name in servers:
+        registry.pass_over(name)
 
 
 async def _keep(

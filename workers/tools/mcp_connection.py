@@ -117,6 +117,7 @@ class McpConnection:
                 await self._connect(staying=True)
             except ServerLost as lost:
                 reason = str(lost)
+                self._registry.pass_over(self._name)
             if self._answered or not told:  # it may be away for days
                 log.warning("mcp server lost", server=self._name, reason=reason)
             told = True

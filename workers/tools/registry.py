@@ -9,6 +9,7 @@ always valid Unicode.
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import entry_points
 from typing import Final, TypeAlias
@@ -51,6 +52,16 @@ def installed_tools() -> tuple[Tool, ...]:
     return tuple(found)
 
 
+@dataclass(eq=False, slots=True)
+class _Expected:
+    """A source that has still to tell its tools."""
+
+    roles: frozenset[str]
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    passed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Offers wait for it no longer: it has told them, it has failed, or it took too long."""
+
+
 class Registry:
     """Tools by name."""
 
@@ -65,8 +76,7 @@ class Registry:
         self._offers: dict[_Selection, tuple[dict[str, JsonValue], ...]] = {}
         self._sources: dict[str, tuple[str, ...]] = {}
         """The names of the tools that each source has now."""
-        self._told: dict[str, asyncio.Event] = {}
-        """Whether an expected source has told its tools."""
+        self._expected: dict[str, _Expected] = {}
         self._blocking_calls = BlockingCalls(threads_max=config.tool_threads_max)
 
     @property
@@ -74,9 +84,42 @@ class Registry:
         """The names of all tools, sorted."""
         return tuple(sorted(self._tools))
 
-    def expect(self, source: str) -> None:
-        """Have calls of a source's tools wait until it has told them for the first time."""
-        self._told[source] = asyncio.Event()
+    def expect(self, source: str, *, roles: frozenset[str] = frozenset()) -> None:
+        """Have offers and calls wait for what a source tells first.
+
+        Args:
+            source: The tools' names begin with it.
+            roles: Whom its tools are for; empty: all.
+        """
+        self._expected[source] = _Expected(roles)
+
+    def pass_over(self, source: str) -> None:
+        """Have offers wait no longer for an expected source; calls of its tools still do."""
+        self._expected[source].passed.set()
+
+    async def all_told(
+        self, names: tuple[str, ...] | None, *, role: str | None, within_s: float
+    ) -> None:
+        """Wait until what is offered is complete, but for sources that were passed over.
+
+        Args:
+            names: As of `offered`; only sources that could be meant are waited for.
+            role: As of `offered`.
+            within_s: Longest wait.
+        """
+        waited = [
+            expected.passed
+            for source, expected in self._expected.items()
+            if not expected.passed.is_set()
+            and (not expected.roles or role in expected.roles)
+            and (names is None or any(name.startswith(source + SEPARATOR) for name in names))
+        ]
+        if not waited:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                for passed in waited:
+                    await passed.wait()
 
     def replace(self, source: str, tools: Iterable[Tool]) -> tuple[str, ...]:
         """Put tools in the place of those that the source had.
@@ -96,8 +139,9 @@ class Registry:
             placed.append(declared.name)
         self._sources[source] = tuple(placed)
         self._offers.clear()
-        if source in self._told:
-            self._told[source].set()
+        if expected := self._expected.get(source):
+            expected.told.set()
+            expected.passed.set()
         return tuple(taken)
 
     def offered(
@@ -200,14 +244,14 @@ class Registry:
             ToolError: `unavailable`.
         """
         source, separator, _ = name.partition(SEPARATOR)
-        told = self._told.get(source) if separator else None
-        if name in self._tools or told is None or told.is_set():
+        expected = self._expected.get(source) if separator else None
+        if name in self._tools or expected is None or expected.told.is_set():
             return timeout_s
         loop = asyncio.get_running_loop()
         began_s, wait_s = loop.time(), self._config.mcp_connect_s
         try:
             async with asyncio.timeout(wait_s if timeout_s is None else min(wait_s, timeout_s)):
-                await told.wait()
+                await expected.told.wait()
         except TimeoutError:
             raise ToolError("unavailable", f"{source} has not told its tools yet.") from None
         return timeout_s and max(0.0, timeout_s - (loop.time() - began_s))

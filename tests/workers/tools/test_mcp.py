@@ -492,6 +492,44 @@ async def test_nothing_waits_for_a_slow_server_but_calls_of_its_tools(
         assert call.result() == "hi"
 
 
+async def test_first_replies_wait_for_the_tools_of_servers_that_are_meant(
+    tmp_path: Path, trace: Trace
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    servers = {"plain": plain(trace, env={"GATE": str(gate)}, roles=["ops"])}
+    async with (
+        asyncio.timeout(20),
+        offering(tmp_path, servers, mcp_wait_s=60) as tools,
+        asyncio.TaskGroup() as group,
+    ):
+        waiting = [
+            group.create_task(tools.all_told(names, role="ops", within_s=60), name="offer")
+            for names in (None, ("clock", "plain__echo"))
+        ]
+        await until(lambda: trace.process_ids)
+        # Its tools could not be offered here, so nobody waits; the last one has no time.
+        await tools.all_told(None, role="sales", within_s=60)
+        await tools.all_told(("clock", "plainer__echo"), role="ops", within_s=60)
+        await tools.all_told(None, role="ops", within_s=0.01)
+        assert not any(task.done() for task in waiting)
+        gate.write_text("go")
+        await asyncio.wait(waiting)
+        assert tools.names == PLAIN_TOOLS
+
+
+async def test_replies_wait_for_no_server_that_has_failed_or_takes_too_long(
+    tmp_path: Path, trace: Trace
+) -> None:
+    missing = {"missing": {"command": str(tmp_path / "nothing")}}
+    async with asyncio.timeout(20), offering(tmp_path, missing, mcp_wait_s=60) as tools:
+        await tools.all_told(None, role=None, within_s=60)
+    silent = {"plain": plain(trace, env={"SILENT": "1"})}
+    async with asyncio.timeout(20), offering(tmp_path, silent, mcp_wait_s=0.2) as tools:
+        await tools.all_told(None, role=None, within_s=60)
+        assert tools.names == ()
+
+
 async def test_a_server_that_never_answers_costs_its_callers_a_bounded_wait(
     tmp_path: Path, trace: Trace
 ) -> None:
