@@ -65,7 +65,7 @@ def wait_for_go(role: Role) -> bool:
 
 
 async def run_role(role: Role, settings: Settings, *, url: str) -> int:
-    """Serve until SIGTERM or SIGINT, then drain; the exit code.
+    """Serve until SIGTERM, SIGHUP or SIGINT, then drain; the exit code.
 
     A second SIGINT ends the process without draining.
     """
@@ -81,6 +81,9 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
         stop.set()
 
     loop.add_signal_handler(signal.SIGTERM, told_to_stop)
+    # Ignored (nohup), it is to outlive its terminal.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, told_to_stop)
     loop.add_signal_handler(signal.SIGINT, interrupted)
     supervisor_fd = _descriptor(READY_FD)
     ready = _ready_once(role, supervisor_fd)

@@ -246,6 +246,35 @@ def test_under_nohup_up_outlives_its_terminal_and_without_it_drains(tmp_path: Pa
 
 @pytest.mark.real_only
 @real_store
+@pytest.mark.parametrize(("role", "shell"), [("gateway", ("nohup",)), ("worker", ())])
+def test_a_process_started_alone_drains_at_the_end_of_its_terminal_or_under_nohup_ignores_it(
+    tmp_path: Path, role: str, shell: tuple[str, ...]
+) -> None:
+    with (
+        up(tmp_path),
+        subprocess.Popen(
+            [*shell, *COMMAND, role],
+            cwd=tmp_path,
+            env=environment(CONTEXTD_PORT="0"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as alone,
+    ):
+        assert alone.stderr is not None
+        while '"ready"' not in (line := alone.stderr.readline()):
+            assert line
+        status = Path(f"/proc/{alone.pid}/status").read_text()
+        ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+        assert bool(ignored & 1) is bool(shell)
+        alone.send_signal(signal.SIGTERM if shell else signal.SIGHUP)
+        _, said = alone.communicate(timeout=20)
+        assert (alone.returncode, '"drained"' in said) == (0, True)
+
+
+@pytest.mark.real_only
+@real_store
 def test_a_data_folder_that_was_lost_gets_a_key_with_its_new_store(tmp_path: Path) -> None:
     data = tmp_path / "contextd-data"
     with up(tmp_path) as process:
