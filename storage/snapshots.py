@@ -4,7 +4,8 @@ The log is the truth: a file may lag it and never leads it, because it is writte
 commit it shows, and counts only in the epoch of that commit (in a later one the store may
 have lost it). A file is written whole beside the old one, synced and renamed, so a reader
 sees the old generation or the new one. Its name is a hash: no input becomes a path. Where
-contents are sealed, its state is, and can be read by nobody else.
+contents are sealed, its state is, and can be read by nobody else. Whoever has written one looks
+whether its context is still there: another process may have deleted it meanwhile.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 from pydantic_core import from_json, to_json
 
 from fsm import ContextState
-from storage.errors import CannotOpen
+from storage.errors import CannotOpen, StorageError
 from storage.sealing import Sealer
 
 log = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ class JsonSnapshots:
         self.writes = 0
         """Files written by this process."""
         self._due: OrderedDict[str, tuple[ContextState, str]] = OrderedDict()
+        self._written: set[str] = set()
+        """Contexts of which nobody has looked yet whether they are there still."""
         self._work = asyncio.Event()
         self._changing_files = threading.Lock()
 
@@ -50,30 +54,51 @@ class JsonSnapshots:
         self._due[state.id] = state, epoch
         self._work.set()
 
-    async def run(self) -> None:
-        """Write what is due, one file at a time in a thread; on cancellation, all of it."""
+    async def run(self, exists: Callable[[str], Awaitable[bool]]) -> None:
+        """Write what is due, one file at a time in a thread; on cancellation, all of it.
+
+        Args:
+            exists: Whether the context of that id is there; may raise StorageError, then it is
+                asked again after the next file.
+        """
         try:
             await asyncio.to_thread(self.remove_leftovers)
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while self._due:
-                    await asyncio.to_thread(self._save_next)
+                while await asyncio.to_thread(self._save_next):
+                    await self._remove_deleted(exists)
         finally:
-            while self._due:
-                self._save_next()
+            while self._save_next():
+                pass
+            await self._remove_deleted(exists)
 
-    def _save_next(self) -> None:
-        """A snapshot that cannot be written costs time at the next activation, no data."""
+    async def _remove_deleted(self, exists: Callable[[str], Awaitable[bool]]) -> None:
+        for context_id in tuple(self._written):
+            try:
+                is_there = await exists(context_id)
+            except StorageError:
+                return
+            self._written.discard(context_id)
+            if not is_there:
+                await asyncio.to_thread(self.delete, context_id)
+
+    def _save_next(self) -> bool:
+        """Write what has been due longest; False where nothing was.
+
+        A snapshot that cannot be written costs time at the next activation, no data.
+        """
         with self._changing_files:
             try:
                 context_id, (state, epoch) = self._due.popitem(last=False)
             except KeyError:
-                return  # deleted meanwhile
+                return False
+            self._written.add(context_id)
             try:
                 self.save(state, epoch)
             except OSError as error:
                 log.exception("snapshot not written", context_id=context_id, error=str(error))
+            return True
 
     def save(self, state: ContextState, epoch: str) -> None:
         """Write a state and keep the generation before it. Blocks; raises OSError."""

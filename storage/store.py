@@ -687,6 +687,11 @@ class Store:
             # What a late writer has made since.
             await asyncio.to_thread(self.files.delete, context_id)
 
+    async def exists(self, context_id: str) -> bool:
+        """Whether a context is there, whoever's it is."""
+        (meta,) = keys.of_context(context_id, "meta")
+        return await self.link.call("EXISTS", meta) == 1
+
     async def undelivered(self, context_id: str) -> list[Delivered]:
         """All mail of a context that is not acknowledged, oldest first."""
         (mail,) = keys.of_context(context_id, "mail")
@@ -866,7 +871,7 @@ async def connect(
             group.create_task(store.announcer.run(), name="announcements"),
         ]
         if files is not None:
-            helpers.append(group.create_task(files.run(), name="snapshots"))
+            helpers.append(group.create_task(files.run(store.exists), name="snapshots"))
         try:
             yield store
         finally:

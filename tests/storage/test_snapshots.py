@@ -199,7 +199,7 @@ async def test_a_deleted_context_leaves_no_snapshot(backend: Backend, mode: str)
         commit = next_commit(book.given(DELETE), owned, base=base)
         await kept.store.delete(commit, "w1")
     if mode != "store":
-        assert [path for path in folder_of(mode).rglob("*") if path.is_file()] == []
+        assert left_in(folder_of(mode)) == []
 
 
 async def test_a_takeover_loads_what_another_process_has_saved(
@@ -218,6 +218,27 @@ async def test_a_takeover_loads_what_another_process_has_saved(
     assert (taken.state, taken.snapshot_version) == (book.state, 3)
 
 
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_snapshot_that_was_written_late_does_not_outlive_its_context(
+    backend: Backend, folder: Path, ends: bool
+) -> None:
+    book, mode = Playbook(), f"json:{folder}"
+    async with opened(backend, mode) as other, opened(backend, mode) as one:
+        files = one.store.files
+        assert files is not None
+        await create(one.store, book.log[0])
+        owned = await one.store.activate(CONTEXT_ID, "w1")
+        with files._changing_files:  # as in a process that was stopped
+            await play(one.store, owned, book, say(), STARTED)
+            await die(one.store, "w1")
+            await live(other.store, "w2")
+            taken = await other.store.activate(CONTEXT_ID, "w2")
+            base = book.state.version
+            await other.store.delete(next_commit(book.given(DELETE), taken, base=base), "w2")
+        await settled(lambda: ends or (files.writes == 1 and not left_in(folder)))
+    assert left_in(folder) == []
+
+
 async def test_the_mode_can_be_changed_between_two_lives(
     backend: Backend, tmp_path: Path
 ) -> None:
@@ -234,6 +255,10 @@ async def test_the_mode_can_be_changed_between_two_lives(
 
 
 # Files
+
+
+def left_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def folder_of(mode: str) -> Path:
@@ -488,10 +513,14 @@ async def test_of_many_states_of_a_context_only_the_newest_is_written(
         files.save_later(book.given(rename(f"{n}")).state, "1")
     files.save_later(other_state(), "1")
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(files.run())
+        task = group.create_task(files.run(there))
         await settled(lambda: files.writes == 2)
         task.cancel()
     assert files.load(CONTEXT_ID, "1") == book.state
+
+
+async def there(_: str) -> bool:
+    return True
 
 
 def other_state() -> ContextState:
@@ -501,7 +530,7 @@ def other_state() -> ContextState:
 async def test_what_is_due_is_written_before_the_end(files: JsonSnapshots) -> None:
     book = Playbook()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(files.run())
+        task = group.create_task(files.run(there))
         await asyncio.sleep(0)
         files.save_later(book.state, "1")
         files.save_later(other_state(), "1")
@@ -513,7 +542,7 @@ async def test_what_is_due_is_written_before_the_end(files: JsonSnapshots) -> No
 async def test_what_is_due_does_not_come_back_after_a_delete(files: JsonSnapshots) -> None:
     files._changing_files.acquire()  # somebody is writing
     async with asyncio.TaskGroup() as group:
-        saving = group.create_task(files.run())
+        saving = group.create_task(files.run(there))
         files.save_later(Playbook().state, "1")
         deleting = group.create_task(asyncio.to_thread(files.delete, CONTEXT_ID))
         await asyncio.sleep(0)
