@@ -24,7 +24,7 @@ from runtime.findings import Check, Level
 from runtime.port import PortTaken, listen
 from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
-from runtime.store_address import BadDataFolder, prepare_data
+from runtime.store_address import BadDataFolder, check_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
 from storage import StorageError, connect, make_client
 from workers.outward import CheckedResolver, refusal_in
@@ -115,13 +115,13 @@ def _data_folder(settings: Settings) -> Check:
             )
         return _space(parent, f"{folder} will be made by the first `contextd up`")
     try:
-        address = prepare_data(folder)
+        check_data(folder)
     except BadDataFolder as error:
         return Check("data folder", Level.FAIL, str(error))
-    if not os.access(address.data, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK):
         advice = "Give it back to your user, or name another with --data."
         return Check("data folder", Level.FAIL, f"{folder} cannot be written to", advice)
-    return _space(address.data, f"{folder} can be written to")
+    return _space(folder, f"{folder} can be written to")
 
 
 def _space(folder: os.PathLike[str], finding: str) -> Check:

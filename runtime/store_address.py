@@ -5,6 +5,7 @@ long data folder the socket lies in a checked private folder and `<data>/store.s
 link to it. Everything is 0700: who reaches the socket owns every context.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -54,19 +55,43 @@ def prepare_data(data: Path) -> StoreAddress:
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = data.resolve()
-        _make_private(data)
+        if _is_to_be_closed(data):
+            data.chmod(0o700)
         in_data = data / "store.sock"
         if len(os.fsencode(in_data)) <= SOCKET_PATH_BYTES_MAX:
             return StoreAddress(data, in_data)
         return StoreAddress(data, _linked_socket(data, in_data))
     except OSError as error:
-        raise BadDataFolder(
-            f"The data folder {data} cannot be used: {error.strerror}. Name another with "
-            "--data or CONTEXTD_DATA."
-        ) from None
+        raise _unusable(data, error) from None
 
 
-def _make_private(data: Path) -> None:
+def check_data(data: Path) -> None:
+    """Look at a data folder that is there; changes nothing.
+
+    Raises:
+        BadDataFolder: `prepare_data` would refuse it.
+    """
+    try:
+        if not data.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        _is_to_be_closed(data)
+    except OSError as error:
+        raise _unusable(data, error) from None
+
+
+def _unusable(data: Path, error: OSError) -> BadDataFolder:
+    return BadDataFolder(
+        f"The data folder {data} cannot be used: {error.strerror}. Name another with "
+        "--data or CONTEXTD_DATA."
+    )
+
+
+def _is_to_be_closed(data: Path) -> bool:
+    """Whether others could enter a folder that is ours alone.
+
+    Raises:
+        BadDataFolder: It is somebody else's, or others may write to what is not ours alone.
+    """
     status = data.stat()
     if status.st_uid != os.geteuid():
         raise BadDataFolder(
@@ -74,15 +99,15 @@ def _make_private(data: Path) -> None:
             "CONTEXTD_DATA."
         )
     if not status.st_mode & 0o077:
-        return
-    ours = (data / _LOCK).exists() or not any(data.iterdir())
-    if ours:
-        data.chmod(0o700)
-    elif status.st_mode & 0o022:
+        return False
+    if (data / _LOCK).exists() or not any(data.iterdir()):
+        return True
+    if status.st_mode & 0o022:
         raise BadDataFolder(
             f"The data folder {data} holds other files and others may write to it. Name a "
             "folder of its own with --data or CONTEXTD_DATA."
         )
+    return False
 
 
 def _linked_socket(data: Path, in_data: Path) -> Path:

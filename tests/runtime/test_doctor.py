@@ -1,6 +1,7 @@
 import json
 import shutil
 import socket
+import stat
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -37,6 +38,28 @@ def test_a_fresh_machine_passes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "new").exists()
     assert report(list(found.values()), as_json=False) == 0
     assert "warn model" in capsys.readouterr().out
+
+
+def test_a_look_changes_no_data_folder(tmp_path: Path) -> None:
+    for name in ("empty", "ours"):
+        (tmp_path / name).mkdir(mode=0o755)
+    (tmp_path / "ours" / "store.lock").touch()
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True, mode=0o755)
+    for folder in (tmp_path / "empty", tmp_path / "ours", deep):
+        before = stat.S_IMODE(folder.stat().st_mode), list(folder.iterdir())
+        assert run(findings(data=folder))["data folder"].level is Level.OK
+        assert (stat.S_IMODE(folder.stat().st_mode), list(folder.iterdir())) == before
+
+
+def test_a_data_folder_that_up_would_refuse_fails(tmp_path: Path) -> None:
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o777)
+    found = run(findings(data=tmp_path))["data folder"]
+    assert (found.level, "others may write to it" in found.finding) == (Level.FAIL, True)
+    file = tmp_path / "theirs"
+    found = run(findings(data=file))["data folder"]
+    assert (found.level, "cannot be used" in found.finding) == (Level.FAIL, True)
 
 
 @pytest.mark.parametrize(
