@@ -443,7 +443,9 @@ def create_key(
     file: Annotated[
         Path | None,
         typer.Option(
-            help="Write it there instead of showing it.", metavar="FILE", dir_okay=False
+            help="New file to write it to, instead of showing it.",
+            metavar="FILE",
+            dir_okay=False,
         ),
     ] = None,
     config: Config = None,
@@ -454,6 +456,10 @@ def create_key(
     contextd keys create laptop
     contextd keys create dashboard --scope dashboard --days 90
     """
+    if file is not None and file.exists():
+        fail(
+            f"{file} is there already, and may hold the only copy of a key: remove it first.", 2
+        )
     in_force = _settings({"config": config, "data": data})
     from runtime import access
     from runtime.logs import configure_logs

@@ -54,6 +54,14 @@ def test_a_folder_is_not_taken_for_a_file(tmp_path: Path, command: str, file: st
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_key_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "laptop.key"
+    file.write_text("ck_the_only_copy\n")
+    done = contextd("keys", "create", "laptop", "--file", "laptop.key", cwd=tmp_path)
+    assert (done.returncode, "laptop.key is there already" in done.stderr) == (2, True)
+    assert file.read_text() == "ck_the_only_copy\n"
+
+
 def test_a_backup_that_is_not_there_makes_no_data_folder(tmp_path: Path) -> None:
     done = contextd("restore", "nope.tar", "--data", "new", cwd=tmp_path)
     assert (done.returncode, "does not exist" in done.stderr) == (2, True)
