@@ -6,7 +6,7 @@ answer is posted to the activation, which drops it if nobody waits for it any mo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -62,6 +62,9 @@ log = structlog.get_logger(__name__)
 PROTOCOL: Final = "openai"
 """Name of the model servers' protocol in spans."""
 
+CANCELLED_S_MAX: Final = 1.0
+"""How long a tool may take to end once its time is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effects:
@@ -87,7 +90,8 @@ class Effects:
             case CallModel():
                 await self._call_model(effect, state, activation)
             case RunTool():
-                activation.post(await self._run_tool(effect, state, activation.traceparent))
+                with self._answered_for(effect, state, activation):
+                    activation.post(await self._run_tool(effect, state, activation.traceparent))
             case PrepareRequest():
                 activation.post(await self._prepare(effect, state, activation.traceparent))
             case AwaitRetry():
@@ -232,6 +236,42 @@ class Effects:
             untrusted=declared.untrusted,
             question=declared.question,
         )
+
+    @contextlib.contextmanager
+    def _answered_for(
+        self, effect: RunTool, state: ContextState, activation: Activation
+    ) -> Generator[None]:
+        """Answer for a tool that goes on after its time, though it was cancelled.
+
+        It is left to itself: what it says later answers nothing.
+        """
+        limit_s = max(0, effect.due_ms - self.clock()) / 1_000
+        with contextlib.suppress(ToolError):
+            declared = self.tools.describe(effect.name, role=state.config.role)
+            limit_s = min(limit_s, declared.timeout_s)
+
+        def answer() -> None:
+            log.warning(
+                "tool goes on though it was cancelled",
+                context_id=state.id,
+                effect_id=effect.effect_id,
+                tool=effect.name,
+            )
+            detail = f"{effect.name} did not finish within {limit_s:g} s, and has not ended."
+            activation.post(
+                ToolFailed(
+                    at_ms=self.clock(),
+                    effect_id=effect.effect_id,
+                    code="timeout",
+                    detail=detail,
+                )
+            )
+
+        timer = asyncio.get_running_loop().call_later(limit_s + CANCELLED_S_MAX, answer)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _run_tool(
         self, effect: RunTool, state: ContextState, traceparent: str | None

@@ -67,6 +67,15 @@ async def sleep(seconds: float) -> str:
 
 
 @tool(effect="none", timeout_s=5.0)
+async def stubborn() -> str:
+    """Go on, whatever happens."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(100)
+    await asyncio.sleep(100)
+    return "at last"
+
+
+@tool(effect="none", timeout_s=5.0)
 async def broken() -> str:
     """Fail."""
     raise LookupError("no such thing")
@@ -391,6 +400,22 @@ async def test_a_tool_gets_no_more_time_than_its_turn_has() -> None:
         assert isinstance(failed, ToolFailed)
         assert failed.code == "timeout"
         assert now_s() == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(("left_s", "answered_s"), [(300, 6), (2, 3)])
+@in_virtual_time
+async def test_a_tool_that_goes_on_though_it_was_cancelled_is_answered_for(
+    left_s: int, answered_s: int
+) -> None:
+    async with scene(say(), replied("", wants("c1")), tools=(stubborn,)) as here:
+        effect = run_tool("stubborn", "{}", due_ms=now_ms() + 1_000 * left_s)
+        began_ms = now_ms()
+        failed, returned = await here.perform(effect)
+        assert isinstance(failed, ToolFailed)
+        assert (failed.code, failed.effect_id) == ("timeout", "4.0")
+        assert failed.at_ms - began_ms == pytest.approx(1_000 * answered_s, abs=100)
+        # It answers nothing any more; the machine drops it.
+        assert isinstance(returned, ToolReturned)
 
 
 # Retrieval and waiting

@@ -113,8 +113,9 @@ def tool(
             have effects wait for a person, whatever the policy.
         question: The function is never run; the call is put to the person, whose answer is
             its result.
-        timeout_s: Longest run. An async function is then cancelled; one that is not runs
-            in a thread, which cannot be stopped and is left to itself.
+        timeout_s: Longest run. An async function is then cancelled, and left to itself if it
+            goes on; one that is not runs in a thread, which cannot be stopped, and is left
+            to itself.
         name: What the model calls it; the function's own name by default.
     """
 
