@@ -8,10 +8,10 @@ end; whatever the SDK or the server raises ends that connection and nothing else
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TextIO, TypeAlias, cast
@@ -23,15 +23,19 @@ from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client import IncomingMessage
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.message import SessionMessage
 from mcp.types import (
     CONNECTION_CLOSED,
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
     Implementation,
+    JSONRPCResponse,
+    ListToolsResult,
     Tool as ListedTool,
     ToolListChangedNotification,
 )
+from mcp.types.methods import validate_server_result
 from pydantic import JsonValue, ValidationError
 from typing_extensions import override
 
@@ -50,6 +54,8 @@ CLOSING_S_MAX: Final = 8.0
 """The SDK itself ends a process within some 5 s; the rest is for a server that hangs."""
 _READ_S_MIN: Final = 300.0
 """A stream on which changes are told may be silent for long."""
+_NAME_CHARS_MAX: Final = 64
+"""Of what is no tool, in the log."""
 _QUIET: Final = ("mcp", "client", "httpx2", "httpcore2")
 """Their lines hold what was said, and a server that prints junk fills the log with them."""
 
@@ -91,6 +97,10 @@ class McpConnection:
         self._listed: list[ListedTool] | None = None
         self.left_out: dict[str, str] = {}
         """Tools that it has told but that cannot be offered, and why."""
+        self._misfits: list[str] = []
+        """What the present connection has listed and is no tool, as the protocol has it."""
+        self._asked_under: str | None = None
+        """Version of the protocol under which the server is being asked for its tools."""
         self._answered = False
         """Whether the present connection has ever told its tools."""
         self._doubted = asyncio.Event()
@@ -183,7 +193,7 @@ class McpConnection:
             cache=None,
         )
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _transport(self) -> AsyncGenerator[tuple[_Stream, _Stream]]:
         server = self._server
         match server:
@@ -196,7 +206,7 @@ class McpConnection:
                     encoding_error_handler="replace",
                 )
                 async with stdio_client(parameters, errlog=self._complaints) as (read, write):
-                    yield _Watched(read, self._doubted.set), write
+                    yield _Watched(read, self._doubted.set, self._without_misfits), write
             case HttpServer():
                 headers = {n: value.get_secret_value() for n, value in server.headers.items()}
                 read_s = max(_READ_S_MIN, server.timeout_s + self._config.mcp_answer_s)
@@ -209,7 +219,7 @@ class McpConnection:
                     ) as http,
                     streamable_http_client(server.url, http_client=http) as (read, write),
                 ):
-                    yield read, write
+                    yield _Watched(read, self._doubted.set, self._without_misfits), write
 
     async def _stay(self, client: Client) -> None:
         """Ask for the tools whenever there is reason to, until there is no answer."""
@@ -246,19 +256,44 @@ class McpConnection:
 
     async def _list(self, client: Client) -> None:
         """Ask for the tools, and have them in the registry."""
-        page = await client.list_tools()
-        listed = list(page.tools)
-        while page.next_cursor is not None and len(listed) < self._config.mcp_tools_max:
-            page = await client.list_tools(cursor=page.next_cursor)
-            listed += page.tools
+        self._misfits.clear()
+        self._asked_under = client.protocol_version
+        try:
+            page = await client.list_tools()
+            listed = list(page.tools)
+            while page.next_cursor is not None and len(listed) < self._config.mcp_tools_max:
+                page = await client.list_tools(cursor=page.next_cursor)
+                listed += page.tools
+        finally:
+            self._asked_under = None
         if listed == self._listed:
             return
         self._listed = listed
         self._register(listed)
 
+    def _without_misfits(self, message: object) -> None:
+        """Take out of a list of tools what would have the SDK refuse all of it."""
+        version = self._asked_under
+        match message:
+            case SessionMessage(
+                message=JSONRPCResponse(result={"tools": list()} as result)
+            ) if version is not None:
+                listed = cast("list[JsonValue]", result["tools"])
+                fitting: list[JsonValue] = []
+                for number, one in enumerate(listed, start=1):
+                    if _is_tool(one, result, version):
+                        fitting.append(one)
+                        continue
+                    name = one.get("name") if isinstance(one, dict) else None
+                    told = name if isinstance(name, str) else f"number {number}"
+                    self._misfits.append(told[:_NAME_CHARS_MAX])
+                result["tools"] = fitting
+            case _:
+                pass
+
     def _register(self, listed: Sequence[ListedTool]) -> None:
         tools: list[Tool] = []
-        self.left_out.clear()
+        self.left_out = dict.fromkeys(self._misfits, "the protocol knows no such tool")
         allowed = self._server.tools
         wanted = [one for one in listed if allowed is None or one.name in allowed]
         for one in wanted[: self._config.mcp_tools_max]:
@@ -322,11 +357,14 @@ class McpConnection:
 
 
 class _Watched:
-    """The stream of a server's messages; calls `ended` when it has ended."""
+    """The stream of a server's messages; calls `heard` with each, `ended` after the last."""
 
-    def __init__(self, messages: _Stream, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, messages: _Stream, ended: Callable[[], None], heard: Callable[[object], None]
+    ) -> None:
         self._messages = messages
         self._ended = ended
+        self._heard = heard
 
     async def receive(self) -> object:
         return await self._messages.receive()
@@ -339,10 +377,12 @@ class _Watched:
 
     async def __anext__(self) -> object:
         try:
-            return await self._messages.__anext__()
+            message: object = await self._messages.__anext__()
         except StopAsyncIteration:
             self._ended()
             raise
+        self._heard(message)
+        return message
 
     async def __aenter__(self) -> Self:
         await self._messages.__aenter__()
@@ -355,6 +395,18 @@ class _Watched:
         trace: TracebackType | None,
     ) -> None:
         await self._messages.__aexit__(kind, error, trace)
+
+
+def _is_tool(one: JsonValue, result: dict[str, Any], version: str) -> bool:
+    """Whether the SDK would take a list of this entry alone."""
+    alone = {**result, "tools": [one]}
+    try:
+        with contextlib.suppress(KeyError):  # as the SDK: a version that says nothing of lists
+            validate_server_result("tools/list", version, alone)
+        ListToolsResult.model_validate(alone, by_name=False)
+    except ValidationError:
+        return False
+    return True
 
 
 def _request(

@@ -3,6 +3,7 @@
 It starts at once, writes down in TRACE what it is told, and does what a well-behaved one
 never would:
 
+    MISFITS=1    some of what it lists is no tool
     GATE=FIFO    it begins when somebody has written to this pipe
     JUNK=1       it prints lines that are no messages
     SILENT=1     it never answers
@@ -50,6 +51,13 @@ TOOLS: dict[str, Json] = {
     "n" * 64: {"inputSchema": NOTHING},
     "schemaless": {"inputSchema": {"type": "object", "properties": {"x": {"type": "nothing"}}}},
 }
+
+MISFITS: Json = [
+    {"name": "untyped", "inputSchema": {}},
+    {"name": "mute", "description": 7, "inputSchema": NOTHING},
+    {"inputSchema": NOTHING},
+    "echo",
+]
 
 
 def trace(entry: Json) -> None:
@@ -110,6 +118,8 @@ def answer(message: Json) -> None:
             }
         case "tools/list":
             result = {"tools": [{"name": name, **said} for name, said in TOOLS.items()]}
+            if "MISFITS" in os.environ:
+                result["tools"][1:1] = MISFITS
         case "tools/call" if params["name"] != "break":
             result = called(params)
             if result is None:

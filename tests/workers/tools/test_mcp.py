@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from mcp.types import Tool as ListedTool
+from structlog.testing import capture_logs
 
 from tests.runtime.support import alive, until
 from tests.support.service_processes import free_port, tethered
@@ -170,6 +171,20 @@ async def test_only_listed_tools_are_taken_and_no_more_than_the_bound(
         assert tools.names == (
             *("few__echo", "few__shout", "many__echo", "many__environment", "many__shout"),
         )
+
+
+async def test_what_is_no_tool_is_left_out_alone(tmp_path: Path, trace: Trace) -> None:
+    servers = {"plain": plain(trace, env={"MISFITS": "1"})}
+    with capture_logs() as logs:
+        async with offering(tmp_path, servers) as tools:
+            await until(lambda: tools.names)
+            assert tools.names == PLAIN_TOOLS
+            assert await tools.run("plain__echo", '{"text": "hi"}', CONTEXT) == "hi"
+    told = [entry for entry in logs if entry["event"] == "mcp tool left out"]
+    reason = "the protocol knows no such tool"
+    left_out = [entry["tool"] for entry in told if entry["reason"] == reason]
+    assert left_out == ["untyped", "mute", "number 4", "number 5"]
+    assert "mcp server lost" not in [entry["event"] for entry in logs]
 
 
 async def test_a_tool_whose_name_is_taken_is_left_out(tmp_path: Path, trace: Trace) -> None:
