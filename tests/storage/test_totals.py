@@ -86,7 +86,7 @@ async def test_a_refusal_whose_commit_is_repeated_is_counted_once(store: Store) 
     commit = next_commit(book, owned, base=1, results={1: REFUSED}, acknowledged=1)
     for _ in range(2):
         await store.commit(commit)
-    assert counted(await seen(store), "actions:refused") == (1,)
+        assert counted(await seen(store), "actions:refused") == (1,)
     assert resting(await seen(store)) == ({"idle": 1}, 1)
 
 
