@@ -1,6 +1,7 @@
 """What webhooks are to tell: beside the log in one step, first things first, until told."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from storage import DeadLetters, Notice, StorageConfig, Store, keys
 from tests.storage.arranging import create, kept, next_commit, own
 from tests.storage.conftest import Backend
+from tests.storage.test_sealing import key_file
 from tests.support.playbook import CONTEXT_ID, DELETE, STARTED, Playbook, rename, replied, say
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -176,6 +178,22 @@ async def test_what_is_given_up_becomes_a_dead_letter_once_and_can_be_put_back(
         assert await waiting(store) == [(1, ("context-created",)), (2, ("context-renamed",))]
         assert await first_of(store) == (first, 0)
         assert await claim(store) == [CONTEXT_ID]
+
+
+async def test_what_is_put_back_is_told_once_where_nothing_else_waits_and_contents_are_sealed(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with backend.connect(**EVERY, encryption=key_file(tmp_path, "new")) as store:
+        await arrange(store, versions=1)
+        first, _ = await first_of(store)
+        await store.webhooks.give_up(
+            CONTEXT_ID, first, cause="status 500", now_ms=NOW_MS, again_ms=NOW_MS
+        )
+        assert await claim(store) == []
+        for _ in range(2):
+            await store.webhooks.put_back(CONTEXT_ID, first)
+        assert await claim(store) == [CONTEXT_ID]
+        assert await store.webhooks.told(CONTEXT_ID, first, again_ms=NOW_MS) == 0
 
 
 async def test_a_deletion_is_told_after_the_context_is_gone(backend: Backend) -> None:
