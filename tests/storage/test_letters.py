@@ -153,6 +153,40 @@ async def test_pages_of_letters_have_each_once_also_where_the_last_one_was_dropp
     assert seen == (made if oldest_first else made[::-1])
 
 
+@pytest.mark.parametrize("context_id", [None, CONTEXT_ID])
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_a_page_of_letters_begins_behind_the_one_before(
+    store: Store, context_id: str | None, *, oldest_first: bool
+) -> None:
+    letters = DeadLetters(store.link, store.sealer)
+    made = [(await bury(store, n, at_ms=BEGAN_MS + n // 4)).id for n in range(11, 18)]
+    order = made if oldest_first else made[::-1]
+    ended: Place | None = None
+    for expected in (order[:3], order[3:6], order[6:]):
+        page = await letters.page(
+            3, sought=Sought(context_id=context_id), after=ended, oldest_first=oldest_first
+        )
+        assert [letter.id for letter in page.letters] == expected
+        ended = page.ended
+    assert ended is None
+
+
+async def test_a_page_whose_letters_are_hard_to_find_says_where_to_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.letters.PAGE", 2)
+    monkeypatch.setattr("storage.letters.LOOKS_MAX", 4)
+    letters = DeadLetters(store.link, store.sealer)
+    for n in range(11, 15):
+        await bury(store, n)
+    turn = await bury(store, 15, mail=None)
+    sought = Sought(kind="turn")
+    page = await letters.page(10, sought=sought, oldest_first=True)
+    assert (page.letters, page.ended) == ([], (BEGAN_MS + 14, f"{CONTEXT_ID}.14"))
+    page = await letters.page(10, sought=sought, after=page.ended, oldest_first=True)
+    assert (page.letters, page.ended) == ([turn], None)
+
+
 async def test_letters_are_sought_by_context_kind_and_cause(store: Store) -> None:
     letters = DeadLetters(store.link, store.sealer)
     action = await bury(store, 1)
