@@ -1,5 +1,7 @@
 """Commits: all that belongs to a step becomes visible together, or nothing does."""
 
+from dataclasses import replace
+
 import pytest
 
 from fsm import ContextState
@@ -25,7 +27,15 @@ from tests.storage.arranging import (
     own,
     ready,
 )
-from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, replied, say
+from tests.support.playbook import (
+    BEGAN_MS,
+    CONTEXT_ID,
+    STARTED,
+    Playbook,
+    rename,
+    replied,
+    say,
+)
 
 REFUSED = Result(
     outcome="refused",
@@ -279,3 +289,21 @@ async def snapshot_of(store: Store) -> ContextState:
     assert reading.view is not None
     assert reading.view.state.version == int(version)
     return reading.view.state
+
+
+async def test_a_context_is_claimed_when_the_time_comes_that_its_last_commit_gave(
+    store: Store,
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    owned = await own(store)
+    due_ms = BEGAN_MS + 5_000
+    for wake_ms in (due_ms - 1, due_ms, -1):  # -1: as before
+        base = book.state.version
+        commit = next_commit(book.given(rename(f"Title {base}")), owned, base=base)
+        await store.commit(replace(commit, wake_ms=wake_ms))
+    assert await store.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
+    assert await store.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    last = next_commit(book.given(rename("Last")), owned, base=4)
+    await store.commit(replace(last, wake_ms=None))
+    assert await store.claim(now_ms=due_ms + 9_000, overdue_ms=1_000) == []
