@@ -1,17 +1,22 @@
 """Restarts and drains are asked for one at a time, and never without anybody to do them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
 
 from storage import (
+    Entry,
     NoSupervisor,
     OtherRuns,
+    ProcessRestart,
+    Restart,
     RestartRequest,
     Restarts,
     Store,
     SupervisorReport,
+    announced_after,
     keys,
 )
 from tests.support.playbook import BEGAN_MS
@@ -152,3 +157,56 @@ async def test_without_a_supervisor_nothing_is_begun_and_nothing_is_left(
     with pytest.raises(NoSupervisor):
         await ask(store, "drain")
     assert await store.link.call("KEYS", "restart*") == []
+
+
+@pytest.mark.parametrize(
+    ("reported", "status"),
+    [
+        ((), "requested"),
+        (("running", "failed"), "running"),
+        (("complete", "failed"), "failed"),
+        (("complete", "complete"), "complete"),
+    ],
+)
+def test_a_restart_is_as_far_as_its_supervisors_together(
+    reported: Sequence[Literal["running", "complete", "failed"]], status: str
+) -> None:
+    request = RestartRequest(
+        restart_id="r-1", scope="workers", force=False, requested_at_ms=BEGAN_MS
+    )
+    reports = (SupervisorReport(supervisor=f"s{n}", status=s) for n, s in enumerate(reported))
+    assert Restart(request=request, supervisors=tuple(reports)).status == status
+
+
+async def test_dashboards_are_told_what_was_asked_for_how_far_it_is_and_how_it_ends(
+    store: Store,
+) -> None:
+    store.begin("gateway", "g", dict)
+    restart_id = await begin(store)
+    replaced = ProcessRestart(
+        role="worker",
+        slot=0,
+        process_id=7,
+        replaced_by=8,
+        outcome="drained",
+        moved=3,
+        duration_ms=90,
+    )
+    begun = SupervisorReport(supervisor="s", status="running")
+    for report in (
+        begun,
+        begun.model_copy(update={"processes": (replaced,)}),
+        begun.model_copy(update={"processes": (replaced,), "status": "complete"}),
+    ):
+        await Restarts(store).report(restart_id, report)
+    await store.announcer.flush()
+    found = await announced_after(store.link, 0, limit=100)
+    told = [Entry.model_validate_json(raw).what.model_dump() for _, raw in found]
+    assert [(one["type"], one.get("done"), one.get("replaced_by")) for one in told] == [
+        ("restart_requested", None, None),
+        ("restart_progress", 0, None),
+        ("restart_progress", 1, 8),
+        ("restart_complete", None, None),
+    ]
+    assert {one["restart_id"] for one in told} == {restart_id}
+    assert told[-1]["status"] == "complete"
