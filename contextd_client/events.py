@@ -108,6 +108,7 @@ class MessageReceived(Committed):
     """Text of the reply that the message interrupts."""
     message_id: str | None = None
     """Id of that reply."""
+    patch: Mapping[str, JsonValue] = {}
 
 
 class MessageEdited(Committed):

@@ -5,7 +5,7 @@ Nothing here reads a clock, draws a random number or awaits; replaying the same 
 gives the same state, byte for byte.
 """
 
-from fsm.context import (
+from fsm.configuring import (
     merge_patch,
 )
 from fsm.effects import (

@@ -1,10 +1,7 @@
 """The rules that concern the context as a whole, whatever its turn is doing."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import cast
-
-from pydantic import JsonValue, ValidationError
+from collections.abc import Sequence
 
 from fsm.effects import MakeTitle, StopEffect
 from fsm.events import (
@@ -20,7 +17,7 @@ from fsm.events import (
     TurnRequested,
 )
 from fsm.history import branch_messages
-from fsm.state import Config, ContextState, Message, Phase, Turn
+from fsm.state import ContextState, Message, Phase, Turn
 from fsm.turns import (
     Inapplicable,
     Step,
@@ -29,6 +26,7 @@ from fsm.turns import (
     append,
     append_copies,
     check_count,
+    check_patch,
     derive_id,
     head,
     issue,
@@ -58,33 +56,11 @@ def open_context(event: ContextCreated) -> ContextState:
 
 def configure(state: ContextState, event: ContextConfigured) -> Step:
     """Merge the patch into the configuration; in force from the next model call on."""
-    merged = _patched(state.config, event.patch)
+    merged = check_patch(state.config, event.patch)
     # Compared as JSON: to Python, 1, 1.0 and True are the same value.
     if merged.model_dump_json() == state.config.model_dump_json():
         raise Unchanged
     return Step(with_(state, config=merged))
-
-
-def _patched(config: Config, patch: Mapping[str, JsonValue]) -> Config:
-    try:
-        return Config.model_validate(merge_patch(config.model_dump(mode="json"), dict(patch)))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise Inapplicable("invalid-config", f"{where}: {first['msg']}") from None
-
-
-def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:
-    """Apply an RFC 7396 merge patch. Neither argument is modified."""
-    if not isinstance(patch, Mapping):
-        return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return cast("JsonValue", merged)
 
 
 def rename(state: ContextState, event: ContextRenamed) -> Step:
@@ -136,7 +112,7 @@ def request_turn(state: ContextState, event: TurnRequested) -> Step:
             raise Inapplicable("unknown-message", f"There is no message {event.follows}.")
         state = move_head(state, event.follows)
     if event.patch:
-        state = with_(state, config=_patched(state.config, event.patch))
+        state = with_(state, config=check_patch(state.config, event.patch))
     state = _append_recorded(state, event.messages)
     turn = Turn(id=state.messages[-1].id, started_at_ms=state.updated_at_ms, rollback_to=before)
     return prepare(with_(state, turn=turn, failure=None))

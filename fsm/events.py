@@ -68,6 +68,9 @@ class MessageReceived(Action):
     """Text of the reply that the message interrupts, filled in by the activation."""
     message_id: str | None = None
     """Id of the draft whose text `partial` is."""
+    patch: Mapping[str, JsonValue] = {}
+    """Merge patch (RFC 7396) of the configuration, in force from the turn on that the message
+    begins; one that steers a running turn begins none."""
 
 
 class MessageEdited(Action):

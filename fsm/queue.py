@@ -11,6 +11,7 @@ from fsm.turns import (
     Step,
     Unchanged,
     append_reply,
+    check_patch,
     derive_id,
     move_head,
     next_turn,
@@ -60,6 +61,8 @@ def receive_message(state: ContextState, event: MessageReceived) -> Step:
 
 def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
     policy = event.policy or state.config.send_policy
+    if event.patch:
+        check_patch(state.config, event.patch)
     return QueuedMessage(
         # The reply that it interrupts may be appended by the same event.
         id=derive_id(state, 1 if policy in CUTTING_IN else 0),
@@ -70,6 +73,7 @@ def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
         metadata=event.metadata,
         received_at_ms=event.at_ms,
         not_before_ms=event.not_before_ms,
+        patch=event.patch,
     )
 
 

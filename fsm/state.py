@@ -206,6 +206,8 @@ class QueuedMessage(Value):
     metadata: Mapping[str, JsonValue] = {}
     received_at_ms: Moment
     not_before_ms: Moment | None = None
+    patch: Mapping[str, JsonValue] = {}
+    """Merge patch of the configuration, in force from its turn on."""
 
 
 class CallStatus(StrEnum):

@@ -5,9 +5,12 @@ the one place that decides what a running turn needs next.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from pydantic import JsonValue, ValidationError
+
+from fsm.configuring import patched
 from fsm.effects import (
     AnyEffect,
     AwaitRetry,
@@ -34,6 +37,7 @@ from fsm.history import branch_messages, summarise_through, tokens_of
 from fsm.state import (
     Branch,
     CallStatus,
+    Config,
     Conflict,
     ContextState,
     Failure,
@@ -162,6 +166,16 @@ def _ending_with(state: ContextState, message_id: str | None) -> dict[str, Branc
     return {**state.branches, state.active_branch: moved}
 
 
+def check_patch(config: Config, patch: Mapping[str, JsonValue]) -> Config:
+    """The patched configuration; a patch that would make it invalid is refused."""
+    try:
+        return patched(config, patch)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Inapplicable("invalid-config", f"{where}: {first['msg']}") from None
+
+
 def append_copies(
     state: ContextState, messages: Sequence[Message], ids: "itertools.count[int]"
 ) -> ContextState:
@@ -207,6 +221,8 @@ def begin_turn(
         replaces: Id of the message that the first of `said` stands for.
     """
     for message in said:
+        if message.patch:
+            state = with_(state, config=patched(state.config, message.patch))
         state = _append_said(state, message, replaces=replaces)
         replaces = None
     state = with_(

@@ -161,6 +161,9 @@ async def _read_question(request: web.Request, gateway: Gateway, mode: str) -> Q
     if body.context is not None or retrievers:
         retrievers = (GIVEN, *retrievers)
     at_ms = gateway.clock()
+    # Nobody is there to approve of tools.
+    config = Config(model=body.model, mode=mode, retrieval=retrievers, tools=())
+    asks = {"mode", "retrieval"} if body.model is None else {"mode", "retrieval", "model"}
     return Question(
         said=MessageReceived(
             at_ms=at_ms,
@@ -168,9 +171,9 @@ async def _read_question(request: web.Request, gateway: Gateway, mode: str) -> Q
             policy="enqueue",
             client_message_id=str(uuid7()),
             metadata={} if body.context is None else {"context": body.context},
+            patch=config.model_dump(mode="json", include=asks),
         ),
-        # Nobody is there to approve of tools.
-        config=Config(model=body.model, mode=mode, retrieval=retrievers, tools=()),
+        config=config,
         history=recorded(RecordMessages(messages=body.history), at_ms)
         if body.history
         else None,

@@ -17,7 +17,6 @@ from fsm import (
     UNSEARCHED,
     AnyAction,
     Config,
-    ContextConfigured,
     ContextCreated,
     ContextState,
     Message,
@@ -46,7 +45,7 @@ class Question:
     said: MessageReceived
     """Its `client_message_id` is nobody else's."""
     config: Config
-    """Mode, model and retrieval of it hold from this question on."""
+    """Of the context, if it is made for the question; `said` patches that of another."""
     history: MessagesRecorded | None = None
     """What was said before; a context that there is already knows that by itself."""
     name: str = ""
@@ -216,9 +215,6 @@ async def asking(
         name=question.name,
     )
     async with opening as (feed, before):
-        if before is not None and (patch := _patch(before.config, question.config)):
-            configured = ContextConfigured(at_ms=question.said.at_ms, patch=patch)
-            await deliver(gateway, feed, owner, configured)
         is_first = before is None and question.history is None
         if not is_first:
             await deliver(gateway, feed, owner, question.said)
@@ -266,18 +262,6 @@ async def opened(
     finally:
         if not name:
             await forget(gateway, owner, created.context_id)
-
-
-def _patch(config: Config, asked: Config) -> dict[str, JsonValue]:
-    """The changes to a context's configuration that a question asks for."""
-    wanted: dict[str, JsonValue] = {
-        "mode": asked.mode,
-        "retrieval": list[JsonValue](asked.retrieval),
-    }
-    if asked.model is not None:
-        wanted["model"] = asked.model
-    present = config.model_dump(mode="json", include=set(wanted))
-    return {name: value for name, value in wanted.items() if present[name] != value}
 
 
 def _has_moved(at: tuple[int, int], mirror: Mirror) -> bool:

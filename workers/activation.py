@@ -684,6 +684,7 @@ def _sent(said: QueuedMessage) -> MessageReceived:
         policy=said.policy,
         client_message_id=said.client_message_id,
         metadata=said.metadata,
+        patch=said.patch,
     )
 
 

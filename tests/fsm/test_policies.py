@@ -1,10 +1,11 @@
 """What becomes of a message that arrives during a turn, and of those that wait."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
 
-from fsm import Phase, SendPolicy, wakes_at_ms
+from fsm import Event, Phase, SendPolicy, wakes_at_ms
 from tests.support.playbook import (
     BEGAN_MS,
     PAUSE,
@@ -48,6 +49,39 @@ def test_reject_leaves_the_running_turn_alone() -> None:
 def test_every_policy_begins_a_turn_at_rest(policy: SendPolicy) -> None:
     book = Playbook().when(say("one", policy=policy))
     book.then(AWAITING, book.call_model())
+
+
+def test_what_a_message_changes_of_the_configuration_holds_from_its_turn_on() -> None:
+    book = Playbook().given(say("one"))
+    book.given(say("two", patch={"model": "m-2"}), say("three", patch={"mode": "deep"}))
+    assert (book.state.config.model, book.state.config.mode) == (None, "text")
+    book.given(STARTED, replied())
+    assert (book.state.config.model, book.state.config.mode) == ("m-2", "text")
+    book.given(STARTED, replied())
+    assert (book.state.config.model, book.state.config.mode) == ("m-2", "deep")
+
+
+def test_messages_that_share_a_turn_change_the_configuration_one_after_another() -> None:
+    book = Playbook().given(say("one"))
+    book.given(say("two", policy="merge", patch={"model": "m-2", "mode": "deep"}))
+    book.given(say("three", policy="merge", patch={"model": "m-3"}))
+    book.given(STARTED, replied())
+    assert (book.state.config.model, book.state.config.mode) == ("m-3", "deep")
+
+
+def test_a_scheduled_message_changes_the_configuration_when_its_time_has_come() -> None:
+    book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 60_000, patch={"mode": "m"}))
+    assert book.state.config.mode == "text"
+    book.later(seconds=60).given(TIME)
+    assert book.state.config.mode == "m"
+
+
+@pytest.mark.parametrize("running", [(), (say("one"),)])
+def test_a_message_whose_configuration_would_be_invalid_is_refused(
+    running: Sequence[Event],
+) -> None:
+    book = Playbook().given(*running)
+    assert book.refuses(say("two", patch={"mode": 1})).code == "invalid-config"
 
 
 def test_interrupt_keeps_the_partial_reply_and_goes_before_what_waits() -> None:

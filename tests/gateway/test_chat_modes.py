@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import orjson
 import pytest
@@ -45,6 +46,11 @@ class Scene:
         messages = self.model.requests[-1].body["messages"]
         assert isinstance(messages, list)
         return messages
+
+    async def waits(self, context_id: str, count: int) -> bool:
+        """Whether so many messages wait in a context."""
+        shown = await self.client.state(context_id)
+        return len(shown["queue"]) == count
 
     def last_system(self) -> str:
         """What the model was told before the conversation."""
@@ -320,6 +326,34 @@ async def test_questions_that_come_together_get_each_its_own_answer_in_one_sessi
         (context_id,) = await contexts(service.client)
         shown = await service.client.state(context_id)
         assert len(shown["messages"]) == 12
+
+
+async def test_questions_of_different_modes_that_wait_in_one_session_keep_their_modes(
+    store_url: str,
+) -> None:
+    async with scene(store_url) as here:
+        found_in = await travel(here.client)
+        slow = Script(text="Wait.", first_delay_ms=1_000).in_message()
+        asked: dict[str, asyncio.Task[Json]] = {}
+        async with asyncio.TaskGroup() as group:
+            first = chat(here.client, "text", f"ferry {slow}", session_id="s")
+            group.create_task(first, name="running")
+            await here.model.received(1)
+            for mode, model in (("semantic", "m-1"), ("graph", "m-2"), ("text", "m-3")):
+                question = answered(
+                    here.client, mode, "Which ferry?", session_id="s", model=model
+                )
+                asked[mode] = group.create_task(question, name=mode)
+                (session_id,) = {*await contexts(here.client)} - {found_in}
+                await eventually(partial(here.waits, session_id, len(asked)))
+        found = {
+            mode: {source["retriever"] for source in task.result()["sources"]}
+            for mode, task in asked.items()
+        }
+        assert found == {"semantic": {"search"}, "graph": {"graph"}, "text": set()}
+        assert [request.body["model"] for request in here.model.requests] == [
+            *("mock-1", "m-1", "m-2", "m-3"),
+        ]
 
 
 async def test_an_answer_does_not_wait_for_the_questions_behind_it(store_url: str) -> None:

@@ -230,6 +230,7 @@ def say(
     policy: SendPolicy | None = None,
     not_before_ms: int | None = None,
     partial: str = "",
+    patch: Mapping[str, JsonValue] = {},
 ) -> MessageReceived:
     """The user says something."""
     return MessageReceived(
@@ -239,6 +240,7 @@ def say(
         policy=policy,
         not_before_ms=not_before_ms,
         partial=partial,
+        patch=patch,
     )
 
 

@@ -2088,6 +2088,10 @@ export interface components {
             readonly parts?: readonly {
                 readonly [key: string]: components["schemas"]["JsonValue"];
             }[];
+            /** @default {} */
+            readonly patch?: {
+                readonly [key: string]: components["schemas"]["JsonValue"];
+            };
             /** @default null */
             readonly policy?: ("enqueue" | "reject" | "interrupt" | "rollback" | "steer" | "merge" | "latest") | null;
         };
