@@ -430,18 +430,25 @@ async def read_large(request: web.Request, bytes_max: int) -> bytes:
     return await read_bytes(request.clone(client_max_size=bytes_max))
 
 
-def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
+def parse_json(
+    raw: bytes, *, depth_max: int, values_max: int | None = None
+) -> Mapping[str, JsonValue]:
     """Read a JSON object strictly.
+
+    Args:
+        raw: The text, in UTF-8; an empty one counts as `{}`.
+        depth_max: How deeply it may be nested.
+        values_max: How many values it may hold, those within others included; None: any.
 
     Raises:
         Problem: malformed-json, with the place where that can be told; invalid-body, if
-            it is no object.
+            it is no object, or holds more.
     """
     if not raw:
         return {}
     try:
         value: JsonValue = _JSON.decode(raw.decode())
-        _check_depth(value, depth_max)
+        count = _count_values(value, depth_max)
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair has no UTF-8
     except UnicodeError:
@@ -452,6 +459,8 @@ def parse_json(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
         raise Problem("malformed-json", detail[:200]) from None
     if not isinstance(value, dict):
         raise Problem("invalid-body", "The body must be a JSON object.")
+    if values_max is not None and count > values_max:
+        raise Problem("invalid-body", f"The body holds more than {values_max} values.")
     return value
 
 
@@ -489,9 +498,11 @@ _JSON: Final = json.JSONDecoder(
 )
 
 
-def _check_depth(value: JsonValue, depth_max: int) -> None:
+def _count_values(value: JsonValue, depth_max: int) -> int:
     level: list[JsonValue] = [value]
+    count = 0
     for _ in range(depth_max):
+        count += len(level)
         deeper: list[JsonValue] = []
         for parent in level:
             if isinstance(parent, dict):
@@ -499,6 +510,6 @@ def _check_depth(value: JsonValue, depth_max: int) -> None:
             elif isinstance(parent, list):
                 deeper += parent
         if not deeper:
-            return
+            return count
         level = deeper
     raise ValueError(f"Nested deeper than {depth_max} levels.")

@@ -15,6 +15,7 @@ from openai.types.chat import (
 from pydantic import JsonValue
 
 from gateway.bodies import parse_json
+from gateway.openai.bodies import VALUES_MAX
 from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, lose_answer, talking
 from tests.support.service import eventually
 
@@ -92,9 +93,9 @@ async def test_a_large_body_is_read_beside_the_loop(
 ) -> None:
     read_in: list[int] = []
 
-    def read(raw: bytes, *, depth_max: int) -> Mapping[str, JsonValue]:
+    def read(raw: bytes, *, depth_max: int, values_max: int) -> Mapping[str, JsonValue]:
         read_in.append(threading.get_ident())
-        return parse_json(raw, depth_max=depth_max)
+        return parse_json(raw, depth_max=depth_max, values_max=values_max)
 
     monkeypatch.setattr("gateway.openai.bodies.parse_json", read)
     async with talking(store_url) as talk:
@@ -105,6 +106,20 @@ async def test_a_large_body_is_read_beside_the_loop(
             )
         assert refused.value.param == "n"
     assert [ident == threading.get_ident() for ident in read_in] == [on_loop] * 2
+
+
+@pytest.mark.parametrize(
+    "junk", [{"stop": [1] * VALUES_MAX}, {"tool_choice": {"junk": [1] * VALUES_MAX}}]
+)
+async def test_a_body_of_too_many_values_is_refused_before_each_is_judged(
+    store_url: str, junk: dict[str, JsonValue]
+) -> None:
+    async with talking(store_url) as talk:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await talk.client.chat.completions.create(
+                model=MODEL, messages=said("Hello"), extra_body=junk
+            )
+    assert "The body holds more than 100000 values." in refused.value.message
 
 
 async def test_the_history_that_is_sent_is_what_the_model_sees(store_url: str) -> None:
