@@ -54,7 +54,7 @@ def receive_message(state: ContextState, event: MessageReceived) -> Step:
     if said.policy in CUTTING_IN:
         return _cut_in(state, said, event)
     if said.policy == "latest":
-        return Step(with_(state, queue=(said,)))
+        state = with_(state, queue=())
     _check_room(state)
     return Step(with_(state, queue=(*state.queue, said)))
 

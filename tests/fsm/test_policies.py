@@ -175,6 +175,15 @@ def test_a_full_queue_refuses_but_never_an_interruption() -> None:
     assert book.given(say("now", policy="interrupt")).said[-1][1] == "now"
 
 
+def test_the_latest_message_waits_only_where_one_may() -> None:
+    none = Playbook(limits={"queue_max": 0}).given(say("one"))
+    assert none.refuses(say("two", policy="latest")).code == "queue-full"
+    one = Playbook(limits={"queue_max": 1}).given(say("one"), say("two"))
+    assert waiting(one.given(say("three", policy="latest"))) == ["three"]
+    timed = Playbook(limits={"queue_max": 1}).given(say("later", not_before_ms=BEGAN_MS * 2))
+    assert timed.given(say("one")).refuses(say("two", policy="latest")).code == "queue-full"
+
+
 # Changing the queue
 
 
