@@ -170,10 +170,17 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
         )
         raise Inapplicable("unknown-tool-call", detail)
     open_calls = {call.id for call in calls.values() if call.status in DECIDABLE}
-    if not (approved | reasons.keys()) & open_calls:
-        if _decided_so(calls, event):
-            raise Unchanged
+    decided = approved | reasons.keys()
+    otherwise = sorted(
+        key for key in decided - open_calls if not _is_decided_so(calls[key], event)
+    )
+    if otherwise and decided & open_calls:
+        detail = f"Decided otherwise already: {', '.join(otherwise)}. Nothing else was decided."
+        raise Inapplicable("no-pending-approvals", detail)
+    if otherwise:
         raise Inapplicable("no-pending-approvals", "No pending tool approvals")
+    if not decided & open_calls:
+        raise Unchanged
     for index, call_id in enumerate(key for key in calls if key in open_calls):
         call = calls[call_id]
         if call_id in approved:
@@ -200,15 +207,12 @@ def decide(state: ContextState, event: ApprovalGiven) -> Step:
     return advance(with_turn(state, calls=tuple(calls.values())))
 
 
-def _decided_so(calls: dict[str, TurnCall], event: ApprovalGiven) -> bool:
-    """Whether these decisions are the ones that were made before."""
-    done = {CallStatus.APPROVED, CallStatus.DONE}
-    return all(
-        calls[key].status in done
-        and calls[key].digest
-        == call_digest(calls[key].name, event.edits.get(key, calls[key].arguments))
-        for key in event.tool_call_ids
-    ) and all(calls[d.id].status is CallStatus.DENIED for d in event.deny)
+def _is_decided_so(call: TurnCall, event: ApprovalGiven) -> bool:
+    """Whether the decision on a call is the one that was made before."""
+    if call.id not in event.tool_call_ids:
+        return call.status is CallStatus.DENIED
+    digest = call_digest(call.name, event.edits.get(call.id, call.arguments))
+    return call.status in {CallStatus.APPROVED, CallStatus.DONE} and call.digest == digest
 
 
 def answer(state: ContextState, event: AnswerGiven) -> Step:

@@ -61,7 +61,8 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "no-pending-approvals": ProblemType(
         400,
         "No pending tool approvals",
-        "Nothing waits for an approval. Read the state: another client may have decided.",
+        "Nothing waits for an approval, or the detail names calls that were decided otherwise. "
+        "Read the state: another client may have decided.",
     ),
     "unauthorized": ProblemType(
         401,

@@ -195,6 +195,22 @@ def test_a_decision_about_a_call_that_runs_cannot_be_changed() -> None:
     )
 
 
+def test_decisions_of_which_one_contradicts_an_earlier_one_are_refused_together() -> None:
+    for earlier, late in (
+        (deny("a"), approve("a", "b")),
+        (approve("a"), approve(b="{}", a='{"zone": "UTC"}')),
+        (approve("a"), approve("b").model_copy(update={"deny": deny("a").deny})),
+    ):
+        book = asking("a", "b").given(earlier)
+        before = book.state
+        refused = book.refuses(late)
+        assert refused.code == "no-pending-approvals"
+        assert refused.detail == "Decided otherwise already: a. Nothing else was decided."
+        assert book.state is before
+    agreeing = asking("a", "b").given(approve("a")).when(approve("a", "b"))
+    assert agreeing.call("b").status is CallStatus.APPROVED
+
+
 def test_approving_with_nothing_to_approve_says_so_in_the_words_of_the_contract() -> None:
     books = (
         Playbook(),
