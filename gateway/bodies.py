@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 
 from aiohttp import web
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -284,11 +285,21 @@ class CreateContext(Body):
     """It is deleted then, unless it is pinned."""
 
 
+def _stand_alone(messages: list[Recorded]) -> list[Recorded]:
+    if any(message.replaces is not None for message in messages):
+        raise ValueError("replaces is of no use here: there is no message yet")
+    return messages
+
+
+Before = Annotated[list[Recorded], Field(max_length=1_000), AfterValidator(_stand_alone)]
+"""What was said before, for a context that is made for it."""
+
+
 class Ask(Body):
     """Ask a question; what is found for it goes to the model with it."""
 
     query: Text
-    history: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    history: Before = []
     """What was said before; a session that there is already knows that by itself."""
     context: Text | None = None
     """Something to read before answering; told to the model as a quotation."""
@@ -303,7 +314,7 @@ class Ask(Body):
 class AskTitle(Body):
     """Have a title made, of messages or of a text."""
 
-    messages: Annotated[list[Recorded], Field(max_length=1_000)] = []
+    messages: Before = []
     text: Text | None = None
 
     @model_validator(mode="after")

@@ -150,6 +150,7 @@ async def test_no_tools_are_offered_because_nobody_could_approve(store_url: str)
         {"query": "Hi", "session_id": "no spaces"},
         {"query": "Hi", "sesion_id": "s"},
         {"query": "Hi", "history": [{"role": "bard", "content": "x"}]},
+        {"query": "Hi", "history": [{"role": "user", "content": "x", "replaces": "no-one"}]},
     ],
 )
 async def test_what_is_no_question_is_refused(store_url: str, body: Json) -> None:
