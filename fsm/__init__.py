@@ -77,8 +77,8 @@ from fsm.graph import (
 from fsm.history import (
     branch_messages,
     line_to,
+    message_tokens,
     summary_of,
-    tokens_of,
 )
 from fsm.lineage import (
     BrokenLog,
@@ -269,6 +269,7 @@ __all__ = [
     "graph_around",
     "line_to",
     "merge_patch",
+    "message_tokens",
     "occasions",
     "refusal",
     "replay",
@@ -276,7 +277,6 @@ __all__ = [
     "summary_of",
     "take_over",
     "title_of",
-    "tokens_of",
     "transition",
     "turn_change",
     "wakes_at_ms",

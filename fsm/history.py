@@ -51,8 +51,20 @@ def summary_of(state: ContextState) -> Summary | None:
 
 
 def tokens_of(text: str) -> int:
-    """How many tokens a message takes, estimated without a tokenizer."""
+    """How many tokens a text takes as a message, estimated without a tokenizer."""
     return len(text) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE
+
+
+def message_tokens(message: Message) -> int:
+    """How many tokens a message takes, estimated, with the texts that are attached to it."""
+    tokens = tokens_of(message.content)
+    for part in message.parts:
+        match part:
+            case {"type": "text_attachment", "text": str(text)}:
+                tokens += tokens_of(text)
+            case _:
+                pass
+    return tokens
 
 
 def summarise_through(state: ContextState) -> str | None:
@@ -69,13 +81,13 @@ def summarise_through(state: ContextState) -> str | None:
     if summary is not None:
         covered = next(i for i, m in enumerate(line) if m.id == summary.through_id)
         line = line[covered + 1 :]
-    tokens = sum(tokens_of(message.content) for message in line)
+    tokens = sum(message_tokens(message) for message in line)
     if tokens + (tokens_of(summary.text) if summary else 0) <= tokens_max:
         return None
     first_kept = len(line)
     kept = 0
     for index in range(len(line) - 1, 0, -1):
-        kept += tokens_of(line[index].content)
+        kept += message_tokens(line[index])
         if kept > tokens_max // 2 and first_kept < len(line):
             break
         if line[index].role == "user":

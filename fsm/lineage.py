@@ -20,7 +20,7 @@ from fsm.events import (
     QueueUpdated,
     TitleMade,
 )
-from fsm.history import tokens_of
+from fsm.history import message_tokens
 from fsm.machine import ended, replay, rests, transition
 from fsm.refusals import Refusal, StaleAnswer
 from fsm.state import ContextState, Origin, Phase
@@ -123,7 +123,7 @@ def check_base(base: ContextState) -> None:
     Raises:
         BrokenLog: It does not rest, or its messages are not a tree.
     """
-    if base.tokens != sum(tokens_of(message.content) for message in base.messages):
+    if base.tokens != sum(message_tokens(message) for message in base.messages):
         raise BrokenLog("base: its messages have another number of tokens")
     known: set[str | None] = {None}
     for seq, message in enumerate(base.messages, start=1):

@@ -33,7 +33,7 @@ from fsm.events import (
     RetryDue,
     WorkAbandoned,
 )
-from fsm.history import branch_messages, summarise_through, tokens_of
+from fsm.history import branch_messages, message_tokens, summarise_through
 from fsm.state import (
     Branch,
     CallStatus,
@@ -151,7 +151,7 @@ def append(state: ContextState, message: Message) -> ContextState:
     return with_(
         state,
         messages=(*state.messages, message),
-        tokens=state.tokens + tokens_of(message.content),
+        tokens=state.tokens + message_tokens(message),
         branches=_ending_with(state, message.id),
     )
 

@@ -13,8 +13,8 @@ from fsm import (
     Turn,
     allowed_actions,
     call_digest,
+    message_tokens,
     rests,
-    tokens_of,
 )
 
 MODEL: Final = Counter({"call-model": 1})
@@ -56,7 +56,7 @@ def check_tree(state: ContextState) -> None:
         assert message.id not in older
         assert message.parent_id is None or message.parent_id in older
         older.add(message.id)
-    assert state.tokens == sum(tokens_of(message.content) for message in state.messages)
+    assert state.tokens == sum(message_tokens(message) for message in state.messages)
     waiting = {said.id for said in (*state.queue, *state.scheduled)}
     assert older.isdisjoint(waiting)
     assert len(state.queue) + len(state.scheduled) <= state.config.limits.queue_max + 1

@@ -56,6 +56,15 @@ def test_a_history_over_its_budget_is_summarised_up_to_a_message_of_the_user() -
     assert len(book.state.messages) == 5
 
 
+def test_attached_texts_count() -> None:
+    attached = {"type": "text_attachment", "name": "log.txt", "text": "x" * 4 * 400}
+    book = Playbook(limits={"history_tokens_max": 500})
+    book.given(say("one").model_copy(update={"parts": (attached,)}), replied("1"))
+    assert book.state.tokens > 400
+    book.when(say("two").model_copy(update={"parts": (attached,)}))
+    assert through(book) == book.state.messages[1].id
+
+
 def test_a_summary_counts_instead_of_what_it_covers() -> None:
     book = long_talk().given(replied("d" * 1_200), say("And?"))
     book.given(prepared(summary=Summary(through_id=book.branch[1].id, text="In short.")))
