@@ -6,13 +6,14 @@ the command line stays quick.
 
 import asyncio
 import gc
-import importlib
 import os
+import pkgutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -29,6 +30,11 @@ from storage import StorageError, connect
 
 _log = structlog.get_logger(__name__)
 
+_NEEDED: Final[Mapping[Role, tuple[str, ...]]] = {
+    "gateway": ("gateway:serve", "runtime.access:check_keys", "runtime.extensions:extensions"),
+    "worker": ("workers:serve",),
+}
+"""What brings in all that a role needs; a room by itself brings nothing (lazy_loader)."""
 _CONNECT_S_MAX = 1.0
 COLLECT_AFTER_OBJECTS = 100_000
 """New container objects after which the youngest generation is collected."""
@@ -55,12 +61,21 @@ def _is_listened_to(path: Path) -> bool:
     return True
 
 
+def load(role: Role) -> None:
+    """Import what a role needs: half a second, many where the machine is busy.
+
+    Nothing may wait for the event loop meanwhile: no watchdog, no connection to the store.
+    """
+    for name in _NEEDED[role]:
+        pkgutil.resolve_name(name)
+
+
 def wait_for_go(role: Role) -> bool:
     """As a standby, load the role's room, then wait to be needed; False: end."""
     descriptor = os.environ.pop(GO_FD, None)
     if descriptor is None:
         return True
-    importlib.import_module("gateway" if role == "gateway" else "workers")
+    load(role)
     return os.read(int(descriptor), 1) != b""
 
 
@@ -89,6 +104,7 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     ready = _ready_once(role, supervisor_fd)
     moved = 0
     failures = 0
+    load(role)
     try:
         async with (
             watched(settings.loop_stall_s_max),
