@@ -16,7 +16,14 @@ from typing import Literal, cast
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
 import storage.keys as keys
-from fsm import ContextCreated, ContextState, decode_event, replay, wakes_at_ms
+from fsm import (
+    ContextCreated,
+    ContextState,
+    decode_event,
+    replay,
+    turn_change,
+    wakes_at_ms,
+)
 from storage.address import make_pool
 from storage.announcements import ActionReceived, Announcer
 from storage.barrier import Barrier
@@ -159,9 +166,10 @@ class Store:
         where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
         where += [keys.owner_names(owner), keys.owner_turns(owner), keys.owner_tokens(owner)]
         where.append(keys.TOTALS)
-        state = state or replay([event])
+        opened = replay([event])
+        state = state or opened
         wake_ms = wakes_at_ms(state)
-        notice = self.webhooks.notice(None, event, replay([event]))
+        notice = self.webhooks.notice(None, event, opened)
         seal = self.sealer.seal
         about = {"contextd.context_id": context_id, "contextd.action": "create"}
         with self.tracer.child("deliver", about) as span:
@@ -187,6 +195,7 @@ class Store:
                 demand_of(first),
                 *allowed(self.config),
                 state.phase.value,
+                int(turn_change(opened, event, state).began),
                 *(seal("event", context_id, raw) for raw in further),
             )
         match reply:

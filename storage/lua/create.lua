@@ -10,7 +10,8 @@
 --      11 version of a base or 0  12 its state: then ARGV 3 is not logged, and the log begins
 --      behind the base  13 the owner's name for it, or ""  14 messages that it has
 --      15 what the first mail demands: see deliver  16 contexts  17 messages  18 bytes  19 turns
---      20 tokens that the quotas allow, each 0 for any number  21 its phase  then further events
+--      20 tokens that the quotas allow, each 0 for any number  21 its phase  22 1: a turn runs in it
+--      then further events
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
 --      | {"over", quota, how many are used}
 --      reused: the key came with another request
@@ -30,7 +31,7 @@ if ARGV[13] ~= "" then
 end
 local base, messages = tonumber(ARGV[11]), tonumber(ARGV[14])
 local bytes = base > 0 and #ARGV[12] or #ARGV[3]
-for i = 22, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 23, #ARGV do bytes = bytes + #ARGV[i] end
 local contexts = redis.call("ZCARD", KEYS[4])
 if is_over(ARGV[16], contexts) then return {"over", "contexts", contexts} end
 if is_over(ARGV[17], messages - 1) then return {"over", "messages", messages} end
@@ -39,20 +40,21 @@ if ARGV[15] == "begins" then
   local over = begin_turn(ARGV[1], KEYS[13], KEYS[14], ARGV[19], ARGV[20])
   if over then return over end
 end
-local version = math.max(base, 1) + #ARGV - 21
+local version = math.max(base, 1) + #ARGV - 22
 local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
   "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes,
   "phase", ARGV[21])
 if ARGV[21] ~= "idle" then redis.call("HINCRBY", KEYS[15], "phase:" .. ARGV[21], 1) end
 redis.call("HINCRBY", KEYS[15], "contexts:created", 1)
+if ARGV[22] == "1" then redis.call("HINCRBY", KEYS[15], "turns:started", 1) end
 if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
 else
   redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
 end
-for i = 22, #ARGV do
+for i = 23, #ARGV do
   redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
 end
 if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end

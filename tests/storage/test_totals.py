@@ -137,6 +137,21 @@ async def test_what_a_copied_log_leads_to_is_the_phase_that_is_counted(store: St
     assert resting(await seen(store)) == ({"streaming_llm_response": 1}, 0)
 
 
+async def test_a_copy_that_is_made_in_the_middle_of_a_turn_begins_with_it(store: Store) -> None:
+    book = Playbook().given(say(), STARTED)
+    log = book.log
+    for _ in range(2):
+        await store.create(
+            created(),
+            first=None,
+            key="",
+            digest="",
+            further=[event.model_dump_json().encode() for event in log[1:]],
+            state=replay(log),
+        )
+    assert counted(await seen(store), "contexts:created", "turns:started") == (1, 1)
+
+
 async def test_a_context_that_was_there_before_anything_was_counted_joins_when_it_moves(
     store: Store,
 ) -> None:
