@@ -83,7 +83,7 @@ class Hub:
         self.renumbered = 0
         """How often the numbers have begun anew: the store was set back, or emptied."""
         self.stats: EncodedStats | None = None
-        """The newest."""
+        """The newest; None: nobody has looked yet, or the store does not answer."""
 
     @property
     def head(self) -> int:
@@ -110,6 +110,7 @@ class Hub:
             self._wakes.discard(wake)
             if not self._wakes:
                 self._store.subscriber.unsubscribe(ANNOUNCEMENTS, self._listener)
+                self.stats = None  # nobody renews them from here on
 
     async def _listen(self) -> None:
         subscriber = self._store.subscriber
@@ -213,7 +214,9 @@ class Hub:
                     stats = await self._surveyor.stats()
                 except StorageError as error:
                     log.debug("no statistics", error=str(error))
+                    self.stats = None
                 else:
-                    self.stats = EncodedStats(stats.at, stats.model_dump_json().encode())
+                    if self._wakes:  # or who comes next is shown what was before
+                        self.stats = EncodedStats(stats.at, stats.model_dump_json().encode())
                     self._wake()
             await asyncio.sleep(self._config.stats_every_s)

@@ -149,6 +149,26 @@ async def test_statistics_come_as_often_as_is_configured_and_are_those_of_the_ad
             await eventually(says_the_same)
 
 
+async def test_who_comes_when_nobody_was_looking_is_shown_no_statistics_of_before(
+    store_url: str,
+) -> None:
+    async with serving(store_url, dashboard={**QUICK, "stats_every_s": 0.5}) as service:
+        client = service.client
+
+        async def nobody_looks() -> bool:
+            await service.stores[0].meters.report()
+            viewers = (await client.get("/api/v1/stats")).json["viewers"]
+            return bool(viewers["dashboard"] == 0)
+
+        async with watching(client) as viewer:
+            before = (await viewer.until_type("stats_update"))["data"]
+        await eventually(nobody_looks)
+        await client.create()
+        async with watching(client) as viewer:
+            now = (await viewer.until_type("stats_update"))["data"]
+        assert now["contexts"]["created"] == before["contexts"]["created"] + 1
+
+
 async def test_only_what_is_subscribed_to_is_sent(store_url: str) -> None:
     async with serving(store_url) as service:
         async with watching(service.client) as viewer:
