@@ -156,7 +156,10 @@ def _admin(
     needs: Scope = "admin",
 ) -> Route:
     return Route(
-        name, method, f"/admin{path}", handler, query, under_contexts=False, needs=needs
+        *(name, method, f"/admin{path}", handler, query),
+        under_contexts=False,
+        has_head=method == "GET",
+        needs=needs,
     )
 
 

@@ -82,6 +82,7 @@ def _route(
         handler,
         query,
         under_contexts=False,
+        has_head=method == "GET",
         needs=needs,
         operation=operation,
     )

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.routes import ROUTES
 from storage import Link
 from tests.support.service import serving
 
@@ -203,6 +204,13 @@ async def test_head_tells_what_get_would_without_the_body(store_url: str) -> Non
             for name in ("Content-Type", "Content-Length", "ETag"):
                 assert head.headers.get(name) == got.headers.get(name)
         assert (await client.send("HEAD", f"/api/contexts/{WELL_FORMED}")).status == 404
+
+
+def test_every_get_answers_head_but_streams_and_responses() -> None:
+    gets = {route.name: route for route in ROUTES if route.method == "GET"}
+    without = {name for name, route in gets.items() if not route.has_head}
+    assert without == {name for name, route in gets.items() if route.is_stream}
+    assert without == {"stream_events", "open_socket", "stream_many", "get_response"}
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
