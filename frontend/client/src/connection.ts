@@ -150,7 +150,7 @@ export class Connection {
       } catch (error) {
         signal.throwIfAborted();
         const mayPass =
-          error instanceof Unreachable || (error instanceof Problem && error.isPassing);
+          error instanceof Unreachable || (error instanceof Problem && error.passesSoon);
         debug("request failed", { method: asked.method, target, error: String(error) });
         const waitMs = backoff.next(error instanceof Problem ? (error.retryAfterMs ?? 0) : 0);
         if (!mayPass || backoff.tries >= (asked.tries ?? TRIES_MAX)) throw error;

@@ -64,9 +64,15 @@ export class Problem extends ContextdError {
   get isPassing(): boolean {
     return this.phase === null && PASSING.has(this.status);
   }
+
+  /** It passes, and soon enough to be waited for: a day's quota comes back too late. */
+  get passesSoon(): boolean {
+    return this.isPassing && (this.retryAfterMs ?? 0) <= RETRY_AFTER_MS_MAX;
+  }
 }
 
 const PASSING: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
+const RETRY_AFTER_MS_MAX = 60_000;
 
 /** No answer. The request may have been received: repeat it with its key. */
 export class Unreachable extends ContextdError {

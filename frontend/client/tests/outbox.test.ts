@@ -169,6 +169,38 @@ describe("the outbox", () => {
     expect(outbox.pending(CHAT)).toMatchObject([{ status: "failed", reason: "mailbox-full" }]);
   });
 
+  it("is not woken before the time that the gateway has told", async () => {
+    gateway.override = ({ method }) =>
+      method === "POST"
+        ? problem(429, "rate-limited", "Slowly.", { retry_after_s: 9 })
+        : undefined;
+    const { outbox } = tab();
+    for (let count = 0; count < 9; count += 1) {
+      await outbox.add(CHAT, `message ${count}`);
+      await seconds(0.5);
+    }
+    expect(sends()).toHaveLength(1);
+    expect(outbox.pending(CHAT).map(({ status }) => status)).toEqual(Array(9).fill("waiting"));
+  });
+
+  it("gives up at once what passes in hours only, and keeps its key", async () => {
+    gateway.override = ({ method }) =>
+      method === "POST"
+        ? problem(429, "quota-exceeded", "Enough.", { retry_after_s: 40_000 })
+        : undefined;
+    const { outbox } = tab();
+    const id = await outbox.add(CHAT, "today");
+    await seconds(1);
+    expect(outbox.pending(CHAT)).toMatchObject([
+      { status: "failed", reason: "quota-exceeded" },
+    ]);
+    gateway.override = () => undefined;
+    await outbox.retry(id);
+    await seconds(1);
+    expect(said()).toEqual(["today"]);
+    expect(new Set(sends().map(({ headers }) => headers.get("Idempotency-Key"))).size).toBe(1);
+  });
+
   it("repeats what is taken and not applied yet", async () => {
     let early = 2;
     gateway.override = ({ method }) => {

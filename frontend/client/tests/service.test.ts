@@ -56,6 +56,21 @@ describe("an action", () => {
     expect(gateway.asked).toHaveLength(1);
   });
 
+  it("does not wait for what passes in hours only", async () => {
+    for (const [retryAfterS, count] of [
+      [61, 1],
+      [60, 4],
+    ] as const) {
+      gateway.asked.length = 0;
+      gateway.override = () =>
+        problem(429, "quota-exceeded", "Enough.", { retry_after_s: retryAfterS });
+      const acting = client.service.cancel(CHAT).catch((error: unknown) => error);
+      await vi.advanceTimersByTimeAsync(200_000);
+      expect(await Promise.race([acting, "waits"])).toMatchObject({ type: "quota-exceeded" });
+      expect(gateway.asked).toHaveLength(count);
+    }
+  });
+
   it("says what it waits for, what it expects, and who asks", async () => {
     client.dispose();
     client = gateway.client({ apiKey: () => Promise.resolve("ctxd_1") });

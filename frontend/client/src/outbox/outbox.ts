@@ -242,13 +242,16 @@ export class Outbox {
       if (isOver(this.#ended.signal)) return;
       const isAnswer = error instanceof Problem;
       putOff += isAnswer ? 1 : 0;
-      if ((isAnswer && !error.isPassing) || putOff >= PUT_OFF_MAX) {
+      if ((isAnswer && !error.passesSoon) || putOff >= PUT_OFF_MAX) {
         await this.#fail(entry, error);
         putOff = 0;
         continue;
       }
-      const waitMs = backoff.next(isAnswer ? (error.retryAfterMs ?? 0) : 0);
-      await sleep(clock, waitMs, AbortSignal.any([this.#ended.signal, sender.wake.signal]));
+      const askedMs = isAnswer ? (error.retryAfterMs ?? 0) : 0;
+      const waitMs = backoff.next(askedMs);
+      const signals = [this.#ended.signal, sender.wake.signal];
+      // Nobody wakes it before the time that the gateway has told: it would be put off again.
+      await sleep(clock, waitMs, AbortSignal.any(askedMs > 0 ? signals.slice(0, 1) : signals));
       if (sender.wake.signal.aborted) sender.wake = new AbortController();
     }
   }
