@@ -219,7 +219,12 @@ export class Connection {
 
   async #key(): Promise<string | undefined> {
     const { apiKey } = this.#options;
-    return typeof apiKey === "function" ? apiKey() : apiKey;
+    if (typeof apiKey !== "function") return apiKey;
+    try {
+      return await apiKey();
+    } catch (error) {
+      throw new Unreachable("There is no key to ask with.", { cause: error });
+    }
   }
 }
 

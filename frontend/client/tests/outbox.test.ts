@@ -201,6 +201,21 @@ describe("the outbox", () => {
     expect(new Set(sends().map(({ headers }) => headers.get("Idempotency-Key"))).size).toBe(1);
   });
 
+  it("goes on where there was no key for a while", async () => {
+    let broken = 3;
+    const client = gateway.client({
+      storage: memoryOutbox(),
+      apiKey: () => {
+        if ((broken -= 1) >= 0) throw new TypeError("The tokens' server is away.");
+        return "key";
+      },
+    });
+    clients.push(client);
+    await client.outbox.add(CHAT, "later");
+    await seconds(60);
+    expect(said()).toEqual(["later"]);
+  });
+
   it("repeats what is taken and not applied yet", async () => {
     let early = 2;
     gateway.override = ({ method }) => {

@@ -71,6 +71,19 @@ describe("an action", () => {
     }
   });
 
+  it("is sent again where there was no key to send it with", async () => {
+    client.dispose();
+    let broken = 2;
+    client = gateway.client({
+      apiKey: () =>
+        (broken -= 1) >= 0 ? Promise.reject(new TypeError("offline")) : Promise.resolve("key"),
+    });
+    const acting = client.service.rename(CHAT, { title: "T" });
+    await vi.advanceTimersByTimeAsync(5_000);
+    await acting;
+    expect(gateway.asked).toHaveLength(1);
+  });
+
   it("says what it waits for, what it expects, and who asks", async () => {
     client.dispose();
     client = gateway.client({ apiKey: () => Promise.resolve("ctxd_1") });
