@@ -18,7 +18,7 @@ async def get_limits(request: web.Request) -> web.StreamResponse:
         "contexts": _allowance(quotas.contexts_per_owner_max, usage.contexts),
         "turns": _allowance(quotas.turns_per_owner_max, usage.turns),
         "tokens_today": _allowance(quotas.tokens_per_owner_day_max, usage.tokens),
-        "today_ends_at": rfc3339(gateway.clock() + usage.day_left_s * 1_000),
+        "today_ends_at": rfc3339(usage.day_ends_at_ms),
         "streams": _allowance(
             gateway.config.streams_per_owner_max, gateway.limits.streams_of(owner)
         ),

@@ -70,8 +70,8 @@ class OwnerUsage:
     """Contexts that are at work."""
     tokens: int
     """Tokens that today's replies have used."""
-    day_left_s: int
-    """How long today is still, by the store's clock."""
+    day_ends_at_ms: int
+    """When today ends (UTC), by the store's clock: Unix time."""
 
 
 async def usage_of(link: Link, owner: str) -> OwnerUsage:
@@ -90,5 +90,5 @@ async def usage_of(link: Link, owner: str) -> OwnerUsage:
         contexts=cast("int", await contexts),
         turns=cast("int", await turns),
         tokens=int(used or 0) if is_today else 0,
-        day_left_s=_DAY_S - now_s % _DAY_S,
+        day_ends_at_ms=(now_s // _DAY_S + 1) * _DAY_S * 1_000,
     )

@@ -349,7 +349,7 @@ async def test_an_owner_is_told_what_it_may_and_what_it_has_used(store_url: str)
             await stream.take("snapshot")
             told = (await ada.get("/api/limits")).json
         day_ends = told.pop("today_ends_at")
-        assert day_ends.endswith("Z")
+        assert day_ends.endswith("T00:00:00.000Z")
         assert told == {
             "owner": "ada",
             "contexts": {"limit": None, "used": 1},
