@@ -318,8 +318,8 @@ class Activation:
         # A clock may jump meanwhile: it is looked at again now and then.
         return min(max(0, at_ms - self._clock()) / 1_000, CLOCK_S_MAX)
 
-    def _is_due(self, state: ContextState | None = None) -> bool:
-        at_ms = wakes_at_ms(state or self.state)
+    def _is_due(self) -> bool:
+        at_ms = wakes_at_ms(self.state)
         return at_ms is not None and at_ms <= self._clock()
 
     async def _passivate(self) -> bool:
@@ -419,11 +419,14 @@ class Activation:
         return batch
 
     def _apply_due(self, batch: _Batch) -> None:
-        """Apply what is due behind the mail that came before: that may put it off."""
+        """Apply what is due behind the mail that came before.
+
+        That may have put it off, and then nothing changes; what it has made due is next.
+        """
         if ended(batch.state) or self._mail_missed:
             return
         alone = self._suspicion is None or not (batch.events or batch.results)
-        if alone and self._is_due(batch.state):
+        if alone and self._is_due():
             self._apply(batch, event_due(batch.state, self._clock()))
 
     def _apply_traced(self, batch: _Batch, mail: Mail) -> Result:
