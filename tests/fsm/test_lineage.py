@@ -5,6 +5,7 @@ import pytest
 from fsm import (
     MS_MAX,
     MS_MIN,
+    Branch,
     BrokenLog,
     ContextState,
     MessageReceived,
@@ -20,6 +21,7 @@ from tests.support.playbook import (
     BEGAN_MS,
     PAUSE,
     STARTED,
+    TITLE,
     Playbook,
     failed,
     rename,
@@ -88,6 +90,16 @@ def test_a_copy_of_an_early_version_of_a_copy_has_no_more_of_the_first_than_that
         assert ours[-12:] == f"{int(THIRD_ID[-12:], 16) ^ 5:012x}"
 
 
+def test_a_message_of_the_very_last_version_that_is_copied_keeps_its_id() -> None:
+    book = Playbook().given(PAUSE, say("next"))
+    assert copy(book).state.queue == book.state.queue
+
+
+def test_a_title_that_is_being_made_is_not_waited_for_in_a_copy() -> None:
+    copied = copy(talk().given(TITLE)).state
+    assert (copied.title, copied.pending) == ("Tea", {})
+
+
 def test_messages_that_wait_come_along_unless_their_turn_would_begin() -> None:
     running = Playbook(tool_policy={"mode": "auto_loop"}).given(say(), replied("", wants("a")))
     assert copy(running.given(say("next"))).state.queue == ()
@@ -119,6 +131,10 @@ def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
             circle = (*before, last.model_copy(update={field: named}))
             why = refused(book.state.model_copy(update={"messages": circle}))
             assert why == f"base: message {len(circle)} stands for one that was not there"
+    elsewhere = book.state.model_copy(update={"active_branch": "side"})
+    assert refused(elsewhere) == "base: there is no active branch"
+    headless = book.state.model_copy(update={"branches": {"main": Branch(head="nobody")}})
+    assert refused(headless) == "base: a branch leads to a message that is not there"
     asked = called().state
     assert asked.turn is not None
     slow = asked.turn.model_copy(update={"waited_ms": asked.updated_at_ms})
@@ -141,4 +157,12 @@ def test_a_log_without_a_beginning_is_refused() -> None:
         copy_log([], context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
     events = [*talk().log, replied()]
     with pytest.raises(BrokenLog, match=f"event {len(events)}"):
+        copy_log(events, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
+
+
+def test_a_log_with_an_event_that_changes_nothing_is_refused() -> None:
+    # Versions behind it would not be the numbers of their events.
+    log = talk().log
+    events = [*log, rename("Tea").model_copy(update={"at_ms": BEGAN_MS})]
+    with pytest.raises(BrokenLog, match=f"event {len(events)}: it changes nothing"):
         copy_log(events, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
