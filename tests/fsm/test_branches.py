@@ -103,6 +103,13 @@ def test_nothing_can_be_regenerated_before_anything_was_said() -> None:
     assert recorded.refuses(regenerate()).code == "unknown-message"
 
 
+def test_the_result_of_a_tool_is_no_reply_that_can_be_regenerated() -> None:
+    book = Playbook().given(say("one"), replied("", wants("a")), approve("a"))
+    book.given(returned("noon"), replied("It is noon."))
+    assert book.branch[2].role == "tool"
+    assert book.refuses(regenerate(ids(book)[2])).code == "unknown-message"
+
+
 # Named lines
 
 
@@ -178,6 +185,16 @@ def test_cherry_pick_brings_the_named_messages_and_tool_results_with_their_call(
     assert texts(one) == texts(other) == ["one", "1", "two", "2", "", "12", "13"]
 
 
+def test_cherry_pick_of_a_result_brings_no_other_round_of_calls() -> None:
+    book = talked()
+    book.given(branch("side", at=ids(book)[1]), switch("side"), say("time?"))
+    book.given(replied("", wants("a")), approve("a"), returned("12"))
+    book.given(replied("", wants("b")), approve("b"), returned("13"), replied("noon"))
+    result = ids(book)[4]
+    book.given(switch("main"), merge("side", "cherry_pick", result))
+    assert texts(book) == ["one", "1", "two", "2", "", "12"]
+
+
 def test_cherry_pick_of_what_is_not_on_that_branch_alone_is_refused() -> None:
     book = apart()
     refused = book.refuses(merge("side", "cherry_pick", ids(book)[0]))
@@ -202,6 +219,13 @@ def test_different_system_prompts_are_a_conflict() -> None:
     book.given(branch("side", system_prompt="Rhyme."), switch("side"), say("x"), replied("y"))
     (conflict,) = book.given(switch("main")).refuses(merge("side")).conflicts
     assert (conflict.kind, conflict.ours, conflict.theirs) == ("system_prompt", "", "Rhyme.")
+
+
+def test_a_system_prompt_of_the_active_branch_alone_is_a_conflict_too() -> None:
+    book = talked()
+    book.given(branch("side", system_prompt="Rhyme."), say("x"), replied("y"))
+    (conflict,) = book.given(switch("side")).refuses(merge("main")).conflicts
+    assert (conflict.kind, conflict.ours, conflict.theirs) == ("system_prompt", "Rhyme.", "")
 
 
 def test_a_merge_from_nowhere_is_refused() -> None:
