@@ -184,6 +184,17 @@ def test_the_latest_message_waits_only_where_one_may() -> None:
     assert timed.given(say("one")).refuses(say("two", policy="latest")).code == "queue-full"
 
 
+def test_a_full_queue_refuses_what_would_interrupt_a_paused_context() -> None:
+    book = Playbook(limits={"queue_max": 1}).given(say("one"), PAUSE, say("two"))
+    assert book.refuses(say("now", policy="interrupt")).code == "queue-full"
+
+
+def test_messages_for_later_have_places_in_the_queue_too() -> None:
+    later = say("later", not_before_ms=BEGAN_MS * 2)
+    book = Playbook(limits={"queue_max": 1}).given(later, say("one"))
+    assert book.refuses(say("two")).code == "queue-full"
+
+
 # Changing the queue
 
 
