@@ -47,6 +47,11 @@ def test_a_request_for_an_approval_rests_the_turn_and_is_told_as_what_it_is() ->
     assert steps[4] == ("approval-given",)
 
 
+def test_what_a_turn_has_come_to_is_not_told_again_while_it_stays_so() -> None:
+    steps = named(say(), STARTED, replied("", wants("a")), rename("Tea"))
+    assert steps[-1] == ("context-renamed",)
+
+
 def test_a_deletion_is_no_rest_unless_it_ends_a_turn() -> None:
     assert named(DELETE)[-1] == ("context-deleted",)
     assert named(say(), DELETE)[-1] == ("context-deleted", "turn-rested")
