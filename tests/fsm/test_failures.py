@@ -331,6 +331,16 @@ def test_p11_what_had_arrived_of_an_abandoned_reply_is_kept() -> None:
     assert book.said[-1] == ("assistant", "Hel", "interrupted")
 
 
+def test_p11_an_abandoned_reply_of_which_nothing_had_arrived_leaves_no_message() -> None:
+    book = Playbook().given(say(), STARTED, abandoned())
+    assert book.said == [("user", "Hello", "complete")]
+
+
+def test_retry_does_not_ask_again_for_references_that_were_found() -> None:
+    book = Playbook(retrieval=["notes"]).given(say(), prepared(), failed()).when(RETRY)
+    book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
+
+
 def test_p11_retry_after_abandoned_work_goes_on_with_the_turn() -> None:
     book = Playbook().given(say(), STARTED, abandoned("Hel")).when(RETRY)
     book.then(Phase.AWAITING_LLM_RESPONSE, book.call_model())
