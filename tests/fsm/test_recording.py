@@ -1,6 +1,6 @@
 """Messages from elsewhere that stand in the place of others."""
 
-from fsm import MessagesRecorded, RecordedMessage
+from fsm import MessagesRecorded, RecordedMessage, ToolCall, Usage
 from tests.support.playbook import NOW, Playbook, record
 
 
@@ -20,6 +20,26 @@ def test_a_recorded_message_in_anothers_place_keeps_what_followed() -> None:
     assert book.branch[1].replaces == replaced.id
     assert [m.copy_of is not None for m in book.branch] == [False, False, True, True]
     assert [m.content for m in book.state.messages] == ["a", "1", "b", "2", "one", "b", "2"]
+
+
+def test_a_recorded_message_keeps_all_that_it_came_with() -> None:
+    said = RecordedMessage(
+        role="assistant",
+        content="1",
+        parts=({"type": "text", "text": "1"},),
+        tool_calls=(ToolCall(id="c", name="clock", arguments="{}"),),
+        tool_call_id="b",
+        created_at_ms=1,
+        status="cancelled",
+        finish_reason="cancelled",
+        client_message_id="mine",
+        model="large",
+        usage=Usage(total_tokens=3),
+        metadata={"from": "elsewhere"},
+    )
+    book = Playbook().given(MessagesRecorded(at_ms=NOW, messages=(said,)))
+    (message,) = book.branch
+    assert message.model_dump(include={*RecordedMessage.model_fields}) == said.model_dump()
 
 
 def test_only_a_message_of_the_same_role_on_the_branch_has_a_place() -> None:
