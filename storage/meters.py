@@ -173,7 +173,10 @@ class Meters:
         """Report for the last time, and be forgotten."""
         if not self.process_id:
             return
+        was_unsent = self._unsent is not None
         await self.report()
+        if was_unsent:
+            await self.report()  # what was counted since
         gone, self.process_id = self.process_id, ""
         try:
             await self._link.call("ZREM", keys.PROCESSES, gone)

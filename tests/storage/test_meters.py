@@ -59,6 +59,23 @@ async def test_a_report_of_which_nobody_knows_whether_it_came_is_counted_once(
     assert (await seen(store)).totals["errors:gone"] == 11
 
 
+async def test_a_process_that_leaves_tells_what_it_has_counted_since_a_report_that_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters = meters_of(store, "a")
+    meters.count("errors:gone")
+
+    async def refused(_scripts: Scripts, _link: Link, _name: str, *_rest: Any) -> Reply:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scripts, "run", refused)
+        await meters.report()
+    meters.count("errors:gone", 10)
+    await meters.leave()
+    assert (await seen(store)).totals["errors:gone"] == 11
+
+
 async def test_what_a_process_counts_that_has_the_id_of_an_earlier_one_is_added(
     store: Store,
 ) -> None:
