@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from fsm import replay
+from fsm import MessageReceived, replay
 from storage import (
     ContextMissing,
     Delivered,
     KeyReused,
+    Mail,
     MailboxFull,
     Receipt,
     Store,
@@ -119,6 +120,15 @@ async def test_the_first_mail_is_there_with_the_context(store: Store) -> None:
     assert (await store.read(CONTEXT_ID, "ada")).mail_seq == 2
 
 
+async def test_a_context_that_is_to_expire_is_claimed_then_if_nothing_else_happens(
+    store: Store,
+) -> None:
+    expires_ms = BEGAN_MS + 5_000
+    await create(store, created().model_copy(update={"expires_ms": expires_ms}))
+    assert await store.claim(now_ms=expires_ms - 1, overdue_ms=1_000) == []
+    assert await store.claim(now_ms=expires_ms, overdue_ms=1_000) == [CONTEXT_ID]
+
+
 # deliver
 
 
@@ -132,6 +142,14 @@ async def test_mail_is_numbered_in_order_and_the_context_gets_ready(store: Store
     mail = await store.undelivered(CONTEXT_ID)
     assert mail == [Delivered(1, say_mail("a")), Delivered(2, say_mail("b"))]
     assert await ready(store) == [CONTEXT_ID]
+
+
+async def test_further_mail_makes_a_context_wait_no_longer(store: Store) -> None:
+    await create(store)
+    for after_ms in (0, 900):
+        event = MessageReceived(at_ms=BEGAN_MS + after_ms, content="Hello")
+        await store.deliver(CONTEXT_ID, "ada", Mail(event=event), key="", digest="")
+    assert await store.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
 
 
 async def test_mail_for_an_unknown_or_a_foreign_context_is_refused_alike(store: Store) -> None:
