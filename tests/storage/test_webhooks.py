@@ -196,6 +196,39 @@ async def test_what_is_put_back_is_told_once_where_nothing_else_waits_and_conten
         assert await store.webhooks.told(CONTEXT_ID, first, again_ms=NOW_MS) == 0
 
 
+async def delete(store: Store, book: Playbook) -> None:
+    """Delete a context, and have it told."""
+    owned = await own(store)
+    before = book.state
+    book.given(DELETE)
+    notice = store.webhooks.notice(before, book.log[-1], book.state)
+    assert notice is not None
+    commit = next_commit(book, owned, base=before.version)
+    await store.delete(replace(commit, notices=[notice]), "w1")
+
+
+async def test_a_creation_and_a_deletion_ask_by_themselves_to_be_told(backend: Backend) -> None:
+    book = Playbook()
+    async with backend.connect(**ON, webhook_events="context-created") as store:
+        await create(store, book.log[0])
+        assert await claim(store) == [CONTEXT_ID]
+        await store.webhooks.told(CONTEXT_ID, (await first_of(store))[0], again_ms=NOW_MS)
+    async with backend.connect(**ON, webhook_events="context-deleted") as store:
+        assert await claim(store) == []
+        await delete(store, book)
+        assert await claim(store) == [CONTEXT_ID]
+
+
+async def test_a_deletion_is_not_told_before_a_pause_is_over(backend: Backend) -> None:
+    async with backend.connect(**EVERY) as store:
+        book = await arrange(store)
+        first, _ = await first_of(store)
+        await store.webhooks.failed(CONTEXT_ID, first, tries=1, again_ms=NOW_MS + 50)
+        await delete(store, book)
+        assert await claim(store) == []
+        assert await claim(store, now_ms=NOW_MS + 50) == [CONTEXT_ID]
+
+
 async def test_a_deletion_is_told_after_the_context_is_gone(backend: Backend) -> None:
     async with backend.connect(**EVERY) as store:
         book = await arrange(store)
