@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -12,7 +13,14 @@ from fsm import ContextRenamed, MessagesRecorded, RecordedMessage
 from storage import Commit, Fenced, Listener, Mail, Owned, QuotaExceeded, Store, keys, usage_of
 from tests.storage.arranging import create, created, next_commit, own, say_mail
 from tests.storage.conftest import Backend
-from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook
+from tests.support.playbook import (
+    BEGAN_MS,
+    CONTEXT_ID,
+    STARTED,
+    Playbook,
+    replied,
+    say as say_event,
+)
 
 OTHER_ID = "01890a5d-ac96-774b-bcce-b302099a8058"
 
@@ -164,6 +172,15 @@ async def test_tokens_that_are_too_many_to_be_added_cost_no_part_of_a_commit(
     assert (await usage_of(store.link, "ada")).tokens == 60
 
 
+async def test_tokens_are_forgotten_with_their_day(store: Store) -> None:
+    await create(store)
+    owned = await own(store)
+    book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
+    await store.commit(replace(next_commit(book, owned, base=1), tokens=60))
+    left_s = cast("int", await store.link.call("TTL", keys.owner_tokens("ada")))
+    assert 0 < left_s <= 86_400
+
+
 async def test_another_day_begins_with_no_tokens(backend: Backend) -> None:
     async with backend.connect(tokens_per_owner_day_max=100) as store:
         await create(store)
@@ -193,6 +210,26 @@ async def test_messages_and_bytes_of_a_context_are_bounded(backend: Backend) -> 
         with pytest.raises(QuotaExceeded) as refused:
             await say(store)
         assert refused.value.quota == "bytes"
+
+
+async def test_a_copy_may_have_as_much_as_a_context_may_and_no_more(backend: Backend) -> None:
+    book = Playbook().given(say_event(), STARTED, replied())
+    log = [event.model_dump_json().encode() for event in book.log]
+    edges = {"messages": len(book.state.messages), "bytes": sum(map(len, log))}
+    for quota, most in edges.items():
+        async with backend.connect(**{f"{quota}_per_context_max": most - 1}) as store:
+            with pytest.raises(QuotaExceeded) as refused:
+                await _copy(store, book, log)
+            assert (refused.value.quota, refused.value.used) == (quota, most)
+    bounds = {f"{quota}_per_context_max": most for quota, most in edges.items()}
+    async with backend.connect(**bounds) as store:
+        await _copy(store, book, log)
+
+
+async def _copy(store: Store, book: Playbook, log: Sequence[bytes]) -> None:
+    await store.create(
+        created(), first=None, key="", digest="", further=log[1:], state=book.state
+    )
 
 
 async def test_the_bytes_of_a_context_are_those_of_its_log(store: Store) -> None:
