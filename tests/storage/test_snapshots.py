@@ -539,6 +539,16 @@ async def test_what_is_due_is_written_before_the_end(files: JsonSnapshots) -> No
     assert files.load(OTHER_ID, "1") == other_state()
 
 
+async def test_what_is_due_of_a_deleted_context_is_not_written(files: JsonSnapshots) -> None:
+    files.save_later(Playbook().state, "1")
+    files.delete(CONTEXT_ID)
+    async with asyncio.TaskGroup() as group:
+        saving = group.create_task(files.run())
+        await asyncio.sleep(0)
+        saving.cancel()  # which writes what is due
+    assert not files.path(CONTEXT_ID).exists()
+
+
 async def test_what_is_due_does_not_come_back_after_a_delete(files: JsonSnapshots) -> None:
     files._changing_files.acquire()  # somebody is writing
     async with asyncio.TaskGroup() as group:
