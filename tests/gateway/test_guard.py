@@ -1,9 +1,11 @@
 """Who comes in, and to what: keys, scopes, tickets; owners never learn of each other."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -14,7 +16,16 @@ from gateway import GatewayConfig, guard
 from gateway.kinds import KINDS
 from gateway.refusals import LINES_MINUTE_MAX
 from gateway.route import Route
-from storage import SCOPES, Access, ApiKey, Scope, StorageConfig, connect
+from storage import (
+    SCOPES,
+    Access,
+    ApiKey,
+    Grant,
+    Scope,
+    StorageConfig,
+    StoreUnavailable,
+    connect,
+)
 from tests.gateway.arrivals import tell_store
 from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Options, Service, eventually, serving
@@ -516,3 +527,27 @@ async def test_an_open_stream_ends_when_its_key_is_revoked(store_url: str) -> No
                 await cut.next()
             with pytest.raises(TimeoutError):
                 await kept.next(within_s=1)
+
+
+async def test_an_open_stream_goes_on_while_nobody_knows_whether_its_key_is_valid(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: asyncio.Queue[str] = asyncio.Queue()
+
+    async def get(_: Access, key_id: str) -> None:
+        looks.put_nowait(key_id)
+        raise StoreUnavailable("it does not answer")
+
+    monkeypatch.setattr(Access, "get", get)
+    transport = Mock()
+    request = make_mocked_request("GET", "/", transport=transport)
+    principal = guard.Principal(Grant("ada", frozenset(SCOPES), None), "k")
+    async with connect(store_url, StorageConfig()) as store:
+        door = guard.Guard(GatewayConfig(stream_check_s=0.01), store, lambda: NOW_MS)
+        with door.opened(request, principal):
+            async with asyncio.TaskGroup() as group:
+                checking = group.create_task(door.check_streams())
+                for _ in range(2):  # it is asked again
+                    assert await looks.get() == "k"
+                checking.cancel()
+    transport.close.assert_not_called()
