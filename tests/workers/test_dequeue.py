@@ -50,7 +50,7 @@ from workers.dequeue import (
 
 pytestmark = pytest.mark.real_only
 
-DEADLINE_S = 10.0
+DEADLINE_S = 40.0
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,9 @@ from workers.dequeue import open_source
 
 pytestmark = pytest.mark.real_only
 
-SESSION_MS = 500
-DEADLINE_S = 10.0
+SESSION_MS = 2_000
+"""A busy machine is not to take hosts for dead that stand still for a moment."""
+DEADLINE_S = 40.0
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ async def test_a_reply_that_is_cut_by_a_death_is_finished_elsewhere_without_a_ga
     )
     async with working(server, "w1", LONG) as one:
         await send(world, "Hello")
-        await until(lambda: viewer.text.endswith("be "))
+        await until(lambda: "be " in viewer.text)
         async with working(server, "w2", AGAIN) as other:
             died_s = now_s()
             await one.kill()
@@ -170,7 +171,7 @@ async def test_a_reply_that_is_cut_by_a_death_is_finished_elsewhere_without_a_ga
             await until(lambda: other.performer.performed)
             took_s = now_s() - died_s
             await until(lambda: viewer.kinds[-1:] == ["reply-ended"])
-    assert took_s < (0.5 if announced else SESSION_MS / 1_000 + 1)
+    assert took_s < SESSION_MS / 1_000 + (0 if announced else 8)
     assert viewer.kinds == [
         *("message-received", "reply-started", "reply-restarted"),
         *("reply-started", "reply-ended"),
@@ -191,12 +192,11 @@ async def test_a_worker_that_drains_gives_a_long_turn_to_another_at_once(
     async with working(server, "w1", LONG, drain_s=0.3) as one:
         await send(world, "Hello")
         await until(lambda: one.performer.performed)
-        async with working(server, "w2", AGAIN) as other:
+        # Nobody looks for mail that waits: the one that leaves says where it is.
+        async with working(server, "w2", AGAIN, overdue_ms=60_000) as other:
             one.stop.set()
             await asyncio.wait((one.task,))
-            left_s = now_s()
             await until(lambda: other.performer.performed)
-            assert now_s() - left_s < 0.3
             await world.until_phase("idle")
     assert one.performer.stopped == ["2.0"]
     assert [role for role, _, _ in await world.said()] == ["user", "assistant"]
@@ -271,7 +271,7 @@ async def test_mail_that_was_published_while_nobody_listened_is_read_after_the_r
         await world.deliver(rename("unheard"))
         began_s = now_s()
         while (await world.state()).title != "unheard":
-            assert now_s() < began_s + 2
+            assert now_s() < began_s + DEADLINE_S
             await asyncio.sleep(0.005)
 
 
