@@ -280,7 +280,7 @@ async def test_what_failures_name_is_the_server_and_the_model_and_no_secret() ->
 
 async def test_no_free_connection_is_a_timeout() -> None:
     async with (
-        calling(model_connections_max=1, model_connect_s=0.05) as (model, _),
+        calling(model_connections_max=1, model_connect_s=0.5) as (model, _),
         contextlib.aclosing(model.stream(request(Script(hang_after=1)))) as items,
     ):
         await anext(items)
@@ -299,7 +299,7 @@ async def test_a_server_that_does_not_begin_is_a_timeout() -> None:
 
 
 async def test_a_server_that_falls_silent_is_a_timeout() -> None:
-    async with calling(model_between_chunks_s=0.1) as (model, _):
+    async with calling(model_between_chunks_s=1.0) as (model, _):
         called = await call(model, request(Script(chunks=9, hang_after=2, delay_ms=20)))
     assert called.text == "w1 w2 "
     assert (called.failure.code, called.failure.retryable) == ("timeout", True)
@@ -307,27 +307,27 @@ async def test_a_server_that_falls_silent_is_a_timeout() -> None:
 
 
 async def test_a_slow_reply_outlasts_the_silence_allowed_between_its_chunks() -> None:
-    async with calling(model_between_chunks_s=0.2, model_first_byte_s=0.2) as (model, _):
-        called = await call(model, request(Script(chunks=6, delay_ms=60)))
+    async with calling(model_between_chunks_s=1.0, model_first_byte_s=1.0) as (model, _):
+        called = await call(model, request(Script(chunks=6, delay_ms=250)))
     assert called.reply.text == "w1 w2 w3 w4 w5 w6 "
 
 
 async def test_a_slow_reader_is_not_taken_for_a_silent_server() -> None:
-    async with calling(model_between_chunks_s=0.1) as (model, _):
+    async with calling(model_between_chunks_s=0.5) as (model, _):
         texts: list[str] = []
         # Longer than the reader takes for two deltas, so that it must read a third time.
-        script = Script(chunks=20, delay_ms=40)
+        script = Script(chunks=40, delay_ms=80)
         async with contextlib.aclosing(model.stream(request(script))) as items:
             async for item in items:
                 texts.append(item.text)
-                await asyncio.sleep(0.3)  # three times the silence allowed
+                await asyncio.sleep(1.2)  # more than twice the silence allowed
     assert texts[0] == "w1 "
     assert texts[-1] == "".join(texts[:-1]) == script.whole_text
 
 
 async def test_the_end_of_the_turns_time_ends_the_call_and_is_not_retried() -> None:
     async with calling() as (model, _):
-        called = await call(model, request(Script(chunks=99, delay_ms=20), timeout_s=0.15))
+        called = await call(model, request(Script(chunks=99, delay_ms=20), timeout_s=1.0))
     assert (called.failure.code, called.failure.retryable) == ("timeout", False)
     assert called.text.startswith("w1 ")
 
