@@ -13,7 +13,7 @@ import uvloop
 from runtime.store_binary import NoStoreBinary, find_store_binary
 
 T = TypeVar("T")
-DEADLINE_S = 15.0
+DEADLINE_S = 40.0
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -23,7 +23,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _bounded(work: Coroutine[Any, Any, T]) -> T:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(55):
         return await work
 
 

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-STALL_S = 0.5
+STALL_S = 1.5
 PROGRAM = """
 import asyncio, re, sys, time
 from runtime.watchdog import watched
@@ -13,7 +13,7 @@ def stuck():
 
 async def main():
     async with watched({stall_s}):
-        for _ in range(20):
+        for _ in range(8):
             await asyncio.sleep({stall_s} / 5)
         {then}
     time.sleep(2 * {stall_s})
