@@ -23,9 +23,11 @@ from tests.support.service_processes import Service, free_port, kill
 
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="no nginx here: apt install nginx-light"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(240),
 ]
 CHUNKS = 60
+CHUNK_MS = 60
+"""A busy machine merges chunks; there are to be some before a cut, and after it."""
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 ELSEWHERE = "127.0.0.2"
 """An address of this machine that is not the proxy's."""
@@ -36,7 +38,9 @@ FORGED = "203.0.113.7"
 def service() -> Iterator[Service]:
     """Two supervised gateways on one port and a joined one; `second_url` is nginx's."""
     with (
-        Service(gateways=2, trusted_proxies="127.0.0.1", standby=False) as service,
+        Service(
+            gateways=2, trusted_proxies="127.0.0.1", standby=False, applied_s_max=20
+        ) as service,
         nginx(service.port, service.join_gateway()) as url,
     ):
         service.second_url = url
@@ -47,7 +51,7 @@ async def test_a_reply_streams_as_it_comes_and_resumes_after_a_cut(service: Serv
     async with HttpClient(service.second_url) as client:
         context_id = await client.create()
         async with client.watching(context_id) as first:
-            await client.send(context_id, f"/chunks {CHUNKS} 30")
+            await client.send(context_id, f"/chunks {CHUNKS} {CHUNK_MS}")
             await first.until(lambda stream: len(stream.of("reply-delta")) >= 3)
         async with client.watching(context_id, cursor=first.cursor) as second:
             final = await client.rested(context_id)
@@ -221,7 +225,7 @@ async def test_p7_killed_gateways_cost_a_reconnect_and_no_event(service: Service
     async with HttpClient(service.second_url) as client:
         context_id = await client.create()
         async with client.watching(context_id) as seen:
-            await client.send(context_id, f"/chunks {CHUNKS} 30", key="before")
+            await client.send(context_id, f"/chunks {CHUNKS} {CHUNK_MS}", key="before")
             await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
             for process_id in [*service.processes("gateway"), service.joined[0].process_id]:
                 kill(process_id)

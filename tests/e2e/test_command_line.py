@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.http_client import HttpClient
 from tests.support.service_processes import Service, run_command, run_words
+
+pytestmark = pytest.mark.timeout(240)
 
 
 def test_chat_once_prints_the_reply_and_nothing_else(shared_service: Service) -> None:
@@ -38,7 +42,7 @@ async def test_rq_info_shows_queue_workers_and_the_job_of_an_active_context(
 ) -> None:
     async with HttpClient(shared_service.url) as client:
         context_id = await client.create()
-        await client.send(context_id, "/chunks 100 50")
+        await client.send(context_id, "/chunks 2 600000")
         rq = Path(sys.executable).with_name("rq")
         words = [str(rq), "info", "--url", f"unix://{shared_service.socket}", "--raw"]
         ran = run_words(words, shared_service.environment, folder=shared_service.folder)

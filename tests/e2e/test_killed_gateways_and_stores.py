@@ -16,9 +16,11 @@ from tests.support.invariants import (
 )
 from tests.support.service_processes import Service, kill, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 CHUNKS = 60
+CHUNK_MS = 60
+"""A busy machine merges chunks; there are to be some before the death, and after it."""
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 
 
@@ -30,8 +32,8 @@ async def test_p7_a_client_of_a_killed_gateway_resumes_on_the_other_one(
     async with HttpClient(f"http://127.0.0.1:{port}", shared_service.url) as client:
         context_id = await client.create()
         async with client.watching(context_id, gateways=(0, 1)) as seen:
-            await client.send(context_id, f"/chunks {CHUNKS} 20")
-            await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+            await client.send(context_id, f"/chunks {CHUNKS} {CHUNK_MS}")
+            await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
             kill(doomed.process_id)
             await seen.until(lambda stream: stream.of("reply-ended"))
         final = await client.rested(context_id, gateway=1)
@@ -50,11 +52,11 @@ async def test_p1_p15_the_store_killed_in_mid_reply_comes_back_with_everything_a
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                sent = [Sent(f"/chunks {CHUNKS} 20", time.monotonic(), None)]
+                sent = [Sent(f"/chunks {CHUNKS} {CHUNK_MS}", time.monotonic(), None)]
                 reply = await client.send(context_id, sent[0].content, key="key-0")
-                assert reply.status == 200
+                assert reply.status in {200, 202}
                 sent[0] = Sent(sent[0].content, sent[0].began_s, time.monotonic())
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 workers = service.processes("worker")
                 (store,) = service.processes("store")
                 kill(store)

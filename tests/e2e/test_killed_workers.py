@@ -10,12 +10,14 @@ from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import answer_faults, stream_faults, text_faults
 from tests.support.service_processes import Service, alive, kill, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 TAKEOVER_S_GUARD = 15.0
 """Against a hang only; the promise is 2 s and the printed number is what counts."""
 SESSION_MS = 4_000
 CHUNKS = 60
+CHUNK_MS = 60
+"""A busy machine merges chunks, and takes its time to find out whom to kill."""
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
 
 
@@ -36,8 +38,8 @@ async def test_p10_a_reply_goes_on_elsewhere_when_its_worker_is_killed(workers: 
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                await client.send(context_id, f"/chunks {CHUNKS} 20")
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                await client.send(context_id, f"/chunks {CHUNKS} {CHUNK_MS}")
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 doomed = service.owner_of(context_id)
                 worker_id = service.worker_id_of(doomed)
                 killed_s = time.monotonic()
@@ -71,7 +73,7 @@ async def test_p10_without_a_supervisor_the_session_of_a_killed_worker_runs_out(
             context_id = await client.create()
             async with client.watching(context_id) as seen:
                 await client.send(context_id, "/chunks 400 20")
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 with service.store() as store:
                     owner = str(store.hget(f"ctx:{{{context_id}}}:meta", "worker"))
                 (doomed,) = (one for one in workers if f"-{one.process_id}-" in owner)
@@ -89,12 +91,12 @@ async def test_p10_without_a_supervisor_the_session_of_a_killed_worker_runs_out(
 
 
 async def test_p4_a_worker_that_was_frozen_for_too_long_can_write_nothing_any_more() -> None:
-    with Service(workers=2, worker_session_ms=1_500) as service:
+    with Service(workers=2, worker_session_ms=SESSION_MS) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                await client.send(context_id, f"/chunks {CHUNKS} 20")
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                await client.send(context_id, f"/chunks {CHUNKS} {CHUNK_MS}")
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 frozen = service.owner_of(context_id)
                 os.kill(frozen, signal.SIGSTOP)
                 try:

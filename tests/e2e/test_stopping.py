@@ -6,7 +6,7 @@ from tests.support.http_client import HttpClient
 from tests.support.invariants import answer_faults, text_faults
 from tests.support.service_processes import Service, alive, until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 CHUNKS = 80
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
@@ -19,8 +19,8 @@ async def test_sigterm_in_mid_reply_says_bye_exits_0_and_the_turn_goes_on_after_
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                await client.send(context_id, f"/chunks {CHUNKS} 30")
-                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 5)
+                await client.send(context_id, f"/chunks {CHUNKS} 60")
+                await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 processes = service.everything()
                 assert len(processes) >= 5
                 service.up.terminate()
@@ -51,7 +51,7 @@ async def test_sigterm_lets_a_short_reply_end_first() -> None:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             async with client.watching(context_id) as seen:
-                await client.send(context_id, "/chunks 40 20")
+                await client.send(context_id, "/chunks 40 60")
                 await seen.until(lambda stream: len(stream.of("reply-delta")) >= 3)
                 service.up.terminate()
                 await seen.until(lambda stream: stream.of("bye"))

@@ -19,7 +19,7 @@ Json: TypeAlias = Any
 """What the service has answered: it is asserted on, key by key, not modelled again."""
 
 RECONNECT_PAUSE_S = 0.02
-REST_S_MAX = 40.0
+REST_S_MAX = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class HttpClient:
     async def watching(
         self, context_id: str, *, cursor: str | None = None, gateways: tuple[int, ...] = (0,)
     ) -> AsyncGenerator[Recording, None]:
-        """Record a context's stream for a block.
+        """Record a context's stream for a block, which begins once the stream has.
 
         When a connection ends, it resumes with the last id, at the next of `gateways`.
         """
@@ -218,6 +218,9 @@ class HttpClient:
                 self._watch(context_id, recording, cursor, gateways), name="watching"
             )
             try:
+                await recording.until(
+                    lambda seen: seen.of("snapshot") or (cursor and seen.frames)
+                )
                 yield recording
             finally:
                 task.cancel()
