@@ -8,7 +8,7 @@ import pytest
 from tests.support.http_client import HttpClient, Json
 from tests.support.service_processes import Service
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 ONCE_TOOL = '''
 import os

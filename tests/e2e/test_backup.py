@@ -10,7 +10,7 @@ from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import Sent, everything_said, history_faults, stream_faults
 from tests.support.service_processes import Service, run_command
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 BUSY = 3
 SENT_MIN = 4
 """Messages of each context before the backup begins, and after it has ended, at least."""

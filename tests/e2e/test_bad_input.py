@@ -9,6 +9,8 @@ import pytest
 from tests.support.http_client import HttpClient, Json
 from tests.support.service_processes import Service
 
+pytestmark = pytest.mark.timeout(240)
+
 UNKNOWN_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829304"
 ANSWER_S_MAX = 5.0
 SILENCE_S_MAX = 0.5

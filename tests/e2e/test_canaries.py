@@ -32,7 +32,7 @@ from tests.support.service_processes import (
 from tests.support.store_server import StoreServer
 from verify.chaos.processes import command_line
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 
 MCP_SERVER = Path(__file__).parent.parent / "workers" / "tools" / "mcp_plain_server.py"
 SCOPES = ("--scope", "contexts:read", "--scope", "contexts:write", "--scope", "admin")

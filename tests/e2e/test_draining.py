@@ -16,7 +16,7 @@ from tests.support.invariants import (
 )
 from tests.support.service_processes import Service, alive, run_command
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 
 CHUNKS = 60
 WHOLE = "".join(f"chunk {number} " for number in range(1, CHUNKS + 1))
@@ -26,7 +26,7 @@ async def drain(client: HttpClient, **order: object) -> Json:
     """Ask for a drain, wait for its end; what became of the processes."""
     asked = await client.request("POST", "/admin/drain", order)
     assert (asked.status, asked.body["status"]) == (200, "draining"), asked.body
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while True:
             report = (await client.request("GET", asked.body["report_url"])).body
             if report["status"] in {"complete", "failed"}:

@@ -5,7 +5,11 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.service_processes import Service, run_words
+
+pytestmark = pytest.mark.timeout(240)
 
 
 def write_key(path: Path, name: str) -> None:

@@ -5,8 +5,12 @@ import json
 import stat
 import sys
 
+import pytest
+
 from tests.support.service_processes import Service, run_command, run_words, until
 from tests.support.store_server import StoreServer
+
+pytestmark = pytest.mark.timeout(240)
 
 
 def status(service: Service, key: str | None, path: str = "/api/contexts") -> int:

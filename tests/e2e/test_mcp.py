@@ -10,7 +10,7 @@ from tests.support.http_client import HttpClient, Json
 from tests.support.service_processes import Service
 from verify.chaos.processes import command_line
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 CONVERT = (
     "/tool time__convert_time "

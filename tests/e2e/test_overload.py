@@ -13,7 +13,7 @@ import pytest
 from tests.support.http_client import HttpClient
 from tests.support.service_processes import Service, until
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(240)
 
 VIEWERS = 500
 HALF_OPEN = 500
@@ -72,7 +72,7 @@ async def each_s(client: HttpClient, context_id: str, count: int) -> list[float]
 
 @pytest.mark.slow  # a whole service
 async def test_p12_idle_viewers_cost_little_and_each_of_them_hears_what_comes() -> None:
-    with Service(scripted_chunk_ms=0, sse_heartbeat_s=2) as service:
+    with Service(scripted_chunk_ms=0, applied_s_max=20, sse_heartbeat_s=2) as service:
         (gateway,) = service.processes("gateway")
         async with HttpClient(service.url) as client:
             context_id = await client.create()
@@ -109,7 +109,7 @@ ATTACKS = {
 async def test_p12_half_open_requests_are_ended_and_honest_clients_served_meanwhile(
     attack: str,
 ) -> None:
-    with Service(scripted_chunk_ms=0, head_s_max=2, body_s_max=2) as service:
+    with Service(scripted_chunk_ms=0, applied_s_max=20, head_s_max=2, body_s_max=2) as service:
         (gateway,) = service.processes("gateway")
         async with HttpClient(service.url) as client:
             context_id = await client.create()
@@ -142,7 +142,7 @@ async def test_p12_an_honest_client_waits_no_quarter_of_a_second_beside_slow_one
 ) -> None:
     if not pytestconfig.getoption("--long"):
         pytest.skip("a time, so it needs the machine for itself: --long")
-    with Service(scripted_chunk_ms=0, head_s_max=2, body_s_max=2) as service:
+    with Service(scripted_chunk_ms=0, applied_s_max=20, head_s_max=2, body_s_max=2) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             await honest_s(client, context_id)
@@ -160,7 +160,7 @@ async def test_p12_an_honest_client_waits_no_quarter_of_a_second_beside_slow_one
 
 @pytest.mark.slow  # a whole service
 async def test_p12_a_full_gateway_says_so_and_goes_on_serving_those_it_has() -> None:
-    with Service(scripted_chunk_ms=0, connections_max=50) as service:
+    with Service(scripted_chunk_ms=0, applied_s_max=20, connections_max=50) as service:
         async with HttpClient(service.url) as client:
             context_id = await client.create()
             asked = f"GET /api/contexts/{context_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"

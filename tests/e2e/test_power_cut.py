@@ -16,7 +16,7 @@ from tests.support.power_cut import PowerCut
 from tests.support.service_processes import Service, until
 from tests.support.store_server import StoreServer
 
-pytestmark = [pytest.mark.timeout(200), pytest.mark.real_only]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.real_only]
 
 CUTS = 3
 CONTEXTS = 4

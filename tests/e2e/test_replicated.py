@@ -20,7 +20,7 @@ from tests.support.invariants import (
 from tests.support.replicated_store import replicated_store, sentinels
 from tests.support.service_processes import Service, run_command
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.real_only]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.real_only]
 
 CONTEXTS = 4
 PAUSE_S = 0.01

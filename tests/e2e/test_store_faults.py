@@ -20,7 +20,7 @@ from tests.support.service_processes import Service, until
 from tests.support.store_faults import REFUSALS, give_room, newest_log, no_room
 from tests.support.store_server import StoreServer
 
-pytestmark = [pytest.mark.timeout(150), pytest.mark.real_only]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.real_only]
 
 ANSWER_S_MAX = 6.0
 """P15: a write is answered so soon, whatever the store does."""
@@ -191,7 +191,11 @@ async def test_p5_a_folder_of_snapshots_that_fails_costs_time_and_no_data(
     folder = tmp_path / "snapshots"
     snapshots = f"json:{folder}"
     with Service(
-        snapshots=snapshots, linger_s=0.2, scripted_chunk_ms=0, standby=False
+        snapshots=snapshots,
+        linger_s=0.2,
+        scripted_chunk_ms=0,
+        standby=False,
+        applied_s_max=ANSWER_S_MAX - 1,
     ) as service:
         sent = [Sent(BIG, time.monotonic(), time.monotonic())]
         async with HttpClient(service.url) as client:

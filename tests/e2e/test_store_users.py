@@ -7,6 +7,8 @@ import pytest
 from tests.support.acl_store import acl_store
 from tests.support.service_processes import Service, kill, run_command
 
+pytestmark = pytest.mark.timeout(240)
+
 
 def test_everything_on_one_machine_runs_as_a_user_that_cannot_do_more(
     request: pytest.FixtureRequest,

@@ -12,7 +12,7 @@ from tests.support.http_client import HttpClient, Json, Reply
 from tests.support.service_processes import ROOT, Service, free_port, kill
 from tests.support.span_receiver import SpanReceiver, TakenSpan
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER_ID = "00f067aa0ba902b7"

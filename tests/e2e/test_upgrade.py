@@ -13,6 +13,8 @@ from tests.support.http_client import HttpClient, Json
 from tests.support.invariants import answer_faults
 from tests.support.service_processes import Service
 
+pytestmark = pytest.mark.timeout(240)
+
 GOLDEN = sorted(FOLDER.glob("golden-*.tar.gz"))
 
 

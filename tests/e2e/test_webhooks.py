@@ -8,7 +8,7 @@ from tests.support.http_client import HttpClient
 from tests.support.service_processes import Service, free_port, kill
 from tests.support.webhook_receiver import SECRET, Receiver
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 TURNS = 4
 

@@ -82,7 +82,7 @@ Json: TypeAlias = Any
 """What the service has answered: it is asserted on, key by key, not modelled again."""
 Options = Mapping[str, object]
 
-WITHIN_S = 15.0
+WITHIN_S = 40.0
 DOCUMENTS = {"/openapi.json", "/asyncapi.json"}
 FRAME_BYTES_MAX = 16_777_216
 

@@ -28,8 +28,10 @@ from runtime import tether
 from verify.chaos.processes import command_line, contextd
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-READY_S_MAX = 45.0
+READY_S_MAX = 90.0
+"""A start takes 2 s; on a machine with ten times as much to do, half a minute."""
 END_S_MAX = 40.0
+COMMAND_S_MAX = 180.0
 POLL_S = 0.03
 SETTLED_S = 0.4
 """A process that used no CPU for so long is taken to have nothing to do."""
@@ -189,6 +191,7 @@ class Service:
         try:
             self.start()
         except BaseException:
+            sys.stderr.write(self.log_tails())
             self._end()
             raise
         return self
@@ -223,7 +226,7 @@ class Service:
     @property
     def environment(self) -> dict[str, str]:
         """What all its processes are started with."""
-        settings = {"auth": "off", **self._settings}
+        settings = {"auth": "off", "ready_s_max": READY_S_MAX, **self._settings}
         given = {f"CONTEXTD_{name.upper()}": str(v) for name, v in settings.items()}
         paths = [str(ROOT), *filter(None, [given.pop("CONTEXTD_PYTHONPATH", "")])]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("CONTEXTD_")}
@@ -425,7 +428,7 @@ def run_words(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=END_S_MAX,
+        timeout=COMMAND_S_MAX,
         check=False,
     )
 
