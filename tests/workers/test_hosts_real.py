@@ -55,8 +55,10 @@ async def world(server: StoreServer) -> AsyncGenerator[Stage[Store], None]:
 
 
 @contextlib.asynccontextmanager
-async def open_store(server: StoreServer) -> AsyncGenerator[Store, None]:
-    config = StorageConfig(worker_session_ms=SESSION_MS)
+async def open_store(
+    server: StoreServer, *, session_ms: int = SESSION_MS
+) -> AsyncGenerator[Store, None]:
+    config = StorageConfig(worker_session_ms=session_ms)
     async with connect(server.url, config) as store:
         yield store
 
@@ -78,7 +80,11 @@ class Worker:
 
 @contextlib.asynccontextmanager
 async def working(
-    server: StoreServer, worker_id: str, *replies: Reply, **settings: float
+    server: StoreServer,
+    worker_id: str,
+    *replies: Reply,
+    session_ms: int = SESSION_MS,
+    **settings: float,
 ) -> AsyncGenerator[Worker, None]:
     config = WorkerConfig.model_validate(
         {"worker_heartbeat_s": 0.1, "overdue_ms": 200, "linger_s": 0.2, **settings}
@@ -87,7 +93,7 @@ async def working(
     performer.replies.extend(replies)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with (
-        open_store(server) as store,
+        open_store(server, session_ms=session_ms) as store,
         open_source(store.queue, worker_id, peek_s=0.2) as source,
         asyncio.TaskGroup() as group,
     ):
@@ -189,10 +195,10 @@ async def test_a_reply_that_is_cut_by_a_death_is_finished_elsewhere_without_a_ga
 async def test_a_worker_that_drains_gives_a_long_turn_to_another_at_once(
     server: StoreServer, world: Stage[Store]
 ) -> None:
-    async with working(server, "w1", LONG, drain_s=0.3) as one:
+    async with working(server, "w1", LONG, drain_s=0.3, session_ms=60_000) as one:
         await send(world, "Hello")
         await until(lambda: one.performer.performed)
-        # Nobody looks for mail that waits: the one that leaves says where it is.
+        # No session runs out, nobody looks for mail that waits: who leaves has to say so.
         async with working(server, "w2", AGAIN, overdue_ms=60_000) as other:
             one.stop.set()
             await asyncio.wait((one.task,))
