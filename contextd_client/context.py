@@ -42,7 +42,9 @@ async def post(
     if_cursor: str | None = None,
 ) -> ActionResponse:
     """Send a request that is to be done once, under an Idempotency-Key."""
-    key = options.get("idempotency_key") or str(uuid_utils.uuid7())
+    key = options.get("idempotency_key")
+    if key is None:
+        key = str(uuid_utils.uuid7())
     wait_s = options.get("wait_s", 0)
     headers = {"Idempotency-Key": key}
     if wait_s:

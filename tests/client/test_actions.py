@@ -12,6 +12,7 @@ from contextd_client import (
     Contextd,
     ContextView,
     IllegalInPhase,
+    InvalidRequest,
     KeyReused,
     MergeConflict,
     NoPendingApprovals,
@@ -320,6 +321,8 @@ async def test_a_key_of_ones_own_is_done_once_and_stands_for_one_request(
         assert first.action == second.action
         with pytest.raises(KeyReused):
             await context.send_message("twice", idempotency_key="k")
+        with pytest.raises(InvalidRequest):  # a key was meant, and none is there
+            await context.send_message("twice", idempotency_key="")
         assert said(await context.state()) == ["once"]
 
 
