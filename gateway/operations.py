@@ -283,7 +283,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         "Stream several contexts on one connection",
         {200: Answer("The stream.", (), (), "text/event-stream")},
         (LAST_EVENT_ID,),
-        problems=("not-found", "draining", "too-many-viewers", *_STORE),
+        problems=("not-found", "gone", "draining", "too-many-viewers", *_STORE),
         description="As the stream of one context; `data` is `{context_id, cursor, data}`, and "
         "`id` holds the cursors of all contexts in the order asked for, so that one "
         "Last-Event-ID resumes each. Ends when the last of them is deleted.",
@@ -302,7 +302,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "get_action": Operation(
         "What became of an action",
         {200: Answer("Its state.", (ActionStatus,))},
-        problems=("not-found", *_STORE),
+        problems=("not-found", "gone", *_STORE),
     ),
     "ask": Operation(
         "Ask a question; what is found for it in your contexts and notes goes with it",

@@ -92,6 +92,20 @@ async def test_a_deleted_context_is_gone_for_its_owner_where_tombstones_are_on(
             assert (answer.status, answer.problem) == (410, "gone"), path
         said = await client.say(context_id, "still there?")
         assert (said.status, said.problem) == (410, "gone")
+        described = (await client.get("/openapi.json")).json["paths"]
+        for method, path, asked, problem in (
+            ("get", "/api/actions/{action_id}", f"/api/actions/{context_id}.1", "gone"),
+            ("get", "/api/events", f"/api/events?contexts={context_id}", "gone"),
+            ("get", "/admin/contexts/{id}", f"/admin/contexts/{context_id}", "not-found"),
+            *(
+                ("post", f"/admin/contexts/{{id}}/{act}", f"/admin/contexts/{context_id}/{act}")
+                + ("not-found",)
+                for act in ("requeue", "cancel", "compact")
+            ),
+        ):
+            assert (await client.send(method.upper(), asked)).problem == problem, path
+            told = described[path][method]["x-problems"]
+            assert ("gone" in told) == (problem == "gone"), path
         unknown = await client.get(f"/api/contexts/{NOWHERE}")
         assert (unknown.status, unknown.problem) == (404, "not-found")
         again = await client.act(context_id, "delete", **key)
