@@ -96,14 +96,13 @@ async def test_a_deleted_context_is_gone_for_its_owner_where_tombstones_are_on(
         for method, path, asked, problem in (
             ("get", "/api/actions/{action_id}", f"/api/actions/{context_id}.1", "gone"),
             ("get", "/api/events", f"/api/events?contexts={context_id}", "gone"),
-            ("get", "/admin/contexts/{id}", f"/admin/contexts/{context_id}", "not-found"),
-            *(
-                ("post", f"/admin/contexts/{{id}}/{act}", f"/admin/contexts/{context_id}/{act}")
-                + ("not-found",)
-                for act in ("requeue", "cancel", "compact")
-            ),
+            ("get", "/admin/contexts/{id}", None, "not-found"),
+            ("post", "/admin/contexts/{id}/requeue", None, "not-found"),
+            ("post", "/admin/contexts/{id}/cancel", None, "not-found"),
+            ("post", "/admin/contexts/{id}/compact", None, "not-found"),
         ):
-            assert (await client.send(method.upper(), asked)).problem == problem, path
+            address = asked or path.replace("{id}", context_id)
+            assert (await client.send(method.upper(), address)).problem == problem, path
             told = described[path][method]["x-problems"]
             assert ("gone" in told) == (problem == "gone"), path
         unknown = await client.get(f"/api/contexts/{NOWHERE}")
