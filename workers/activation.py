@@ -21,6 +21,8 @@ from fsm import (
     EXHAUSTED,
     POISON,
     AnyEffect,
+    ContextDeleted,
+    ContextPinned,
     ContextState,
     Event,
     MessageReceived,
@@ -486,9 +488,12 @@ class Activation:
         batch = _Batch(self.state)
         delivered = None if self._tried else self._inbox[0]
         assert delivered is None or isinstance(delivered, Delivered)
-        said = None if self.state.pending else first_due(self.state, self._clock())
-        later = None if said is None else Mail(event=_sent(said))
-        mail = delivered.mail if delivered else later
+        rested = not self.state.pending
+        due = event_due(self.state, self._clock()) if rested and self._is_due() else None
+        expired = due if isinstance(due, ContextDeleted) else None
+        said = first_due(self.state, self._clock()) if rested and expired is None else None
+        later = expired or (None if said is None else _sent(said))
+        mail = delivered.mail if delivered else Mail(event=later) if later else None
         abandoned = WorkAbandoned(
             at_ms=self._clock(),
             deaths=suspicion.deaths,
@@ -500,6 +505,9 @@ class Activation:
         self._apply(batch, abandoned)
         if delivered is None and said is not None:
             self._apply(batch, QueueUpdated(at_ms=self._clock(), remove=(said.id,)))
+        if delivered is None and expired is not None:
+            # Else it would be due again at once.
+            self._apply(batch, ContextPinned(at_ms=self._clock()))
         batch.letter = self._letter(batch.state, mail)
         if delivered is not None:
             self._inbox.popleft()

@@ -6,10 +6,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 import workers.activation
-from fsm import ContextState, Event, MessageReceived, RetryDue, Step, TimePassed, transition
+from fsm import (
+    ContextCreated,
+    ContextDeleted,
+    ContextState,
+    Event,
+    MessageReceived,
+    RetryDue,
+    Step,
+    TimePassed,
+    transition,
+)
 from storage import DeadLetters, Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s, settled, until
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
 from tests.workers.stage import OWNER, Bug, Reply, Scripted, Stage, now_ms, nth_id
 from tests.workers.test_host import Hosting, hosting, open_world
@@ -295,6 +305,34 @@ async def test_p11_a_message_for_later_that_ends_workers_is_given_up_once(
         assert letter.mail is not None
         assert isinstance(letter.mail.event, MessageReceived)
         assert (letter.mail.event.content, letter.mail.event.not_before_ms) == ("soon", None)
+
+
+@in_virtual_time
+async def test_p11_an_expiry_that_ends_workers_is_given_up_once(deadly: Deadly) -> None:
+    deadly.kinds = (ContextDeleted,)
+    async with open_memory_store() as store:
+        created = ContextCreated(
+            at_ms=now_ms(), context_id=CONTEXT_ID, owner=OWNER, expires_ms=now_ms() + 1_000
+        )
+        await store.create(created, first=None, key="", digest="")
+        world = Stage(store)
+        await world.deliver(say("later", not_before_ms=now_ms() + 1_000))
+        for number in range(4):
+            async with hosting(store, f"w{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until(one.task.done)
+            await store.bury_worker(f"w{number}")
+        async with hosting(store, "w4") as last:
+            deadly.ends = last.kill
+            await asyncio.sleep(60)
+            assert not last.task.done()
+        assert (await world.state()).pinned
+        assert deadly.taken.count("later") == 1
+        assert ("user", "later", "complete") in await world.said()
+        (letter,) = (await DeadLetters(store.link, store.sealer).page(10)).letters
+        assert letter.mail is not None
+        assert isinstance(letter.mail.event, ContextDeleted)
 
 
 @in_virtual_time
