@@ -63,6 +63,8 @@ def test_attached_texts_count() -> None:
     assert book.state.tokens > 400
     book.when(say("two").model_copy(update={"parts": (attached,)}))
     assert through(book) == book.state.messages[1].id
+
+
 def test_all_that_was_said_before_a_question_of_half_the_budget_is_summarised() -> None:
     book = Playbook(limits={"history_tokens_max": 1_000})
     book.given(say("a" * 1_200), replied("b" * 1_200)).when(say("c" * 2_400))

@@ -543,7 +543,7 @@ async def test_what_is_due_of_a_deleted_context_is_not_written(files: JsonSnapsh
     files.save_later(Playbook().state, "1")
     files.delete(CONTEXT_ID)
     async with asyncio.TaskGroup() as group:
-        saving = group.create_task(files.run())
+        saving = group.create_task(files.run(there))
         await asyncio.sleep(0)
         saving.cancel()  # which writes what is due
     assert not files.path(CONTEXT_ID).exists()
