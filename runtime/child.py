@@ -19,6 +19,8 @@ LISTEN_FD = "CONTEXTD_LISTEN_FD"
 READY_FD = "CONTEXTD_READY_FD"
 WORKER_ID = "CONTEXTD_WORKER_ID"
 READY = b"ready\n"
+_LOOKS = 10
+"""At a process that a signal has stopped, until it has been so for too long."""
 
 
 class Child:
@@ -131,14 +133,6 @@ class Child:
         """Wait for the end; the exit code, negative for a signal."""
         return await self._process.wait()
 
-    def is_stopped(self) -> bool:
-        """Whether a signal (SIGSTOP) has stopped it; False where the system does not say."""
-        try:
-            state = Path(f"/proc/{self.process_id}/stat").read_text().rpartition(")")[2]
-        except OSError:
-            return False
-        return state.split()[0] == "T"
-
     def terminate(self) -> None:
         """Ask it to drain and end."""
         with contextlib.suppress(ProcessLookupError):
@@ -148,3 +142,23 @@ class Child:
         """End it now."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+
+async def stopped_for(process_id: int, stall_s: float) -> None:
+    """Wait until a signal (SIGSTOP) has kept a process stopped for so many seconds.
+
+    Looks are counted, not time: while all of the machine sleeps there are none. For ever where
+    the system does not say.
+    """
+    seen = 0
+    while seen < _LOOKS:
+        await asyncio.sleep(stall_s / _LOOKS)
+        seen = seen + 1 if _is_stopped(process_id) else 0
+
+
+def _is_stopped(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2]
+    except OSError:
+        return False
+    return state.split()[0] == "T"

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from runtime import tether
+from runtime.child import stopped_for
 from runtime.config import RuntimeConfig
 from runtime.store_address import StoreAddress, prepare_data
 from runtime.store_binary import StoreBinary, find_store_binary
@@ -107,9 +108,16 @@ class EmbeddedStore:
             ) from None
 
     async def gone(self) -> None:
-        """Wait until the server is gone, ours or joined."""
-        if self._process is not None:
-            await self._process.wait()
+        """Wait until the server is gone, ours or joined.
+
+        Ours is killed once a signal has stopped it for `loop_stall_s_max`: all that it has
+        answered is on disk, and nobody else could take its place.
+        """
+        if (process := self._process) is not None:
+            async with asyncio.TaskGroup() as group:
+                look = group.create_task(self._kill_if_stopped(process), name="look")
+                await process.wait()
+                look.cancel()
             return
         if self.address is None:
             return
@@ -121,6 +129,12 @@ class EmbeddedStore:
         with contextlib.suppress(OSError):
             await reader.read()
         writer.close()
+
+    async def _kill_if_stopped(self, process: asyncio.subprocess.Process) -> None:
+        await stopped_for(process.pid, self._config.loop_stall_s_max)
+        _log.warning("the store was stopped by a signal for too long, killed")
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
     async def stop(self) -> None:
         """End the server if it is ours; one that was joined goes on."""

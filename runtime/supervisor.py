@@ -24,7 +24,7 @@ from functools import partial
 from typing import Literal, Protocol
 
 from runtime.backoff import Backoff
-from runtime.child import WORKER_ID, Child
+from runtime.child import WORKER_ID, Child, stopped_for
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
 from runtime.port import Place
@@ -34,8 +34,6 @@ from storage import end_if_cancelled
 
 _log = logging.getLogger(__name__)
 _BURY_AGAIN_S = 0.25
-_LOOKS = 10
-"""At a process that a signal has stopped, until it is killed."""
 
 Role = Literal["gateway", "worker"]
 
@@ -556,14 +554,8 @@ class Supervisor:
         return code
 
     async def _kill_if_stopped(self, slot: Slot, child: Child) -> None:
-        """Kill it once a signal has stopped it for as long as a loop may be stuck.
-
-        Looks are counted, not time: while all of the machine sleeps there are none.
-        """
-        seen = 0
-        while seen < _LOOKS:
-            await asyncio.sleep(self._config.loop_stall_s_max / _LOOKS)
-            seen = seen + 1 if child.is_stopped() else 0
+        """Kill it once a signal has stopped it for as long as a loop may be stuck."""
+        await stopped_for(child.process_id, self._config.loop_stall_s_max)
         _log.warning("stopped by a signal for too long, killed", extra=_fields(slot))
         child.kill()
 

@@ -181,6 +181,28 @@ def test_a_killed_store_is_noticed_and_comes_back_with_its_data(tmp_path: Path) 
     run(story())
 
 
+def test_a_store_that_stays_stopped_is_killed_and_comes_back_with_its_data(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = EmbeddedStore(RuntimeConfig(data=data, loop_stall_s_max=0.5))
+        await store.start()
+        socket = data / "store.sock"
+        assert store_command(socket, "SET", "k", "kept") == b"+OK"
+        os.kill(server_id(data), signal.SIGSTOP)
+        async with asyncio.timeout(20):
+            await store.gone()
+        await store.start()
+        try:
+            assert store_command(socket, "STRLEN", "k") == b":4"
+        finally:
+            await store.stop()
+
+    run(story())
+
+
 def test_a_torn_end_of_the_log_does_not_stop_a_start(tmp_path: Path) -> None:
     data = tmp_path / "data"
 
