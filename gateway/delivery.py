@@ -27,6 +27,7 @@ from storage import (
 
 log = structlog.get_logger(__name__)
 
+_UNHEARD: Final = "the gateway stops, or cannot show the context: ask again"
 _ORPHANED_S: Final = 60.0
 """How long after its request's time is over a context made for one request expires."""
 
@@ -94,18 +95,22 @@ async def result_of(
         is_followed: Whether the feed was there before the action was.
 
     Raises:
+        ContextMissing: The context was deleted before the action's turn came.
         StorageError: The store does not answer, or that epoch has ended.
     """
     if receipt.result is not None:
         return receipt.result
     pushed = feed.result_of(epoch, receipt.seq)
     try:
-        if not pushed.done() and (receipt.repeated or not is_followed):
-            # It may have been applied before anybody listened here.
+        hears = is_followed and not receipt.repeated
+        result = await pushed if hears or pushed.done() else None
+        if result is None:
+            # It may have been applied before anybody listened here, or nobody listens any more.
             reading = await read_result(gateway, feed, receipt.seq, owner, epoch)
-            if reading.result is not None:
-                return reading.result
-        return await pushed
+            result = reading.result or await pushed
+        if result is None:
+            raise StoreUnavailable(_UNHEARD)
+        return result
     finally:
         feed.forget_result(epoch, receipt.seq, pushed)
 

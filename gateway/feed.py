@@ -71,12 +71,13 @@ class Feed:
         self._stale = True
         self._waiting_frames: list[bytes] = []
         self._changed: list[asyncio.Future[None]] = []
-        self._results: dict[tuple[str, int], set[asyncio.Future[Result]]] = {}
+        self._results: dict[tuple[str, int], set[asyncio.Future[Result | None]]] = {}
         """By epoch and number: the store counts again from where it was set back to."""
         self._recent: OrderedDict[int, Result] = OrderedDict()
         """Results that came before anybody asked: a commit may overtake the receipt."""
         self._reload = asyncio.Event()
         self._lost: Exception | None = None
+        self._over = False
 
     @override
     def __repr__(self) -> str:
@@ -143,8 +144,11 @@ class Feed:
         """Let go of everybody; to be called once `run` is over, even if it never began."""
         if self._mirror is None and self._lost is None:
             self._lost = StoreUnavailable("the gateway stops")
+        self._over = True
         self.opened.set()
         self._wake()
+        for epoch, seq in tuple(self._results):
+            self._tell_result(epoch, seq, None)
         for viewer in tuple(self.viewers):
             viewer.close()
 
@@ -160,20 +164,24 @@ class Feed:
 
     # Waiting
 
-    def result_of(self, epoch: str, seq: int) -> asyncio.Future[Result]:
+    def result_of(self, epoch: str, seq: int) -> asyncio.Future[Result | None]:
         """What becomes of an action that was delivered in an epoch.
 
-        The future is the caller's own: it may be cancelled. It fails with StoreUnavailable
-        if the epoch ends before the result is known.
+        None: it was not heard, and the feed is over, as where the context is gone. The future
+        is the caller's own: it may be cancelled. It fails with StoreUnavailable if the epoch
+        ends before the result is known.
         """
-        waiting: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if self.mirror.epoch == epoch and (result := self._recent.get(seq)) is not None:
+        waiting: asyncio.Future[Result | None] = asyncio.get_running_loop().create_future()
+        result = self._recent.get(seq) if self.mirror.epoch == epoch else None
+        if result is not None or self._over:
             waiting.set_result(result)
         else:
             self._results.setdefault((epoch, seq), set()).add(waiting)
         return waiting
 
-    def forget_result(self, epoch: str, seq: int, waiting: asyncio.Future[Result]) -> None:
+    def forget_result(
+        self, epoch: str, seq: int, waiting: asyncio.Future[Result | None]
+    ) -> None:
         """Give back what `result_of` gave."""
         waiting.cancel()
         others = self._results.get((epoch, seq), set())
@@ -181,7 +189,7 @@ class Feed:
         if not others:
             self._results.pop((epoch, seq), None)
 
-    def _tell_result(self, epoch: str, seq: int, result: Result) -> None:
+    def _tell_result(self, epoch: str, seq: int, result: Result | None) -> None:
         for waiting in self._results.pop((epoch, seq), set()):
             if not waiting.done():
                 waiting.set_result(result)

@@ -254,7 +254,7 @@ async def test_a_socket_ends_with_its_context(store_url: str) -> None:
 async def test_what_is_asked_behind_a_deletion_is_answered_before_the_socket_ends(
     store_url: str,
 ) -> None:
-    async with serving(store_url) as service:
+    async with serving(store_url, gateway={"applied_s_max": 300.0}) as service:
         context_id = await service.client.create()
         async with open_socket(service.client, context_id) as socket:
             await socket.until(lambda one: one["event"] == "snapshot")
