@@ -511,13 +511,14 @@ def revoke_key(
 def verify(
     config: Config = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="How long; the parts share it.")
-    ] = 3.0,
+        float | None,
+        typer.Option(min=0.1, help="How long; the parts share it. Without --short: 3."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of all that is random; a new one each time.")
     ] = None,
     short: Annotated[
-        bool, typer.Option("--short", help="By counts, as in CI; --minutes is not used.")
+        bool, typer.Option("--short", help="By counts, as in CI; within --minutes, if given.")
     ] = False,
     only: Annotated[
         str, typer.Option(help="Some of the parts.", metavar="PART,...")

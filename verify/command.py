@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, Final, TextIO, TypeVar
 
 import uvloop
 
@@ -26,6 +26,8 @@ from verify.records import Violation
 from verify.report import Finding, PartReport, VerifyReport, counted, matrix_of, percentiles
 from verify.simulated import replay, simulate_crash_points, simulate_histories
 
+MINUTES: Final = 3.0
+
 T = TypeVar("T")
 
 
@@ -35,11 +37,12 @@ class VerifyOptions:
 
     server_path: Path
     """The store's program."""
-    minutes: float = 3.0
+    minutes: float | None = None
+    """None: `MINUTES`; if `short`, as long as the counts take."""
     seed: int | None = None
     """None: one is made of the time, and shown."""
     short: bool = False
-    """As in CI, by counts; `minutes` is not used then."""
+    """As in CI, by counts; within `minutes` where they are given."""
     only: tuple[PartName, ...] = PARTS
     replay: str | None = None
     """One simulated crash point or history to run again, as a finding names it; nothing else
@@ -68,9 +71,10 @@ def verify(options: VerifyOptions, *, out: TextIO | None = None) -> int:
     shown = sys.stdout if out is None else out
     seed = options.seed if options.seed is not None else time.time_ns() // 1_000_000_000
     only = frozenset(options.only)
-    plan = (
-        short_plan(only=only) if options.short else plan_for(minutes=options.minutes, only=only)
-    )
+    if options.short:
+        plan = short_plan(minutes=options.minutes, only=only)
+    else:
+        plan = plan_for(minutes=options.minutes or MINUTES, only=only)
     progress = Progress()
     report = VerifyReport(seed=seed, version=options.version, server=options.server)
     if options.replay is not None:

@@ -1,4 +1,4 @@
-"""How much of each part a verification does: by minutes, or by the counts that CI asks for."""
+"""How much of each part a verification does: by minutes, or by counts."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
@@ -14,6 +14,14 @@ SHARES: Final[dict[PartName, float]] = {
     "measures": 0.11,
 }
 """Of the minutes; chaos and measures need some for starting and for coming to rest."""
+SHORT_S: Final[dict[PartName, float]] = {
+    "crash-points": 275.0,
+    "histories": 290.0,
+    "kills": 75.0,
+    "chaos": 40.0,
+    "measures": 15.0,
+}
+"""The most that each part takes where counts are asked for."""
 _MANY: Final = 1_000_000_000
 ROUND_S_MAX: Final = 30.0
 
@@ -40,17 +48,16 @@ def plan_for(*, minutes: float, only: frozenset[PartName]) -> Plan:
     return Plan(seconds, round_s=min(ROUND_S_MAX, max(8.0, seconds.get("chaos", 0.0) / 5)))
 
 
-def short_plan(*, only: frozenset[PartName]) -> Plan:
-    """What CI runs: at least 10,000 crash points, 5,000 histories and 500 kills."""
+def short_plan(*, minutes: float | None, only: frozenset[PartName]) -> Plan:
+    """What CI runs: 10,000 crash points, 5,000 histories, 600 kills; `minutes` at the most."""
     seconds: dict[PartName, float] = {
-        "crash-points": 275.0,
-        "histories": 290.0,
-        "kills": 75.0,
-        "chaos": 40.0,
-        "measures": 15.0,
+        name: most_s for name, most_s in SHORT_S.items() if name in only
     }
+    if minutes is not None:
+        share = min(1.0, minutes * 60 / sum(seconds.values()))
+        seconds = {name: most_s * share for name, most_s in seconds.items()}
     return Plan(
-        {name: seconds[name] for name in PARTS if name in only},
+        seconds,
         crash_points=10_000,
         histories=5_000,
         kills=600,

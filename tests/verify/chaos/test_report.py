@@ -114,10 +114,18 @@ def test_minutes_are_divided_over_the_parts_that_are_wanted() -> None:
 
 
 def test_the_short_form_asks_for_what_ci_must_show_in_under_twelve_minutes() -> None:
-    plan = short_plan(only=frozenset(PARTS))
+    plan = short_plan(minutes=None, only=frozenset(PARTS))
     assert (plan.crash_points, plan.histories) == (10_000, 5_000)
     assert plan.kills >= 500
     assert sum(plan.seconds[name] for name in ("crash-points", "histories", "kills")) <= 720
+
+
+def test_the_short_form_ends_within_the_minutes_that_it_is_given_on_a_slow_machine() -> None:
+    hurried = short_plan(minutes=5, only=frozenset(PARTS))
+    assert sum(hurried.seconds.values()) == pytest.approx(300)
+    assert hurried.crash_points == 10_000
+    patient = short_plan(minutes=500, only=frozenset(PARTS))
+    assert patient == short_plan(minutes=None, only=frozenset(PARTS))
 
 
 def test_progress_is_plain_lines_where_nobody_watches() -> None:
