@@ -62,7 +62,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         await gateway.store.queue.enqueue(context_id, owner=owner)
     receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
     if prefer.respond_async:
-        return _accepted(context_id, receipt)
+        return _accepted(context_id, receipt, epoch)
     async with gateway.directory.follow(context_id, owner) as feed:
         return await _answer(
             *(gateway, feed, epoch, receipt, prefer, request, headers),
@@ -134,8 +134,9 @@ async def deliver_mail(
     await record_action(gateway, actor_of(request), context_id, mail.event)
     if prefer.respond_async:
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
+        epoch = gateway.store.epoch
         await wake(gateway, context_id, owner, receipt)
-        return _accepted(context_id, receipt)
+        return _accepted(context_id, receipt, epoch)
     try:
         async with gateway.directory.follow(context_id, owner) as feed:
             receipt = await gateway.store.deliver(
@@ -151,7 +152,7 @@ async def deliver_mail(
             raise
         # There is nothing to follow any more; the tombstone knows what its deletion was.
         receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
-        return _without_state(context_id, receipt, Phase.DELETED)
+        return _without_state(context_id, receipt, gateway.store.epoch, Phase.DELETED)
 
 
 async def _answer(
@@ -214,7 +215,8 @@ async def _answer(
         headers["Preference-Applied"] = f"wait={int(prefer.wait_s)}"
     if result is None or (prefer.wait_s is not None and not rested):
         status = 202
-        headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
+        name = action_id(context_id, receipt.seq, epoch=epoch)
+        headers["Location"] = f"/api/actions/{name}"
     return action_response(
         mirror,
         status=status,
@@ -249,15 +251,18 @@ def _refused(result: Result, receipt: Receipt) -> Problem:
     return problem
 
 
-def _accepted(context_id: str, receipt: Receipt) -> web.Response:
-    response = _without_state(context_id, receipt, None)
+def _accepted(context_id: str, receipt: Receipt, epoch: str) -> web.Response:
+    response = _without_state(context_id, receipt, epoch, None)
     response.set_status(202)
-    response.headers["Location"] = f"/api/actions/{action_id(context_id, receipt.seq)}"
+    name = action_id(context_id, receipt.seq, epoch=epoch)
+    response.headers["Location"] = f"/api/actions/{name}"
     response.headers["Preference-Applied"] = "respond-async"
     return response
 
 
-def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> web.Response:
+def _without_state(
+    context_id: str, receipt: Receipt, epoch: str, phase: Phase | None
+) -> web.Response:
     """An ActionResponse that tells of the action alone, and of the phase if that is known."""
     result = receipt.result
     body = {
@@ -265,7 +270,7 @@ def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> we
         "status": phase,
         "version": result.version if result and phase else None,
         "action": {
-            "id": action_id(context_id, receipt.seq),
+            "id": action_id(context_id, receipt.seq, epoch=epoch),
             "result": result and result.outcome,
             "version": result and result.version,
         },
@@ -279,8 +284,11 @@ def _without_state(context_id: str, receipt: Receipt, phase: Phase | None) -> we
 async def action_status(request: web.Request) -> web.StreamResponse:
     """What became of an action."""
     gateway = request.app[GATEWAY]
-    context_id, seq = action_of(request)
+    context_id, epoch, seq = action_of(request)
     reading = await gateway.store.read(context_id, gateway.owner_of(request), seq=seq)
+    if epoch != gateway.store.epoch:
+        detail = "The store began a new epoch since: the action may be lost. Read the state."
+        raise Problem("not-found", detail)
     if seq > reading.mail_seq:
         raise Problem("not-found", "Action not found")
     result = reading.result
@@ -290,7 +298,7 @@ async def action_status(request: web.Request) -> web.StreamResponse:
         detail = f"It is no longer remembered: only the last {remembered} actions are."
         raise Problem("not-found", detail)
     body = {
-        "id": action_id(context_id, seq),
+        "id": action_id(context_id, seq, epoch=epoch),
         "context_id": context_id,
         "result": result.outcome if result else "waiting",
         "version": result and result.version,

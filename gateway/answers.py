@@ -21,9 +21,12 @@ def json_response(
     )
 
 
-def action_id(context_id: str, seq: int) -> str:
-    """Id of an action: its context and its number there."""
-    return f"{context_id}.{seq}"
+def action_id(context_id: str, seq: int, *, epoch: str) -> str:
+    """Id of an action: its context, and its number there in an epoch of the store.
+
+    In a later epoch the number may be another action's.
+    """
+    return f"{context_id}.{epoch}.{seq}"
 
 
 def etag(mirror: Mirror) -> str:
@@ -46,7 +49,7 @@ def action_response(
     if action is not None:
         seq, result = action
         shown = {
-            "id": action_id(state.id, seq),
+            "id": action_id(state.id, seq, epoch=mirror.epoch),
             "result": result and result.outcome,
             "version": result and result.version,
         }

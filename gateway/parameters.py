@@ -18,8 +18,9 @@ ID_PATTERN: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _ID: Final = re.compile(ID_PATTERN)
 _RESTART_ID: Final = re.compile("r-[0-9a-f]{16}")
 MESSAGE_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "maxLength": 255}
-_ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]([1-9][0-9]{{0,14}})")
-_LETTER_ID: Final = re.compile(f"{_ACTION_ID.pattern}([.]webhook)?")
+_NUMBER_PATTERN: Final = "[1-9][0-9]{0,14}"
+_ACTION_ID: Final = re.compile(f"({ID_PATTERN})[.]({_NUMBER_PATTERN})[.]({_NUMBER_PATTERN})")
+_LETTER_ID: Final = re.compile(f"{ID_PATTERN}[.]{_NUMBER_PATTERN}([.]webhook)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ WHOLE: Final[Mapping[str, JsonValue]] = {
 ID_SCHEMA: Final[Mapping[str, JsonValue]] = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 ACTION_ID_SCHEMA: Final[Mapping[str, JsonValue]] = {
     "type": "string",
-    "pattern": f"^{ID_PATTERN}[.][1-9][0-9]{{0,14}}$",
+    "pattern": f"^{ID_PATTERN}[.]{_NUMBER_PATTERN}[.]{_NUMBER_PATTERN}$",
 }
 SESSION_PATTERN: Final = "[A-Za-z0-9._~:@+-]{1,200}"
 """What goes into an address without being escaped."""
@@ -260,8 +261,8 @@ def _path_part(request: web.Request, name: str, pattern: re.Pattern[str], unknow
     return part
 
 
-def action_of(request: web.Request) -> tuple[str, int]:
-    """Context and number of the action whose id is in the path.
+def action_of(request: web.Request) -> tuple[str, str, int]:
+    """Context, epoch and number of the action whose id is in the path.
 
     Raises:
         Problem: not-found.
@@ -269,4 +270,4 @@ def action_of(request: web.Request) -> tuple[str, int]:
     found = _ACTION_ID.fullmatch(request.match_info["action_id"])
     if found is None:
         raise Problem("not-found", "Action not found")
-    return found[1], int(found[2])
+    return found[1], found[2], int(found[3])

@@ -271,7 +271,7 @@ async def _answer(
     data: dict[str, object] = {
         "status": 202 if result is None else 200,
         "action": {
-            "id": action_id(feed.context_id, receipt.seq),
+            "id": action_id(feed.context_id, receipt.seq, epoch=epoch),
             "result": result and result.outcome,
             "version": result and result.version,
         },

@@ -56,6 +56,15 @@ class Cursor(NamedTuple):
         return cls(epoch, int(version), int(n))
 
 
+def number_of(action_id: str) -> str:
+    """Context and number out of `action.id`, without the epoch between them.
+
+    A repeat is told the id in the epoch of its answer; the number stays.
+    """
+    context_id, _, number = action_id.split(".")
+    return f"{context_id}.{number}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One logical action of one client on one context, over all of its tries."""
@@ -89,7 +98,7 @@ class Operation:
     """Last part of the problem type (`queue-full`), where it was refused; of an unknown one,
     what the client saw last (`TimeoutError`, `503`)."""
     action_id: str | None = None
-    """`action.id` of the answer: the same for every try that was answered."""
+    """`number_of` the answer's `action.id`: the same for every try that was answered."""
     version: int | None = None
     """`action.version`: of the context once this action was applied."""
     seen_version: int | None = None

@@ -95,8 +95,9 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     owner = await Inspector(gateway.store).owner(context_id)
     mail = Mail(event=CancelRequested(at_ms=gateway.clock()))
     receipt = await gateway.store.deliver(context_id, owner, mail, key="", digest="")
+    name = action_id(context_id, receipt.seq, epoch=gateway.store.epoch)
     await wake(gateway, context_id, owner, receipt)
-    body = {"id": context_id, "action_id": action_id(context_id, receipt.seq)}
+    body = {"id": context_id, "action_id": name}
     return json_response(body, status=202)
 
 

@@ -86,9 +86,10 @@ async def _retry(gateway: Gateway, letter: DeadLetter) -> str | None:
         key=f"dead-letter {letter.id}",
         digest=letter.id,
     )
+    name = action_id(letter.context_id, receipt.seq, epoch=gateway.store.epoch)
     await wake(gateway, letter.context_id, letter.owner, receipt)
     await _letters(gateway).drop(letter.id)
-    return action_id(letter.context_id, receipt.seq)
+    return name
 
 
 async def drop_letter(request: web.Request) -> web.StreamResponse:

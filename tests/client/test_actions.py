@@ -83,7 +83,8 @@ async def test_a_message_is_applied_and_with_a_wait_answered(store_url: str) -> 
         )
         assert answer.applied
         assert answer.action is not None
-        assert (answer.action.id, answer.action.version) == (f"{context.id}.1", 2)
+        assert answer.action.id == service.action_id(context.id, 1)
+        assert answer.action.version == 2
         assert answer.context.messages[0].parts[1] == {"type": "x-unheard-of", "depth": [1]}
         assert answer.context.at_rest
         status = await client.action(answer.action.id)

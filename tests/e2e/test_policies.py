@@ -15,7 +15,7 @@ from tests.support.service_processes import Service, kill
 from verify.finals import check_rest
 from verify.logs import check_logs
 from verify.promises import check_policy
-from verify.records import Cursor, Final as FinalState, Log, Operation, Outcome
+from verify.records import Cursor, Final as FinalState, Log, Operation, Outcome, number_of
 
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -58,7 +58,7 @@ async def send(
             else Outcome.REFUSED
         ),
         code=None if reply.status < 300 else told["type"].removeprefix("/problems/"),
-        action_id=told["action"]["id"] if reply.status < 300 else None,
+        action_id=number_of(told["action"]["id"]) if reply.status < 300 else None,
         version=told["action"]["version"] if applied else None,
         epoch=Cursor.parse(told["context"]["cursor"]).epoch if applied else None,
     )

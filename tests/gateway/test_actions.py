@@ -17,7 +17,7 @@ async def test_a_message_is_answered_once_it_is_applied(store_url: str) -> None:
         )
         assert answer.status == 200
         assert answer.json["action"] == {
-            "id": f"{context_id}.1",
+            "id": service.action_id(context_id, 1),
             "result": "applied",
             "version": 2,
         }
@@ -268,7 +268,7 @@ async def test_a_refusal_is_told_by_the_action_status_too(store_url: str) -> Non
         receipt = await service.client.act(context_id, "resume", Prefer="respond-async")
         assert (receipt.status, receipt.context) == (202, None)
         location = receipt.headers["Location"]
-        assert location == f"/api/actions/{context_id}.1"
+        assert location == f"/api/actions/{service.action_id(context_id, 1)}"
 
         async def applied() -> bool:
             result: str = (await service.client.get(location)).json["result"]
@@ -284,8 +284,11 @@ async def test_a_refusal_is_told_by_the_action_status_too(store_url: str) -> Non
 async def test_an_action_that_was_never_sent_has_no_status(store_url: str) -> None:
     async with serving(store_url, workers=0) as service:
         context_id = await service.client.create()
+        epoch = service.stores[0].epoch
         for name in ("1", "0", "01", "-1", "1.1", "x", "9" * 16, "٣", ""):
-            answer = await service.client.get(f"/api/actions/{context_id}.{quote(name)}")
+            answer = await service.client.get(
+                f"/api/actions/{context_id}.{epoch}.{quote(name)}"
+            )
             assert (answer.status, answer.problem) == (404, "not-found"), name
 
 
@@ -296,15 +299,15 @@ async def test_an_action_that_is_forgotten_does_not_wait(store_url: str) -> None
         for title in ("a", "b", "c"):
             await service.client.act(context_id, "rename", {"title": title})
     async with serving(store_url, workers=0, storage=few) as service:
-        client = service.client
-        forgotten = await client.get(f"/api/actions/{context_id}.1")
+        client, actions = service.client, f"/api/actions/{context_id}.{service.stores[0].epoch}"
+        forgotten = await client.get(f"{actions}.1")
         assert (forgotten.status, forgotten.problem) == (404, "not-found")
         assert "no longer remembered" in forgotten.json["detail"]
-        assert (await client.get(f"/api/actions/{context_id}.2")).json["result"] == "applied"
+        assert (await client.get(f"{actions}.2")).json["result"] == "applied"
         for _ in range(2):
             await client.act(context_id, "pause", Prefer="respond-async")
         for number in (4, 5):
-            waiting = await client.get(f"/api/actions/{context_id}.{number}")
+            waiting = await client.get(f"{actions}.{number}")
             assert waiting.json["result"] == "waiting"
 
 
@@ -344,7 +347,9 @@ async def test_a_full_mailbox_is_refused_with_429_and_takes_nothing(store_url: s
         answer = await client.act(context_id, "pause", Prefer="respond-async")
         assert (answer.status, answer.problem) == (429, "mailbox-full")
         assert answer.headers["Retry-After"] == "1"
-        assert (await client.get(f"/api/actions/{context_id}.3")).status == 404
+        assert (
+            await client.get(f"/api/actions/{service.action_id(context_id, 3)}")
+        ).status == 404
 
 
 async def test_an_unknown_action_is_not_found_and_told_the_known_ones(store_url: str) -> None:

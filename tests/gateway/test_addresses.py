@@ -71,7 +71,7 @@ async def test_an_id_that_nobody_has_is_not_found_and_never_becomes_a_key(
                 ),
             ):
                 assert (answer.status, answer.problem) == (404, "not-found"), answer
-        answer = await client.get(f"/api/actions/{encoded}.1")
+        answer = await client.get(f"/api/actions/{encoded}.1.1")
         assert (answer.status, answer.problem) == (404, "not-found")
         if context_id != WELL_FORMED:
             assert not [key for key in asked if key.startswith("ctx:")]
@@ -151,7 +151,7 @@ async def test_other_addresses_refuse_queries_too(store_url: str) -> None:
             ("POST", f"/api/contexts/{context_id}/actions/pause?x=1"),
             ("POST", "/api/contexts?x=1"),
             ("DELETE", f"/api/contexts/{context_id}?x=1"),
-            ("GET", f"/api/actions/{context_id}.1?x=1"),
+            ("GET", f"/api/actions/{context_id}.1.1?x=1"),
             ("GET", "/healthz?x=1"),
         ):
             answer = await client.send(method, path, {} if method == "POST" else None)
@@ -169,7 +169,7 @@ async def test_other_addresses_refuse_queries_too(store_url: str) -> None:
         (f"/api/contexts/{WELL_FORMED}/state", "GET, HEAD, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/events", "GET, OPTIONS"),
         (f"/api/contexts/{WELL_FORMED}/actions/pause", "OPTIONS, POST"),
-        (f"/api/actions/{WELL_FORMED}.1", "GET, HEAD, OPTIONS"),
+        (f"/api/actions/{WELL_FORMED}.1.1", "GET, HEAD, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
         ("/openapi.json", "GET, HEAD, OPTIONS"),
     ],

@@ -276,7 +276,9 @@ async def test_other_media_types_are_refused(
         for path in addresses(context_id):
             answer = await client.send("POST", path, raw=raw, headers=headers)
             assert (answer.status, answer.problem) == (415, "unsupported-media-type"), path
-        assert (await client.get(f"/api/actions/{context_id}.1")).status == 404
+        assert (
+            await client.get(f"/api/actions/{service.action_id(context_id, 1)}")
+        ).status == 404
 
 
 async def test_a_body_that_is_too_large_is_refused_and_one_that_just_fits_is_taken(

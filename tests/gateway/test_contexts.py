@@ -60,7 +60,7 @@ async def test_a_context_is_created_with_its_first_message_in_one_step(
         )
         assert answer.status == 201
         assert answer.headers["Preference-Applied"] == "wait=30"
-        assert answer.json["action"]["id"] == f"{answer.context['id']}.1"
+        assert answer.json["action"]["id"] == service.action_id(answer.context["id"], 1)
         assert answer.json["action"]["result"] == "applied"
         asked, replied = answer.context["messages"]
         assert (asked["role"], asked["content"]) == ("user", "Hello there")
@@ -187,7 +187,7 @@ async def assert_gone(service: Service, context_id: str) -> None:
             await client.act(context_id, "send_message", {"content": "hi"}),
             await client.act(context_id, "pause", Prefer="respond-async"),
             await client.send("DELETE", path),
-            await client.get(f"/api/actions/{context_id}.1"),
+            await client.get(f"/api/actions/{service.action_id(context_id, 1)}"),
         ):
             assert (answer.status, answer.problem) == (404, "not-found")
         assert (await client.get("/api/contexts")).json["contexts"] == []

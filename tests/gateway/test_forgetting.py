@@ -94,7 +94,7 @@ async def test_a_deleted_context_is_gone_for_its_owner_where_tombstones_are_on(
         assert (said.status, said.problem) == (410, "gone")
         described = (await client.get("/openapi.json")).json["paths"]
         for method, path, asked, problem in (
-            ("get", "/api/actions/{action_id}", f"/api/actions/{context_id}.1", "gone"),
+            ("get", "/api/actions/{action_id}", f"/api/actions/{context_id}.1.1", "gone"),
             ("get", "/api/events", f"/api/events?contexts={context_id}", "gone"),
             ("get", "/admin/contexts/{id}", None, "not-found"),
             ("post", "/admin/contexts/{id}/requeue", None, "not-found"),

@@ -89,7 +89,7 @@ def address(route: Route, **ids: str) -> str:
     given = {
         "id": UNKNOWN,
         "action": "rename",
-        "action_id": f"{UNKNOWN}.1",
+        "action_id": f"{UNKNOWN}.1.1",
         "message_id": UNKNOWN,
         "mode": "text",
         "session_id": "s",

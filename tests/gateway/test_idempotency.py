@@ -79,7 +79,9 @@ async def test_twenty_sends_at_once_with_one_key_make_one_message(store_url: str
             ]
         answers = [send.result() for send in sends]
         assert {answer.status for answer in answers} == {200}
-        assert {answer.json["action"]["id"] for answer in answers} == {f"{context_id}.1"}
+        assert {answer.json["action"]["id"] for answer in answers} == {
+            service.action_id(context_id, 1)
+        }
         assert sum("Idempotent-Replayed" in answer.headers for answer in answers) == 19
         messages = (await service.client.state(context_id))["messages"]
         assert [message["role"] for message in messages] == ["user", "assistant"]
@@ -131,7 +133,9 @@ async def test_other_keys_are_refused(store_url: str, key: str) -> None:
             await client.send("POST", "/api/contexts", {}, headers={"Idempotency-Key": key}),
         ):
             assert (answer.status, answer.problem) == (400, "invalid-header")
-        assert (await client.get(f"/api/actions/{context_id}.1")).status == 404
+        assert (
+            await client.get(f"/api/actions/{service.action_id(context_id, 1)}")
+        ).status == 404
 
 
 @pytest.mark.parametrize("name", ["Idempotency-Key", "If-Match"])

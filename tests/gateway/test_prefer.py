@@ -25,7 +25,8 @@ async def test_a_wait_that_is_too_short_is_accepted_with_the_state_so_far(
         answer = await service.client.say(context_id, "/hang", Prefer="wait=1")
         assert answer.status == 202
         assert answer.headers["Preference-Applied"] == "wait=1"
-        assert answer.headers["Location"] == f"/api/actions/{context_id}.1"
+        name = service.action_id(context_id, 1)
+        assert answer.headers["Location"] == f"/api/actions/{name}"
         assert answer.json["status"] == "streaming_llm_response"
         assert answer.json["action"]["result"] == "applied"
         assert answer.context["draft"]["text"]
@@ -38,9 +39,10 @@ async def test_without_a_worker_an_action_is_accepted_after_the_usual_wait(
         context_id = await service.client.create()
         answer = await service.client.act(context_id, "pause")
         assert answer.status == 202
-        assert answer.headers["Location"] == f"/api/actions/{context_id}.1"
+        name = service.action_id(context_id, 1)
+        assert answer.headers["Location"] == f"/api/actions/{name}"
         assert answer.json["action"] == {
-            "id": f"{context_id}.1",
+            "id": name,
             "result": None,
             "version": None,
         }
@@ -97,7 +99,8 @@ async def test_a_wait_that_is_no_number_is_refused(store_url: str, prefer: str) 
             await service.client.get(f"/api/contexts/{context_id}/state", Prefer=prefer),
         ):
             assert (answer.status, answer.problem) == (400, "invalid-header")
-        assert (await service.client.get(f"/api/actions/{context_id}.1")).status == 404
+        name = service.action_id(context_id, 1)
+        assert (await service.client.get(f"/api/actions/{name}")).status == 404
 
 
 async def test_unknown_preferences_are_ignored(store_url: str) -> None:
@@ -114,12 +117,13 @@ async def test_respond_async_is_answered_at_once_with_a_receipt(store_url: str) 
         answer = await service.client.say(context_id, "hi", Prefer="Respond-Async")
         assert answer.status == 202
         assert answer.headers["Preference-Applied"] == "respond-async"
-        assert answer.headers["Location"] == f"/api/actions/{context_id}.1"
+        name = service.action_id(context_id, 1)
+        assert answer.headers["Location"] == f"/api/actions/{name}"
         assert answer.json == {
             "context": None,
             "status": None,
             "version": None,
-            "action": {"id": f"{context_id}.1", "result": None, "version": None},
+            "action": {"id": name, "result": None, "version": None},
         }
         await service.client.until(context_id, "idle")
 

@@ -110,7 +110,11 @@ async def test_actions_may_be_sent_on_a_socket(store_url: str) -> None:
                 "ref": "rename",
                 "idempotency_key": None,
                 "status": 200,
-                "action": {"id": f"{context_id}.1", "result": "applied", "version": 2},
+                "action": {
+                    "id": service.action_id(context_id, 1),
+                    "result": "applied",
+                    "version": 2,
+                },
                 "repeated": False,
             }
             asked = await socket.act("send_message", {"content": "/tool clock {}"})

@@ -173,7 +173,7 @@ async def answers(service: Service, context_id: str) -> list[tuple[int, str]]:
                 client.get(f"/api/contexts/{context_id}/state", Cache_Control="no-cache"),
                 client.get(f"/api/contexts/{context_id}/events"),
                 client.get("/api/contexts"),
-                client.get(f"/api/actions/{context_id}.1"),
+                client.get(f"/api/actions/{context_id}.1.1"),
             )
         ]
     done = [request.result() for request in requests]
@@ -317,6 +317,28 @@ async def test_a_store_that_lost_commits_is_told_by_one_reset_and_a_new_epoch(
                 await eventually_renamed(client, context_id, "again")
                 (renamed,) = await stream.take("context-renamed")
                 assert renamed.data["title"] == "again"
+
+
+async def test_an_action_that_was_lost_is_not_answered_with_the_one_that_got_its_number() -> (
+    None
+):
+    with StoreServer(appendfsync="everysec") as store:
+        storage = {"durability": "standard", "store_call_s_max": CALL_S_MAX}
+        async with serving(store.url, storage=storage, worker={"linger_s": 0}) as service:
+            client = service.client
+            context_id = await client.create()
+            saved = save(store, "saved")
+            await eventually_renamed(client, context_id, "kept for a second")
+            lost = (await client.act(context_id, "pause")).json["action"]["id"]
+            assert (await client.get(f"/api/actions/{lost}")).json["id"] == lost
+            set_back(store, saved)
+            for title in ("another", "and another"):
+                await eventually_renamed(client, context_id, title)
+            answer = await client.get(f"/api/actions/{lost}")
+            assert (answer.status, answer.problem) == (404, "not-found"), answer.json
+            assert "epoch" in answer.json["detail"]
+            told = (await client.act(context_id, "pause")).json["action"]["id"]
+            assert (await client.get(f"/api/actions/{told}")).json["result"] == "applied"
 
 
 def save(store: StoreServer, name: str) -> Path:

@@ -379,6 +379,10 @@ class Service:
         """Of the first gateway."""
         return self.clients[0]
 
+    def action_id(self, context_id: str, number: int) -> str:
+        """Id of a context's nth action in the epoch that there is now."""
+        return f"{context_id}.{self.stores[0].epoch}.{number}"
+
     def stop(self, name: str) -> None:
         """Have `gateway 0`, `worker 0`, ... drain and end."""
         self._stops[name].set()

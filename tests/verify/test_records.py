@@ -5,7 +5,7 @@ import pytest
 
 from tests.verify.histories import CONTEXT, read, send
 from verify.findings import ITEMS_MAX, TEXT_CHARS_MAX, VIOLATIONS_MAX, Findings
-from verify.records import Cursor, Final, Json, Losses, Message, Read
+from verify.records import Cursor, Final, Json, Losses, Message, Read, number_of
 
 STATE: Json = {
     "id": CONTEXT,
@@ -40,6 +40,10 @@ def test_a_final_takes_all_messages_in_order() -> None:
 @pytest.mark.parametrize("text", ["100.7.4", '"100.7.4"', 'W/"100.7.4"'])
 def test_a_cursor_is_read_from_ids_and_etags(text: str) -> None:
     assert Cursor.parse(text) == Cursor("100", 7, 4)
+
+
+def test_an_action_told_in_two_epochs_has_one_number() -> None:
+    assert number_of("c1.100.7") == number_of("c1.200.7") == "c1.7"
 
 
 @pytest.mark.parametrize("text", ["", "100", "100.7", "100.7.x", "1.2.3.4"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import aiohttp
 import orjson
 
-from verify.records import Cursor, Json, Operation, Outcome, Read
+from verify.records import Cursor, Json, Operation, Outcome, Read, number_of
 
 RETRY_PAUSE_S_MAX = 0.2
 FRESH_RATE = 0.05
@@ -271,7 +271,7 @@ def _settled(operation: Operation, answer: Answer, returned_s: float) -> tuple[O
             returned_s=returned_s,
             outcome=Outcome.APPLIED if applied else Outcome.ACCEPTED,
             code=None,
-            action_id=action["id"],
+            action_id=number_of(action["id"]),
             version=action["version"],
             seen_version=None if answer.headers.get(STALE) else body["version"],
             epoch=Cursor.parse(etag).epoch if etag else None,

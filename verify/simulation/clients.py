@@ -22,6 +22,7 @@ from verify.records import (
     Read,
     StreamFrame,
     StreamRecording,
+    number_of,
 )
 from verify.simulation.http import Answer, Cut, Door, ask, listen
 from verify.simulation.world import World
@@ -319,7 +320,7 @@ def _settled(
             returned_s=now_s,
             tries=tries,
             outcome=Outcome.APPLIED if action["result"] == "applied" else Outcome.ACCEPTED,
-            action_id=action["id"],
+            action_id=number_of(action["id"]),
             version=action["version"],
             seen_version=None if answer.headers.get(STALE) == "true" else said["version"],
             epoch=context and Cursor.parse(context["cursor"]).epoch,
