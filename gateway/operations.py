@@ -84,6 +84,9 @@ LAST_EVENT_ID: Final = Header(
 ETAG: Final = Header("ETag", "The context's cursor, `<epoch>.<version>.<n>`.", _TAG)
 LOCATION: Final = Header("Location", "Where to ask further.", _TEXT)
 LINK: Final = Header("Link", "`rel=next`, where there are more.", _TEXT)
+ALL_MESSAGES: Final = Header(
+    "Link", "`rel=collection`: all messages, where `messages` has left some out.", _TEXT
+)
 REPLAYED: Final = Header("Idempotent-Replayed", "`true` on a repeat.", {"const": "true"})
 APPLIED: Final = Header("Preference-Applied", "What was honoured of Prefer.", _TEXT)
 STALE: Final = Header(
@@ -111,11 +114,11 @@ _ACCEPTED: Final = Answer(
     (ActionResponse,),
     (ETAG, LOCATION, REPLAYED, APPLIED, STALE),
 )
-_READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, LINK, STALE))
+_READ: Final = Answer("The state.", (ActionResponse,), (ETAG, POLL_AFTER, ALL_MESSAGES, STALE))
 _POLLED: Final = Answer(
     "The state; with `after`, the events since.",
     (ActionResponse, EventsPage),
-    (ETAG, POLL_AFTER, LINK, STALE),
+    (ETAG, POLL_AFTER, ALL_MESSAGES, STALE),
 )
 _UNCHANGED: Final = Answer("Nothing has changed.", (), (ETAG, STALE))
 _STORE: Final = ("store-unavailable",)

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from fsm import ended, rests
+from fsm import branch_messages, ended, rests
 from gateway.answers import action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
@@ -152,12 +152,12 @@ def _stale(request: web.Request, mirror: Mirror) -> web.Response:
 def _state(request: web.Request, mirror: Mirror) -> web.Response:
     messages = read_whole(request, MESSAGES.name)
     response = action_response(mirror, messages=messages)
-    at_rest = rests(mirror.view.state)
+    state = mirror.view.state
     response.headers["Poll-After-Ms"] = str(
-        POLL_AFTER_MS_AT_REST if at_rest else POLL_AFTER_MS_BUSY
+        POLL_AFTER_MS_AT_REST if rests(state) else POLL_AFTER_MS_BUSY
     )
-    if messages is not None and messages < len(mirror.view.state.messages):
-        response.headers["Link"] = f'<{request.path}>; rel="collection"'
+    if messages is not None and len(branch_messages(state, messages + 1)) > messages:
+        response.headers["Link"] = f'</api/contexts/{state.id}/messages>; rel="collection"'
     return response
 
 

@@ -1,6 +1,7 @@
 """Polling: ETag, 304, long polls, events since a cursor, bounded messages."""
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
 
@@ -262,6 +263,21 @@ async def test_the_number_of_messages_can_be_bounded(store_url: str) -> None:
             assert answer.context["messages"] == whole["messages"][6 - shown :]
             assert ("Link" in answer.headers) == (shown < 6)
             assert answer.context | {"messages": []} == whole | {"messages": []}
+        link = (await client.get(f"{state_path(context_id)}?messages=1")).headers["Link"]
+        (address,) = re.findall(r'<([^>]+)>; rel="collection"', link)
+        assert (await client.get(address)).json["messages"] == whole["messages"]
+
+
+async def test_messages_of_other_branches_are_not_told_as_left_out(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        said = await client.say(context_id, "once")
+        edit = {"message_id": said.context["messages"][0]["id"], "content": "twice"}
+        await client.act(context_id, "edit_message", edit, Prefer="wait=30")
+        answer = await client.get(f"{state_path(context_id)}?messages=2")
+        assert (len(answer.context["messages"]), answer.context["message_count"]) == (2, 4)
+        assert "Link" not in answer.headers
 
 
 async def test_polls_are_told_when_to_ask_again(store_url: str) -> None:

@@ -3920,7 +3920,7 @@ export interface operations {
                     readonly "Contextd-Stale"?: "true";
                     /** @description The context's cursor, `<epoch>.<version>.<n>`. */
                     readonly ETag?: string;
-                    /** @description `rel=next`, where there are more. */
+                    /** @description `rel=collection`: all messages, where `messages` has left some out. */
                     readonly Link?: string;
                     /** @description When asking again is worth it. */
                     readonly "Poll-After-Ms"?: number;
@@ -5934,7 +5934,7 @@ export interface operations {
                     readonly "Contextd-Stale"?: "true";
                     /** @description The context's cursor, `<epoch>.<version>.<n>`. */
                     readonly ETag?: string;
-                    /** @description `rel=next`, where there are more. */
+                    /** @description `rel=collection`: all messages, where `messages` has left some out. */
                     readonly Link?: string;
                     /** @description When asking again is worth it. */
                     readonly "Poll-After-Ms"?: number;
