@@ -65,7 +65,8 @@ def _compare(document: Json, shown: Json) -> Replay:
             found = f"event {number} ({event['kind']}): the machine does not take it: {error}"
             return Replay(version, number - before, before or None, {}, found)
     assert state is not None, "a log begins with a base, or an event"
-    said: Json = orjson.loads(Mirror(View(state, 0, ""), "").context_json())
+    epoch = str(shown["cursor"]).partition(".")[0]
+    said: Json = orjson.loads(Mirror(View(state, 0, ""), epoch).context_json())
     different = next(_differences(_of_the_log(said), _of_the_log(shown), ""), None)
     return Replay(version, len(events), before or None, said, different)
 

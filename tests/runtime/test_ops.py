@@ -146,7 +146,11 @@ async def test_a_turn_is_cancelled_and_its_log_compacted_and_proved(store_url: s
         said = f"Version {version}: {version} events lead to what is shown.\n"
         assert (done.exit_code, done.stdout) == (0, said)
         old = await run("replay", context_id, "--at", "1")
-        assert (old.exit_code, orjson.loads(old.stdout)["version"]) == (0, 1)
+        begun = orjson.loads(old.stdout)
+        assert (old.exit_code, begun["version"]) == (0, 1)
+        assert begun["cursor"] == f"{service.stores[0].epoch}.1.0"
+        page = await client.get(f"/api/contexts/{context_id}/state?after={begun['cursor']}")
+        assert page.json["events"][0]["event"] == "message-received"
         assert (await run("compact", context_id, "--keep", "1")).exit_code == 0
 
         async def is_compacted() -> bool:
