@@ -257,10 +257,22 @@ async function problemOf(response: Response): Promise<ContextdError> {
   const isProblem = response.headers
     .get("Content-Type")
     ?.startsWith("application/problem+json");
-  if (isProblem === true) return new Problem(await read<ProblemDocument>(response));
+  if (isProblem === true) return new Problem(whole(response.status, await read(response)));
   const text = `Status ${response.status}, and no problem document.`;
   // A proxy answers for a gateway that is away.
   return response.status >= 502 ? new Unreachable(text) : new NotUnderstood(text);
+}
+
+/** A problem document with all its members: of a proxy's, none need be there (RFC 9457). */
+function whole(status: number, said: Partial<ProblemDocument> | null): ProblemDocument {
+  return {
+    ...said,
+    type: said?.type ?? "about:blank",
+    title: said?.title ?? `Status ${status}, and no reason given.`,
+    status,
+    detail: said?.detail ?? "",
+    request_id: said?.request_id ?? "",
+  };
 }
 
 /** The promise, or what the signal says if that is first; what was promised goes on. */

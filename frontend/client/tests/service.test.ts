@@ -114,6 +114,19 @@ describe("an action", () => {
     gateway.override = () => new Response("<html>", { status: 200 });
     await expect(client.service.getChatState(CHAT)).rejects.toBeInstanceOf(NotUnderstood);
   });
+
+  it.each([{ title: "Not here." }, { type: null, status: 200 }, {}, null, "no"])(
+    "goes by the status where a proxy's problem leaves out the rest: %j",
+    async (document) => {
+      const headers = { "Content-Type": "application/problem+json" };
+      gateway.override = () => new Response(JSON.stringify(document), { status: 403, headers });
+      const error: unknown = await client.service
+        .rename(CHAT, { title: "T" })
+        .catch((refused: unknown) => refused);
+      expect(error).toBeInstanceOf(Problem);
+      expect(error).toMatchObject({ type: "about:blank", status: 403, isPassing: false });
+    },
+  );
 });
 
 describe("a read", () => {
