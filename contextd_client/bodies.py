@@ -7,6 +7,8 @@ from typing import Literal, NotRequired, TypeAlias, TypedDict
 import orjson
 from pydantic import JsonValue
 
+from contextd_client.problems import NotJson
+
 SendPolicy = Literal["enqueue", "reject", "interrupt", "rollback", "steer", "merge", "latest"]
 """What becomes of a message that arrives during a turn; see docs/api.md."""
 MergeStrategy = Literal["append", "cherry_pick", "rebase"]
@@ -95,7 +97,10 @@ def encode(fields: Mapping[str, object]) -> bytes:
     """A body of the fields that are given: those that are None are left out.
 
     Raises:
-        TypeError: Something in it is no JSON.
+        NotJson: Something in it is no JSON.
     """
     given = {name: value for name, value in fields.items() if value is not None}
-    return orjson.dumps(given, option=orjson.OPT_UTC_Z)
+    try:
+        return orjson.dumps(given, option=orjson.OPT_UTC_Z)
+    except orjson.JSONEncodeError as error:
+        raise NotJson(f"This cannot be sent: {error}.") from None

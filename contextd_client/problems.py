@@ -1,6 +1,7 @@
 """The exceptions of this package, as one tree.
 
     ContextdError
+    ├── NotJson                  what was to be sent is no JSON; nothing was sent
     ├── Unreachable              no answer, however often it was asked
     ├── NotUnderstood            an answer that is none of contextd's
     │   └── FrameTooLarge        an event larger than anybody should have to keep
@@ -35,6 +36,10 @@ AGAIN: Final = frozenset({429, 502, 503, 504})
 
 class ContextdError(Exception):
     """Base of all errors of this package."""
+
+
+class NotJson(ContextdError, ValueError):
+    """What was to be sent is no JSON, such as half of a surrogate pair; nothing was sent."""
 
 
 class Unreachable(ContextdError):

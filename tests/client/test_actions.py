@@ -6,6 +6,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import JsonValue
 
 from contextd_client import (
     Context,
@@ -17,6 +18,7 @@ from contextd_client import (
     MergeConflict,
     NoPendingApprovals,
     NotFound,
+    NotJson,
     QueueFull,
     Refused,
     TurnRunning,
@@ -73,6 +75,15 @@ async def test_a_context_is_made_with_its_first_message_and_answered(store_url: 
         assert reply.created_at is not None
         assert reply.created_at.tzinfo is not None
         assert view == await client.context(context.id).state()
+
+
+@pytest.mark.parametrize("content", ["half of a pair: \ud83d", [{"type": "n", "n": 2**64}]])
+async def test_what_is_no_json_is_said_before_anything_is_sent(
+    content: str | list[dict[str, JsonValue]],
+) -> None:
+    async with Contextd("http://127.0.0.1:1") as client:
+        with pytest.raises(NotJson, match="cannot be sent"):
+            await client.context("c").send_message(content)
 
 
 async def test_a_message_is_applied_and_with_a_wait_answered(store_url: str) -> None:
