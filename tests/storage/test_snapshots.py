@@ -218,6 +218,24 @@ async def test_a_takeover_loads_what_another_process_has_saved(
     assert (taken.state, taken.snapshot_version) == (book.state, 3)
 
 
+async def test_folders_that_are_not_shared_cost_a_replay_and_keep_what_was_deleted(
+    backend: Backend, tmp_path: Path
+) -> None:
+    book, (here, there) = Playbook(), (f"json:{tmp_path}/{name}" for name in ("a", "b"))
+    async with opened(backend, here) as one, opened(backend, there) as other:
+        await create(one.store, book.log[0])
+        owned = await one.store.activate(CONTEXT_ID, "w1")
+        await play(one.store, owned, book, say(), STARTED)
+        await one.writes()
+        await die(one.store, "w1")
+        await live(other.store, "w2")
+        taken = await other.store.activate(CONTEXT_ID, "w2")
+        assert (taken.state, taken.snapshot_version) == (book.state, 0)
+        base = book.state.version
+        await other.store.delete(next_commit(book.given(DELETE), taken, base=base), "w2")
+    assert (len(left_in(folder_of(here))), left_in(folder_of(there))) == (1, [])
+
+
 @pytest.mark.parametrize("ends", [False, True])
 async def test_a_snapshot_that_was_written_late_does_not_outlive_its_context(
     backend: Backend, folder: Path, ends: bool
