@@ -199,38 +199,41 @@ class Supervisor:
         failure: Exception | None = None
         async with asyncio.TaskGroup() as group:
             stopping = group.create_task(self._stop.wait(), name="stop")
-            watching: asyncio.Task[None] | None = None
+            keeping: asyncio.Task[Exception | None] | asyncio.Task[None] | None = None
             try:
                 if self._store is not None:
-                    starting = group.create_task(self._first_start(), name="store start")
+                    keeping = starting = group.create_task(
+                        self._first_start(self._store), name="store start"
+                    )
                     await asyncio.wait({starting, stopping}, return_when="FIRST_COMPLETED")
                     failure = starting.result() if starting.done() else None
-                    watching = group.create_task(self._watch_store(starting), name="store")
                 if failure is None and not self._stop.is_set():
+                    if self._store is not None:
+                        keeping = group.create_task(
+                            self._watch_store(self._store), name="store"
+                        )
                     await self._keep_children()
             finally:
                 stopping.cancel()
-                if watching is not None:
-                    # It can be stopped only once nothing starts it again.
-                    watching.cancel()
-                    await asyncio.wait({watching})
+                if keeping is not None:
+                    # It can be stopped only once nothing starts it any more.
+                    keeping.cancel()
+                    await asyncio.wait({keeping})
                 if self._store is not None:
                     await self._store.stop()
         if failure is not None:
             raise failure
 
-    async def _start_store(self) -> Exception | None:
+    async def _start_store(self, store: WatchedStore) -> Exception | None:
         """Start the store; a failure is returned, so that it is not wrapped in a group."""
-        if self._store is None:
-            return None
         try:
-            await self._store.start()
+            await store.start()
         except (StoreFailed, NoStoreBinary, BadDataFolder) as error:
             return error
         return None
 
-    async def _first_start(self) -> Exception | None:
-        failure = await self._start_store()
+    async def _first_start(self, store: WatchedStore) -> Exception | None:
+        failure = await self._start_store(store)
         if failure is None and self._prepare is not None:
             try:
                 await self._prepare()
@@ -238,11 +241,8 @@ class Supervisor:
                 return error
         return failure
 
-    async def _watch_store(self, starting: asyncio.Task[Exception | None]) -> None:
+    async def _watch_store(self, store: WatchedStore) -> None:
         """Start the store again whenever it is gone; cancelled, nobody starts it any more."""
-        store = self._store
-        if store is None or await starting is not None:
-            return
         # Everything waits for the store: it is tried more often than a process of ours.
         backoff = self._backoff(max_s=self._config.store_backoff_s_max)
         loop = asyncio.get_running_loop()
@@ -258,7 +258,7 @@ class Supervisor:
                     _log.warning("store gone, starting it again", extra={"delay_s": delay_s})
                     await asyncio.sleep(delay_s)
                     up_since_s = loop.time()
-                    error = await self._start_store()
+                    error = await self._start_store(store)
                     if error is None:
                         break
                     _log.error("store did not start", extra={"reason": str(error)})

@@ -106,8 +106,9 @@ class StubStore:
 
     url = "unix:///nowhere"
 
-    def __init__(self, *, failing: bool = False) -> None:
+    def __init__(self, *, failing: bool = False, hanging: bool = False) -> None:
         self.failing = failing
+        self.hanging = hanging
         self.dies = asyncio.Event()
         self.starts = 0
         self.did: list[str] = []
@@ -116,6 +117,11 @@ class StubStore:
         self.starts += 1
         if self.failing:
             raise StoreFailed("no disk")
+        if self.hanging:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.did.append("gave up starting")
         self.dies = asyncio.Event()
 
     async def gone(self) -> None:
@@ -431,6 +437,18 @@ def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path) -> No
     rig = Rig(tmp_path, store=StubStore(failing=True))
     with pytest.raises(StoreFailed, match="no disk"):
         run(rig.supervisor(("worker", WELL)).run())
+    assert rig.up() == {}
+
+
+def test_a_stop_does_not_wait_for_a_store_that_does_not_come_up(tmp_path: Path) -> None:
+    store = StubStore(hanging=True)
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: store.starts)
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+    assert store.did == ["gave up starting", "stopped"]
     assert rig.up() == {}
 
 
