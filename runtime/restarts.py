@@ -91,15 +91,19 @@ async def _obey(
 
     await tell(report)
     roles = _ROLES[request.scope]
-    if request.kind == "drain":
-        done = await supervisor.drain(
-            roles, process=request.process, force=request.force, told=told
-        )
-    else:
-        done = await supervisor.restart(roles, force=request.force, told=told)
-    status = "complete" if done else "failed"
-    await tell(report.model_copy(update={"status": status}))
-    _log.info("restarted", extra={**fields, "status": status})
+    status = "failed"
+    try:
+        if request.kind == "drain":
+            done = await supervisor.drain(
+                roles, process=request.process, force=request.force, told=told
+            )
+        else:
+            done = await supervisor.restart(roles, force=request.force, told=told)
+        status = "complete" if done else "failed"
+    finally:
+        # A stop breaks it off; told of no end, nobody could begin another one for a while.
+        await tell(report.model_copy(update={"status": status}))
+        _log.info("restarted", extra={**fields, "status": status})
 
 
 def _entry(replaced: Replaced) -> ProcessRestart:

@@ -108,3 +108,43 @@ async def test_a_clock_that_was_ahead_at_the_start_keeps_nobody_from_restarting(
             pass
         await ask_for_one(store, supervisor)
         obeying.cancel()
+
+
+class Unfinished(Obedient):
+    """Begins to replace, and does not come to an end."""
+
+    has_begun = False
+
+    @override
+    async def restart(
+        self,
+        roles: Collection[Role],
+        *,
+        force: bool,
+        told: Callable[[Replaced], Awaitable[None]],
+    ) -> bool:
+        await told(REPLACED)
+        self.has_begun = True
+        await asyncio.Event().wait()
+        return True
+
+
+async def test_a_restart_that_a_stop_breaks_off_has_failed_and_another_one_can_begin(
+    server: StoreServer,
+) -> None:
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        supervisor = Unfinished(store)
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, supervisor, began_ms=0)
+        )
+        restarts = Restarts(store)
+        broken_off = await restarts.ask("workers", force=False, now_ms=1)
+        await until(lambda: supervisor.has_begun)
+        obeying.cancel()
+        await asyncio.wait({obeying})
+        report = await restarts.read(broken_off)
+        assert report is not None
+        assert report.status == "failed"
+        assert len(report.supervisors[0].processes) == 1
+        assert await restarts.running() is None
