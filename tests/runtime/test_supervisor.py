@@ -1,6 +1,7 @@
 """The supervisor over small stub processes that write down what happens to them."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
+from runtime.port import Place, listen
 from runtime.supervisor import Replaced, Role, Slot, Supervisor
 from tests.runtime.support import alive, run, until, until_now
 
@@ -509,6 +511,7 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
 # Restarts
 
 WORKERS: Sequence[Role] = ("worker",)
+GATEWAYS: Sequence[Role] = ("gateway",)
 ALL: Sequence[Role] = ("gateway", "worker")
 
 MOVED = WELL.replace('os.close(int(os.environ["CONTEXTD_READY_FD"]))\n', "").replace(
@@ -556,6 +559,27 @@ def test_p13_only_the_roles_that_were_named_are_replaced(tmp_path: Path) -> None
         assert await supervisor.restart(WORKERS, force=True, told=tell)
         ((role, outcome),) = [(one.slot.role, one.outcome) for one in told]
         assert (role, outcome) == ("worker", "killed")
+
+    supervised(supervisor, story)
+
+
+def test_p13_the_standby_is_replaced_with_the_workers_and_not_with_gateways(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    supervisor = a_supervisor_with_standby(rig)
+
+    async def tell(_: Replaced) -> None:
+        pass
+
+    async def story() -> None:
+        await until(lambda: waiting(rig))
+        (standby,) = waiting(rig)
+        assert await supervisor.restart(GATEWAYS, force=False, told=tell)
+        assert waiting(rig) == {standby}
+        assert await supervisor.restart(WORKERS, force=False, told=tell)
+        await until(lambda: waiting(rig) - {standby})
+        assert not alive(standby)
 
     supervised(supervisor, story)
 
@@ -735,6 +759,42 @@ def test_what_does_not_come_back_leaves_its_place_empty(tmp_path: Path) -> None:
     supervised(supervisor, story)
 
 
+def test_a_place_whose_new_process_fails_behind_its_listen_gets_no_connections(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path)
+    (listener,) = listen("127.0.0.1", 0, places=1, backlog=8)
+    broken = tmp_path / "broken"
+    program = f"""
+import os, socket
+if os.path.exists({str(broken)!r}):
+    socket.socket(fileno=int(os.environ["CONTEXTD_LISTEN_FD"])).listen()
+    os._exit(1)
+{WELL}"""
+    command = (sys.executable, "-I", "-S", "-c", program, str(tmp_path))
+    supervisor = Supervisor(
+        rig.config,
+        [Slot("gateway", 1, command, Place(listener))],
+        environment=lambda _: {},
+        bury=rig.bury,
+        announce=rig.announce,
+    )
+
+    async def tell(_: Replaced) -> None:
+        pass
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert await supervisor.drain(GATEWAYS, process=None, force=False, told=tell)
+        broken.touch()
+        assert not await supervisor.restart(GATEWAYS, force=False, told=tell)
+        with socket.socket() as client:
+            assert client.connect_ex(listener.getsockname()) == errno.ECONNREFUSED
+
+    with listener:
+        supervised(supervisor, story)
+
+
 def test_those_that_do_not_drain_are_killed(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(drain_s_max=0.3))
     supervisor = rig.supervisor(("worker", STUBBORN), ("worker", STUBBORN))
@@ -746,6 +806,23 @@ def test_those_that_do_not_drain_are_killed(tmp_path: Path) -> None:
         assert rig.living() == set()
 
     supervised(supervisor, story)
+
+
+def test_those_that_are_drained_by_force_are_told_as_killed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    supervisor = rig.supervisor(("worker", WELL))
+    told: list[Replaced] = []
+
+    async def tell(replaced: Replaced) -> None:
+        told.append(replaced)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        assert await supervisor.drain(WORKERS, process=None, force=True, told=tell)
+        assert [one.outcome for one in told] == ["killed"]
+
+    supervised(supervisor, story)
+    assert rig.drained() == set()
 
 
 def test_p10_former_workers_are_buried_and_our_own_are_not(tmp_path: Path) -> None:
