@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, Sequence
 import orjson
 import pytest
 
+from fsm import ContextDeleted
 from gateway.config import GatewayConfig
 from gateway.directory import Directory
 from gateway.feed import COMPACTED
 from gateway.stream import Frame
-from storage import StorageConfig, Store, StoreUnavailable, connect
+from storage import ContextMissing, StorageConfig, Store, StoreUnavailable, connect
 from tests.storage.arranging import APPLIED, create, created, listening, next_commit, own
-from tests.support.playbook import CONTEXT_ID, Playbook, rename
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook, rename
 from tests.support.store_faults import lose
 
 OTHER_ID = CONTEXT_ID[:-1] + ("1" if CONTEXT_ID[-1] != "1" else "2")
@@ -53,7 +54,8 @@ async def test_a_result_is_told_only_in_the_epoch_of_its_action(store: Store) ->
 
 async def test_whoever_waits_for_a_result_is_told_that_its_epoch_is_over(store: Store) -> None:
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
-        waiting = feed.result_of(store.epoch, 1)
+        waiting, given_up = feed.result_of(store.epoch, 1), feed.result_of(store.epoch, 1)
+        given_up.cancel()
         store.epoch = LATER
         assert feed.known is None
         feed.read_again()
@@ -61,6 +63,23 @@ async def test_whoever_waits_for_a_result_is_told_that_its_epoch_is_over(store: 
             await waiting
         await feed.wait_until(lambda mirror: mirror.epoch == LATER)
         assert feed.known is not None
+
+
+async def test_nobody_waits_for_an_action_behind_the_deletion_of_its_context(
+    store: Store,
+) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        before = feed.result_of(store.epoch, 2)
+        deleted = ContextDeleted(at_ms=BEGAN_MS)
+        await store.commit(
+            next_commit(book.given(deleted), owned, base=1, results={1: APPLIED})
+        )
+        assert await before is None
+        assert feed.result_of(store.epoch, 1).result() == APPLIED
+        assert feed.result_of(store.epoch, 3).done()
+        await feed.wait_until(lambda _mirror: False)
 
 
 async def test_a_frame_of_an_epoch_that_is_over_is_not_shown(store: Store) -> None:
@@ -99,6 +118,45 @@ async def test_a_context_that_cannot_be_shown_is_nobody_elses_affair(store: Stor
                 raise AssertionError("it cannot be read")
         async with directory.follow(OTHER_ID, "ada") as feed:
             assert feed.mirror.version == 1
+
+
+async def test_a_context_that_can_be_shown_no_longer_is_not_waited_for(store: Store) -> None:
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        await store.link.call("XADD", f"ctx:{{{CONTEXT_ID}}}:log", "2-0", "e", "no event")
+        await store.link.call("HSET", f"ctx:{{{CONTEXT_ID}}}:meta", "version", 2)
+        feed.read_again()
+        with pytest.raises(StoreUnavailable, match="cannot be shown"):
+            await feed.wait_until(lambda mirror: mirror.version == 2)
+
+
+@pytest.mark.parametrize(("context_id", "owner"), [(OTHER_ID, "ada"), (CONTEXT_ID, "bob")])
+async def test_who_follows_a_context_of_nobody_or_of_another_is_told_that_it_is_missing(
+    store: Store, context_id: str, owner: str
+) -> None:
+    async with open_directory(store) as directory:
+        with pytest.raises(ContextMissing):
+            async with directory.follow(context_id, owner):
+                raise AssertionError("there is nothing to follow")
+
+
+async def test_who_has_given_up_waiting_does_not_keep_a_state_from_the_others(
+    store: Store,
+) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with (
+        open_directory(store) as directory,
+        directory.follow(CONTEXT_ID, "ada") as feed,
+        asyncio.TaskGroup() as group,
+    ):
+        waits = [
+            group.create_task(feed.wait_until(lambda mirror: mirror.version == 2))
+            for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+        waits[0].cancel()
+        await store.commit(next_commit(book.given(rename("new")), owned, base=1))
+        await waits[1]
 
 
 class Seen:
