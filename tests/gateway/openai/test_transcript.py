@@ -153,3 +153,15 @@ def test_a_dropped_attempt_is_an_item_that_is_not_complete() -> None:
     items = [event["item"] for event in shown if event["type"] == "response.output_item.done"]
     assert [item["status"] for item in items] == ["incomplete", "completed"]
     assert shown[-1]["response"]["output"] == [items[1]]
+
+
+def test_each_item_of_a_response_has_an_index_of_its_own() -> None:
+    calls = [wants(name, name="weather", question=True) for name in ("q", "r")]
+    shown = events(
+        played(STARTED, reply_lost("He"), STARTED, replied("Hello.", *calls)), chars=5
+    )
+    placed = [(e["type"], e["output_index"]) for e in shown if "output_index" in e]
+    assert [index for _, index in placed] == sorted(index for _, index in placed)
+    for kind in ("added", "done"):
+        of_items = [index for type_, index in placed if type_ == f"response.output_item.{kind}"]
+        assert of_items == [0, 1, 2, 3]
