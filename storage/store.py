@@ -610,24 +610,26 @@ class Store:
             case _:
                 pass
 
-    async def shorten(self, context_id: str, *, keep: int) -> Literal["short", "told", "asked"]:
+    async def shorten(
+        self, context_id: str, *, keep: int
+    ) -> Literal["short", "owned", "asked"]:
         """Ask for a log to be compacted down to `keep` events, once its context rests.
 
         Returns:
-            `short`: it has no more already. `told`: the living worker that has the context
+            `short`: it has no more already. `owned`: the living worker that has the context
             will. `asked`: whoever activates it next will; enqueue that.
 
         Raises:
             ContextMissing: There is no such context.
         """
         reply = await self.scripts.run(
-            self.link, "shorten", keys.of_context(context_id, "meta"), context_id, keep
+            self.link, "shorten", keys.of_context(context_id, "meta"), keep
         )
         match _parts(reply):
             case [b"short"]:
                 return "short"
             case [b"asked", int() as active]:
-                return "told" if active else "asked"
+                return "owned" if active else "asked"
             case _:
                 raise ContextMissing(context_id)
 

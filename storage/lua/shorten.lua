@@ -2,23 +2,23 @@
 -- shorten: ask for a context's log to be compacted as soon as the context rests.
 --
 -- Its owner finds the wish when it would give the context back, and compacts under its own token:
--- nobody else writes a log. The wish stays until the log is that short, whoever owns it by then.
--- A repeat wishes the same; a later wish takes the place of an earlier one.
+-- nobody else writes a log. It is not woken, for its rest would begin anew. The wish stays until
+-- the log is that short, whoever owns it by then. A repeat wishes the same; a later wish
+-- takes the place of an earlier one.
 --
 -- KEYS 1 meta
--- ARGV 1 context id  2 events that the log is to keep
+-- ARGV 1 events that the log is to keep
 -- Returns {"missing"} | {"short"}: it has no more than that
---      | {"asked", active}: 1 if a living worker has the context and was told, else 0: enqueue it
+--      | {"asked", active}: 1 if a living worker has the context, else 0: enqueue it
 local meta = redis.call("HMGET", KEYS[1], "version", "first", "worker")
 if not meta[1] then return {"missing"} end
-if tonumber(meta[1]) - tonumber(meta[2] or 1) < tonumber(ARGV[2]) then
+if tonumber(meta[1]) - tonumber(meta[2] or 1) < tonumber(ARGV[1]) then
   redis.call("HDEL", KEYS[1], "keep")
   return {"short"}
 end
-redis.call("HSET", KEYS[1], "keep", ARGV[2])
+redis.call("HSET", KEYS[1], "keep", ARGV[1])
 local worker = meta[3]
 if worker == "" or redis.call("EXISTS", "worker:" .. worker .. ":session") == 0 then
   return {"asked", 0}
 end
-redis.call("PUBLISH", "worker:" .. worker .. ":mail", ARGV[1] .. "\n0\n")
 return {"asked", 1}

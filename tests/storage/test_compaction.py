@@ -234,8 +234,8 @@ async def test_a_wish_keeps_the_context_from_being_given_back_until_it_is_fulfil
     book = Playbook()
     owned = await talk(store, book)
     version = book.state.version
-    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "told"
-    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "told"
+    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "owned"
+    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "owned"
     assert not await store.passivate(CONTEXT_ID, owned.token, "w1", version=version)
     assert await store.wished_length(CONTEXT_ID) == KEPT
     # A log that is left longer than was wished for leaves the wish.
@@ -250,7 +250,7 @@ async def test_a_log_that_is_short_enough_is_not_to_be_compacted(store: Store) -
     book = Playbook()
     await talk(store, book)
     version = book.state.version
-    assert await store.shorten(CONTEXT_ID, keep=version - 1) == "told"
+    assert await store.shorten(CONTEXT_ID, keep=version - 1) == "owned"
     assert await store.shorten(CONTEXT_ID, keep=version) == "short"
     assert await store.wished_length(CONTEXT_ID) is None
 

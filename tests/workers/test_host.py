@@ -250,6 +250,18 @@ async def test_mail_whose_publication_was_lost_is_read_once_it_is_overdue() -> N
 
 
 @in_virtual_time
+async def test_whoever_wishes_again_for_a_shorter_log_does_not_put_it_off() -> None:
+    async with open_world() as world, hosting(world.store, linger_s=5) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        for _ in range(5):
+            await asyncio.sleep(2)
+            await world.store.shorten(CONTEXT_ID, keep=1)
+        assert await world.store.log_first(CONTEXT_ID) == (await world.state()).version
+
+
+@in_virtual_time
 async def test_no_more_contexts_are_taken_than_may_be_active() -> None:
     ids = [nth_id(n) for n in range(4)]
     async with open_world(*ids) as world, hosting(world.store, activations_max=2) as one:
