@@ -10,7 +10,18 @@ from structlog.testing import capture_logs
 from typing_extensions import override
 
 from fsm import Phase, RequestedCall
-from storage import Owned, StoreUnavailable, WorkerBuried, keys, worker_mail
+from storage import (
+    ContextBusy,
+    Listener,
+    Owned,
+    StorageError,
+    StoreRefusedWrite,
+    StoreUnavailable,
+    WorkerBuried,
+    keys,
+    worker_mail,
+)
+from storage.subscriber import Subscriber
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
@@ -32,10 +43,14 @@ class Jobs(ActivationSource):
         self.failed: list[tuple[str, str]] = []
         self.ended: list[tuple[Chore, str | None]] = []
         self.rooms: list[int] = []
+        self.errors: list[StorageError] = []
+        """What the next takes end with."""
 
     @override
     async def take(self, room: int) -> list[str | Chore]:
         self.rooms.append(room)
+        if self.errors:
+            raise self.errors.pop()
         return [await self.waiting.get()]
 
     @override
@@ -250,6 +265,46 @@ async def test_mail_whose_publication_was_lost_is_read_once_it_is_overdue() -> N
 
 
 @in_virtual_time
+async def test_mail_that_was_not_heard_is_read_at_once_when_another_worker_asks() -> None:
+    async with open_world() as world, hosting(world.store, linger_s=60) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        await world.store.link.call("DEL", keys.session("w1"))
+        await world.deliver(rename("unheard"))
+        await world.store.renew("w1", now_ms=now_ms())
+        await world.store.renew("w2", now_ms=now_ms(), begin=True)
+        with pytest.raises(ContextBusy):
+            await world.store.activate(CONTEXT_ID, "w2")
+        await settled()
+        assert (await world.state()).title == "unheard"
+
+
+@in_virtual_time
+async def test_mail_that_came_while_publications_were_not_heard_is_read_when_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners: dict[str, Listener] = {}
+    subscribe = Subscriber.subscribe
+
+    async def note(self: Subscriber, channel: str, listener: Listener) -> None:
+        listeners[channel] = listener
+        await subscribe(self, channel, listener)
+
+    monkeypatch.setattr(Subscriber, "subscribe", note)
+    async with open_world() as world, hosting(world.store, linger_s=60) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        await world.store.link.call("DEL", keys.session("w1"))
+        await world.deliver(rename("unheard"))
+        await world.store.renew("w1", now_ms=now_ms())
+        listeners[worker_mail("w1")].on_gap()
+        await settled()
+        assert (await world.state()).title == "unheard"
+
+
+@in_virtual_time
 async def test_whoever_wishes_again_for_a_shorter_log_does_not_put_it_off() -> None:
     async with open_world() as world, hosting(world.store, linger_s=5) as one:
         await world.deliver(say())
@@ -259,6 +314,53 @@ async def test_whoever_wishes_again_for_a_shorter_log_does_not_put_it_off() -> N
             await asyncio.sleep(2)
             await world.store.shorten(CONTEXT_ID, keep=1)
         assert await world.store.log_first(CONTEXT_ID) == (await world.state()).version
+
+
+@in_virtual_time
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreRefusedWrite("full")])
+async def test_jobs_are_asked_for_again_after_the_store_was_away_or_full(
+    error: StorageError,
+) -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        one.jobs.errors.append(error)
+        one.jobs.waiting.put_nowait(nth_id(404))  # ends the look that has begun
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: len(one.jobs.finished) == 2)
+        assert not one.task.done()
+
+
+@in_virtual_time
+async def test_a_worker_that_may_take_no_jobs_since_its_session_has_run_out_goes_on() -> None:
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
+        await settled()
+        await world.store.link.call("DEL", keys.session("w1"))
+        one.jobs.errors.append(WorkerBuried("w1"))
+        one.jobs.waiting.put_nowait(nth_id(404))  # ends the look that has begun
+        await until(lambda: one.jobs.finished)
+        await settled()
+        assert await world.store.link.call("EXISTS", keys.session("w1")) == 1
+        assert not one.task.done()
+
+
+@in_virtual_time
+async def test_a_context_that_the_store_says_is_ours_and_nobody_runs_is_begun() -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, "w1") as one,
+        hosting_beside(world.store, "w2") as other,
+    ):
+        other.performer.usual = Reply(("Hel",), hangs=True)
+        await world.deliver(say())
+        other.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("streaming_llm_response")
+        other.kill()
+        await world.store.link.call("DEL", keys.session("w2"))
+        await world.store.activate(CONTEXT_ID, "w1")  # executed after it was given up
+        lost_s = now_s()
+        await world.until_phase("idle")
+        assert now_s() - lost_s < 5 + 2
+        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+        assert one.performer.kinds == ["call-model"]
 
 
 @in_virtual_time
@@ -372,14 +474,17 @@ async def test_a_context_that_cannot_be_loaded_does_not_crash_faster_for_being_o
 
 
 @in_virtual_time
-async def test_mail_that_cannot_be_read_does_not_end_the_worker() -> None:
+@pytest.mark.parametrize(
+    "raw", [b'{"not":"mail"}', b"\xffc2VhbGVk"], ids=["broken", "encrypted"]
+)
+async def test_mail_that_cannot_be_read_does_not_end_the_worker(raw: bytes) -> None:
     ids = (nth_id(1), nth_id(2))
     async with open_world(*ids) as world, hosting(world.store) as one:
         await world.deliver(say(), context_id=ids[0])
         one.jobs.waiting.put_nowait(ids[0])
         await until(lambda: one.performer.kinds)
         for context_id in ids:
-            message = f'{context_id}\n2\n{{"not":"mail"}}'
+            message = f"{context_id}\n2\n".encode() + raw
             await world.store.link.call("PUBLISH", worker_mail("w1"), message)
         await world.deliver(rename("still here"), context_id=ids[0])
         await settled()
