@@ -155,3 +155,17 @@ async def test_a_claim_is_bounded_and_takes_the_oldest_first(store: Store) -> No
     second = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
     assert first == [f"c{n}" for n in range(CLAIMS_MAX)]
     assert second == [f"c{n}" for n in range(CLAIMS_MAX, CLAIMS_MAX + 3)]
+
+
+async def test_a_claim_is_bounded_whatever_waits_and_the_rest_comes_with_the_next(
+    store: Store,
+) -> None:
+    ready_max, due_max = CLAIMS_MAX - 1, CLAIMS_MAX + 1
+    waiting = [part for n in range(ready_max) for part in (0, f"ready-{n}")]
+    ahead = [part for n in range(2) for part in (10 * BEGAN_MS, f"ahead-{n}")]
+    due = [part for n in range(due_max) for part in (0, f"due-{n}")]
+    await store.link.call("ZADD", keys.READY, *waiting, *ahead)
+    await store.link.call("ZADD", keys.DUE, *due)
+    claims = [await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000) for _ in range(4)]
+    assert [len(claim) for claim in claims] == [CLAIMS_MAX, CLAIMS_MAX, 2, 0]
+    assert len({each for claim in claims for each in claim}) == ready_max + 2 + due_max

@@ -27,9 +27,9 @@ async def waiting(store: Store) -> list[tuple[int, tuple[str, ...]]]:
     return [(notice.version, notice.occasions) for notice in told]
 
 
-async def claim(store: Store, *, now_ms: int = NOW_MS) -> list[str]:
+async def claim(store: Store, *, now_ms: int = NOW_MS, limit: int = 10) -> list[str]:
     claimed = await store.webhooks.claim(
-        now_ms=now_ms, again_ms=now_ms + 100, latest_ms=now_ms + 10_000, limit=10
+        now_ms=now_ms, again_ms=now_ms + 100, latest_ms=now_ms + 10_000, limit=limit
     )
     return [*claimed]
 
@@ -126,6 +126,20 @@ async def test_a_claim_of_a_clock_that_has_jumped_does_not_last(backend: Backend
         assert await claim(store, now_ms=NOW_MS + 10**9) == [CONTEXT_ID]
         await store.link.call("ZADD", keys.WEBHOOKS, 0, "another")  # which waits for nobody
         assert await claim(store) == ["another", CONTEXT_ID]
+
+
+async def test_the_longest_pause_is_waited_for_to_its_end(store: Store) -> None:
+    await store.link.call("ZADD", keys.WEBHOOKS, NOW_MS + 10_000, CONTEXT_ID)
+    assert await claim(store) == []
+    assert await claim(store, now_ms=NOW_MS - 1) == [CONTEXT_ID]
+
+
+async def test_no_more_contexts_are_claimed_than_there_is_room_for(store: Store) -> None:
+    far_ms = NOW_MS + 10**9
+    await store.link.call("ZADD", keys.WEBHOOKS, 0, "come", far_ms, "ahead", far_ms, "beyond")
+    assert await claim(store, limit=1) == ["come"]
+    assert await claim(store, limit=1) == ["ahead"]
+    assert await claim(store, limit=2) == ["beyond"]
 
 
 async def test_what_was_told_goes_and_with_the_last_of_it_everything(
