@@ -291,6 +291,17 @@ def test_a_sealed_value_is_one_line_and_no_text() -> None:
     assert sealer.seal("event", "c", b"same") != sealer.seal("event", "c", b"same")
 
 
+def test_what_an_earlier_version_has_sealed_still_opens() -> None:
+    kept = b"\xffayAAAQIDBAUGBwgJCgsZGGs63I/ZTH+tVvS7uTYNMNLgVxi2ng=="
+    assert Sealer(Keyring({"k": KEYS["new"]})).open("event", "c", kept) == b"kestrel"
+
+
+def test_without_keys_what_is_sealed_is_not_taken_for_what_was_said() -> None:
+    sealed = Sealer(Keyring({"k": KEYS["new"]})).seal("event", "c", b"content")
+    with pytest.raises(CannotOpen, match="CONTEXTD_ENCRYPTION is not set"):
+        Sealer(None).open("event", "c", sealed)
+
+
 @pytest.mark.parametrize("at", [0, 5, 17, -3, -1])
 def test_a_byte_that_was_changed_is_noticed(at: int) -> None:
     ring = Keyring({"k": KEYS["new"]})
