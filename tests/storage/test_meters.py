@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from storage import Link, Meters, Statistics, Store, StoreUnavailable, survey
+from storage import Link, Meters, Statistics, Store, StoreUnavailable, keys, survey
 from storage.link import Reply
 from storage.scripts import Scripts
+from tests.storage.arranging import kept
 from tests.storage.conftest import Backend
 
 NOW_MS = 1_800_000_000_000
@@ -123,6 +124,16 @@ async def test_a_process_that_has_left_or_is_silent_is_not_shown(backend: Backen
         async with asyncio.timeout(10):
             while (await seen(store)).processes:  # noqa: ASYNC110 - time passes in the store
                 await asyncio.sleep(0.05)
+
+
+async def test_of_processes_that_came_and_went_nothing_stays(store: Store) -> None:
+    await store.link.call("ZADD", keys.PROCESSES, 0, "long-gone")
+    await meters_of(store, "a").report()
+    assert await store.link.call("ZRANGE", keys.PROCESSES, 0, -1) == [b"a"]
+    slots = [key for key in await kept(store) if key.startswith(f"{keys.LATENCIES}:")]
+    for key in (*slots, keys.process("a"), keys.reported("a")):
+        assert cast("int", await store.link.call("TTL", key)) > 0, key
+    assert len(slots) == 1
 
 
 async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> None:
