@@ -127,12 +127,15 @@ def _note_poll(gateway: Gateway, began_s: float) -> None:
 async def _changed(
     gateway: Gateway, context_id: str, owner: str, head: tuple[int, int], wait_s: float
 ) -> Mirror | None:
-    """The context once it is further than `head`; None if it is not in time."""
+    """The context once it is further than `head`, or set back; None if it is not in time."""
+    epoch = gateway.store.epoch
     async with gateway.directory.follow(context_id, owner) as feed:
         try:
             async with gateway.waiting(wait_s):
                 # Further, not other: a feed may be behind what the caller has just read.
-                await feed.wait_until(lambda mirror: mirror.head > head)
+                await feed.wait_until(
+                    lambda mirror: mirror.epoch != epoch or mirror.head > head
+                )
         except TimeoutError:
             return None
         return feed.mirror

@@ -3,11 +3,13 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.feed import Feed
+from gateway.mirror import Mirror
 from storage import Reading, Store
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving, text_of
@@ -339,6 +341,43 @@ async def test_an_action_that_was_lost_is_not_answered_with_the_one_that_got_its
             assert "epoch" in answer.json["detail"]
             told = (await client.act(context_id, "pause")).json["action"]["id"]
             assert (await client.get(f"/api/actions/{told}")).json["result"] == "applied"
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_long_poll_wakes_when_the_store_has_lost_what_the_client_has(
+    monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    waits = asyncio.Event()
+    plain_wait = Feed.wait_until
+
+    async def wait_until(feed: Feed, reached: Callable[[Mirror], bool]) -> None:
+        waits.set()
+        await plain_wait(feed, reached)
+
+    with StoreServer(appendfsync="everysec") as store:
+        storage = {"durability": "standard", "store_call_s_max": CALL_S_MAX}
+        async with serving(store.url, storage=storage, worker={"linger_s": 0}) as service:
+            client = service.client
+            context_id = await client.create()
+            first = save(store, "first")
+            lost = await eventually_renamed(client, context_id, "lost")
+            path = f"/api/contexts/{context_id}/state"
+            headers = {"Prefer": "wait=20"}
+            if after:
+                path += f"?after={lost['cursor']}"
+            else:
+                headers["If-None-Match"] = f'"{lost["cursor"]}"'
+            monkeypatch.setattr(Feed, "wait_until", wait_until)
+            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                polling = group.create_task(client.send("GET", path, headers=headers))
+                await waits.wait()
+                set_back(store, first)
+            answer = polling.result()
+            assert answer.status == 200
+            state = answer.json["events"][0]["data"]["context"] if after else answer.context
+            assert (state["title"], state["version"]) == ("", 1)
+            epochs = [int(context["cursor"].split(".")[0]) for context in (lost, state)]
+            assert epochs[0] < epochs[1]
 
 
 def save(store: StoreServer, name: str) -> Path:
