@@ -116,14 +116,15 @@ class Hub:
         subscriber = self._store.subscriber
         await subscriber.subscribe(ANNOUNCEMENTS, self._listener)
         try:
-            self._begin_at(await last_announced(self._store.link))
+            self._begin_at(*await last_announced(self._store.link))
         except BaseException:
             subscriber.unsubscribe(ANNOUNCEMENTS, self._listener)
             raise
 
-    def _begin_at(self, seq: int) -> None:
+    def _begin_at(self, seq: int, raw: bytes) -> None:
+        """Hold the newest announcement alone: what comes behind it is new."""
         self._recent.clear()
-        self._recent.append(Shown(seq, "", b""))
+        self._recent.append(self._shown(seq, raw) if seq else Shown(0, "", b""))
 
     async def oldest(self) -> int:
         """Number of the oldest announcement that is still kept; 0: there is none.
@@ -181,9 +182,10 @@ class Hub:
         """Read from the store what was missed of the publications."""
         self._missed = False
         try:
-            before = self.head  # more may be published while we ask
-            if (newest := await last_announced(self._store.link)) < before:
-                self._begin_at(newest)
+            held = self._recent[-1]  # more may be published while we ask
+            newest, raw = await last_announced(self._store.link)
+            if newest < held.seq or await self._is_another_by_now(held):
+                self._begin_at(newest, raw)
                 self.renumbered += 1
             while read := await announced_after(self._store.link, self.head, limit=READ_MAX):
                 for seq, raw in read:
@@ -192,6 +194,19 @@ class Hub:
         except StorageError:
             self._missed = True
             raise
+
+    async def _is_another_by_now(self, held: Shown) -> bool:
+        """Whether the store has something else under a number that is held here.
+
+        It was set back, or emptied, and has gone beyond that number since.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        if held.seq == 0:
+            return False
+        read = await announced_after(self._store.link, held.seq - 1, limit=1)
+        return any(seq == held.seq and self._shown(seq, raw) != held for seq, raw in read)
 
     def may_send(self, shown: Shown) -> bool:
         """Whether one more dashboard is shown something; what is critical always is."""

@@ -303,14 +303,14 @@ async def announced_after(link: Link, seq: int, *, limit: int) -> Sequence[tuple
     return _numbered(reply)
 
 
-async def last_announced(link: Link) -> int:
-    """Number of the newest announcement; 0: there is none.
+async def last_announced(link: Link) -> tuple[int, bytes]:
+    """Number and entry of the newest announcement; 0 and nothing: there is none.
 
     Raises:
         StoreUnavailable: The store does not answer.
     """
     reply = await link.call("XREVRANGE", keys.ANNOUNCEMENTS, "+", "-", "COUNT", 1)
-    return next((seq for seq, _ in _numbered(reply)), 0)
+    return next(iter(_numbered(reply)), (0, b""))
 
 
 async def first_announced(link: Link) -> int:

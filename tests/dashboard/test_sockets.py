@@ -120,17 +120,20 @@ async def test_a_publication_that_is_lost_is_read_from_the_store(store_url: str)
         assert numbers(viewer.announced) == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("since", [2, 7])
 async def test_a_store_that_was_emptied_numbers_anew_and_says_so(
-    store_url: str, shared_store: StoreServer
+    store_url: str, shared_store: StoreServer, since: int
 ) -> None:
+    """Whether or not there are more by now than there were."""
     async with serving(store_url, workers=0) as service, watching(service.client) as viewer:
         await announce(service, 5)
         await viewer.until(lambda message: message["seq"] == 5)
         tell_store(shared_store, "DEL", "announcements")
-        await announce(service, 2)
+        await announce(service, since)
         await viewer.until(lambda message: message["data"].get("kind") == "renumbered")
         await announce(service)
-        await viewer.until(lambda message: message["seq"] == 3)
+        await viewer.until(lambda message: message["seq"] == since + 1)
+        assert numbers(viewer.announced) == [1, 2, 3, 4, 5, since + 1]
 
 
 async def test_statistics_come_as_often_as_is_configured_and_are_those_of_the_address(

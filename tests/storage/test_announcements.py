@@ -63,7 +63,8 @@ async def test_several_processes_share_one_line_of_numbers(store: Store) -> None
     found = await told(store)
     assert [seq for seq, _ in found] == list(range(1, 13))
     assert [what for _, what in found[::2]] == [received(number) for number in range(6)]
-    assert (await first_announced(store.link), await last_announced(store.link)) == (1, 12)
+    newest, _ = await last_announced(store.link)
+    assert (await first_announced(store.link), newest) == (1, 12)
     assert await told(store, 10) == found[10:]
 
 
@@ -146,7 +147,7 @@ async def test_only_the_newest_are_kept(backend: Backend) -> None:
                 await announcer.flush()
         await announcer.flush()
         first = await first_announced(store.link)
-        assert await last_announced(store.link) == 1_000
+        assert (await last_announced(store.link))[0] == 1_000
         assert 1 < first <= 901  # whole nodes of the stream are dropped
         assert [seq for seq, _ in await told(store, 3)] == list(range(first, 1_001))
 
