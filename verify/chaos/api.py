@@ -20,6 +20,8 @@ from verify.records import Cursor, Json, Operation, Outcome, Read, number_of
 RETRY_PAUSE_S_MAX = 0.2
 FRESH_RATE = 0.05
 """Share of requests that take a connection of their own."""
+CONDITIONAL_RATE = 0.5
+"""Share of polls that name what the client has, and are told 304 where that is so still."""
 AT_THE_DOOR = frozenset({429, 412})
 """Statuses of refusals that say nothing about an earlier try of the same operation."""
 GONE = frozenset({404, 410})
@@ -80,6 +82,8 @@ class Api:
     ) -> None:
         self._retry_pause_s_max = retry_pause_s_max
         self._deleted: set[str] = set()
+        self._known: dict[str, tuple[Read, Json]] = {}
+        """By context: what was read last, and the state as it came."""
         self.client = client
         self.records = records
         self._url = url
@@ -156,9 +160,17 @@ class Api:
         return context_id
 
     async def read(self, context_id: str) -> Json:
-        """Poll once; returns the state, or None where there was no answer."""
+        """Poll once; returns the state, or None where there was no answer.
+
+        A 304 is a read of the state that the client has.
+        """
+        headers: dict[str, str] = {}
+        if context_id in self._known and self._draw.random() < CONDITIONAL_RATE:
+            _, known = self._known[context_id]
+            headers["If-None-Match"] = f'"{known["cursor"]}"'
         called_s = time.monotonic()
-        answer, error = await self._try("GET", f"/api/contexts/{context_id}/state", None, {})
+        path = f"/api/contexts/{context_id}/state"
+        answer, error = await self._try("GET", path, None, headers)
         returned_s = time.monotonic()
         if answer is None or error:
             return None
@@ -173,18 +185,23 @@ class Api:
                     found=False,
                 )
             )
-        if answer.status != 200:
-            return None
-        context = answer.body["context"]
-        self.records.reads.append(
-            Read.of(
+        stale = answer.headers.get(STALE) == "true"
+        if answer.status == 200:
+            context = answer.body["context"]
+            read = Read.of(
                 context,
                 client=self.client,
                 called_s=called_s,
                 returned_s=returned_s,
-                stale=answer.headers.get(STALE) == "true",
+                stale=stale,
             )
-        )
+        elif answer.status == 304:
+            before, context = self._known[context_id]
+            read = replace(before, called_s=called_s, returned_s=returned_s, stale=stale)
+        else:
+            return None
+        self._known[context_id] = read, context
+        self.records.reads.append(read)
         self.records.answered_at_s.append(returned_s)
         return context
 

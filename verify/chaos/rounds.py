@@ -16,6 +16,8 @@ from verify.chaos.viewers import Viewer
 from verify.chaos.witnessing import check_witness
 from verify.records import Final, Json, Operation, Read, StreamRecording, Violation
 
+SOCKET_RATE = 0.4
+"""Share of the viewers' connections that are WebSockets."""
 CATCH_UP_S_MAX = 20.0
 """How long viewers may take to see the end of a context that rests."""
 
@@ -72,6 +74,7 @@ async def run_round(service: Service, number: int) -> Round:
             f"r{number}s{at}",
             contexts[at % len(contexts)],
             random.Random(draw.random()),
+            socket_rate=SOCKET_RATE,
         )
         for at in range(settings.streams)
     ]

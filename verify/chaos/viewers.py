@@ -1,8 +1,10 @@
 """Subscribers: they follow one context each, are cut off, and resume with their last id."""
 
 import asyncio
+import contextlib
 import random
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 
 import aiohttp
@@ -12,6 +14,8 @@ from verify.records import Connection, Json, StreamFrame, StreamRecording
 
 SILENCE_S_MAX = 3.5
 """Of a stream that should send a comment each second; after that its gateway is frozen."""
+SOCKET_PING_S = 2.0
+"""A WebSocket whose gateway has not answered half of this after a ping is given up."""
 HANG_UP_S_MIN, HANG_UP_S_MAX = 0.5, 12.0
 """After so long a viewer hangs up by itself and resumes."""
 PAUSE_S_MAX = 0.2
@@ -31,6 +35,8 @@ class Viewer:
     """Of answers other than 200."""
     hangs_up: bool = True
     """False once everything is to come to rest."""
+    socket_rate: float = 0.0
+    """Share of its connections that are WebSockets."""
 
     @property
     def cursor(self) -> str | None:
@@ -56,36 +62,75 @@ class Viewer:
                 # A session for each connection: a fresh one may find another gateway.
                 async with aiohttp.ClientSession(timeout=timeout) as session:
                     await self._follow(session)
+            except aiohttp.ClientResponseError as error:
+                self.statuses.append(error.status)
             except (aiohttp.ClientError, TimeoutError, OSError):
                 pass
             await asyncio.sleep(self.draw.random() * PAUSE_S_MAX)
 
     async def _follow(self, session: aiohttp.ClientSession) -> None:
-        cursor = self.cursor
-        headers = {"Last-Event-ID": cursor} if cursor is not None else {}
+        cursor, number = self.cursor, len(self.connections)
         opened_s = time.monotonic()
         hang_up_s = self.draw.uniform(HANG_UP_S_MIN, HANG_UP_S_MAX)
-        url = f"{self.url}/api/contexts/{self.context_id}/events"
-        async with session.get(url, headers=headers) as response:
-            if response.status != 200:
-                self.statuses.append(response.status)
-                return
-            number = len(self.connections)
-            self.connections.append(Connection(opened_s=opened_s, last_event_id=cursor))
-            rest = b""
+        follow = _socket if self.draw.random() < self.socket_rate else _events
+        url = f"{self.url}/api/contexts/{self.context_id}"
+        async with contextlib.aclosing(follow(session, url, cursor, number)) as pieces:
             try:
-                async for piece in response.content.iter_any():
-                    *blocks, rest = (rest + piece).split(b"\n\n")
-                    received_s = time.monotonic()
-                    for block in blocks:
-                        frame = parse_block(block, received_s=received_s, connection=number)
-                        if frame is not None:
-                            self.frames.append(frame)
-                    if self.hangs_up and received_s - opened_s > hang_up_s:
+                async for frames in pieces:
+                    if len(self.connections) == number:
+                        self.connections.append(
+                            Connection(opened_s=opened_s, last_event_id=cursor)
+                        )
+                    self.frames += frames
+                    if self.hangs_up and time.monotonic() - opened_s > hang_up_s:
                         return
             finally:
-                closed = replace(self.connections[number], closed_s=time.monotonic())
-                self.connections[number] = closed
+                if len(self.connections) > number:
+                    closed = replace(self.connections[number], closed_s=time.monotonic())
+                    self.connections[number] = closed
+
+
+async def _events(
+    session: aiohttp.ClientSession, url: str, cursor: str | None, connection: int
+) -> AsyncGenerator[list[StreamFrame], None]:
+    """Frames of one connection for server-sent events, as they arrive; none at first."""
+    headers = {"Last-Event-ID": cursor} if cursor is not None else {}
+    async with session.get(f"{url}/events", headers=headers) as response:
+        response.raise_for_status()
+        yield []
+        rest = b""
+        async for piece in response.content.iter_any():
+            *blocks, rest = (rest + piece).split(b"\n\n")
+            received_s = time.monotonic()
+            parsed = (
+                parse_block(block, received_s=received_s, connection=connection)
+                for block in blocks
+            )
+            yield [frame for frame in parsed if frame is not None]
+
+
+async def _socket(
+    session: aiohttp.ClientSession, url: str, cursor: str | None, connection: int
+) -> AsyncGenerator[list[StreamFrame], None]:
+    """Frames of one WebSocket, as they arrive; none at first, and each second without any."""
+    params = {"after": cursor} if cursor is not None else {}
+    async with session.ws_connect(
+        f"{url}/ws", params=params, heartbeat=SOCKET_PING_S
+    ) as socket:
+        yield []
+        while True:
+            try:
+                message = await socket.receive(timeout=1.0)
+            except TimeoutError:
+                yield []
+                continue
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                return
+            said: Json = orjson.loads(message.data)
+            frame = StreamFrame(
+                said.get("id", ""), said["event"], said["data"], time.monotonic(), connection
+            )
+            yield [frame]
 
 
 def parse_block(block: bytes, *, received_s: float, connection: int) -> StreamFrame | None:
