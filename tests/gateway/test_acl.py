@@ -115,7 +115,7 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
                 "retention_days": 1,
                 "log_events_max": 4,
                 "tombstones": True,
-                "worker_session_ms": 1_000,
+                "worker_session_ms": 3_000,
             },
             worker={"linger_s": 0.05, "worker_heartbeat_s": 0.1},
             worker_store_url=store.url("contextd-worker"),
