@@ -58,7 +58,7 @@ def configure(state: ContextState, event: ContextConfigured) -> Step:
     """Merge the patch into the configuration; in force from the next model call on."""
     merged = check_patch(state.config, event.patch)
     # Compared as JSON: to Python, 1, 1.0 and True are the same value.
-    if merged.model_dump_json() == state.config.model_dump_json():
+    if merged.to_json() == state.config.to_json():
         raise Unchanged
     return Step(with_(state, config=merged))
 

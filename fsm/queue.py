@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fsm.events import ContextDeleted, MessageReceived, QueueUpdated, TimePassed
-from fsm.state import ContextState, Phase, QueuedMessage
+from fsm.state import ContextState, Phase, QueuedMessage, unchecked
 from fsm.tools import expire_calls
 from fsm.turns import (
     OPEN,
@@ -18,6 +18,8 @@ from fsm.turns import (
     stop_all,
     with_,
 )
+
+_new_queued = unchecked(QueuedMessage)
 
 
 def send_message(state: ContextState, event: MessageReceived) -> Step:
@@ -63,7 +65,7 @@ def _queued(state: ContextState, event: MessageReceived) -> QueuedMessage:
     policy = event.policy or state.config.send_policy
     if event.patch:
         check_patch(state.config, event.patch)
-    return QueuedMessage(
+    return _new_queued(
         # The reply that it interrupts may be appended by the same event.
         id=derive_id(state, 1 if policy in CUTTING_IN else 0),
         content=event.content,

@@ -6,10 +6,10 @@ with an event or are made of the version. Nothing in here was read from a clock.
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, Self, cast
+from typing import Annotated, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from typing_extensions import override
+from typing_extensions import ParamSpec, override
 
 from fsm.effects import AnyEffect, Reference, ToolEffect
 from fsm.times import Moment, Reckoned, Wait
@@ -54,12 +54,45 @@ class Value(BaseModel):
         A turn makes twenty. What is frozen can be shared, so only the fields are copied.
         """
         assert not deep
-        copy = object.__new__(type(self))
-        _set_fields(copy, {**self.__dict__, **(update or {})})
-        _set_names(copy, self.__pydantic_fields_set__)
-        _set_extra(copy, None)
-        _set_private(copy, None)
-        return copy
+        fields = {**self.__dict__, **(update or {})}
+        return _made(type(self), fields, self.__pydantic_fields_set__)
+
+    def to_json(
+        self, *, exclude: set[str] | None = None, exclude_defaults: bool = False
+    ) -> bytes:
+        """As JSON, without the text that `model_dump_json` makes of it in between."""
+        return self.__pydantic_serializer__.to_json(
+            self, exclude=exclude, exclude_defaults=exclude_defaults
+        )
+
+
+V = TypeVar("V", bound=Value)
+P = ParamSpec("P")
+
+
+def _made(model: type[V], fields: dict[str, object], names: set[str]) -> V:
+    value = object.__new__(model)
+    _set_fields(value, fields)
+    _set_names(value, names)
+    _set_extra(value, None)
+    _set_private(value, None)
+    return value
+
+
+def unchecked(model: Callable[P, V]) -> Callable[P, V]:
+    """What makes values of a model as its class does, without checking them.
+
+    For what is made of fields that were checked when they came in. It takes half of the time,
+    and each turn makes four, in the worker and in every gateway that shows it.
+    """
+    made = cast("type[V]", model)
+    fields = {name: field.default for name, field in made.model_fields.items()}
+    names = set(fields)
+
+    def make(*_: P.args, **given: P.kwargs) -> V:
+        return _made(made, {**fields, **given}, names)
+
+    return make
 
 
 class ToolPolicy(Value):
@@ -152,10 +185,12 @@ class Usage(Value):
     total_tokens: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            total_tokens=self.total_tokens + other.total_tokens,
+        return self.model_copy(
+            update={
+                "prompt_tokens": self.prompt_tokens + other.prompt_tokens,
+                "completion_tokens": self.completion_tokens + other.completion_tokens,
+                "total_tokens": self.total_tokens + other.total_tokens,
+            }
         )
 
 

@@ -47,7 +47,10 @@ from fsm.state import (
     ToolCall,
     Turn,
     TurnCall,
+    unchecked,
 )
+
+_new_message, _new_turn = unchecked(Message), unchecked(Turn)
 
 POISON = "poison_action"
 """Failure code of an action or a tool that ends the workers that begin it."""
@@ -228,7 +231,9 @@ def begin_turn(
     state = with_(
         state,
         title=state.title or title_of(said[0].content),
-        turn=Turn(id=said[0].id, started_at_ms=state.updated_at_ms, rollback_to=rollback_to),
+        turn=_new_turn(
+            id=said[0].id, started_at_ms=state.updated_at_ms, rollback_to=rollback_to
+        ),
         queue=queue,
         failure=None,
     )
@@ -243,7 +248,7 @@ def title_of(content: str) -> str:
 def _append_said(
     state: ContextState, said: QueuedMessage, *, replaces: str | None = None
 ) -> ContextState:
-    message = Message(
+    message = _new_message(
         id=said.id,
         seq=len(state.messages) + 1,
         parent_id=head(state),
@@ -434,7 +439,7 @@ def append_reply(
     reply: ReplyEnded | None = None,
 ) -> ContextState:
     """Append the assistant's message; its id is the one that the draft had."""
-    message = Message(
+    message = _new_message(
         id=reply.message_id if reply else running(state).reply_id or derive_id(state),
         seq=len(state.messages) + 1,
         parent_id=head(state),

@@ -100,7 +100,7 @@ class Mirror:
         if self._config is not state.config:
             self._config, self._config_json = (
                 state.config,
-                state.config.model_dump_json().encode(),
+                state.config.to_json(),
             )
         return orjson.dumps(
             {
@@ -207,7 +207,7 @@ _OPEN = {CallStatus.PENDING, CallStatus.OUTCOME_UNKNOWN, CallStatus.APPROVED}
 
 def message_json(message: Message) -> bytes:
     """A message on the wire: as in the state, its time in RFC 3339."""
-    encoded = message.model_dump_json(exclude={"created_at_ms"}).encode()
+    encoded = message.to_json(exclude={"created_at_ms"})
     return b'%s,"created_at":"%s"}' % (encoded[:-1], rfc3339(message.created_at_ms).encode())
 
 

@@ -48,7 +48,7 @@ async def export_context(request: web.Request) -> web.StreamResponse:
         FORMAT.encode(),
         context_id.encode(),
         version,
-        b"" if base is None else b'"base":%s,' % base.model_dump_json().encode(),
+        b"" if base is None else b'"base":%s,' % base.to_json(),
         b",\n".join(events),
     )
     headers = {"Content-Disposition": f'attachment; filename="{context_id}.json"'}
@@ -147,7 +147,7 @@ async def _create(
         first=None,
         key=key,
         digest=digest,
-        further=[event.model_dump_json().encode() for event in further],
+        further=[event.to_json() for event in further],
         state=state,
         base=base,
     )

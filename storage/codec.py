@@ -38,7 +38,7 @@ def read_result(sealer: Sealer, context_id: str, raw: bytes) -> Result | None:
 
 def write_result(sealer: Sealer, context_id: str, result: Result) -> str | bytes:
     """The result of an action, to be stored."""
-    return sealer.seal("result", context_id, result.model_dump_json(exclude_defaults=True))
+    return sealer.seal("result", context_id, result.to_json(exclude_defaults=True))
 
 
 def read_mail(sealer: Sealer, context_id: str, raw: bytes) -> Mail:
@@ -71,7 +71,7 @@ def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:
 
 def write_state(sealer: Sealer, state: ContextState) -> str | bytes:
     """A whole state, to be stored."""
-    return sealer.seal("state", state.id, state.model_dump_json())
+    return sealer.seal("state", state.id, state.to_json())
 
 
 def read_state(sealer: Sealer, context_id: str, raw: bytes) -> ContextState:

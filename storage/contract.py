@@ -6,16 +6,14 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
-from fsm import AnyAction, Conflict, ContextState, Refusal
+from fsm import AnyAction, Conflict, ContextState, Refusal, Value
 
 Place: TypeAlias = tuple[int, str]
 """Where a page of a list has ended: what the list is ordered by, then the id."""
 
 
-class Mail(BaseModel):
+class Mail(Value):
     """An action on its way to a context."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     event: AnyAction
     if_version: int | None = None
@@ -38,10 +36,8 @@ class Mail(BaseModel):
 MAIL: TypeAdapter[Mail] = TypeAdapter(Mail)
 
 
-class Result(BaseModel):
+class Result(Value):
     """What became of an action."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     outcome: Literal["applied", "refused"]
     version: int
@@ -71,10 +67,8 @@ class Result(BaseModel):
 RESULT: TypeAdapter[Result] = TypeAdapter(Result)
 
 
-class Summary(BaseModel):
+class Summary(Value):
     """What a list of contexts shows of each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str
     status: str
@@ -84,10 +78,8 @@ class Summary(BaseModel):
     pinned: bool = False
 
 
-class Notice(BaseModel):
+class Notice(Value):
     """A committed event that a webhook is to tell of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int
     """Version of the event."""

@@ -73,7 +73,7 @@ def commit_header(
 ) -> bytes:
     """The lines of a commit frame that stand before its events; the script adds those."""
     shown = b",".join(
-        b'"%d":%s' % (seq, result.model_dump_json(exclude_defaults=True).encode())
+        b'"%d":%s' % (seq, result.to_json(exclude_defaults=True))
         for seq, result in results.items()
     )
     told = sealer.seal("result", context_id, b"{%s}" % shown) if shown else b"{}"

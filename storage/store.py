@@ -180,14 +180,14 @@ class Store:
                 where,
                 context_id,
                 owner,
-                seal("event", context_id, event.model_dump_json()),
+                seal("event", context_id, event.to_json()),
                 write_summary(self.sealer, state),
-                "" if first is None else seal("mail", context_id, first.model_dump_json()),
+                "" if first is None else seal("mail", context_id, first.to_json()),
                 event.at_ms,
                 digest if key else "",
                 self.config.creation_key_s,
                 "" if wake_ms is None else wake_ms,
-                seal("notice", context_id, notice.model_dump_json()) if notice else "",
+                seal("notice", context_id, notice.to_json()) if notice else "",
                 base.version if base else 0,
                 write_state(self.sealer, base) if base else "",
                 name,
@@ -235,7 +235,7 @@ class Store:
                 ],
                 context_id,
                 owner,
-                self.sealer.seal("mail", context_id, mail.model_dump_json()),
+                self.sealer.seal("mail", context_id, mail.to_json()),
                 key,
                 digest,
                 mail.event.at_ms,
@@ -465,7 +465,7 @@ class Store:
         in_store = commit.snapshot and self.files is None
         saved = commit.messages_saved
         added = state.messages[saved:] if in_store else ()
-        fresh = [seal("message", context_id, m.model_dump_json()) for m in added]
+        fresh = [seal("message", context_id, m.to_json()) for m in added]
         events = [seal("event", context_id, event) for event in commit.events]
         results = [
             part
@@ -812,7 +812,7 @@ class Store:
             for notice in commit.notices
             for part in (
                 notice.version,
-                seal("notice", commit.context_id, notice.model_dump_json()),
+                seal("notice", commit.context_id, notice.to_json()),
             )
         ]
 

@@ -136,7 +136,7 @@ class Webhooks:
         """
         (notices,) = keys.of_context(context_id, "notices")
         call = self._link.call
-        kept = self._sealer.seal("notice", context_id, notice.model_dump_json())
+        kept = self._sealer.seal("notice", context_id, notice.to_json())
         # Sealed twice it differs, and would be told twice.
         await call("ZREMRANGEBYSCORE", notices, notice.version, notice.version)
         await call("ZADD", notices, notice.version, kept)

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol, TypeVar
 
@@ -98,22 +98,22 @@ class Performer(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class _Batch:
     """What one commit will hold."""
 
-    state: ContextState
-    events: list[bytes] = field(default_factory=list[bytes])
-    effects: list[AnyEffect] = field(default_factory=list[AnyEffect])
-    results: dict[int, Result] = field(default_factory=dict[int, Result])
-    acknowledged: int = 0
-    letter: DeadLetter | None = None
-    notices: list[Notice] = field(default_factory=list[Notice])
-    tokens: int = 0
-    traceparent: str | None = None
-    """Span of the first applied mail that came with one."""
-    tally: list[str] = field(default_factory=list[str])
-    announced: list[AnyAnnouncement] = field(default_factory=list[AnyAnnouncement])
+    def __init__(self, state: ContextState) -> None:
+        self.state = state
+        self.events: list[bytes] = []
+        self.effects: list[AnyEffect] = []
+        self.results: dict[int, Result] = {}
+        self.acknowledged = 0
+        self.letter: DeadLetter | None = None
+        self.notices: list[Notice] = []
+        self.tokens = 0
+        self.traceparent: str | None = None
+        """Span of the first applied mail that came with one."""
+        self.tally: list[str] = []
+        self.announced: list[AnyAnnouncement] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -480,7 +480,7 @@ class Activation:
             self._store.announcer, change, batch.state, event, step.state
         )
         batch.state = step.state
-        batch.events.append(event.model_dump_json().encode())
+        batch.events.append(event.to_json())
         batch.effects.extend(step.effects)
 
     def _give_up(self, suspicion: Suspicion) -> _Batch:
