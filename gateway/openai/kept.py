@@ -36,9 +36,11 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     owner = gateway.owner_of(request)
     streamed = read_flag(request, "stream")
     after = read_whole(request, "starting_after")
-    context_id, asked, mirror = await _found(gateway, owner, request.match_info["response_id"])
+    context_id, asked, mirror = await find_response(
+        gateway, owner, request.match_info["response_id"]
+    )
     if not streamed:
-        return json_response(await _shown(gateway, context_id, asked, mirror))
+        return json_response(await response_as_told(gateway, context_id, asked, mirror))
     check_serving(gateway)
     async with (
         streaming(gateway, request) as stream,
@@ -56,7 +58,9 @@ async def get_response(request: web.Request) -> web.StreamResponse:
     return await stream.end()
 
 
-async def _found(gateway: Gateway, owner: str, response_id: str) -> tuple[str, Asked, Mirror]:
+async def find_response(
+    gateway: Gateway, owner: str, response_id: str
+) -> tuple[str, Asked, Mirror]:
     """A response's context, its request, and the context as it is.
 
     Raises:
@@ -96,7 +100,7 @@ async def _waiting(gateway: Gateway, context_id: str, request: str) -> Asked | N
     return None
 
 
-async def _shown(
+async def response_as_told(
     gateway: Gateway, context_id: str, asked: Asked, mirror: Mirror
 ) -> dict[str, object]:
     """A response as the log tells it, up to a mirror."""
@@ -113,7 +117,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     owner = gateway.owner_of(request)
     response_id = request.match_info["response_id"]
-    context_id, asked, _ = await _found(gateway, owner, response_id)
+    context_id, asked, _ = await find_response(gateway, owner, response_id)
     try:
         async with (
             gateway.waiting(None),
@@ -134,8 +138,8 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
             "No worker has taken the request yet; send it again.",
             {"retry_after_s": 1},
         ) from None
-    _, asked, mirror = await _found(gateway, owner, response_id)
-    return json_response(await _shown(gateway, context_id, asked, mirror))
+    _, asked, mirror = await find_response(gateway, owner, response_id)
+    return json_response(await response_as_told(gateway, context_id, asked, mirror))
 
 
 async def delete_response(request: web.Request) -> web.StreamResponse:
@@ -143,7 +147,7 @@ async def delete_response(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     owner = gateway.owner_of(request)
     response_id = request.match_info["response_id"]
-    context_id, asked, mirror = await _found(gateway, owner, response_id)
+    context_id, asked, mirror = await find_response(gateway, owner, response_id)
     state = mirror.view.state
     said = [m for m in state.messages if m.role == "user" or m.client_message_id is not None]
     requests = {request_of(message.client_message_id) for message in said}
@@ -160,7 +164,7 @@ async def list_input_items(request: web.Request) -> web.StreamResponse:
     """What a response was asked with."""
     gateway = request.app[GATEWAY]
     query = read_items_query(request)
-    _, asked, mirror = await _found(
+    _, asked, mirror = await find_response(
         gateway, gateway.owner_of(request), request.match_info["response_id"]
     )
     return json_response(page_of(items_of(asked_by(mirror.view.state, asked.request)), query))

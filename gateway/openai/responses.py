@@ -28,10 +28,12 @@ from gateway.openai.asking import (
 from gateway.openai.bodies import ConversationRef, ResponseRequest, read_request
 from gateway.openai.ids import (
     new_request,
+    pair_id,
     read_conversation_id,
     read_response_id,
     unknown_response,
 )
+from gateway.openai.kept import find_response, response_as_told
 from gateway.openai.messages import marked, read_items, read_tools
 from gateway.openai.response import (
     RESPONSES_DOOR,
@@ -77,6 +79,8 @@ async def create_response(request: web.Request) -> web.StreamResponse:
                 if body.background and watch.transcript.begun:
                     break
     except TimeoutError:
+        if shown is None and body.background and _continues(body):
+            shown = await _waiting(gateway, owner, body, ask)
         if shown is None or not ask.kept:
             raise overdue(gateway, repeatable=ask.repeatable) from None
     return json_response(shown)
@@ -187,6 +191,18 @@ async def _turn(
         finally:
             if body.store is False:
                 await forget(gateway, owner, made)
+
+
+async def _waiting(
+    gateway: Gateway, owner: str, body: ResponseRequest, ask: Ask
+) -> dict[str, object] | None:
+    """The response to a request that waits where it goes on; None: it does not."""
+    context_id, _ = await _where(gateway, owner, body)
+    try:
+        found = await find_response(gateway, owner, pair_id("resp", context_id, ask.request))
+    except Problem:
+        return None
+    return await response_as_told(gateway, *found)
 
 
 async def _where(gateway: Gateway, owner: str, body: ResponseRequest) -> tuple[str, str | None]:

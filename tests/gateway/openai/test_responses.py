@@ -182,6 +182,23 @@ async def test_a_response_that_no_worker_has_taken_is_queued(store_url: str) -> 
         assert (await ended(talk, made.id)).status == "completed"
 
 
+async def test_a_response_that_goes_on_and_that_no_worker_has_taken_is_queued(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        first = await talk.client.responses.create(model=MODEL, input="One.")
+    async with talking(store_url, workers=0, gateway={"applied_s_max": 0.1}) as talk:
+        made = await talk.client.responses.create(
+            model=MODEL, input="Two.", background=True, previous_response_id=first.id
+        )
+        assert (made.status, made.previous_response_id) == ("queued", first.id)
+        assert (await talk.client.responses.retrieve(made.id)).status == "queued"
+    async with talking(store_url) as talk:
+        over = await ended(talk, made.id)
+        assert over.status == "completed"
+        assert "Two." in over.output_text
+
+
 async def test_a_response_is_cancelled_and_keeps_what_it_had(store_url: str) -> None:
     async with talking(store_url) as talk:
         stream = await talk.client.responses.create(
