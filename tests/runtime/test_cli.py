@@ -236,7 +236,16 @@ def test_up_replaces_what_is_killed_and_drains_when_told(tmp_path: Path) -> None
     assert not alive(store_id(tmp_path))
 
 
+@pytest.fixture
+def a_terminal_that_can_end() -> Generator[None, None, None]:
+    """Whoever runs the tests under nohup hands that on to what they start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.real_only
+@pytest.mark.usefixtures("a_terminal_that_can_end")
 @real_store
 def test_under_nohup_up_outlives_its_terminal_and_without_it_drains(tmp_path: Path) -> None:
     with up(tmp_path, shell=("nohup",)) as process:
@@ -253,6 +262,7 @@ def test_under_nohup_up_outlives_its_terminal_and_without_it_drains(tmp_path: Pa
 
 
 @pytest.mark.real_only
+@pytest.mark.usefixtures("a_terminal_that_can_end")
 @real_store
 @pytest.mark.parametrize(("role", "shell"), [("gateway", ("nohup",)), ("worker", ())])
 def test_a_process_started_alone_drains_at_the_end_of_its_terminal_or_under_nohup_ignores_it(
