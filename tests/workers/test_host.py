@@ -249,15 +249,20 @@ async def test_mail_that_is_pushed_while_a_context_is_loaded_is_not_lost() -> No
         assert "undelivered" not in world.store.steps
 
 
+async def deliver_unheard(world: Stage[MemoryStore]) -> None:
+    """Mail for a context that `w1` has, published to nobody."""
+    await world.store.link.call("DEL", keys.session("w1"))
+    await world.deliver(rename("unheard"))
+    await world.store.renew("w1", now_ms=now_ms())
+
+
 @in_virtual_time
 async def test_mail_whose_publication_was_lost_is_read_once_it_is_overdue() -> None:
     async with open_world() as world, hosting(world.store, linger_s=60) as one:
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.performer.kinds)
-        await world.store.link.call("DEL", keys.session("w1"))
-        await world.deliver(rename("unheard"))  # published to nobody
-        await world.store.renew("w1", now_ms=now_ms())
+        await deliver_unheard(world)
         assert (await world.state()).title != "unheard"
         await asyncio.sleep(2)
         assert (await world.state()).title == "unheard"
@@ -270,9 +275,7 @@ async def test_mail_that_was_not_heard_is_read_at_once_when_another_worker_asks(
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.performer.kinds)
-        await world.store.link.call("DEL", keys.session("w1"))
-        await world.deliver(rename("unheard"))
-        await world.store.renew("w1", now_ms=now_ms())
+        await deliver_unheard(world)
         await world.store.renew("w2", now_ms=now_ms(), begin=True)
         with pytest.raises(ContextBusy):
             await world.store.activate(CONTEXT_ID, "w2")
@@ -296,9 +299,7 @@ async def test_mail_that_came_while_publications_were_not_heard_is_read_when_the
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.performer.kinds)
-        await world.store.link.call("DEL", keys.session("w1"))
-        await world.deliver(rename("unheard"))
-        await world.store.renew("w1", now_ms=now_ms())
+        await deliver_unheard(world)
         listeners[worker_mail("w1")].on_gap()
         await settled()
         assert (await world.state()).title == "unheard"
