@@ -182,21 +182,39 @@ async def test_a_response_that_no_worker_has_taken_is_queued(store_url: str) -> 
         assert (await ended(talk, made.id)).status == "completed"
 
 
+@pytest.mark.parametrize("by_conversation", [False, True])
 async def test_a_response_that_goes_on_and_that_no_worker_has_taken_is_queued(
-    store_url: str,
+    store_url: str, *, by_conversation: bool
 ) -> None:
     async with talking(store_url) as talk:
         first = await talk.client.responses.create(model=MODEL, input="One.")
     async with talking(store_url, workers=0, gateway={"applied_s_max": 0.1}) as talk:
         made = await talk.client.responses.create(
-            model=MODEL, input="Two.", background=True, previous_response_id=first.id
+            model=MODEL,
+            input="Two.",
+            background=True,
+            conversation=f"conv_{first.id[5:37]}" if by_conversation else None,
+            previous_response_id=None if by_conversation else first.id,
         )
-        assert (made.status, made.previous_response_id) == ("queued", first.id)
+        assert made.status == "queued"
         assert (await talk.client.responses.retrieve(made.id)).status == "queued"
     async with talking(store_url) as talk:
         over = await ended(talk, made.id)
         assert over.status == "completed"
         assert "Two." in over.output_text
+
+
+async def test_a_response_that_goes_on_and_was_not_delivered_in_time_is_late_and_not_unknown(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        first = await talk.client.responses.create(model=MODEL, input="One.")
+    async with talking(store_url, workers=0, gateway={"applied_s_max": 1e-9}) as talk:
+        with pytest.raises(openai.InternalServerError) as late:
+            await talk.client.responses.create(
+                model=MODEL, input="Two.", background=True, previous_response_id=first.id
+            )
+        assert late.value.status_code == 504
 
 
 async def test_a_response_is_cancelled_and_keeps_what_it_had(store_url: str) -> None:
