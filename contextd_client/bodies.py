@@ -1,8 +1,9 @@
 """What a client sends. A body is encoded once: each repeat has the very same bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, NotRequired, TypeAlias, TypedDict
+from typing import Literal, NotRequired, TypeAlias, TypedDict, cast
 
 import orjson
 from pydantic import JsonValue
@@ -99,8 +100,33 @@ def encode(fields: Mapping[str, object]) -> bytes:
     Raises:
         NotJson: Something in it is no JSON.
     """
-    given = {name: value for name, value in fields.items() if value is not None}
+    return to_json({name: value for name, value in fields.items() if value is not None})
+
+
+def to_json(value: object) -> bytes:
+    """A whole body as JSON.
+
+    Raises:
+        NotJson: Something in it is no JSON.
+    """
     try:
-        return orjson.dumps(given, option=orjson.OPT_UTC_Z)
+        body = orjson.dumps(value, option=orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError as error:
         raise NotJson(f"This cannot be sent: {error}.") from None
+    _refuse_infinite(value)
+    return body
+
+
+def _refuse_infinite(value: object) -> None:
+    """What orjson writes as null, which means something else: a default is restored."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise NotJson(f"This cannot be sent: {value} is no number of JSON.")
+        case dict():
+            for each in cast("dict[object, object]", value).values():
+                _refuse_infinite(each)
+        case list() | tuple():
+            for each in cast("Sequence[object]", value):
+                _refuse_infinite(each)
+        case _:
+            pass

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Unpack
 from urllib.parse import quote
 
-import orjson
 import uuid_utils
 from pydantic import JsonValue
 from typing_extensions import override
@@ -25,6 +24,7 @@ from contextd_client.bodies import (
     RecordedMessage,
     SendPolicy,
     encode,
+    to_json,
 )
 from contextd_client.connection import Connection
 from contextd_client.events import Bye, Event, Hello, ReplyDelta
@@ -334,8 +334,12 @@ class Context:
     async def configure(
         self, patch: Mapping[str, JsonValue], **options: Unpack[ActionOptions]
     ) -> ActionResponse:
-        """Patch the configuration (RFC 7396): None restores a default."""
-        return await self._send("configure", options, orjson.dumps(patch))
+        """Patch the configuration (RFC 7396): None restores a default.
+
+        Raises:
+            NotJson: Something in it is no JSON.
+        """
+        return await self._send("configure", options, to_json(patch))
 
     async def rename(self, title: str, **options: Unpack[ActionOptions]) -> ActionResponse:
         """Give the context another title."""

@@ -1,6 +1,7 @@
 """Every action method against a real gateway, once at least."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -77,13 +78,15 @@ async def test_a_context_is_made_with_its_first_message_and_answered(store_url: 
         assert view == await client.context(context.id).state()
 
 
-@pytest.mark.parametrize("content", ["half of a pair: \ud83d", [{"type": "n", "n": 2**64}]])
-async def test_what_is_no_json_is_said_before_anything_is_sent(
-    content: str | list[dict[str, JsonValue]],
-) -> None:
+@pytest.mark.parametrize(
+    "value", ["half of a pair: \ud83d", 2**64, math.nan, [{"deep": (-math.inf,)}]]
+)
+async def test_what_is_no_json_is_said_before_anything_is_sent(value: JsonValue) -> None:
     async with Contextd("http://127.0.0.1:1") as client:
         with pytest.raises(NotJson, match="cannot be sent"):
-            await client.context("c").send_message(content)
+            await client.context("c").send_message([{"type": "n", "n": value}])
+        with pytest.raises(NotJson, match="cannot be sent"):
+            await client.context("c").configure({"parameters": {"n": value}})
 
 
 async def test_a_message_is_applied_and_with_a_wait_answered(store_url: str) -> None:
