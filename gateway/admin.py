@@ -73,7 +73,7 @@ def _own_process() -> str:
 
 async def _takes_last_worker(gateway: Gateway, process: str | None) -> bool:
     """Whether draining this worker, or all of them (None), leaves no worker."""
-    workers = await gateway.store.workers()
+    workers = await gateway.store.sessions.workers()
     is_there = process is None or process in workers or ":" in process
     return is_there and (process is None or len(workers) <= 1)
 
@@ -108,7 +108,7 @@ def _accepted(status: str, restart_id: str) -> web.Response:
 
 async def _busy(gateway: Gateway) -> dict[str, int]:
     """How many contexts each worker has active, of those that have any."""
-    counts = await gateway.store.active_contexts()
+    counts = await gateway.store.sessions.active_contexts()
     return {worker_id: count for worker_id, count in counts.items() if count}
 
 

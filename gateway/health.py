@@ -26,7 +26,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
         if (reason := await why_no_writes(gateway.store.link)) is not None:
             store |= {"ok": False, "hint": f"The store takes no writes: {reason}."}
         store["writes"] = reason is None
-        workers["count"] = count = await gateway.store.living_workers()
+        workers["count"] = count = await gateway.store.sessions.living()
         if count == 0:
             workers |= {"ok": False, "hint": "Start one with `contextd worker`."}
     except StorageError as error:

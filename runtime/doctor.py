@@ -183,7 +183,7 @@ async def _workers(settings: Settings, url: str) -> list[Check]:
     count: int | None = None
     try:
         async with connect(url, settings) as store:
-            count = await store.living_workers()
+            count = await store.sessions.living()
     except* StorageError:
         pass  # the rows above say so
     if count is None:

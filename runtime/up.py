@@ -125,7 +125,7 @@ class _Wiring:
 
         # A connection for each: workers die seldom, and an idle one would be one more to lose.
         async with connect(self.url(), self.settings) as connection:
-            await connection.bury_worker(worker_id)
+            await connection.sessions.bury(worker_id)
 
     async def bury_others(self, ours: Collection[str]) -> None:
         """Free the contexts of all workers but ours, if the store is ours."""
@@ -134,9 +134,9 @@ class _Wiring:
         if self.store is None or self.store.binary is None:
             return  # somebody else's store, and perhaps his workers
         async with connect(self.url(), self.settings) as connection:
-            for worker_id in await connection.workers():
+            for worker_id in await connection.sessions.workers():
                 if worker_id not in ours:
-                    await connection.bury_worker(worker_id)
+                    await connection.sessions.bury(worker_id)
 
     async def prepare(self) -> None:
         """Check the store that has come up, and see that there is a key where one is needed."""

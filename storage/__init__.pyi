@@ -109,6 +109,7 @@ from .restarts import (
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
 from .sentinels import SENTINEL_SCHEME, parse_sentinels
+from .sessions import WorkerSessions
 from .statistics import PERCENTILES, Latency, Memory, Statistics, memory_of, survey
 from .store import Store, connect
 from .subscriber import Listener
@@ -237,6 +238,7 @@ __all__ = [
     "WorkerGlance",
     "WorkerJoined",
     "WorkerLost",
+    "WorkerSessions",
     "announced_after",
     "connect",
     "decode_frame",

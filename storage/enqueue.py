@@ -271,7 +271,7 @@ class ActivationQueue:
     async def forget_worker(self, worker_id: str) -> None:
         """End the jobs of a worker that is dead or leaves, its registration, and its burial.
 
-        To be called after its session has ended (`Store.bury_worker`), else it may go on
+        To be called after its session has ended (`WorkerSessions.bury`), else it may go on
         taking jobs. Jobs of contexts in `ready` are queued again. Calling it again, or
         for a worker that nobody knows, changes nothing.
 

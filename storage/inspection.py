@@ -290,7 +290,7 @@ class Inspector:
         ready = call("ZRANGE", keys.READY, 0, CANDIDATES_MAX - 1)
         due = call("ZRANGEBYSCORE", keys.DUE, "-inf", now_ms, "LIMIT", 0, CANDIDATES_MAX)
         found = {*cast("list[bytes]", await ready), *cast("list[bytes]", await due)}
-        for worker_id in await self._store.workers():
+        for worker_id in await self._store.sessions.workers():
             if len(found) >= CANDIDATES_MAX:
                 break
             active = await call("SMEMBERS", keys.worker_contexts(worker_id))

@@ -76,6 +76,7 @@ from storage.meters import Meters, Role
 from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
 from storage.sealing import Sealer, make_sealer
+from storage.sessions import WorkerSessions
 from storage.snapshots import JsonSnapshots
 from storage.subscriber import Subscriber, open_subscriber
 from storage.times import stopwatch, unix_ms
@@ -100,6 +101,8 @@ class Store:
     url: str
     queue: ActivationQueue
     """Asks for contexts to be activated, and for maintenance."""
+    sessions: WorkerSessions
+    """Who is alive, and has what."""
     webhooks: Webhooks
     sealer: Sealer
     """What contents go through on their way in and out."""
@@ -722,27 +725,6 @@ class Store:
         """
         return read_mail(self.sealer, context_id, raw)
 
-    async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
-        """Prolong a worker's session; returns the workers whose session is over.
-
-        Raises:
-            WorkerBuried: This worker's own session is over.
-        """
-        where = [keys.session(worker_id), keys.WORKERS]
-        session_ms = self.config.worker_session_ms
-        reply = await self.scripts.run(
-            self.link, "renew", where, worker_id, session_ms, now_ms, int(begin)
-        )
-        status, *dead = cast("list[bytes]", reply)
-        if status == b"lost":
-            raise WorkerBuried(worker_id)
-        return [other.decode() for other in dead]
-
-    async def living_workers(self) -> int:
-        """How many workers there are whose session is not over."""
-        sessions = [keys.session(worker_id) for worker_id in await self.workers()]
-        return cast("int", await self.link.call("EXISTS", *sessions)) if sessions else 0
-
     async def begin_epoch(self, *, now_ms: int) -> None:
         """Begin a new epoch: the store was restored, and lacks what was answered since.
 
@@ -754,44 +736,6 @@ class Store:
     async def context_count(self) -> int:
         """How many contexts there are."""
         return cast("int", await self.link.call("ZCARD", keys.CONTEXTS))
-
-    async def workers(self) -> Sequence[str]:
-        """Ids of all workers that nobody has buried, oldest first."""
-        found = await self.link.call("ZRANGEBYSCORE", keys.WORKERS, 0, "+inf")
-        ids = cast("list[bytes]", found)
-        return [worker_id.decode() for worker_id in ids]
-
-    async def active_contexts(self) -> Mapping[str, int]:
-        """How many contexts each worker has active."""
-        ids = await self.workers()
-        calls = [self.link.call("SCARD", keys.worker_contexts(one)) for one in ids]
-        return {one: cast("int", await call) for one, call in zip(ids, calls, strict=True)}
-
-    async def contexts_of(self, worker_id: str) -> Sequence[str]:
-        """The contexts that a worker has active, as far as the store knows."""
-        ids = await self.link.call("SMEMBERS", keys.worker_contexts(worker_id))
-        return [context_id.decode() for context_id in cast("list[bytes]", ids)]
-
-    async def bury_worker(self, worker_id: str) -> int | None:
-        """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
-
-        Returns:
-            How many contexts it had active; None if somebody else has begun to bury it.
-
-        Raises:
-            StoreUnavailable, StoreRefusedWrite: It may have jobs left, and `renew` names it
-                until it has not; call it again.
-        """
-        where = [
-            keys.WORKERS,
-            keys.READY,
-            keys.session(worker_id),
-            keys.worker_contexts(worker_id),
-        ]
-        reply = await self.scripts.run(self.link, "bury", where, worker_id, keys.WAKE)
-        await self.queue.forget_worker(worker_id)
-        had = cast("int", reply)
-        return None if had < 0 else had
 
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
         """Contexts whose mail or dead worker has waited for `overdue_ms`, or that are due."""
@@ -860,6 +804,7 @@ async def connect(
         link.barrier = Barrier(config.store_replicas_min, config.store_replicas_s_max)
     subscriber = Subscriber(pool, config.store_call_s_max, config.store_ping_s)
     meters = Meters(link, scripts, config, unix_ms)
+    queue = ActivationQueue(link, scripts)
     store = Store(
         link,
         scripts,
@@ -867,7 +812,8 @@ async def connect(
         config,
         files,
         url,
-        ActivationQueue(link, scripts),
+        queue,
+        WorkerSessions(link, scripts, queue, config.worker_session_ms),
         Webhooks(link, scripts, config, sealer),
         sealer,
         meters,

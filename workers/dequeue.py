@@ -368,7 +368,7 @@ async def open_source(
 
     Args:
         queue: Where from.
-        worker_id: For whom; its session must live (`Store.renew`).
+        worker_id: For whom; its session must live (`WorkerSessions.renew`).
         peek_s: How long one look at an empty queue lasts.
     """
     source = ActivationSource(queue, worker_id, peek_s=peek_s)

@@ -159,7 +159,7 @@ class Host:
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
         try:
-            handed_over = await self._store.bury_worker(self.worker_id) or 0
+            handed_over = await self._store.sessions.bury(self.worker_id) or 0
         except (StoreUnavailable, StoreRefusedWrite) as error:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
@@ -184,7 +184,9 @@ class Host:
         told = False
         while not stop.is_set():
             try:
-                await self._store.renew(self.worker_id, now_ms=self._clock(), begin=True)
+                await self._store.sessions.renew(
+                    self.worker_id, now_ms=self._clock(), begin=True
+                )
             except (StoreUnavailable, StoreRefusedWrite) as error:
                 if not told:
                     log.warning("worker waits for the store", error=str(error))
@@ -277,16 +279,18 @@ class Host:
         Raises:
             WorkerBuried: Others have what this worker had.
         """
-        await self._store.renew(self.worker_id, now_ms=self._clock())
+        await self._store.sessions.renew(self.worker_id, now_ms=self._clock())
 
     async def _beat(self) -> None:
         """Each heartbeat, renew the session, bury the dead, pick up what waits too long."""
         swept_s = asyncio.get_running_loop().time()
         while True:
             try:
-                for other in await self._store.renew(self.worker_id, now_ms=self._clock()):
+                for other in await self._store.sessions.renew(
+                    self.worker_id, now_ms=self._clock()
+                ):
                     log.warning("worker is dead", worker_id=other)
-                    had = await self._store.bury_worker(other)
+                    had = await self._store.sessions.bury(other)
                     if had is not None:
                         self._tell_lost(other, "died", had)
                 await self._pick_up_overdue()
@@ -321,7 +325,7 @@ class Host:
         activation of ours after we had given it up.
         """
         ours = {*self._active, *self._starting, *self._crashes}
-        for context_id in await self._store.contexts_of(self.worker_id):
+        for context_id in await self._store.sessions.contexts_of(self.worker_id):
             if context_id not in ours:
                 self._start(context_id)
 

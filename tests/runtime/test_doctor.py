@@ -91,7 +91,7 @@ def test_a_running_embedded_store_is_found_through_the_data_folder(tmp_path: Pat
             workers = found["workers"]
             assert (workers.level, workers.finding) == (Level.WARN, "none lives")
             async with connect(store.url, load_settings()) as opened:
-                await opened.renew("w", now_ms=1, begin=True)
+                await opened.sessions.renew("w", now_ms=1, begin=True)
                 assert (await findings(data=tmp_path / "data"))["workers"].level is Level.OK
         finally:
             await store.stop()

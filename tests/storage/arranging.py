@@ -59,7 +59,7 @@ async def deliver(store: Store, content: str = "Hello", *, key: str = "") -> int
 async def live(store: Store, *worker_ids: str) -> None:
     """Workers with a session."""
     for worker_id in worker_ids:
-        await store.renew(worker_id, now_ms=BEGAN_MS, begin=True)
+        await store.sessions.renew(worker_id, now_ms=BEGAN_MS, begin=True)
 
 
 async def die(store: Store, worker_id: str) -> None:

@@ -186,7 +186,7 @@ async def test_a_worker_that_dies_around_a_compaction_has_lost_nothing(
             await compact(store, owned, book.state)
         if dies == "after, and it is repeated":
             await compact(store, owned, book.state)
-        await store.bury_worker("w1")
+        await store.sessions.bury("w1")
         await live(store, "w2")
         taken = await store.activate(CONTEXT_ID, "w2")
         assert taken.state == book.state
@@ -220,7 +220,7 @@ async def test_nothing_is_left_of_a_deleted_context_that_was_compacted(store: St
     await compact(store, owned, book.state)
     version = book.state.version
     await store.delete(next_commit(book.given(DELETE), owned, base=version), "w1")
-    await store.bury_worker("w1")
+    await store.sessions.bury("w1")
     left = {key for key in await kept(store) - before if not key.startswith("rq:")}
     assert left == {"totals"}
 

@@ -195,7 +195,7 @@ async def test_a_store_that_workers_live_on_is_not_replaced_even_by_force(
     with target.client() as client:
         client.flushall()
         async with connect(target.url, CONFIG) as store:
-            await store.renew("w1", now_ms=1, begin=True)
+            await store.sessions.renew("w1", now_ms=1, begin=True)
             with taken("workers are at work on it"):
                 await replace_contents(target.url, source.url, CONFIG, force=True)
         assert client.zrange("workers", 0, -1) == ["w1"]

@@ -147,7 +147,7 @@ class World:
     async def bury(self, worker_id: str) -> None:
         """Whatever the worker has not committed by now is refused."""
         model = self.model
-        await self.store.bury_worker(worker_id)
+        await self.store.sessions.bury(worker_id)
         if model.owner == worker_id and model.listed:
             model.listed = False
             model.tokens += 1

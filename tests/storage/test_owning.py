@@ -132,7 +132,7 @@ async def test_the_token_grows_with_every_activation_also_of_the_same_worker(
 async def test_an_activation_without_mail_leaves_the_ready_contexts(store: Store) -> None:
     await create(store)
     await own(store)
-    await store.bury_worker("w1")
+    await store.sessions.bury("w1")
     assert await ready(store) == [CONTEXT_ID]
     await own(store, "w2")
     assert await ready(store) == []
@@ -352,7 +352,7 @@ async def test_p10_a_commit_of_a_buried_worker_does_not_take_its_context_out_of_
     seq = await deliver(store)
     owned = await own(store)
     commit = next_commit(book.given(say()), owned, base=1, acknowledged=seq)
-    await store.bury_worker("w1")
+    await store.sessions.bury("w1")
     await is_refused(store, owned, commit)
     assert await ready(store) == [CONTEXT_ID]
     assert (await own(store, "w2")).state == replay(book.log[:1])

@@ -29,7 +29,7 @@ async def keep(store: Store, number: int, *, at_ms: int = BEGAN_MS) -> str:
 
 async def change(store: Store, context_id: str, *events: Event) -> ContextState:
     """Have events committed behind the first one."""
-    await store.renew("w1", now_ms=BEGAN_MS, begin=True)
+    await store.sessions.renew("w1", now_ms=BEGAN_MS, begin=True)
     owned = await store.activate(context_id, "w1")
     book = Playbook()
     state = replay(events, owned.state)

@@ -26,36 +26,36 @@ OTHER_ID = "01932c5e-ffff-7c3b-9d2e-5f6071829300"
 
 async def test_the_living_hear_of_the_dead_until_somebody_buries_them(store: Store) -> None:
     await live(store, "w1", "w2", "w3")
-    assert await store.renew("w1", now_ms=BEGAN_MS) == []
+    assert await store.sessions.renew("w1", now_ms=BEGAN_MS) == []
     await die(store, "w2")
     await die(store, "w3")
-    assert sorted(await store.renew("w1", now_ms=BEGAN_MS)) == ["w2", "w3"]
-    await store.bury_worker("w3")
-    assert await store.renew("w1", now_ms=BEGAN_MS) == ["w2"]
+    assert sorted(await store.sessions.renew("w1", now_ms=BEGAN_MS)) == ["w2", "w3"]
+    await store.sessions.bury("w3")
+    assert await store.sessions.renew("w1", now_ms=BEGAN_MS) == ["w2"]
 
 
 async def test_those_live_whose_session_is_not_over_buried_or_not(store: Store) -> None:
-    assert await store.living_workers() == 0
+    assert await store.sessions.living() == 0
     await live(store, "w1", "w2", "w3")
     await die(store, "w2")
-    await store.bury_worker("w3")
-    assert await store.living_workers() == 1
+    await store.sessions.bury("w3")
+    assert await store.sessions.living() == 1
     await die(store, "w1")
-    assert await store.living_workers() == 0
+    assert await store.sessions.living() == 0
 
 
 async def test_a_late_worker_that_nobody_has_buried_goes_on(store: Store) -> None:
     await live(store, "w1", "w2")
     await die(store, "w1")
-    assert await store.renew("w1", now_ms=BEGAN_MS) == []
-    assert await store.renew("w2", now_ms=BEGAN_MS) == []
+    assert await store.sessions.renew("w1", now_ms=BEGAN_MS) == []
+    assert await store.sessions.renew("w2", now_ms=BEGAN_MS) == []
 
 
 async def test_a_worker_that_was_buried_hears_so_and_stays_dead(store: Store) -> None:
     await live(store, "w1")
-    await store.bury_worker("w1")
+    await store.sessions.bury("w1")
     with pytest.raises(WorkerBuried):
-        await store.renew("w1", now_ms=BEGAN_MS)
+        await store.sessions.renew("w1", now_ms=BEGAN_MS)
     assert await kept(store) == set()
 
 
@@ -71,15 +71,15 @@ async def test_a_worker_whose_burial_was_cut_short_is_named_until_its_jobs_are_e
     with monkeypatch.context() as patch:
         patch.setattr(store.queue, "forget_worker", lose)
         with pytest.raises(StoreUnavailable):
-            await store.bury_worker("w1")
+            await store.sessions.bury("w1")
     with pytest.raises(WorkerBuried):
-        await store.renew("w1", now_ms=BEGAN_MS)
+        await store.sessions.renew("w1", now_ms=BEGAN_MS)
     assert not await store.queue.enqueue_chore("retention")
-    assert await store.workers() == ["w2"]
-    assert await store.renew("w2", now_ms=BEGAN_MS) == ["w1"]
-    assert await store.bury_worker("w1") is None
+    assert await store.sessions.workers() == ["w2"]
+    assert await store.sessions.renew("w2", now_ms=BEGAN_MS) == ["w1"]
+    assert await store.sessions.bury("w1") is None
     assert await store.queue.enqueue_chore("retention")
-    assert await store.renew("w2", now_ms=BEGAN_MS) == []
+    assert await store.sessions.renew("w2", now_ms=BEGAN_MS) == []
 
 
 async def test_a_worker_that_does_not_renew_is_dead_when_its_session_is_over(
@@ -89,7 +89,7 @@ async def test_a_worker_that_does_not_renew_is_dead_when_its_session_is_over(
         await live(store, "w1")
         await live(store, "w2")
         async with asyncio.timeout(EXPIRED_S_MAX):
-            while await store.renew("w2", now_ms=BEGAN_MS) != ["w1"]:  # noqa: ASYNC110 - time does it
+            while await store.sessions.renew("w2", now_ms=BEGAN_MS) != ["w1"]:  # noqa: ASYNC110 - time does it
                 await asyncio.sleep(0.02)
 
 
@@ -100,11 +100,11 @@ async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
     await create(store, created(OTHER_ID))
     await own(store)
     async with listening(store, WAKE) as ear:
-        assert await store.bury_worker("nobody") == 0
-        assert await store.bury_worker("w1") == 1
+        assert await store.sessions.bury("nobody") == 0
+        assert await store.sessions.bury("w1") == 1
         assert await ear.hears(1) == [b"w1"]
     assert await ready(store) == [CONTEXT_ID]
-    assert await store.bury_worker("w1") == 0
+    assert await store.sessions.bury("w1") == 0
     assert await store.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
 
 

@@ -25,6 +25,7 @@ from storage import (
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
+    WorkerSessions,
     connect,
 )
 from tests.storage.fake_store import fake_pool
@@ -65,6 +66,7 @@ class MemoryStore(Store):
 
     def __init__(self, store: Store, server: FakeServer) -> None:
         super().__init__(*(getattr(store, each.name) for each in fields(Store)))
+        self.sessions = MemorySessions(self)
         self.server = server
         """Where other processes' stores can be opened."""
         self.steps: list[StoreStep] = []
@@ -89,7 +91,8 @@ class MemoryStore(Store):
         self._answers[step] = gate = Gate()
         return gate
 
-    async def _made(self, step: StoreStep, call: Callable[[], Awaitable[T]]) -> T:
+    async def made(self, step: StoreStep, call: Callable[[], Awaitable[T]]) -> T:
+        """Record a call and make it, with the fault that it is to have."""
         self.steps.append(step)
         if (gate := self._gates.pop(step, None)) is not None:
             gate.reached.set()
@@ -114,58 +117,48 @@ class MemoryStore(Store):
     @override
     async def activate(self, context_id: str, worker_id: str) -> Owned:
         step = super().activate
-        return await self._made("activate", lambda: step(context_id, worker_id))
+        return await self.made("activate", lambda: step(context_id, worker_id))
 
     @override
     async def commit(self, commit: Commit) -> None:
         self.commits.append(commit)
         step = super().commit
-        await self._made("commit", lambda: step(commit))
+        await self.made("commit", lambda: step(commit))
 
     @override
     async def delete(self, commit: Commit, worker_id: str) -> None:
         self.commits.append(commit)
         step = super().delete
-        await self._made("delete", lambda: step(commit, worker_id))
+        await self.made("delete", lambda: step(commit, worker_id))
 
     @override
     async def passivate(
         self, context_id: str, token: str, worker_id: str, *, version: int
     ) -> bool:
         step = super().passivate
-        return await self._made(
+        return await self.made(
             "passivate", lambda: step(context_id, token, worker_id, version=version)
         )
 
     @override
     async def compact(self, token: str, state: ContextState, *, first: int) -> None:
         step = super().compact
-        await self._made("compact", lambda: step(token, state, first=first))
+        await self.made("compact", lambda: step(token, state, first=first))
 
     @override
     async def undelivered(self, context_id: str) -> list[Delivered]:
         step = super().undelivered
-        return await self._made("undelivered", lambda: step(context_id))
-
-    @override
-    async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
-        step = super().renew
-        return await self._made("renew", lambda: step(worker_id, now_ms=now_ms, begin=begin))
+        return await self.made("undelivered", lambda: step(context_id))
 
     @override
     async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
         step = super().claim
-        return await self._made("claim", lambda: step(now_ms=now_ms, overdue_ms=overdue_ms))
-
-    @override
-    async def bury_worker(self, worker_id: str) -> int | None:
-        step = super().bury_worker
-        return await self._made("bury", lambda: step(worker_id))
+        return await self.made("claim", lambda: step(now_ms=now_ms, overdue_ms=overdue_ms))
 
     @override
     async def reload_scripts(self) -> None:
         # They are there: "no script" is only said. fakeredis takes none by this way.
-        await self._made("reload", lambda: asyncio.sleep(0))
+        await self.made("reload", lambda: asyncio.sleep(0))
 
     @override
     def append_draft(
@@ -204,6 +197,28 @@ class MemoryStore(Store):
                     return sent
                 answer.set_exception(StoreUnavailable("unanswered"))
         return answer
+
+
+class MemorySessions(WorkerSessions):
+    """Workers' sessions, whose calls are a memory store's steps."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(
+            *(getattr(store.sessions, each.name) for each in fields(WorkerSessions))
+        )
+        self._store = store
+
+    @override
+    async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
+        step = super().renew
+        return await self._store.made(
+            "renew", lambda: step(worker_id, now_ms=now_ms, begin=begin)
+        )
+
+    @override
+    async def bury(self, worker_id: str) -> int | None:
+        step = super().bury
+        return await self._store.made("bury", lambda: step(worker_id))
 
 
 @contextlib.asynccontextmanager

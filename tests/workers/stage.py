@@ -245,7 +245,7 @@ class Stage(Generic[S]):
 
     async def live(self) -> None:
         """Begin this worker's session and listen to its mail."""
-        await self.store.renew(self.worker_id, now_ms=now_ms(), begin=True)
+        await self.store.sessions.renew(self.worker_id, now_ms=now_ms(), begin=True)
         await self.store.subscriber.subscribe(worker_mail(self.worker_id), self._mail)
 
     async def die(self) -> None:

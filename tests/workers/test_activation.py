@@ -128,7 +128,7 @@ async def test_a_fenced_activation_stops_its_effects_and_commits_nothing_more() 
 async def taken_over(stage: Stage[MemoryStore]) -> None:
     """Another worker has become the owner; ours is taken for dead."""
     await stage.store.link.call("DEL", keys.session("w1"))
-    await stage.store.renew("w2", now_ms=now_ms(), begin=True)
+    await stage.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
     await stage.store.activate(CONTEXT_ID, "w2")
 
 

@@ -253,7 +253,7 @@ async def deliver_unheard(world: Stage[MemoryStore]) -> None:
     """Mail for a context that `w1` has, published to nobody."""
     await world.store.link.call("DEL", keys.session("w1"))
     await world.deliver(rename("unheard"))
-    await world.store.renew("w1", now_ms=now_ms())
+    await world.store.sessions.renew("w1", now_ms=now_ms())
 
 
 @in_virtual_time
@@ -276,7 +276,7 @@ async def test_mail_that_was_not_heard_is_read_at_once_when_another_worker_asks(
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.performer.kinds)
         await deliver_unheard(world)
-        await world.store.renew("w2", now_ms=now_ms(), begin=True)
+        await world.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
         with pytest.raises(ContextBusy):
             await world.store.activate(CONTEXT_ID, "w2")
         await settled()
@@ -604,7 +604,7 @@ async def test_a_running_turn_is_finished_within_the_grace() -> None:
         await asyncio.wait((one.task,))
         assert now_s() == pytest.approx(6, abs=0.2)
         assert (await world.said())[-1] == ("assistant", "Hello.", "complete")
-        assert await world.store.living_workers() == 0
+        assert await world.store.sessions.living() == 0
         assert await world.owner_of() == ""
         assert one.outcome == []
 
@@ -717,7 +717,7 @@ async def test_a_worker_that_was_buried_stops_and_leaves_its_contexts_to_others(
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await world.until_phase("streaming_llm_response")
         commits = len(world.store.commits)
-        await world.store.bury_worker("w1")
+        await world.store.sessions.bury("w1")
         await asyncio.wait((one.task,), timeout=2)
         (group,) = one.outcome
         assert group.subgroup(WorkerBuried)
@@ -734,7 +734,7 @@ async def test_a_worker_learns_that_it_was_buried_from_its_next_activation_at_th
 ):
     async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
         await settled()
-        await world.store.bury_worker("w1")
+        await world.store.sessions.bury("w1")
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await asyncio.wait((one.task,), timeout=1)
         (group,) = one.outcome
@@ -789,7 +789,7 @@ async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
             await really_forget(worker_id)
 
         monkeypatch.setattr(world.store.queue, "forget_worker", forget)
-        await world.store.renew("w1", now_ms=now_ms(), begin=True)
+        await world.store.sessions.renew("w1", now_ms=now_ms(), begin=True)
         await world.store.link.call("DEL", keys.session("w1"))
         async with hosting(world.store, "w2", worker_heartbeat_s=1.0):
             await asyncio.sleep(5)

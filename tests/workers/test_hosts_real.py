@@ -173,7 +173,7 @@ async def test_a_reply_that_is_cut_by_a_death_is_finished_elsewhere_without_a_ga
             died_s = now_s()
             await one.kill()
             if announced:  # by the supervisor, who saw it
-                await world.store.bury_worker("w1")
+                await world.store.sessions.bury("w1")
             await until(lambda: other.performer.performed)
             took_s = now_s() - died_s
             await until(lambda: viewer.kinds[-1:] == ["reply-ended"])
@@ -240,7 +240,7 @@ async def test_a_worker_that_was_buried_meanwhile_ends(
 ) -> None:
     with pytest.RaisesGroup(WorkerBuried, flatten_subgroups=True):
         async with working(server, "w1", worker_heartbeat_s=60) as one:
-            await world.store.bury_worker("w1")
+            await world.store.sessions.bury("w1")
             await send(world, "Hello")
             await asyncio.wait((one.task,), timeout=DEADLINE_S)
 

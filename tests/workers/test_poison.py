@@ -68,7 +68,7 @@ async def end_in_retrieval(world: Stage[MemoryStore]) -> None:
             while not performer.kinds:
                 await settled()
             one.kill()
-        await world.store.bury_worker(f"w{number}")
+        await world.store.sessions.bury(f"w{number}")
 
 
 async def until_active(one: Hosting, count: int) -> None:
@@ -130,7 +130,7 @@ async def test_p11_an_action_that_kills_three_workers_is_buried_by_the_fourth(
                 for context_id in (*BESIDE, CONTEXT_ID):
                     one.jobs.waiting.put_nowait(context_id)
                 await until(one.task.done)
-            await world.store.bury_worker(worker_id)
+            await world.store.sessions.bury(worker_id)
         assert deadly.taken.count(POISON) == 3
         async with hosting(world.store, "w3") as last:
             state = await world.until_phase("failed")
@@ -160,7 +160,7 @@ async def test_p11_of_several_suspects_the_next_death_blames_one(deadly: Deadly)
                         await world.deliver(rename(f"{number}"), context_id=context_id)
                     one.jobs.waiting.put_nowait(context_id)
                 await until(one.task.done)
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         async with hosting(world.store, "w3"):
             await world.until_phase("failed")
             for context_id in BESIDE:
@@ -181,12 +181,12 @@ async def test_p11_deaths_are_counted_in_a_row_only(
                 deadly.ends = one.kill
                 one.jobs.waiting.put_nowait(CONTEXT_ID)
                 await until(one.task.done)
-            await world.store.bury_worker(f"a{number}")
+            await world.store.sessions.bury(f"a{number}")
             with monkeypatch.context() as mended:
                 mended.setattr(workers.activation, "transition", transition)
                 async with hosting(world.store, f"b{number}"):
                     await world.until_phase("idle")
-            await world.store.bury_worker(f"b{number}")
+            await world.store.sessions.bury(f"b{number}")
         assert await DeadLetters(world.store.link, world.store.sealer).count() == 0
 
 
@@ -242,7 +242,7 @@ async def test_p11_contexts_that_only_wait_are_no_suspects() -> None:
                 await until_active(one, len(BESIDE))
                 await world.until_phase("transient_failure", failing)
                 one.kill()
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         async with hosting(world.store, "w9") as last:
             await until_active(last, len(BESIDE))
             await world.deliver(rename("said"), context_id=idle[-1])
@@ -269,7 +269,7 @@ async def test_p11_what_ends_workers_when_its_time_has_come_is_given_up(
                 deadly.ends = one.kill
                 one.jobs.waiting.put_nowait(CONTEXT_ID)
                 await until(one.task.done)
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         deadly.kinds = ()
         letters = DeadLetters(world.store.link, world.store.sealer)
         async with hosting(world.store, "w4"):
@@ -294,7 +294,7 @@ async def test_p11_a_message_for_later_that_ends_workers_is_given_up_once(
                 deadly.ends = one.kill
                 one.jobs.waiting.put_nowait(CONTEXT_ID)
                 await until(one.task.done)
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         async with hosting(world.store, "w4") as last:
             deadly.ends = last.kill
             state = await world.until_phase("failed")
@@ -322,7 +322,7 @@ async def test_p11_an_expiry_that_ends_workers_is_given_up_once(deadly: Deadly) 
                 deadly.ends = one.kill
                 one.jobs.waiting.put_nowait(CONTEXT_ID)
                 await until(one.task.done)
-            await store.bury_worker(f"w{number}")
+            await store.sessions.bury(f"w{number}")
         async with hosting(store, "w4") as last:
             deadly.ends = last.kill
             await asyncio.sleep(60)
@@ -345,7 +345,7 @@ async def test_p11_mail_that_is_pushed_to_an_idle_context_is_blamed_for_its_own_
                 one.jobs.waiting.put_nowait(CONTEXT_ID)
                 await until_active(one, 1)
                 one.kill()
-            await world.store.bury_worker(f"idle{number}")
+            await world.store.sessions.bury(f"idle{number}")
         for number in range(3):
             loaded = world.store.hold_answer("activate")
             async with hosting(world.store, f"w{number}") as one:
@@ -356,7 +356,7 @@ async def test_p11_mail_that_is_pushed_to_an_idle_context_is_blamed_for_its_own_
                     await world.deliver(say(POISON))
                 loaded.opened.set()
                 await until(one.task.done)
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         assert deadly.taken == [POISON] * 3
         async with hosting(world.store, "w3"):
             state = await world.until_phase("failed")
@@ -376,7 +376,7 @@ async def test_p11_a_store_that_is_away_is_nobodys_fault() -> None:
                 while world.store.steps.count("activate") <= number:
                     await settled()
                 one.kill()
-            await world.store.bury_worker(f"w{number}")
+            await world.store.sessions.bury(f"w{number}")
         async with hosting(world.store, "w9"):
             await world.until_phase("idle")
         assert await DeadLetters(world.store.link, world.store.sealer).count() == 0
@@ -393,7 +393,7 @@ async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
             one.jobs.waiting.put_nowait(CONTEXT_ID)
             await loaded.reached.wait()
             one.kill()
-        await world.store.bury_worker("w0")
+        await world.store.sessions.bury("w0")
         count, counted = world.store.count_attempt, list[int]()
 
         async def unanswered(owned: Owned, attempt: int) -> None:

@@ -265,7 +265,7 @@ class World:
         assert self.store is not None
         while True:
             try:
-                await self.store.bury_worker(name)
+                await self.store.sessions.bury(name)
             except (StoreUnavailable, StoreRefusedWrite):
                 await asyncio.sleep(RESTARTED_S)
             else:

@@ -267,7 +267,7 @@ async def _bury(store: Store, worker_id: str) -> None:
     """Free what a dead worker had, as its supervisor does."""
     while True:
         try:
-            await store.bury_worker(worker_id)
+            await store.sessions.bury(worker_id)
         except StoreUnavailable:
             await asyncio.sleep(BURY_AGAIN_S)
         else:
