@@ -9,8 +9,10 @@ whether its context is still there: another process may have deleted it meanwhil
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -22,12 +24,15 @@ from pydantic_core import from_json, to_json
 from fsm import ContextState
 from storage.errors import CannotOpen, StorageError
 from storage.sealing import Sealer
+from storage.times import unix_ms
 
 log = structlog.get_logger(__name__)
 
 FORMAT = 1
 NEW = ".new"
-"""Ends the name of a file that is being written, behind the id of its process."""
+"""Ends the name of a file that is being written."""
+LEFT_S = 3_600
+"""Seconds without a write after which whoever wrote such a file is taken for dead."""
 
 
 class JsonSnapshots:
@@ -43,6 +48,8 @@ class JsonSnapshots:
         """Contexts of which nobody has looked yet whether they are there still."""
         self._work = asyncio.Event()
         self._changing_files = threading.Lock()
+        self._new = f".{secrets.token_hex(8)}{NEW}"
+        """This writer's own: in containers that share a folder all process ids are the same."""
 
     def path(self, context_id: str) -> Path:
         """Where the newest generation of a context is; the one before ends in `.previous`."""
@@ -114,7 +121,7 @@ class JsonSnapshots:
             "checksum": _checksum(to_json(content)),
             "state": content,
         }
-        new = path.with_suffix(f".{os.getpid()}{NEW}")
+        new = path.with_suffix(self._new)
         try:
             with new.open("wb") as file:
                 file.write(to_json(envelope, indent=2))
@@ -134,11 +141,13 @@ class JsonSnapshots:
         self.writes += 1
 
     def remove_leftovers(self) -> None:
-        """Remove what processes of this machine left that died while they wrote. Blocks."""
+        """Remove what was left by writers that died while they wrote. Blocks."""
+        left_s = unix_ms() / 1_000 - LEFT_S
         try:
-            for leftover in self.folder.glob(f"??/*{NEW}"):
-                if not _lives(leftover.name.removesuffix(NEW).rpartition(".")[2]):
-                    leftover.unlink(missing_ok=True)
+            for file in self.folder.glob(f"??/*{NEW}"):
+                with contextlib.suppress(FileNotFoundError):
+                    if file.stat().st_mtime < left_s:
+                        file.unlink()
         except OSError as error:
             log.exception("leftovers not removed", error=str(error))
 
@@ -167,13 +176,13 @@ class JsonSnapshots:
         return None
 
     def delete(self, context_id: str) -> None:
-        """Remove both generations, and what is due. Blocks."""
+        """Remove both generations, what was left of others, and what is due. Blocks."""
         path = self.path(context_id)
         with self._changing_files:
             self._due.pop(context_id, None)
             try:
-                path.unlink(missing_ok=True)
-                path.with_suffix(".previous").unlink(missing_ok=True)
+                for file in path.parent.glob(f"{path.stem}.*"):
+                    file.unlink(missing_ok=True)
             except OSError as error:
                 log.exception("snapshot not deleted", context_id=context_id, error=str(error))
 
@@ -194,19 +203,6 @@ class JsonSnapshots:
 
 class _OtherEpoch(Exception):
     """The store may have lost the commit that the file shows."""
-
-
-def _lives(process_id: str) -> bool:
-    """Whether a process of this machine has that id; what is no id is left alone."""
-    if not process_id.isdecimal():
-        return True
-    try:
-        os.kill(int(process_id), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # it is somebody else's
-    return True
 
 
 def _checksum(content: bytes) -> str:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from fsm import ContextState
 from storage.sealing import Sealer
-from storage.snapshots import JsonSnapshots
+from storage.snapshots import LEFT_S, JsonSnapshots
 from tests.support.playbook import CONTEXT_ID, Playbook, say
 
 EPOCH = "1"
@@ -173,20 +173,45 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not
     tmp_path: pathlib.Path,
 ) -> None:
     files = JsonSnapshots(tmp_path, Sealer(None))
-    first, *_ = generations()
+    first, second, third = generations()
     files.save(first, EPOCH)
-    folder = files.path(CONTEXT_ID).parent
-    name = files.path(CONTEXT_ID).stem
-    gone = folder / f"{name}.{process_id_of_nobody()}.new"
-    ours, odd = folder / f"{name}.{os.getpid()}.new", folder / f"{name}.odd.new"
-    for path in (gone, ours, odd):
-        path.write_bytes(b"half")
+    dead = JsonSnapshots(tmp_path, Sealer(None))
+    save_and_die(dead, second, die_after=2)
+    (left,) = tmp_path.glob("??/*.new")
+    os.utime(left, (0, left.stat().st_mtime - LEFT_S))
+    save_and_die(JsonSnapshots(tmp_path, Sealer(None)), third, die_after=2)
+    written = set(tmp_path.glob("??/*.new")) - {left}
     files.remove_leftovers()
-    assert sorted(folder.iterdir()) == sorted({ours, odd, files.path(CONTEXT_ID)})
+    assert set(tmp_path.glob("??/*")) == {files.path(CONTEXT_ID), *written}
+    assert len(written) == 1
 
 
-def process_id_of_nobody() -> int:
-    """The id of a process that has been and is no more."""
-    child = os.posix_spawn("/bin/true", ["true"], {})
-    os.waitpid(child, 0)
-    return child
+def test_what_was_left_of_a_context_goes_with_it(tmp_path: pathlib.Path) -> None:
+    files = JsonSnapshots(tmp_path, Sealer(None))
+    first, second, third = generations()
+    other = first.model_copy(update={"id": "another"})
+    files.save(other, EPOCH)
+    files.save(first, EPOCH)
+    files.save(second, EPOCH)
+    save_and_die(JsonSnapshots(tmp_path, Sealer(None)), third, die_after=3)
+    files.delete(CONTEXT_ID)
+    assert list(tmp_path.glob("??/*")) == [files.path(other.id)]
+
+
+def test_two_writers_of_one_context_do_not_meet_in_one_file(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was taken over writes late; in containers both have the same process id."""
+    late, newer = (JsonSnapshots(tmp_path, Sealer(None)) for _ in range(2))
+    first, second, _ = generations()
+    fsync = os.fsync
+
+    def overtaken(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        newer.save(second, EPOCH)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", overtaken)
+    late.save(first, EPOCH)
+    assert newer.load(CONTEXT_ID, EPOCH) == first
+    assert late.path(CONTEXT_ID).with_suffix(".previous").exists()
