@@ -18,8 +18,6 @@ import structlog
 from typing_extensions import override
 
 from fsm import (
-    EXHAUSTED,
-    POISON,
     AnyEffect,
     ContextDeleted,
     ContextPinned,
@@ -29,7 +27,6 @@ from fsm import (
     QueuedMessage,
     QueueUpdated,
     Refusal,
-    ReplyEnded,
     StaleAnswer,
     StopEffect,
     WorkAbandoned,
@@ -41,23 +38,18 @@ from fsm import (
     refusal,
     rests,
     take_over,
-    transition,
-    turn_change,
     wakes_at_ms,
     witnessed,
 )
 from storage import (
-    AnyAnnouncement,
     Attributes,
     Commit,
-    DeadLetter,
     Delivered,
     Draft,
     DraftConflict,
     Fenced,
     Mail,
     NoScript,
-    Notice,
     Owned,
     Result,
     Store,
@@ -65,10 +57,10 @@ from storage import (
     StoreUnavailable,
     VersionConflict,
 )
+from workers.batch import Batch
 from workers.config import WorkerConfig
 from workers.deadline import Deadline
 from workers.draft import DraftBuffer
-from workers.telling import announced, tally
 from workers.traces import TurnTraces
 
 log = structlog.get_logger(__name__)
@@ -96,24 +88,6 @@ class Performer(Protocol):
         Never raises for a failure of the effect itself: that is an event.
         """
         ...
-
-
-class _Batch:
-    """What one commit will hold."""
-
-    def __init__(self, state: ContextState) -> None:
-        self.state = state
-        self.events: list[bytes] = []
-        self.effects: list[AnyEffect] = []
-        self.results: dict[int, Result] = {}
-        self.acknowledged = 0
-        self.letter: DeadLetter | None = None
-        self.notices: list[Notice] = []
-        self.tokens = 0
-        self.traceparent: str | None = None
-        """Span of the first applied mail that came with one."""
-        self.tally: list[str] = []
-        self.announced: list[AnyAnnouncement] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,9 +367,9 @@ class Activation:
         pushed = [d for d in inbox[known:] if isinstance(d, Delivered) and d.seq > read]
         self._inbox = deque([*events, *mail, *pushed])
 
-    def _apply_waiting(self) -> _Batch:
+    def _apply_waiting(self) -> Batch:
         """Apply what waits, up to `commit_events_max`; ends early at a hole in the mail."""
-        batch = _Batch(self.state)
+        batch = Batch(self.state, self._store)
         # What comes after an action that ends workers is not to be blamed for it.
         most = 1 if self._suspicion else self._config.commit_events_max
         while self._inbox and max(len(batch.events), len(batch.results)) < most:
@@ -408,19 +382,18 @@ class Activation:
                 if item.seq < self._next_seq:
                     continue  # seen before: pushed, and read from the mailbox
                 self._next_seq = item.seq + 1
-                batch.acknowledged = item.seq
-                batch.results[item.seq] = self._apply_traced(batch, item.mail)
+                batch.answer(item.seq, self._apply_traced(batch, item.mail))
             else:
                 self._inbox.popleft()
                 try:
-                    self._apply(batch, item)
+                    batch.apply(item)
                 except StaleAnswer:
                     continue
             if ended(batch.state):
                 break
         return batch
 
-    def _apply_due(self, batch: _Batch) -> None:
+    def _apply_due(self, batch: Batch) -> None:
         """Apply what is due behind the mail that came before.
 
         That may have put it off, and then nothing changes; what it has made due is next.
@@ -429,9 +402,9 @@ class Activation:
             return
         alone = self._suspicion is None or not (batch.events or batch.results)
         if alone and self._is_due():
-            self._apply(batch, event_due(batch.state, self._clock()))
+            batch.apply(event_due(batch.state, self._clock()))
 
-    def _apply_traced(self, batch: _Batch, mail: Mail) -> Result:
+    def _apply_traced(self, batch: Batch, mail: Mail) -> Result:
         """Apply mail, under the trace that it came with."""
         about = {"contextd.context_id": self.context_id, "contextd.action": mail.event.action}
         with self._store.tracer.continued(mail.traceparent, "apply", about) as span:
@@ -443,7 +416,7 @@ class Activation:
                 batch.traceparent = batch.traceparent or span.traceparent
         return result
 
-    def _apply_mail(self, batch: _Batch, mail: Mail) -> Result:
+    def _apply_mail(self, batch: Batch, mail: Mail) -> Result:
         event: Event = mail.event
         state = batch.state
         event = witnessed(state, event, self.draft.text if self.draft else "")
@@ -451,7 +424,7 @@ class Activation:
             if mail.if_version is not None and mail.if_version != state.version:
                 detail = f"The context is at version {state.version}."
                 raise refusal(state, "version-mismatch", detail)
-            self._apply(batch, event)
+            batch.apply(event)
         except Refusal as refused:
             log.info(
                 "action refused",
@@ -463,29 +436,9 @@ class Activation:
             return Result.of(refused, state.version)
         return Result(outcome="applied", version=batch.state.version)
 
-    def _apply(self, batch: _Batch, event: Event) -> None:
-        step = transition(batch.state, event)
-        if step.state is batch.state:
-            return
-        if _deadly(step.state) and not _deadly(batch.state):
-            batch.letter = self._letter(step.state)
-        notice = self._store.webhooks.notice(batch.state, event, step.state)
-        if notice is not None:
-            batch.notices.append(notice)
-        if isinstance(event, ReplyEnded) and event.usage is not None:
-            batch.tokens += event.usage.total_tokens
-        change = turn_change(batch.state, event, step.state)
-        batch.tally += tally(change)
-        batch.announced += announced(
-            self._store.announcer, change, batch.state, event, step.state
-        )
-        batch.state = step.state
-        batch.events.append(event.to_json())
-        batch.effects.extend(step.effects)
-
-    def _give_up(self, suspicion: Suspicion) -> _Batch:
+    def _give_up(self, suspicion: Suspicion) -> Batch:
         """Give up the oldest action that waited at the start, or else what runs, or is due."""
-        batch = _Batch(self.state)
+        batch = Batch(self.state, self._store)
         delivered = None if self._tried else self._inbox[0]
         assert delivered is None or isinstance(delivered, Delivered)
         rested = not self.state.pending
@@ -502,19 +455,18 @@ class Activation:
             partial=self._left_draft,
             message_id=drafting(self.state),
         )
-        self._apply(batch, abandoned)
+        batch.apply(abandoned)
         if delivered is None and said is not None:
-            self._apply(batch, QueueUpdated(at_ms=self._clock(), remove=(said.id,)))
+            batch.apply(QueueUpdated(at_ms=self._clock(), remove=(said.id,)))
         if delivered is None and expired is not None:
             # Else it would be due again at once.
-            self._apply(batch, ContextPinned(at_ms=self._clock()))
-        batch.letter = self._letter(batch.state, mail)
+            batch.apply(ContextPinned(at_ms=self._clock()))
+        batch.write_letter(abandoned.at_ms, mail)
         if delivered is not None:
             self._inbox.popleft()
             self._next_seq = delivered.seq + 1
-            batch.acknowledged = delivered.seq
             failure = batch.state.failure
-            batch.results[delivered.seq] = Result(
+            refused = Result(
                 outcome="refused",
                 version=batch.state.version,
                 code="action-abandoned",
@@ -522,6 +474,7 @@ class Activation:
                 phase=batch.state.phase.value,
                 allowed_actions=allowed_actions(batch.state),
             )
+            batch.answer(delivered.seq, refused)
         log.error(
             "work abandoned",
             context_id=self.context_id,
@@ -531,17 +484,7 @@ class Activation:
         )
         return batch
 
-    def _letter(self, state: ContextState, mail: Mail | None = None) -> DeadLetter:
-        return DeadLetter(
-            id=f"{self.context_id}.{state.version}",
-            context_id=self.context_id,
-            owner=state.owner,
-            at_ms=self._clock(),
-            cause=state.failure.detail if state.failure else "",
-            mail=mail,
-        )
-
-    async def _commit(self, batch: _Batch) -> None:
+    async def _commit(self, batch: Batch) -> None:
         state = batch.state
         at_rest = rests(state)
         snapshot = bool(batch.events) and (
@@ -697,11 +640,6 @@ def _sent(said: QueuedMessage) -> MessageReceived:
         metadata=said.metadata,
         patch=said.patch,
     )
-
-
-def _deadly(state: ContextState) -> bool:
-    """Whether the context has failed because its work kills workers."""
-    return state.failure is not None and state.failure.code in {POISON, EXHAUSTED}
 
 
 def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception:

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.timeout(240)
 DEADLY = '''
 import os
 import re
-import workers.activation as activation
+import workers.batch as batch
 from workers.tools import tool
 
-apply = activation.transition
+apply = batch.transition
 
 def deadly(state, event):
     if getattr(event, "content", "") == "poison":
@@ -26,7 +26,7 @@ def deadly(state, event):
     return apply(state, event)
 
 if os.path.exists(os.environ["DEADLY"]):
-    activation.transition = deadly
+    batch.transition = deadly
 
 @tool(effect="none", timeout_s=5)
 async def crash(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import workers.activation
+import workers.batch
 from fsm import (
     ContextCreated,
     ContextDeleted,
@@ -54,7 +54,7 @@ class Deadly:
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Deadly:
     poisoned = Deadly()
-    monkeypatch.setattr(workers.activation, "transition", poisoned)
+    monkeypatch.setattr(workers.batch, "transition", poisoned)
     return poisoned
 
 
@@ -183,7 +183,7 @@ async def test_p11_deaths_are_counted_in_a_row_only(
                 await until(one.task.done)
             await world.store.sessions.bury(f"a{number}")
             with monkeypatch.context() as mended:
-                mended.setattr(workers.activation, "transition", transition)
+                mended.setattr(workers.batch, "transition", transition)
                 async with hosting(world.store, f"b{number}"):
                     await world.until_phase("idle")
             await world.store.sessions.bury(f"b{number}")
