@@ -188,6 +188,19 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """One request as the model's server has received it."""
+
+    context_id: str
+    effect_id: str
+    """Both as the Idempotency-Key has them."""
+    messages: Sequence[Json]
+    """Chat messages, as they came."""
+    at_s: float
+    """When it came."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """A context once all faults are over and it rests, read through the API."""
 

@@ -267,6 +267,12 @@ def _judge_performed(
             continue
         effect_id = performed.effect_id
         counts[effect_id] += 1
+        if performed.beside:
+            text = (
+                f"{performed.process} called the model for {effect_id} while "
+                f"{performed.beside} was waiting for a reply of it."
+            )
+            found.append(_violation("model-calls-overlap", context_id, text))
         at = issued.at.get((effect_id, performed.attempt))
         if at is None:
             text = (

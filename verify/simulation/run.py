@@ -32,6 +32,7 @@ from verify.finals import check_rest
 from verify.history import check_history
 from verify.linearizability import Undecided, check_linearizability
 from verify.logs import check_logs
+from verify.model_calls import check_model_calls
 from verify.records import Final as FinalState, Log, Losses, Violation
 from verify.simulation.clients import Client, Records, Viewer
 from verify.simulation.clock import NothingHappens, VirtualTimeLoop
@@ -296,6 +297,7 @@ async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
             records.logs,
             accepted_may_be_refused=True,
         )
+        violations += check_model_calls(world.model_calls, records.logs)
     return violations
 
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import contextvars
 import random
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -32,8 +32,10 @@ from storage import (
     StoreUnavailable,
     WorkerBuried,
     connect,
+    keys,
 )
 from storage.scripts import script_bodies
+from verify.records import ModelCall
 from verify.simulation.clock import PROCESS, Process, VirtualTimeLoop
 from verify.simulation.http import Door
 from verify.simulation.network import Network, Plan, now_ms
@@ -139,6 +141,8 @@ class Performed:
     version: int
     """Of the context in the store at that moment; 0: it was gone."""
     process: str
+    beside: str = ""
+    """Of a model call: a living process that was waiting for another reply of the context."""
 
 
 @dataclass(slots=True, eq=False)
@@ -172,6 +176,7 @@ class World:
     workers: dict[str, Living] = field(default_factory=dict[str, Living])
     gateways: dict[str, Living] = field(default_factory=dict[str, Living])
     performed: list[Performed] = field(default_factory=list[Performed])
+    model_calls: list[ModelCall] = field(default_factory=list[ModelCall])
     deaths: int = 0
     crashes: list[str] = field(default_factory=list[str])
     """Processes that ended by an exception that nothing explains."""
@@ -179,6 +184,8 @@ class World:
     """Nobody is started any more."""
     _started: int = 0
     _processes: list[Process] = field(default_factory=list[Process])
+    _awaiting: list[tuple[Process, str]] = field(default_factory=list[tuple[Process, str]])
+    """Who waits for replies of the model, and in which contexts."""
 
     def __post_init__(self) -> None:
         self.network = Network(
@@ -345,6 +352,28 @@ class World:
         if not self.plan.reach(process, f"after {kind}"):
             await asyncio.sleep(0)
 
+    @contextlib.contextmanager
+    def awaiting(self, process: Process, context_id: str) -> Generator[str, None, None]:
+        """Wait for a reply; gives the name of a process that lives and waits for one, too.
+
+        That is nobody unless something is wrong: a worker gives a call up before it makes the
+        next one, and whoever takes its context over has seen it die, or declared it dead.
+        """
+        beside = [
+            one.name
+            for one, awaited in self._awaiting
+            if awaited == context_id and one.runs and self._is_worker(one)
+        ]
+        self._awaiting.append((process, context_id))
+        try:
+            yield beside[0] if beside else ""
+        finally:
+            self._awaiting.remove((process, context_id))
+
+    def _is_worker(self, process: Process) -> bool:
+        """Whether the store knows a process as a worker that lives."""
+        return bool(self.server.call("EXISTS", keys.session(process.name)))
+
     def version_of(self, context_id: str) -> int:
         """Where a context's log is, seen from outside; 0 where there is none."""
         reply = self.server.call("HGET", f"ctx:{{{context_id}}}:meta", "version")
@@ -429,16 +458,31 @@ class _WatchedModel:
         """Reply as the scripted model does."""
         context_id, _, effect_id = request.idempotency_key.partition(":")
         version = self.world.version_of(context_id)
-        performed = Performed(
-            kind="call-model",
-            context_id=context_id,
-            effect_id=effect_id,
-            attempt=request.attempt,
-            version=version,
-            process=self.process.name,
-        )
-        await self.world.begin(self.process, performed)
-        async with contextlib.aclosing(self.model.stream(request)) as items:
+        async with contextlib.AsyncExitStack() as stack:
+            beside = ""
+            if request.purpose == "reply":
+                beside = stack.enter_context(self.world.awaiting(self.process, context_id))
+            performed = Performed(
+                kind="call-model",
+                context_id=context_id,
+                effect_id=effect_id,
+                attempt=request.attempt,
+                version=version,
+                process=self.process.name,
+                beside=beside,
+            )
+            await self.world.begin(self.process, performed)
+            self.world.model_calls.append(
+                ModelCall(
+                    context_id=context_id,
+                    effect_id=effect_id,
+                    messages=request.messages,
+                    at_s=self.world.loop.time(),
+                )
+            )
+            items = await stack.enter_async_context(
+                contextlib.aclosing(self.model.stream(request))
+            )
             async for item in items:
                 match item:
                     case TextDelta():

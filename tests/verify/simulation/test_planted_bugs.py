@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from fsm import Message
 from gateway import resume
 from storage.scripts import script_bodies
 from verify.simulation import crash_points, explore, replay_crash
+from workers import activation
+from workers.models import request
+from workers.models.wire import WireMessage, wire_message
 from workers.tools.declaration import ToolCallContext
 from workers.tools.registry import Registry
 
@@ -104,3 +108,27 @@ def test_a_stream_that_resumes_one_event_too_late_is_found(
     ran, died = replay_crash(server_path, "cancel", (names.index("after deliver"),))
     assert [point.component for point in died] == ["gateway"]
     assert {"gap", "reset-without-loss"} & {violation.check for violation in ran.violations}
+
+
+def test_a_model_that_is_not_shown_what_a_tool_has_said_is_found(
+    server_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(message: Message) -> WireMessage | None:
+        return wire_message(message if message.role != "tool" else replaced(message))
+
+    def replaced(message: Message) -> Message:
+        return message.model_copy(update={"content": "It said nothing."})
+
+    monkeypatch.setattr(request, "wire_message", forgetful)
+    assert "model-shown-otherwise" in checks_that_fail(server_path)
+
+
+def test_a_call_of_the_model_that_is_given_up_and_goes_on_is_found(
+    server_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "StopEffect", Never)
+    assert "model-calls-overlap" in checks_that_fail(server_path)
+
+
+class Never:
+    """What no effect is."""
