@@ -137,14 +137,18 @@ class Running:
         return [process_id for process_id in self.family() if role_of(process_id) == role]
 
     def signal(self, process_id: int, number: signal.Signals) -> bool:
-        """Signal it or a descendant; False, and nothing is signalled, if it is neither."""
+        """Signal it or one of its family; False, and nothing is signalled, if it is neither.
+
+        Who was seen in the family belongs to it still when its parent has died: a process that
+        was frozen before it had tied itself to that one would stay so for ever.
+        """
         try:
             descriptor = os.pidfd_open(process_id)
         except OSError:
             return False
         try:
             # Checked after it was opened: what the descriptor names is what was looked at.
-            if process_id != self.process_id and process_id not in descendants(self.process_id):
+            if process_id not in {*self.family(), *self.left_behind()}:
                 return False
             signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError:
@@ -155,7 +159,7 @@ class Running:
 
     def kill(self) -> None:
         """End it and all its descendants, as good as at the same instant."""
-        for process_id in reversed(self.family()):
+        for process_id in reversed([*self.left_behind(), *self.family()]):
             self.signal(process_id, signal.SIGKILL)
         self._process.kill()
         self._process.wait(END_S_MAX)

@@ -1,6 +1,5 @@
 """Nothing is ever signalled but what was started here."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -75,9 +74,19 @@ async def test_what_outlives_its_parent_is_told(running: Running) -> None:
     assert running.signal(running.process_id, signal.SIGKILL)
     assert await until(lambda: running.exit_code is not None, within_s=SOON_S)
     assert running.left_behind() == [child]
-    # It is nobody's descendant any more, so ours to end only by what we know of it.
-    assert not running.signal(child, signal.SIGKILL)
-    os.kill(child, signal.SIGKILL)
+    running.kill()
+    assert await until(lambda: not running.left_behind(), within_s=SOON_S)
+
+
+async def test_what_was_frozen_when_its_parent_died_is_thawed(running: Running) -> None:
+    assert await until(lambda: len(running.family()) == 2, within_s=SOON_S)
+    (child,) = descendants(running.process_id)
+    assert running.signal(child, signal.SIGSTOP)
+    assert running.signal(running.process_id, signal.SIGKILL)
+    assert await until(lambda: running.exit_code is not None, within_s=SOON_S)
+    assert state_letter(child) == "T"
+    assert running.signal(child, signal.SIGCONT)
+    assert await until(lambda: state_letter(child) != "T", within_s=SOON_S)
 
 
 async def test_a_signal_to_what_is_gone_does_nothing(running: Running) -> None:
