@@ -191,6 +191,7 @@ def report_chaos(done: ChaosReport, replay: str) -> PartReport:
             "operations of unknown outcome": f"{done.unknown:,}",
             "answers": counted(done.tries),
             "streams": f"{done.frames:,} frames over {done.connections:,} connections",
+            "calls of the model": f"{done.model_calls:,}",
             "at rest after the faults": percentiles(done.rested_in_s),
         },
         findings=_findings(done.violations, replay),

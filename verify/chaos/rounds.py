@@ -9,12 +9,22 @@ from dataclasses import dataclass
 
 from verify.chaos.api import Api, Records
 from verify.chaos.clients import Approvals, Client
+from verify.chaos.model import ModelServer
 from verify.chaos.nemesis import Act, Nemesis
 from verify.chaos.polling import until
 from verify.chaos.service import NotReady, Service
 from verify.chaos.viewers import Viewer
 from verify.chaos.witnessing import check_witness
-from verify.records import Final, Json, Operation, Read, StreamRecording, Violation
+from verify.records import (
+    Final,
+    Json,
+    Log,
+    ModelCall,
+    Operation,
+    Read,
+    StreamRecording,
+    Violation,
+)
 
 SOCKET_RATE = 0.4
 """Share of the viewers' connections that are WebSockets."""
@@ -32,6 +42,8 @@ class Round:
     reads: Sequence[Read]
     finals: Sequence[Final]
     recordings: Sequence[StreamRecording]
+    logs: Sequence[Log]
+    model_calls: Sequence[ModelCall]
     acts: Sequence[Act]
     tries: Counter[str]
     answered_at_s: Sequence[float]
@@ -40,8 +52,8 @@ class Round:
     """From the end of the faults until everything was at rest."""
 
 
-async def run_round(service: Service, number: int) -> Round:
-    """Run one round on a service that is ready."""
+async def run_round(service: Service, number: int, model: ModelServer) -> Round:
+    """Run one round on a service that is ready, and whose workers ask this model."""
     settings = service.settings
     records, approvals = Records(), Approvals()
     draw = random.Random(f"{settings.seed}/{number}")
@@ -105,6 +117,7 @@ async def run_round(service: Service, number: int) -> Round:
         violations += await _caught_up(viewers, states)
         for task in watching:
             task.cancel()
+    logs = await _logs(apis[0], list(states))
     for api in apis:
         await api.close()
     finals = tuple(Final.of(state) for state in states.values())
@@ -120,6 +133,8 @@ async def run_round(service: Service, number: int) -> Round:
         reads=records.reads,
         finals=finals,
         recordings=[viewer.recording() for viewer in viewers],
+        logs=logs,
+        model_calls=model.taken(),
         acts=nemesis.acts,
         tries=records.tries,
         answered_at_s=records.answered_at_s,
@@ -207,6 +222,21 @@ async def _caught_up(viewers: Sequence[Viewer], states: dict[str, Json]) -> list
         )
         for viewer in behind()
     ]
+
+
+async def _logs(api: Api, contexts: Sequence[str]) -> list[Log]:
+    """The logs of contexts that rest.
+
+    Raises:
+        NotReady: A service without faults does not tell one.
+    """
+    logs: list[Log] = []
+    for context_id in contexts:
+        answer, error = await api.request("GET", f"/api/contexts/{context_id}/export")
+        if answer is None or answer.status != 200:
+            raise NotReady(f"a log cannot be read: {answer.code if answer else error}")
+        logs.append(Log(context_id=context_id, events=tuple(answer.body["events"])))
+    return logs
 
 
 def _stuck(contexts: Sequence[str], states: dict[str, Json]) -> list[Violation]:

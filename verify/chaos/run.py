@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from verify.chaos.model import ModelServer, open_model
 from verify.chaos.rounds import Round, run_round
 from verify.chaos.service import NotReady, Service, open_service
 from verify.chaos.settings import ChaosSettings, Form
 from verify.history import check_history
+from verify.logs import check_logs
+from verify.model_calls import check_model_calls
 from verify.records import Outcome, Violation
 from verify.streams import check_streams
 
@@ -40,6 +43,7 @@ class ChaosReport:
     connections: int = 0
     """Of streams."""
     contexts: int = 0
+    model_calls: int = 0
     rested_in_s: list[float] = field(default_factory=list[float])
     violations: list[Violation] = field(default_factory=list[Violation])
 
@@ -65,6 +69,7 @@ class ChaosReport:
         self.frames += sum(len(one.frames) for one in done.recordings)
         self.connections += sum(len(one.connections) for one in done.recordings)
         self.contexts += len(done.contexts)
+        self.model_calls += len(done.model_calls)
         self.rested_in_s.append(done.rested_in_s)
         self.violations += judge(done)
 
@@ -75,6 +80,8 @@ def judge(done: Round) -> list[Violation]:
         *done.violations,
         *check_history(done.operations, done.reads, done.finals),
         *check_streams(done.recordings, done.finals),
+        *check_logs(done.operations, done.reads, done.recordings, done.finals, done.logs),
+        *check_model_calls(done.model_calls, done.logs),
     ]
 
 
@@ -104,11 +111,12 @@ async def run_chaos(
         place = folder / form
         place.mkdir()
         try:
-            async with open_service(
-                replace(settings, form=form), place, server_path
-            ) as service:
-                await _rounds(service, report, due_s, progress)
-                report.violations += await stopped(service)
+            async with open_model(settings.seed) as model:
+                asking = {**settings.environment, "CONTEXTD_MODEL_BASE_URL": model.url}
+                shaped = replace(settings, form=form, environment=asking)
+                async with open_service(shaped, place, server_path) as service:
+                    await _rounds(service, model, report, due_s, progress)
+                    report.violations += await stopped(service)
         except* NotReady as failed:
             report.violations += not_ready(form, failed)
     report.took_s = time.monotonic() - began_s
@@ -135,7 +143,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def _rounds(
-    service: Service, report: ChaosReport, due_s: float, progress: Callable[[str], None]
+    service: Service,
+    model: ModelServer,
+    report: ChaosReport,
+    due_s: float,
+    progress: Callable[[str], None],
 ) -> None:
     settings = service.settings
     while True:
@@ -144,7 +156,7 @@ async def _rounds(
             return
         round_s = max(ROUND_S_MIN, min(settings.round_s, left_s - ROUND_REST_S))
         service.settings = replace(settings, round_s=round_s)
-        report.add(await run_round(service, report.rounds))
+        report.add(await run_round(service, report.rounds, model))
         if service.proxy is not None:
             report.wire_faults.update(service.proxy.counts)
             service.proxy.counts.clear()

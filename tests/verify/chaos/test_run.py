@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from runtime.store_binary import find_store_binary
+from verify.chaos.model import open_model
 from verify.chaos.processes import alive
 from verify.chaos.rounds import Round, run_round
 from verify.chaos.run import judge, run_chaos
@@ -62,6 +63,7 @@ async def test_a_short_run_finds_nothing_wrong_and_touches_nobody_else(
     assert report.rounds == 1
     assert report.acknowledged > 20
     assert report.frames > 50
+    assert report.model_calls > 5
     assert report.acts.total() > 5
     assert alive(bystander.pid)
 
@@ -115,7 +117,10 @@ async def lied_to(folder: Path) -> tuple[Round, LyingDoor]:
         acts={},
         environment={"CONTEXTD_STANDBY": "false"},
     )
-    async with open_service(calm, folder, find_store_binary().path) as service:
+    async with (
+        open_service(calm, folder, find_store_binary().path) as service,
+        open_model(calm.seed) as model,
+    ):
         door = LyingDoor(service.url)
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", door.serve)
@@ -124,7 +129,7 @@ async def lied_to(folder: Path) -> tuple[Round, LyingDoor]:
         await web.TCPSite(runner, "127.0.0.1", door.port).start()
         service.url = f"http://127.0.0.1:{door.port}"
         try:
-            return await run_round(service, 0), door
+            return await run_round(service, 0, model), door
         finally:
             await runner.cleanup()
 
