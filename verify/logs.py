@@ -253,8 +253,15 @@ class _Context:
     # Real time
 
     def check_order(self, seen: Iterable[Read | Final]) -> None:
-        """Who had returned before another was called stands first in the log."""
+        """Who had returned before another was called stands first in the log.
+
+        And who named a version stands right behind it.
+        """
         placed = sorted(self._placed(), key=lambda one: one[1].called_s)
+        for version, operation in placed:
+            if operation.if_version not in {None, version - 1}:
+                text = f"Version {version} was to follow version {operation.if_version}."
+                self._add("condition-ignored", text, operation=operation)
         moments: list[tuple[float, int, Read | Operation]] = [
             (one.returned_s, one.version, one)
             for one in seen

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     """202: it is in the mailbox; whether it was applied or refused was not seen."""
     REFUSED = "refused"
     """4xx: it has changed nothing, and never will. Where an earlier try under the same key is
-    without an answer, a refusal at the door (429, 412) says nothing of that one: `UNKNOWN`."""
+    without an answer, a refusal at the door (429) says nothing of that one: `UNKNOWN`."""
     UNKNOWN = "unknown"
     """Time-out, reset, 5xx, or the run ended first: it may take effect at any time, or never.
     """
@@ -90,6 +90,8 @@ class Operation:
     """Of a `send_message`: what it does during a turn, whoever has decided that."""
     later: bool = False
     """Whether a `send_message` counts as sent only at a time of its own."""
+    if_version: int | None = None
+    """The version that it was to be done at, and at no other; None: at any."""
     tool_call_ids: tuple[str, ...] = ()
     """What an `approve_tools` approves."""
     denied_ids: tuple[str, ...] = ()

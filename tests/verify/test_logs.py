@@ -235,6 +235,10 @@ WRONG: dict[str, tuple[str, Callable[[Told], Told]]] = {
             operation(2, called_s=1.5)(told)
         ),
     ),
+    "it came later than at the version that it named": (
+        "condition-ignored",
+        operation(18, if_version=16),
+    ),
     "a read shows another branch": ("read-differs", poll(14, messages=("two",))),
     "a read shows another queue": ("read-differs", poll(9, queued=("A", "b"))),
     "a read shows another status": ("read-differs", poll(9, status="idle")),
@@ -256,6 +260,10 @@ WRONG: dict[str, tuple[str, Callable[[Told], Told]]] = {
 def test_a_wrong_log_is_refused_for_its_reason(name: str) -> None:
     check, damage = WRONG[name]
     assert check in checks(damage(told_of_story()))
+
+
+def test_what_named_a_version_may_follow_it() -> None:
+    assert checks(operation(18, if_version=17)(told_of_story())) == set()
 
 
 def test_a_message_that_vanishes_from_the_queue_is_lost_unless_somebody_took_it() -> None:

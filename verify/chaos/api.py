@@ -22,7 +22,11 @@ FRESH_RATE = 0.05
 """Share of requests that take a connection of their own."""
 CONDITIONAL_RATE = 0.5
 """Share of polls that name what the client has, and are told 304 where that is so still."""
-AT_THE_DOOR = frozenset({429, 412})
+LONG_POLL_RATE = 0.2
+"""Share of those that wait for a change."""
+LONG_POLL_S = 1
+"""How long they wait, in whole seconds."""
+AT_THE_DOOR = frozenset({429})
 """Statuses of refusals that say nothing about an earlier try of the same operation."""
 GONE = frozenset({404, 410})
 STALE = "Contextd-Stale"
@@ -106,13 +110,28 @@ class Api:
         *,
         key: str,
         content: str | None = None,
+        if_unchanged: bool = False,
     ) -> tuple[Operation, Json]:
         """Do one action, until it is settled or its time is over, and record it.
+
+        Args:
+            context_id: Where.
+            kind: The action's name.
+            body: What it holds.
+            key: Idempotency-Key of all tries.
+            content: Text that it says.
+            if_unchanged: Whether it is to be done only at the version that was read last; one
+                that was not read is acted on whatever its version.
 
         Returns:
             The record, and the state that came with the answer, or None.
         """
         path = f"/api/contexts/{context_id}/actions/{kind}"
+        headers = {"Idempotency-Key": key}
+        if_version = None
+        if if_unchanged and context_id in self._known:
+            _, known = self._known[context_id]
+            headers["If-Match"], if_version = f'"{known["cursor"]}"', known["version"]
         begun = Operation(
             client=self.client,
             context_id=context_id,
@@ -120,12 +139,13 @@ class Api:
             called_s=time.monotonic(),
             key=key,
             content=content,
+            if_version=if_version,
             tool_call_ids=tuple(body.get("tool_call_ids", ())),
             denied_ids=tuple(denied["id"] for denied in body.get("deny", ())),
         )
         if kind == "delete":
             self._deleted.add(context_id)
-        answer, tries, last = await self._until_settled(path, body, key=key)
+        answer, tries, last = await self._until_settled(path, body, headers)
         operation = replace(begun, tries=tries, code=last)
         context: Json = None
         if answer is not None and answer.status in GONE and kind == "delete" and tries > 1:
@@ -134,6 +154,9 @@ class Api:
         if answer is not None:
             operation, context = _settled(operation, answer, time.monotonic())
             self._look_at(context_id, answer)
+        if if_version is not None and operation.outcome is Outcome.ACCEPTED:
+            # It waits, and is refused if the version is another by then.
+            operation = replace(operation, outcome=Outcome.UNKNOWN)
         self.records.operations.append(operation)
         return operation, context
 
@@ -153,7 +176,9 @@ class Api:
 
     async def create(self, key: str, body: Json) -> str | None:
         """Make a context; returns its id, or None if nobody answered in time."""
-        answer, _, _ = await self._until_settled("/api/contexts", body, key=key)
+        answer, _, _ = await self._until_settled(
+            "/api/contexts", body, {"Idempotency-Key": key}
+        )
         if answer is None or answer.status not in {200, 201, 202}:
             return None
         context_id: str = answer.body["context"]["id"]
@@ -168,6 +193,8 @@ class Api:
         if context_id in self._known and self._draw.random() < CONDITIONAL_RATE:
             _, known = self._known[context_id]
             headers["If-None-Match"] = f'"{known["cursor"]}"'
+            if self._draw.random() < LONG_POLL_RATE:
+                headers["Prefer"] = f"wait={LONG_POLL_S}"
         called_s = time.monotonic()
         path = f"/api/contexts/{context_id}/state"
         answer, error = await self._try("GET", path, None, headers)
@@ -218,7 +245,7 @@ class Api:
         return await self._try(method, path, body, {})
 
     async def _until_settled(
-        self, path: str, body: Json, *, key: str
+        self, path: str, body: Json, headers: Mapping[str, str]
     ) -> tuple[Answer | None, int, str | None]:
         """Repeat one POST until its answer says what became of it.
 
@@ -230,7 +257,7 @@ class Api:
         tries, uncertain, last = 0, False, None
         while time.monotonic() < due_s:
             tries += 1
-            answer, error = await self._try("POST", path, body, {"Idempotency-Key": key})
+            answer, error = await self._try("POST", path, body, headers)
             if answer is not None and answer.status < 500:
                 if uncertain and answer.status in AT_THE_DOOR:
                     last = answer.code

@@ -15,6 +15,8 @@ from verify.chaos.settings import ChaosSettings
 from verify.records import Json, Operation
 
 KINDS = {"send": 40, "read": 50, "cancel": 4}
+IF_UNCHANGED_RATE = 0.15
+"""Share of the messages that are meant for the version that was just read, and no other."""
 SENDS = {"plain": 40, "chunks": 45, "tool": 15}
 RESTS = frozenset({"idle", "failed", "paused"})
 SETTLE_POLL_S = 0.05
@@ -97,8 +99,16 @@ class Client:
                 text = witness.asking_for(text)
             case _:
                 pass
+        if_unchanged = self._draw.random() < IF_UNCHANGED_RATE
+        if if_unchanged:
+            await self._api.read(context_id)
         operation, _ = await self._api.act(
-            context_id, "send_message", {"content": text}, key=self._key(), content=text
+            context_id,
+            "send_message",
+            {"content": text},
+            key=self._key(),
+            content=text,
+            if_unchanged=if_unchanged,
         )
         return operation
 

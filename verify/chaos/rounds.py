@@ -28,6 +28,8 @@ from verify.records import (
 
 SOCKET_RATE = 0.4
 """Share of the viewers' connections that are WebSockets."""
+POLL_RATE = 0.25
+"""Share of them that are long polls for events."""
 CATCH_UP_S_MAX = 20.0
 """How long viewers may take to see the end of a context that rests."""
 
@@ -87,6 +89,7 @@ async def run_round(service: Service, number: int, model: ModelServer) -> Round:
             contexts[at % len(contexts)],
             random.Random(draw.random()),
             socket_rate=SOCKET_RATE,
+            poll_rate=POLL_RATE,
         )
         for at in range(settings.streams)
     ]

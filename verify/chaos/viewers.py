@@ -16,6 +16,8 @@ SILENCE_S_MAX = 3.5
 """Of a stream that should send a comment each second; after that its gateway is frozen."""
 SOCKET_PING_S = 2.0
 """A WebSocket whose gateway has not answered half of this after a ping is given up."""
+POLL_S = 2
+"""How long a poll for events waits for the first of them, in whole seconds."""
 HANG_UP_S_MIN, HANG_UP_S_MAX = 0.5, 12.0
 """After so long a viewer hangs up by itself and resumes."""
 PAUSE_S_MAX = 0.2
@@ -37,6 +39,8 @@ class Viewer:
     """False once everything is to come to rest."""
     socket_rate: float = 0.0
     """Share of its connections that are WebSockets."""
+    poll_rate: float = 0.0
+    """Share of them that are no streams, but long polls for the events since the last one."""
 
     @property
     def cursor(self) -> str | None:
@@ -72,7 +76,11 @@ class Viewer:
         cursor, number = self.cursor, len(self.connections)
         opened_s = time.monotonic()
         hang_up_s = self.draw.uniform(HANG_UP_S_MIN, HANG_UP_S_MAX)
-        follow = _socket if self.draw.random() < self.socket_rate else _events
+        follow, way = _events, self.draw.random()
+        if way < self.socket_rate:
+            follow = _socket
+        elif way < self.socket_rate + self.poll_rate:
+            follow = _polls
         url = f"{self.url}/api/contexts/{self.context_id}"
         async with contextlib.aclosing(follow(session, url, cursor, number)) as pieces:
             try:
@@ -131,6 +139,33 @@ async def _socket(
                 said.get("id", ""), said["event"], said["data"], time.monotonic(), connection
             )
             yield [frame]
+
+
+async def _polls(
+    session: aiohttp.ClientSession, url: str, cursor: str | None, connection: int
+) -> AsyncGenerator[list[StreamFrame], None]:
+    """What long polls show, one after another, told as a stream tells it."""
+
+    def told(event: str, data: Json, cursor: str = "") -> StreamFrame:
+        return StreamFrame(cursor, event, data, time.monotonic(), connection)
+
+    yield []
+    begins = [told("hello", {"resumed": cursor is not None})]
+    while True:
+        asked = {} if cursor is None else {"after": cursor}
+        headers = {"Prefer": f"wait={POLL_S}"}
+        async with session.get(f"{url}/state", params=asked, headers=headers) as response:
+            response.raise_for_status()
+            answer: Json = await response.json(loads=orjson.loads)
+        if cursor is None:
+            context = answer["context"]
+            yield [*begins, told("snapshot", context, context["cursor"])]
+            cursor = context["cursor"]
+        else:
+            cursor = answer["cursor"]
+            frames = answer["events"]
+            yield [*begins, *(told(one["event"], one["data"], one["id"]) for one in frames)]
+        begins = []
 
 
 def parse_block(block: bytes, *, received_s: float, connection: int) -> StreamFrame | None:
