@@ -105,7 +105,11 @@ def configuration(seed: int, family: Family = "histories") -> Configuration:
         settings=replace(straight.settings, log_events_max=log_events_max),
         clients=rng.choice((1, 2, 3, 5)),
         actions=rng.choice((4, 8, 12)),
-        config={**straight.config, "send_policy": rng.choice(("enqueue", *POLICIES))},
+        config={
+            **straight.config,
+            "send_policy": rng.choice(("enqueue", *POLICIES)),
+            "system_prompt": random.Random(f"prompt of {seed}").choice(("", "Be kind.")),
+        },
         losses=0,
         repertoire=(*ACTIONS, *TREE_ACTIONS),
         weights=(*(1, 2), *straight.weights[2:], *(4, *weights[1:])),
