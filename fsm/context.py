@@ -74,7 +74,7 @@ def request_title(state: ContextState, _event: Action) -> Step:
     """Ask for a title, unless that is being done."""
     if any(isinstance(effect, MakeTitle) for effect in state.pending.values()):
         raise Unchanged
-    return issue(state, MakeTitle(effect_id=f"{state.version}.0"))
+    return issue(state, MakeTitle(effect_id=f"{state.version}.0", replaces=state.title))
 
 
 def take_title(state: ContextState, event: TitleMade) -> Step:

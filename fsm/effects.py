@@ -88,6 +88,8 @@ class MakeTitle(Effect):
     """Ask the model for a title. Answered by TitleMade, always; concerns no turn."""
 
     kind: Literal["make-title"] = "make-title"
+    replaces: str | None = None
+    """The title that the context has; if somebody gives it another meanwhile, that stays."""
 
 
 class StopEffect(Effect):

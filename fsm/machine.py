@@ -235,7 +235,7 @@ def witnessed(state: ContextState, event: Event, arrived: str) -> Event:
 
     Args:
         state: As it is now.
-        event: As a client has sent it.
+        event: As a client has sent it, or as an effect was answered.
         arrived: Text of the reply that is being streamed, if one is.
     """
     # Text that has arrived before its draft has begun was shown to nobody.
@@ -249,6 +249,11 @@ def witnessed(state: ContextState, event: Event, arrived: str) -> Event:
             update = {"policy": policy, "partial": "", "message_id": None}
             if policy == "interrupt" and not is_early(event):
                 update |= {"partial": partial, "message_id": message_id}
+        case TitleMade():
+            asked = state.pending.get(event.effect_id)
+            if not isinstance(asked, MakeTitle) or asked.replaces in {None, state.title}:
+                return event
+            update = {"title": state.title}
         case _:
             return event
     return event.model_copy(update=update)

@@ -386,7 +386,7 @@ class Activation:
             else:
                 self._inbox.popleft()
                 try:
-                    batch.apply(item)
+                    batch.apply(witnessed(batch.state, item, ""))
                 except StaleAnswer:
                     continue
             if ended(batch.state):

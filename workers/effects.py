@@ -99,7 +99,7 @@ class Effects:
                 await asyncio.sleep(max(0, left_ms) / 1_000)
                 activation.post(RetryDue(at_ms=self.clock(), effect_id=effect.effect_id))
             case MakeTitle():
-                activation.post(await self._make_title(effect, state, activation))
+                activation.post(await self._make_title(effect, state))
             case StopEffect():
                 raise AssertionError("the activation itself stops effects")
 
@@ -370,9 +370,7 @@ class Effects:
             return None
         return Summary(through_id=through_id, text=text)
 
-    async def _make_title(
-        self, effect: MakeTitle, state: ContextState, activation: Activation
-    ) -> TitleMade:
+    async def _make_title(self, effect: MakeTitle, state: ContextState) -> TitleMade:
         """A title by the model; without one, how the conversation begins."""
         first = next((m.content for m in state.messages if m.role == "user"), "")
         title = title_of(first) or state.title
@@ -382,8 +380,6 @@ class Effects:
             title = made.strip("\"' ") or title
         except ModelError as error:
             log.warning("title failed", context_id=state.id, code=error.code)
-        if activation.state.title != state.title:
-            title = activation.state.title  # somebody has given it one meanwhile
         return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
 
     async def _answer(

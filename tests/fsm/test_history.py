@@ -141,7 +141,8 @@ def test_a_copied_log_keeps_its_ids_up_to_where_it_was_copied() -> None:
 
 def test_a_title_is_made_beside_the_turn() -> None:
     book = Playbook().given(say(), STARTED)
-    book.when(TITLE).then(Phase.STREAMING_LLM_RESPONSE, MakeTitle(effect_id="4.0"))
+    asked = MakeTitle(effect_id="4.0", replaces=book.state.title)
+    book.when(TITLE).then(Phase.STREAMING_LLM_RESPONSE, asked)
     before = book.state
     assert book.when(TITLE).state is before
     book.given(cancel("Hel"))

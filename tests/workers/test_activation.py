@@ -13,6 +13,7 @@ from tests.support.playbook import (
     DELETE,
     PAUSE,
     RETRY,
+    TITLE,
     approve,
     cancel,
     rename,
@@ -856,3 +857,17 @@ async def until_said(stage: Stage[MemoryStore], count: int) -> ContextState:
         if len(state.messages) == count:
             return state
         await asyncio.sleep(POLL_S)
+
+
+# Titles
+
+
+@in_virtual_time
+async def test_a_title_that_somebody_gives_while_one_is_made_stays() -> None:
+    async with open_stage(TITLE, rename("Mine")) as stage:
+        await stage.pass_through()
+        assert stage.performer.kinds == ["make-title"]
+        assert (await stage.state()).title == "Mine"
+        await stage.deliver(TITLE)
+        await stage.pass_through()
+        assert (await stage.state()).title == "A title"

@@ -28,12 +28,11 @@ from fsm import (
     ToolFailed,
     ToolReturned,
     call_digest,
-    replay,
 )
 from storage import Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s
 from tests.support.memory_store import MemoryStore, open_memory_store
-from tests.support.playbook import TITLE, Playbook, rename, replied, say, wants
+from tests.support.playbook import TITLE, Playbook, replied, say, wants
 from tests.workers.stage import Scripted, now_ms
 from workers import Activation, Effects, WorkerConfig
 from workers.models.protocol import (
@@ -488,15 +487,6 @@ async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begi
         (made,) = await here.perform()
         assert isinstance(made, TitleMade)
         assert made.title == "Hello there"
-
-
-@in_virtual_time
-async def test_a_title_that_somebody_gives_while_one_is_made_stays() -> None:
-    async with scene(say("Hello there"), replied(), TITLE) as here:
-        here.ear.state = replay([rename("Mine")], here.book.state)
-        (made,) = await here.perform()
-        assert isinstance(made, TitleMade)
-        assert made.title == "Mine"
 
 
 @in_virtual_time
