@@ -170,6 +170,8 @@ async def test_a_turn_whose_time_ends_while_it_waits_for_the_model_fails() -> No
         (failed,) = await here.perform(effect)
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable) == ("turn_timeout", False)
+        with pytest.raises(TimeoutError):  # it has given back no place that it had not
+            await places.take("one", within_s=1)
 
 
 @in_virtual_time
@@ -182,6 +184,9 @@ async def test_a_reply_starts_with_its_first_text_and_ends_with_all_of_it() -> N
         assert ended.text == "chunk 1 chunk 2 chunk 3 " == here.ear.partial_of("2.0")
         assert ended.at_ms - started.at_ms == 2_000
         assert ended.metadata["scripted"] is True
+        assert (ended.finish_reason, ended.model) == ("stop", "scripted")
+        assert ended.usage is not None
+        assert (ended.usage.prompt_tokens, ended.usage.completion_tokens) == (3, 6)
 
 
 @in_virtual_time
@@ -213,10 +218,11 @@ async def test_a_tool_of_the_client_goes_before_a_registered_one_of_its_name() -
 @in_virtual_time
 async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
     async with scene(say("/chunks 4 10\n/fail stream_cut")) as here:
-        *_, failed = await here.perform()
+        started, failed = await here.perform()
+        assert isinstance(started, ReplyStarted)
         assert isinstance(failed, ReplyFailed)
-        assert (failed.code, failed.retryable, failed.partial) == (
-            *("stream_cut", True, "chunk 1 chunk 2 "),
+        assert (failed.code, failed.retryable, failed.partial, failed.message_id) == (
+            *("stream_cut", True, "chunk 1 chunk 2 ", started.message_id),
         )
         assert failed.detail.endswith("the scripted model answers.)")
         assert failed.jitter == 0.25
@@ -245,6 +251,7 @@ async def test_a_wait_that_ends_with_the_turn_is_not_waited(
         (failed,) = await here.perform()
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable) == ("rate_limited", retryable)
+        assert failed.retry_after_ms == wait_s * 1_000
 
 
 @in_virtual_time
@@ -254,6 +261,7 @@ async def test_a_call_whose_turn_is_over_already_is_not_made() -> None:
         (failed,) = await here.perform()
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable, failed.partial) == ("turn_timeout", False, "")
+        assert failed.message_id is None
 
 
 @in_virtual_time
@@ -264,6 +272,7 @@ async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
     async with scene(say(said)) as here:
         (ended,) = await here.perform()
         assert isinstance(ended, ReplyEnded)
+        assert ended.finish_reason == "tool_calls"
         shown = [(call.name, call.effect, call.dangerous) for call in ended.tool_calls]
         assert shown[:2] == [("echo", "idempotent", False), ("sleep", "once", True)]
         problems = [call.problem for call in ended.tool_calls]
@@ -271,6 +280,20 @@ async def test_calls_of_a_reply_come_with_what_the_registry_knows() -> None:
         assert problems[2] == "There is no tool called 'nothing'."
         assert problems[3] is not None
         assert problems[3].startswith("text:")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("untrusted", [False, True])
+@pytest.mark.parametrize("question", [False, True])
+async def test_a_call_says_whose_words_it_brings_and_who_answers_it(
+    untrusted: bool, question: bool
+) -> None:
+    asked = replace(echo, untrusted=untrusted, question=question)
+    async with scene(say('/tool echo {"text": "hi"}'), tools=(asked,)) as here:
+        (ended,) = await here.perform()
+        assert isinstance(ended, ReplyEnded)
+        (call,) = ended.tool_calls
+        assert (call.untrusted, call.question) == (untrusted, question)
 
 
 @in_virtual_time
@@ -360,6 +383,8 @@ async def test_a_tool_answers_and_knows_its_idempotency_key() -> None:
         (returned,) = await here.perform(run_tool("echo", '{"text": "hi"}'))
         assert isinstance(returned, ToolReturned)
         assert returned.content == f"hi {here.book.state.id}:4.0"
+        await asyncio.sleep(60)
+        assert here.ear.heard == [returned]  # it is not answered for, too
 
 
 @in_virtual_time
@@ -406,7 +431,8 @@ async def test_a_tool_gets_no_more_time_than_its_turn_has() -> None:
 async def test_a_tool_that_goes_on_though_it_was_cancelled_is_answered_for(
     left_s: int, answered_s: int
 ) -> None:
-    async with scene(say(), replied("", wants("c1")), tools=(stubborn,)) as here:
+    for_ops = replace(stubborn, roles=frozenset({"ops"}))
+    async with scene(say(), replied("", wants("c1")), tools=(for_ops,), role="ops") as here:
         effect = run_tool("stubborn", "{}", due_ms=now_ms() + 1_000 * left_s)
         began_ms = now_ms()
         failed, returned = await here.perform(effect)
@@ -481,6 +507,15 @@ async def test_a_title_is_made_of_how_the_conversation_begins_by_the_scripted_mo
 
 
 @in_virtual_time
+async def test_a_title_that_arrives_in_pieces_is_taken_as_a_whole() -> None:
+    async with scene(say(), replied(), TITLE) as here:
+        object.__setattr__(here.effects, "model", Saying("On ", "cats"))
+        (made,) = await here.perform()
+        assert isinstance(made, TitleMade)
+        assert made.title == "On cats"
+
+
+@in_virtual_time
 async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begins() -> None:
     async with scene(say("Hello there"), replied(), TITLE) as here:
         object.__setattr__(here.effects, "model", Refusing())
@@ -507,7 +542,7 @@ async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make(
 ) -> None:
     long = [say("a" * 1_200), replied("b" * 1_200), say("And?")]
     async with scene(*long, limits={"history_tokens_max": 500}) as here:
-        model = Refusing() if kind == "refusing" else Silent()
+        model = Refusing() if kind == "refusing" else Saying(" \n")
         object.__setattr__(here.effects, "model", model)
         (prepared,) = await here.perform()
         assert isinstance(prepared, RequestPrepared)
@@ -527,16 +562,19 @@ class Refusing(ScriptedModel):
         yield TextDelta("never")
 
 
-class Silent(ScriptedModel):
-    """Answers, as a model that only thinks does, with no text."""
+class Saying(ScriptedModel):
+    """Answers with these pieces; one that only thinks, with no text."""
 
-    def __init__(self) -> None:
+    def __init__(self, *pieces: str) -> None:
         super().__init__(WorkerConfig())
+        self._pieces = pieces
 
     @override
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ReplyItem, None]:
+        for piece in self._pieces:
+            yield TextDelta(piece)
         yield ReplyFinished(
-            text=" \n",
+            text="".join(self._pieces),
             tool_calls=(),
             finish_reason="length",
             usage=None,

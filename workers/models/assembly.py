@@ -145,7 +145,7 @@ class ReplyAssembly:
             return
         try:
             self._take_chunk(chunk, texts)
-        except (AttributeError, KeyError, IndexError, TypeError):
+        except (AttributeError, KeyError, TypeError):
             self._fail("The model server sent something that is not a chat completion.")
 
     def _take_chunk(self, chunk: ForeignJson, texts: list[str]) -> None:

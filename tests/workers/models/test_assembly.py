@@ -173,12 +173,20 @@ def test_either_done_or_a_finish_reason_is_an_end(end: bytes) -> None:
     reply = assembly()
     reply.feed(delta(content="all") + end)
     assert reply.finished().text == "all"
+    assert reply.finished().finish_reason == ("stop" if end == DONE else "length")
 
 
-def test_text_before_a_failure_in_the_same_read_is_not_lost() -> None:
+def test_a_whole_answer_is_an_end_whatever_it_says() -> None:
+    reply = assembly()
+    assert reply.feed_whole(b'{"choices": [{"message": {"content": "all"}}]}') == "all"
+    assert (reply.over, reply.finished().text) == (True, "all")
+
+
+def test_of_one_read_the_text_before_a_failure_is_taken_and_nothing_behind_it() -> None:
     reply = assembly()
     failure = event({"error": {"message": "slow down", "code": "rate_limit_exceeded"}})
-    assert reply.feed(delta(content="some") + failure) == "some"
+    behind = delta(content="more") + event({"error": {"code": 502}})
+    assert reply.feed(delta(content="some") + failure + behind) == "some"
     assert reply.over
     assert code_of(reply) == "rate_limited"
 
@@ -212,6 +220,7 @@ def test_a_failure_that_servers_tell_their_own_way_is_no_end(
         b"data: null\n\n",
         b'data: {"choices": 1}\n\n',
         b'data: {"choices": [1]}\n\n',
+        b'data: {"choices": {"delta": {}}}\n\n',
         b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": [{"index": 0, "id": 7}]}}]}\n\n',
         b'data: {"choices": [{"delta": {"tool_calls": 7}}]}\n\n',
@@ -230,10 +239,22 @@ def test_an_empty_reply_is_a_bad_response() -> None:
     assert code_of(reply) == "bad_response"
 
 
+@pytest.mark.parametrize(("most", "over"), [("x" * 1_024, "x"), ("ü" * 256, "ü")])
+def test_a_reply_is_as_long_as_it_may_be_and_no_longer(most: str, over: str) -> None:
+    reply = assembly(model_reply_bytes_max=1_024)
+    reply.feed(delta(content=most))
+    assert not reply.over
+    reply.feed(delta(content=over))
+    with pytest.raises(ModelError) as caught:
+        reply.finished()
+    assert (caught.value.code, caught.value.retryable) == ("content_too_long", False)
+
+
 def test_bounds_hold() -> None:
-    long = assembly(model_reply_bytes_max=1_024)
-    long.feed(delta(content="x" * 1_025))
-    assert code_of(long) == "content_too_long"
+    asks = assembly(model_reply_bytes_max=1_024)
+    for _ in range(2):
+        asks.feed(piece(index=0, id="a", function={"name": "t", "arguments": "x" * 600}))
+    assert code_of(asks) == "content_too_long"
     many = assembly(model_tool_calls_max=2)
     for index in range(3):
         many.feed(piece(index=index, id=str(index), function={"name": "t"}))
