@@ -134,9 +134,13 @@ class OpenAIModel:
                 config, idempotency_key=request.idempotency_key, api_key=self._api_key
             )
             if response.content_type == "application/json":
-                whole = await _body(response, config.model_reply_bytes_max)
+                whole = await _body(response, config.model_reply_bytes_max + 1)
                 if deadline.passed:
                     raise self._too_late(over=clock() >= ends_s, first=True)
+                if len(whole) > config.model_reply_bytes_max:
+                    raise ModelError(
+                        "content_too_long", "The model's reply is longer than is taken.", False
+                    )
                 if text := assembly.feed_whole(whole):
                     yield TextDelta(text)
             while not assembly.over:
@@ -156,10 +160,7 @@ class OpenAIModel:
                 await self._drain(response)
         finally:
             deadline.cancel()
-            if response.content.at_eof():
-                response.release()
-            else:
-                response.close()
+            response.close()  # a body that was read to its end has given its connection back
 
     def _encoded(self, request: ModelRequest) -> bytes:
         unwanted = _OURS | _THE_OPERATORS

@@ -82,6 +82,12 @@ async def test_the_request_is_what_was_asked_for() -> None:
     assert "tool_choice" not in without.body
 
 
+async def test_without_a_key_none_is_sent() -> None:
+    async with calling() as (model, server):
+        await call(model, request())
+    assert "Authorization" not in server.requests[0].headers
+
+
 async def test_a_server_that_knows_no_stream_options_is_not_sent_any() -> None:
     async with calling(model_include_usage=False) as (model, server):
         called = await call(model, request())
@@ -92,7 +98,7 @@ async def test_a_server_that_knows_no_stream_options_is_not_sent_any() -> None:
 async def test_parameters_that_are_no_json_are_a_bad_request() -> None:
     async with calling() as (model, server):
         called = await call(model, request(parameters={"seed": 10**30}))
-    assert called.failure.code == "bad_request"
+    assert (called.failure.code, called.failure.retryable) == ("bad_request", False)
     assert not server.requests
 
 
@@ -172,6 +178,10 @@ async def test_a_refused_key_is_not_said_back() -> None:
         assert failure.code == "unauthorized"
         assert "wrong-key" not in str(failure)
         assert "wrong-key" not in repr(model)
+    said = Script(error_after=0, message="No wrong-key here.")
+    async with calling(model_api_key="wrong-key") as (model, _):
+        failure = (await call(model, request(said))).failure
+        assert failure.detail.endswith("It says: No [removed] here.")
 
 
 @pytest.mark.parametrize(
@@ -226,23 +236,59 @@ async def test_a_server_that_does_not_stream_is_understood() -> None:
     assert called.reply.usage == Usage(prompt_tokens=1, completion_tokens=3, total_tokens=4)
 
 
+async def test_a_whole_answer_that_is_too_long_or_too_late_is_told() -> None:
+    answer = b'{"choices":[{"message":{"content":"%b"}}]}' % (b"x" * 1_024)
+    async with raw_server(
+        b"application/json", answer, length=10**12, model_reply_bytes_max=1_024
+    ) as model:
+        failure = (await call(model, request())).failure
+        assert (failure.code, failure.retryable) == ("content_too_long", False)
+    half = answer[:100]
+    async with raw_server(
+        b"application/json", half, length=len(answer), model_first_byte_s=0.2
+    ) as model:
+        failure = (await call(model, request())).failure
+        assert (failure.code, failure.retryable) == ("timeout", True)
+        failure = (await call(model, request(timeout_s=0.1))).failure
+        assert (failure.code, failure.retryable) == ("timeout", False)
+
+
+async def test_a_server_that_cannot_be_trusted_is_not_asked_again() -> None:
+    async with calling() as (plain, server):
+        url = str(plain).split()[1].replace("http://", "https://")
+        values = {"model_base_url": url.removesuffix("/chat/completions>")}
+        model = OpenAIModel(ModelConfig.model_validate(values))
+        failure = (await call(model, request())).failure
+        await model.close()
+    assert (failure.code, failure.retryable) == ("connection", False)
+    assert not server.requests
+
+
 @contextlib.asynccontextmanager
-async def raw_server(content_type: bytes, body: bytes) -> AsyncGenerator[OpenAIModel]:
-    """A model in front of a server that answers everything with the same bytes."""
+async def raw_server(
+    content_type: bytes, body: bytes, *, length: int | None = None, **config: float
+) -> AsyncGenerator[OpenAIModel]:
+    """A model in front of a server that answers everything with the same bytes.
+
+    Where it says that they are more (`length`), it waits for ever behind them.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         if content_type:
             head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
-            writer.write(head % (content_type, len(body)))
+            writer.write(head % (content_type, length or len(body)))
         writer.write(body)
         await writer.drain()
+        if length:
+            await reader.read()
         writer.close()
         await writer.wait_closed()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        model = OpenAIModel(ModelConfig(model_base_url=f"http://127.0.0.1:{port}/v1"))
+        values = {"model_base_url": f"http://127.0.0.1:{port}/v1", **config}
+        model = OpenAIModel(ModelConfig.model_validate(values))
         try:
             yield model
         finally:
