@@ -267,6 +267,7 @@ async def test_a_full_inbox_drops_nothing_for_good() -> None:
             await commit.reached.wait()
             await stage.deliver_all(*(rename(f"{n}") for n in range(6)))
             await settled()
+            assert ", 2 waiting" in repr(run.activation)
             commit.opened.set()
             await settled()
             assert await titles(stage) == ["zero", *"012345"]

@@ -121,7 +121,7 @@ async def test_everything_is_told_in_order_and_nothing_is_left(server: StoreServ
 
 
 @pytest.mark.parametrize(
-    ("status", "cause"), [(500, "status 500"), (302, "status 302"), (410, "status 410")]
+    ("status", "cause"), [(500, "status 500"), (300, "status 300"), (410, "status 410")]
 )
 async def test_what_is_not_taken_is_sent_again_with_the_same_id_and_body_before_the_next(
     server: StoreServer, status: int, cause: str
@@ -137,6 +137,16 @@ async def test_what_is_not_taken_is_sent_again_with_the_same_id_and_body_before_
         assert world.versions == [1, 1, 2]
         refused, repeated, _ = world.receiver.deliveries
         assert (refused.id, refused.body) == (repeated.id, repeated.body)
+
+
+@pytest.mark.parametrize("status", [200, 299])
+async def test_every_2xx_takes_it(server: StoreServer, status: int) -> None:
+    async with open_world(server) as world:
+        await world.arrange(2)
+        world.receiver.usual = status
+        await world.teller.tell(CONTEXT_ID)
+        assert world.versions == [1, 2]
+        assert await world.due_ms() is None
 
 
 @pytest.mark.parametrize(
