@@ -34,6 +34,7 @@ def test_a_declaration_says_what_the_tool_is() -> None:
     assert book.name == "book"
     assert book.description == "Book a place.\n\nOnly once a day."
     assert (book.effect, book.dangerous, book.timeout_s) == ("once", True, 7)
+    assert (book.untrusted, book.question, book.roles) == (False, False, frozenset())
     assert book.context_parameter == "context"
     assert book.is_async
 
@@ -122,10 +123,12 @@ def test_numbers_that_json_does_not_know_are_refused(number: str) -> None:
 
 def test_a_parameter_may_be_called_title() -> None:
     @tool(effect="none")
-    def rename(title: str) -> str:
+    def rename(title: Annotated[str, Field(examples=[{"title": "A"}])]) -> str:
         return title
 
-    assert rename.parameters["properties"] == {"title": {"type": "string"}}
+    assert rename.parameters["properties"] == {
+        "title": {"type": "string", "examples": [{"title": "A"}]}
+    }
 
 
 def test_functions_that_no_model_can_call_are_refused_at_once() -> None:

@@ -101,8 +101,10 @@ async def test_unknown_tools_and_wrong_arguments_are_told() -> None:
     tools = registry(add, tool_arguments_bytes_max=100)
     assert (await failure(tools, "subtract")).code == "unknown_tool"
     assert (await failure(tools, "add", '{"a": 1}')).detail == "b: Field required"
-    assert (await failure(tools, "add", " " * 101)).code == "bad_arguments"
-    assert (await failure(tools, "add", "€" * 40)).code == "bad_arguments"
+    right, over = '{"a": 1, "b": 2}', "The arguments are over 100 bytes."
+    assert (await failure(tools, "add", right.ljust(101))).detail == over
+    assert (await failure(tools, "add", "€" * 40)).detail == over
+    assert tools.problem(name="add", arguments_json=right.ljust(100)) is None
     assert tools.problem(name="add", arguments_json='{"a": 1, "b": 2}') is None
     assert (
         tools.problem(name="add", arguments_json="{}") == "a: Field required; b: Field required"
