@@ -361,10 +361,9 @@ class Activation:
             raise VersionConflict(self.context_id, expected=self._next_seq, found=mail[0].seq)
         if mail:
             self._next_seq = mail[0].seq
-        read = mail[-1].seq if mail else 0
         inbox = tuple(self._inbox)
         events = [item for item in inbox if not isinstance(item, Delivered)]
-        pushed = [d for d in inbox[known:] if isinstance(d, Delivered) and d.seq > read]
+        pushed = [item for item in inbox[known:] if isinstance(item, Delivered)]
         self._inbox = deque([*events, *mail, *pushed])
 
     def _apply_waiting(self) -> Batch:
