@@ -12,6 +12,7 @@ from typing_extensions import override
 from fsm import Phase, RequestedCall
 from storage import (
     ContextBusy,
+    ContextMissing,
     Listener,
     Owned,
     StorageError,
@@ -441,6 +442,27 @@ async def test_what_crashes_each_time_is_tried_ever_less_often_until_its_turn_ha
         one.performer.usual = Reply()
         await world.deliver(RETRY)
         await world.until_phase("idle")
+
+
+@in_virtual_time
+@pytest.mark.parametrize("gone", [ContextMissing("gone"), ContextBusy("taken")])
+async def test_what_has_crashed_and_is_gone_or_taken_is_not_tried_for_ever(
+    gone: StorageError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    async def activate(_: MemoryStore, context_id: str, _worker: str) -> Owned:
+        tries.append(context_id)
+        raise gone
+
+    async with open_world() as world, hosting(world.store, sweep_s=60) as one:
+        one.performer.bug_in = CONTEXT_ID
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.jobs.failed)
+        monkeypatch.setattr(MemoryStore, "activate", activate)
+        await asyncio.sleep(30)
+        assert tries == [CONTEXT_ID]
 
 
 @in_virtual_time
