@@ -59,7 +59,7 @@ class ImportReport(BaseModel):
     sha256: str
     url: str
     at_ms: int
-    """When it began: what has no time of its own is from then."""
+    """When it began, or was last taken back: what has no time of its own is from then."""
     conversations: list[Imported] = []
     skipped: dict[str, list[str]] = {}
     """Problems of the conversations that were left out."""
@@ -147,7 +147,7 @@ async def _import_all(
             if one.problems or not one.messages:
                 report.skipped[one.source_id] = one.problems or ["it has no messages"]
             elif one.source_id not in done:
-                key = hashlib.sha256(f"{report.sha256}\n{one.source_id}".encode()).hexdigest()
+                key = _key_of(report, one)
                 made = await client.import_context(
                     export_of(one, key, at_ms=report.at_ms), idempotency_key=key
                 )
@@ -168,7 +168,13 @@ async def _import_all(
     return 1 if left_out else 0
 
 
+def _key_of(report: ImportReport, one: OldConversation) -> str:
+    named = f"{report.sha256}\n{report.at_ms}\n{one.source_id}"
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
 async def _undo(report: ImportReport, options: ImportOptions) -> int:
+    report.at_ms = unix_ms()  # whoever imports again is not to be answered with what is gone
     async with Contextd(options.url, key=options.key) as client:
         while report.conversations:
             one = report.conversations[-1]

@@ -160,3 +160,29 @@ def test_a_report_of_something_else_is_neither_gone_on_with_nor_undone(
     assert undo_import(nobody) == 1
     assert "no report of an import" in capsys.readouterr().err
     assert (tmp_path / "report.json").read_text() == "{}"
+
+
+async def test_what_was_taken_back_can_be_imported_again(
+    tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = history(tmp_path, 2, 2)
+
+    def stop(text: str) -> None:
+        raise InterruptedError(text)
+
+    async with serving(store_url) as service:
+        client, how = service.client, options(service.client, tmp_path)
+        for is_cut_short in (True, False, False):
+            assert await in_thread(run_import, path, how) == 0
+            listed = (await client.get("/api/contexts")).json["contexts"]
+            assert sorted(one["title"] for one in listed) == ["Chat 0", "Chat 1"]
+            if is_cut_short:
+                with monkeypatch.context() as patched:
+                    patched.setattr("runtime.importing._say", stop)
+                    with pytest.raises(InterruptedError):
+                        await in_thread(undo_import, how)
+            else:
+                # Somebody has deleted one of them already.
+                await client.send("DELETE", f"/api/contexts/{listed[0]['id']}")
+                assert await in_thread(undo_import, how) == 0
+        assert (await client.get("/api/contexts")).json["contexts"] == []
