@@ -6,6 +6,7 @@ message of somebody.
 """
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -40,6 +41,11 @@ _OWNERS: Final = ("conversation_id", "chat_id", "thread_id", "session_id", "cont
 _SECONDS_MAX: Final = 100_000_000_000
 """A number below it is Unix time in seconds, one above in milliseconds."""
 _SQLITE: Final = b"SQLite format 3\x00"
+_ESCAPE: Final = re.compile(
+    r"\\(?:ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(ud[89a-f][0-9a-f]{2})|.)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""An escape of JSON; the group has half a character, of one that takes two."""
 
 
 class Unreadable(Exception):
@@ -85,7 +91,7 @@ def read_history(path: Path) -> list[OldConversation]:
 
 def _read_json(path: Path) -> list[OldConversation]:
     try:
-        value: Json = json.loads(path.read_text(encoding="utf-8-sig"))
+        value: Json = _decoded(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Unreadable(f"It is neither SQLite nor JSON in UTF-8: {error}.") from None
     found: dict[str, OldConversation] = {}
@@ -121,6 +127,15 @@ def _conversations(value: Json, where: str) -> Iterator[tuple[str, list[Json]]]:
             yield from _conversations(_unpacked(inner), f"{where}.{key}")
 
 
+def _decoded(text: str) -> Json:
+    """JSON; half a character becomes U+FFFD: JavaScript cuts titles in the middle of emoji.
+
+    Raises:
+        json.JSONDecodeError: It is none.
+    """
+    return json.loads(_ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text))
+
+
 def _object(value: Json) -> dict[str, Json] | None:
     return cast("dict[str, Json]", value) if isinstance(value, dict) else None
 
@@ -133,7 +148,7 @@ def _unpacked(value: Json) -> Json:
     """A value of localStorage, decoded if it is JSON text."""
     if isinstance(value, str) and value[:1] in {"[", "{"}:
         try:
-            return json.loads(value)
+            return _decoded(value)
         except json.JSONDecodeError:
             return value
     return value

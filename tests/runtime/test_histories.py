@@ -60,6 +60,23 @@ def test_conversations_are_found_wherever_a_browser_keeps_them(
     ]
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "localStorage"])
+def test_half_a_character_is_read_as_one_that_cannot_be_shown(
+    tmp_path: Path, packed: bool
+) -> None:
+    message = {
+        "id": "\udc4b",
+        "role": "user",
+        "content": "\U0001f44b \ud83d\ud83d\udc4b \\ud83d",
+    }
+    chats = [{"id": "c1", "title": "Cut \ud83d", "messages": [message]}]
+    (one,) = kept(tmp_path, {"chats": json.dumps(chats)} if packed else chats)
+    assert one.title == "Cut \ufffd"
+    assert one.messages == [
+        OldMessage("user", "\U0001f44b \ufffd\U0001f44b \\ud83d", id="\ufffd")
+    ]
+
+
 def test_conversations_of_two_lists_that_have_the_same_id_are_two(tmp_path: Path) -> None:
     other = {**CHAT, "title": "Another"}
     found = kept(tmp_path, {"chats": [CHAT], "archive": json.dumps([other])})
