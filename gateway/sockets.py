@@ -32,7 +32,7 @@ from gateway.problems import Problem, not_upgraded, problem_body, problem_of, re
 from gateway.resume import begin
 from gateway.sse import FRAMES_HELD_MAX, Transport
 from gateway.stream import Frame, Wanted
-from gateway.streams import check_open, follow_now, read_wanted, resume_of
+from gateway.streams import follow_now, read_wanted, resume_of
 from storage import Mail, Receipt, Result, StorageError, stopwatch
 
 ACTIONS_MAX: Final = 64
@@ -144,7 +144,6 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     wanted, resume = read_wanted(request), resume_of(request)
-    check_open(gateway)
     config = gateway.config
     # Compressed, every viewer would cost a compressor, and take messages that unpack to more.
     socket = web.WebSocketResponse(

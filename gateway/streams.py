@@ -33,7 +33,6 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     wanted = read_wanted(request)
-    check_open(gateway)
     resume = resume_of(request)
     async with contextlib.AsyncExitStack() as stack:
         feed = await follow_now(gateway, stack, context_id, owner)
@@ -50,7 +49,6 @@ async def stream_many(request: web.Request) -> web.StreamResponse:
     owner = gateway.owner_of(request)
     wanted = read_wanted(request)
     asked = _contexts_of(request, gateway.config.stream_contexts_max)
-    check_open(gateway)
     async with contextlib.AsyncExitStack() as stack:
         feeds: list[tuple[Feed, str | None]] = []
         missing: dict[str, ContextMissing] = {}
@@ -66,22 +64,16 @@ async def stream_many(request: web.Request) -> web.StreamResponse:
         return await gateway.viewers.serve_all(request, feeds, wanted)
 
 
-def check_open(gateway: Gateway) -> None:
-    """Refuse a stream that would be ended at once.
-
-    Raises:
-        Problem: draining.
-    """
-    if gateway.stopping.is_set():
-        raise Problem(
-            "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
-        )
-
-
 async def follow_now(
     gateway: Gateway, stack: contextlib.AsyncExitStack, context_id: str, owner: str
 ) -> Feed:
-    """A context's feed that is as far as the store is now, for as long as the stack is open."""
+    """A context's feed that is as far as the store is now, for as long as the stack is open.
+
+    Raises:
+        Problem: draining; also if that has begun meanwhile: to the streams that are there the
+            gateway says good-bye once.
+    """
+    _check_serving(gateway)
     head = await gateway.directory.head(context_id, owner)
     feed = await stack.enter_async_context(gateway.directory.follow(context_id, owner))
 
@@ -92,7 +84,15 @@ async def follow_now(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(gateway.config.applied_s_max):
             await feed.wait_until(reached)
+    _check_serving(gateway)
     return feed
+
+
+def _check_serving(gateway: Gateway) -> None:
+    if gateway.stopping.is_set():
+        raise Problem(
+            "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
+        )
 
 
 def resume_of(request: web.Request) -> str | None:

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from gateway.serve import LOOK_S
 from tests.support.service import serving
+from tests.support.store_server import StoreServer
 
 LONG_S = 3_600.0
 
@@ -24,3 +27,38 @@ async def test_whoever_is_connected_is_answered_and_told_that_it_ends(store_url:
         await asyncio.sleep(3 * LOOK_S)
         last = await client.get("/healthz")
         assert (last.status, last.headers["Connection"]) == (200, "close")
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Version": "13",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/api/contexts/{}/events", {}),
+        ("/api/events?contexts={}", {}),
+        ("/api/contexts/{}/ws", UPGRADE),
+    ],
+)
+async def test_p13_a_stream_that_begins_behind_the_farewell_is_sent_elsewhere(
+    path: str, headers: dict[str, str]
+) -> None:
+    with StoreServer() as store:
+        async with serving(store.url, workers=0, gateway={"gateway_drain_s": 20.0}) as service:
+            context_id = await service.client.create()
+            store.pause()
+            async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+                asked = group.create_task(
+                    service.client.get(path.format(context_id), **headers)
+                )
+                await asyncio.sleep(LOOK_S)
+                service.stop("gateway 0")
+                await asyncio.sleep(LOOK_S)
+                store.resume()
+            answer = asked.result()
+            assert (answer.status, answer.problem) == (503, "draining")
