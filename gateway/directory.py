@@ -88,7 +88,7 @@ class Directory:
         """Whether a read at `head` is answered without loading anything."""
         key = (context_id, owner)
         feed, mirror = self._feeds.get(key), self._mirrors.get(key)
-        if feed is not None and feed.fresh and feed.mirror.head == head:
+        if feed is not None and feed.current and feed.mirror.head == head:
             return True
         return mirror is not None and mirror.head == head
 
@@ -97,7 +97,7 @@ class Directory:
         key = (context_id, owner)
         epoch = self._store.epoch
         feed = self._feeds.get(key)
-        if feed is not None and feed.fresh and feed.mirror.head == head:
+        if feed is not None and feed.current and feed.mirror.head == head:
             return feed.mirror
         self._forget_other_epochs()
         mirror = self._mirrors.get(key)
@@ -195,7 +195,7 @@ class Directory:
         while True:
             await asyncio.sleep(self._config.feed_check_s)
             for (context_id, owner), feed in list(self._feeds.items()):
-                if feed.users == 0 or not feed.fresh:
+                if feed.users == 0 or not feed.current:
                     continue
                 try:
                     head = await self.head(context_id, owner)
@@ -210,7 +210,7 @@ class Directory:
     def _close_feed(self, key: tuple[str, str], feed: Feed) -> None:
         del self._feeds[key]
         self._tasks.pop(key).cancel()
-        if feed.fresh and not feed.deleted:
+        if feed.current and not feed.deleted:
             self._keep(key, feed.mirror)
 
     def close(self) -> None:

@@ -91,11 +91,6 @@ class Feed:
         return self._mirror
 
     @property
-    def fresh(self) -> bool:
-        """Whether the mirror is current as far as anybody in this process can know."""
-        return self._mirror is not None and not self._stale and self.current
-
-    @property
     def current(self) -> bool:
         """Whether the mirror is of the epoch that the store is in."""
         return self._mirror is not None and self._mirror.epoch == self._store.epoch
@@ -129,7 +124,6 @@ class Feed:
             self.opened.set()
             while not self.deleted:
                 await self._reload.wait()
-                await asyncio.sleep(0)
                 await self._catch_up()
         except (ContextMissing, StoreUnavailable) as error:
             self._lost = error

@@ -82,6 +82,23 @@ async def test_nobody_waits_for_an_action_behind_the_deletion_of_its_context(
         await feed.wait_until(lambda _mirror: False)
 
 
+async def test_what_was_heard_last_is_known_until_it_is_deleted_or_may_be_lost(
+    store: Store,
+) -> None:
+    book = Playbook()
+    owned = await own(store)
+    async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
+        epoch = store.epoch
+        assert directory.last_known(CONTEXT_ID, "ada") is feed.mirror
+        store.epoch = LATER
+        assert directory.last_known(CONTEXT_ID, "ada") is None
+        store.epoch = epoch
+        deleted = ContextDeleted(at_ms=BEGAN_MS)
+        await store.commit(next_commit(book.given(deleted), owned, base=1))
+        await feed.wait_until(lambda _mirror: False)
+        assert directory.last_known(CONTEXT_ID, "ada") is None
+
+
 async def test_a_frame_of_an_epoch_that_is_over_is_not_shown(store: Store) -> None:
     book = Playbook()
     owned = await own(store)
