@@ -14,6 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway import GatewayConfig, guard
 from gateway.kinds import KINDS
+from gateway.problems import Problem
 from gateway.refusals import LINES_MINUTE_MAX
 from gateway.route import Route
 from storage import (
@@ -27,6 +28,7 @@ from storage import (
     connect,
 )
 from tests.gateway.arrivals import tell_store
+from tests.gateway.bare import problem_in, raw, rest
 from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Options, Service, eventually, serving
 from tests.support.store_server import StoreServer
@@ -197,6 +199,13 @@ async def test_what_is_no_key_is_refused_and_says_how(store_url: str, credential
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+async def test_what_is_no_text_is_no_key(store_url: str) -> None:
+    async with guarded(store_url) as scene, raw(scene.service) as (reader, writer):
+        ask = b"GET /api/contexts HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        writer.write(ask + b"Authorization: Bearer ctxd_\xff_\xff\r\n\r\n")
+        assert problem_in(await rest(reader)) == (401, "unauthorized")
+
+
 async def test_a_secret_that_is_almost_right_is_wrong(store_url: str) -> None:
     async with guarded(store_url) as scene:
         ada = await scene.of("ada")
@@ -283,6 +292,29 @@ async def test_a_gateway_remembers_so_many_keys_and_no_more(
                 await door.admit(request, "admin", takes_ticket=False)
         known: dict[bytes, tuple[ApiKey, float]] = vars(door)["_known"]
         assert [key.name for key, _ in known.values()] == ["one", "four"]
+
+
+async def test_a_key_that_is_gone_is_not_known_any_more_when_the_store_goes_too(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connect(store_url, StorageConfig()) as store:
+        access = Access(store.link)
+        key, text = await access.create("k", owner="ada", scopes=SCOPES, now_ms=NOW_MS)
+        answers = iter([key, None])
+
+        async def find(_: Access, _text: str) -> ApiKey | None:
+            for answer in answers:
+                return answer
+            raise StoreUnavailable("it does not answer")
+
+        monkeypatch.setattr(Access, "find", find)
+        door = guard.Guard(GatewayConfig(access_check_s=0), store, lambda: NOW_MS)
+        request = make_mocked_request("GET", "/", {"Authorization": f"Bearer {text}"})
+        await door.admit(request, "admin", takes_ticket=False)
+        with pytest.raises(Problem, match="no key of ours"):
+            await door.admit(request, "admin", takes_ticket=False)
+        with pytest.raises(StoreUnavailable):
+            await door.admit(request, "admin", takes_ticket=False)
 
 
 # Owners
@@ -551,3 +583,25 @@ async def test_an_open_stream_goes_on_while_nobody_knows_whether_its_key_is_vali
                     assert await looks.get() == "k"
                 checking.cancel()
     transport.close.assert_not_called()
+
+
+async def test_a_connection_outlives_the_key_of_a_stream_that_has_ended_on_it(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def get(_: Access, _key_id: str) -> None:
+        """There is no key any more."""
+
+    monkeypatch.setattr(Access, "get", get)
+    closed = asyncio.Event()
+    ended, running = Mock(), Mock(close=closed.set)
+    principal = guard.Principal(Grant("ada", frozenset(SCOPES), None), "k")
+    async with connect(store_url, StorageConfig()) as store:
+        door = guard.Guard(GatewayConfig(stream_check_s=0.01), store, lambda: NOW_MS)
+        with door.opened(make_mocked_request("GET", "/", transport=ended), principal):
+            pass
+        with door.opened(make_mocked_request("GET", "/", transport=running), principal):
+            async with asyncio.TaskGroup() as group:
+                checking = group.create_task(door.check_streams())
+                await closed.wait()
+                checking.cancel()
+    ended.close.assert_not_called()
