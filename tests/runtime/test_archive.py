@@ -1,5 +1,6 @@
 """The file of a backup: whole, or none."""
 
+import io
 import resource
 import stat
 import subprocess
@@ -40,6 +41,7 @@ def test_tar_reads_it_without_us(tmp_path: Path) -> None:
     assert (tmp_path / "store.rdb").read_bytes() == DUMP
     about = About.model_validate_json((tmp_path / "backup.json").read_bytes())
     assert about.rdb_bytes == len(DUMP)
+    assert file.stat().st_size % tarfile.BLOCKSIZE == 0
 
 
 def test_another_file_is_never_overwritten(tmp_path: Path) -> None:
@@ -48,6 +50,25 @@ def test_another_file_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         written(tmp_path)
     assert file.read_bytes() == b"the only one"
+
+
+def test_a_file_that_comes_meanwhile_is_not_overwritten_either(tmp_path: Path) -> None:
+    file = tmp_path / "backup.tar"
+    with ArchiveWriter(file) as archive:
+        file.write_bytes(b"the only one")
+        with pytest.raises(FileExistsError):
+            archive.finish(ORIGIN)
+    assert file.read_bytes() == b"the only one"
+
+
+def test_two_who_write_one_file_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "backup.tar"
+    with ArchiveWriter(file) as archive:
+        archive.add(DUMP)
+        with pytest.raises(FileExistsError):
+            written(tmp_path)
+        archive.finish(ORIGIN)
+    assert extract(file, tmp_path / "out").rdb_bytes == len(DUMP)
 
 
 def test_what_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -95,4 +116,15 @@ def test_another_tar_is_no_backup(tmp_path: Path) -> None:
     with tarfile.open(file, "w") as archive:
         archive.add(__file__, "store.py")
     with pytest.raises(BadBackup, match=r"no store\.rdb"):
+        extract(file, tmp_path / "out")
+
+
+def test_a_backup_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "later.tar"
+    with tarfile.open(file, "w") as archive:
+        for name, content in (("store.rdb", DUMP), ("backup.json", b'{"format": 2}')):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    with pytest.raises(BadBackup, match="this contextd knows"):
         extract(file, tmp_path / "out")
