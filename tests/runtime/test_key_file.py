@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runtime.admin_client import AdminClient, CannotAsk
-from runtime.key_file import NoKey, key_for
+from runtime.key_file import OWNER_KEY, NoKey, key_for
 
 HERE = "http://127.0.0.1:8000"
 
@@ -25,6 +25,15 @@ def test_line_ends_around_a_key_are_none_of_it(
     assert key_for(HERE, None) == "ctxd_id_sesame"
     (tmp_path / "key").write_text("ctxd_other\n")
     assert key_for(HERE, tmp_path / "key") == "ctxd_other"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_the_key_of_this_machine_goes_to_no_other(tmp_path: Path, host: str) -> None:
+    (tmp_path / "contextd-data").mkdir()
+    (tmp_path / "contextd-data" / OWNER_KEY).write_text("ctxd_own\n")
+    assert key_for(f"http://{host}:8000", None) == "ctxd_own"
+    for other in ("example.com", f"{host.strip('[]:')}.example.com", "10.0.0.1"):
+        assert key_for(f"http://{other}:8000", None) is None
 
 
 @pytest.mark.parametrize("key", ["sesame\nX-Owner: ada", "sesame\x00", "sésame"])
