@@ -19,13 +19,17 @@ PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
         r"[\w.=+/-]{12,4096}"
     ),
     "email": re.compile(r"[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"),
-    "card": re.compile(rf"{_BEGINS}\d(?:[ -]?\d){{12,18}}{_ENDS}"),
+    "card": re.compile(rf"{_BEGINS}\d(?:[ -]?\d){{12,98}}{_ENDS}"),
     "phone": re.compile(
         rf"{_BEGINS}(?:\+|0|\(0?)\d(?:[ ()./-]{{0,2}}\d){{5,14}}{_ENDS}"
         rf"|{_BEGINS}\(?\d{{3}}\)?[ .-]\d{{3}}[ .-]\d{{4}}{_ENDS}"
     ),
 }
 """Patterns by name, in the order in which they are looked for."""
+_GROUP: Final = re.compile(r"\d+")
+_CARD_DIGITS: Final = range(13, 20)
+_DOUBLED: Final = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+"""For each digit: the sum of the digits of twice as much."""
 
 
 def make_redactor(names: str) -> Callable[[JsonValue], JsonValue]:
@@ -53,13 +57,37 @@ def _as_it_is(value: JsonValue) -> JsonValue:
 
 def _mask(name: str) -> Callable[[re.Match[str]], str]:
     def mask(found: re.Match[str]) -> str:
-        return found[0] if name == "card" and not _adds_up(found[0]) else f"[{name}]"
+        return _without_cards(found[0]) if name == "card" else f"[{name}]"
 
     return mask
 
 
-def _adds_up(number: str) -> bool:
+def _without_cards(run: str) -> str:
+    """Digits in groups, the numbers of cards among them blanked out.
+
+    Other numbers may stand right beside a card's: the month that it ends with, its check value.
+    """
+    groups = [*_GROUP.finditer(run)]
+    if _is_card("".join(group[0] for group in groups)):
+        return "[card]"
+    shown, told = "", 0
+    for first, begins in enumerate(groups):
+        digits, end = "", 0
+        for group in groups[first:]:
+            digits += group[0]
+            if _is_card(digits):
+                end = group.end()
+            if len(group[0]) < 4 or len(digits) >= _CARD_DIGITS.stop:
+                break  # only the last group of a card's number is as short
+        if end and begins.start() >= told:
+            shown += f"{run[told : begins.start()]}[card]"
+        told = max(told, end)
+    return shown + run[told:]
+
+
+def _is_card(number: str) -> bool:
     """Whether digits end in the check digit of a card's number (ISO/IEC 7812-1, Luhn)."""
-    digits = [int(each) for each in reversed(number) if each.isdecimal()]
-    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
-    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+    if len(number) not in _CARD_DIGITS:
+        return False
+    digits = [*map(int, reversed(number))]
+    return (sum(digits[::2]) + sum(_DOUBLED[digit] for digit in digits[1::2])) % 10 == 0
