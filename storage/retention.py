@@ -116,7 +116,9 @@ class Retention:
         before_ms = self._before_ms(min(clock(), 1_000 * int(seconds)), None)
         gone = 0
         while before_ms > 0 and gone < self._config.retention_run_max:
-            page = await self._lease(before_ms)
+            # What was leased and is not looked at would wait for a day.
+            limit = min(PAGE, self._config.retention_run_max - gone)
+            page = await self._lease(before_ms, limit)
             for aged in await self._judge(page, before_ms):
                 if aged.verdict == "changed":
                     score = ("XX", aged.touched_ms, aged.context_id)
@@ -124,7 +126,7 @@ class Retention:
                 elif aged.verdict == "old" and await self._delete(aged, clock()):
                     gone += 1
                     await asyncio.sleep(1 / self._config.retention_deletes_s_max)
-            if len(page) < PAGE:
+            if len(page) < limit:
                 break
         return gone
 
@@ -140,10 +142,10 @@ class Retention:
         )
         return cast("list[bytes]", reply)
 
-    async def _lease(self, before_ms: int) -> list[bytes]:
+    async def _lease(self, before_ms: int, limit: int) -> list[bytes]:
         again_ms = before_ms + LOOK_AGAIN_MS
         found = await self._store.scripts.run(
-            self._store.link, "lease", [keys.CONTEXTS], before_ms, again_ms, PAGE, "+inf"
+            self._store.link, "lease", [keys.CONTEXTS], before_ms, again_ms, limit, "+inf"
         )
         return cast("list[bytes]", found)
 

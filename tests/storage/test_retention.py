@@ -151,6 +151,19 @@ async def test_a_run_is_bounded_and_the_next_one_goes_on(backend: Backend) -> No
         assert await asked_to_go(store, *old) == old
 
 
+async def test_a_run_deletes_no_more_than_it_may_however_many_are_looked_at_together(
+    backend: Backend,
+) -> None:
+    async with backend.connect(
+        retention_days=DAYS, retention_run_max=2, retention_deletes_s_max=1e6
+    ) as store:
+        old = [await keep(store, number) for number in range(5)]
+        assert await Retention(store).run(lambda: NOW_MS) == 2
+        assert await Retention(store).run(lambda: NOW_MS) == 2
+        assert await Retention(store).run(lambda: NOW_MS) == 1
+        assert await asked_to_go(store, *old) == old
+
+
 async def test_what_is_passed_over_does_not_stop_what_stands_behind_it(
     backend: Backend,
 ) -> None:
