@@ -185,7 +185,10 @@ async def test_what_is_given_up_becomes_a_dead_letter_once_and_can_be_put_back(
         letter = await letters.one(f"{CONTEXT_ID}.1.webhook")
         assert letter is not None
         assert (letter.notice, letter.cause, letter.mail) == (first, "status 500", None)
-        assert (await first_of(store))[0].version == 2
+        assert (await letters.page(1)).ended == (NOW_MS, letter.id)
+        second, _ = await first_of(store)
+        assert second.version == 2
+        await store.webhooks.failed(CONTEXT_ID, second, tries=3, again_ms=NOW_MS)
         for _ in range(2):
             await store.webhooks.put_back(CONTEXT_ID, first)
         assert await letters.drop(letter.id)
