@@ -6,7 +6,20 @@ from dataclasses import replace
 import pytest
 
 from fsm import ContextCreated, ContextDeleted, ContextPinned, ContextState, Event, replay
-from storage import Plan, Retention, Store, keys, unix_ms
+from storage import (
+    ContextMissing,
+    KeyReused,
+    Mail,
+    MailboxFull,
+    Plan,
+    Receipt,
+    Retention,
+    StorageError,
+    Store,
+    keys,
+    stopwatch,
+    unix_ms,
+)
 from storage.retention import DAY_MS, PAGE
 from tests.storage.arranging import create, next_commit, own, say_mail
 from tests.storage.conftest import Backend
@@ -174,8 +187,40 @@ async def test_what_is_passed_over_does_not_stop_what_stands_behind_it(
         assert await Retention(store).run(lambda: NOW_MS) == 1
         assert await asked_to_go(store, pinned, old) == [old]
         # It is looked at again a day later.
+        plan = await Retention(store).plan(now_ms=NOW_MS + DAY_MS - 1, limit=9)
+        assert plan.kept == {}
         plan = await Retention(store).plan(now_ms=NOW_MS + DAY_MS, limit=9)
         assert plan.kept["pinned"] == 1
+
+
+@pytest.mark.parametrize("error", [ContextMissing, KeyReused, MailboxFull])
+async def test_what_cannot_be_asked_to_go_stops_no_run(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
+) -> None:
+    deliver = Store.deliver
+
+    async def refuse(
+        store: Store, context_id: str, owner: str, mail: Mail, *, key: str, digest: str
+    ) -> Receipt:
+        if context_id == refused:
+            raise error(context_id)
+        return await deliver(store, context_id, owner, mail, key=key, digest=digest)
+
+    async with backend.connect(retention_days=DAYS, retention_deletes_s_max=1e6) as store:
+        refused, old = await keep(store, 1), await keep(store, 2)
+        await store.link.call("ZADD", keys.CONTEXTS, 0, nth_id(3))  # it has gone meanwhile
+        monkeypatch.setattr(Store, "deliver", refuse)
+        assert await Retention(store).run(lambda: NOW_MS) == 1
+        assert await asked_to_go(store, refused, old) == [old]
+
+
+async def test_deletions_are_spread_over_time(backend: Backend) -> None:
+    async with backend.connect(retention_days=DAYS, retention_deletes_s_max=20) as store:
+        for number in range(3):
+            await keep(store, number)
+        began_s = stopwatch()
+        assert await Retention(store).run(lambda: NOW_MS) == 3
+        assert stopwatch() - began_s >= 0.1
 
 
 async def test_two_runs_at_once_ask_once(backend: Backend) -> None:
