@@ -102,6 +102,7 @@ async def test_a_letter_is_written_with_its_commit_and_lives_until_dropped(
     assert await letters.drop(LETTER.id)
     assert not await letters.drop(LETTER.id)
     assert (await letters.page(10)).letters == []
+    assert await letters.count() == 0
 
 
 async def test_the_newest_letters_come_first(store: Store) -> None:
@@ -131,6 +132,18 @@ async def bury(store: Store, number: int, **fields: object) -> DeadLetter:
     await store.link.call("HSET", dead, letter.id, sealed)
     await store.link.call("ZADD", keys.DEAD, letter.at_ms, letter.id)
     return letter
+
+
+async def test_a_letter_whose_drop_broke_off_halfway_is_not_shown_and_can_be_dropped_again(
+    store: Store,
+) -> None:
+    letters = DeadLetters(store.link, store.sealer)
+    dropped, stays = await bury(store, 1), await bury(store, 2)
+    (dead,) = keys.of_context(CONTEXT_ID, "dead")
+    await store.link.call("HDEL", dead, dropped.id)
+    assert (await letters.page(10)).letters == [stays]
+    await letters.drop(dropped.id)
+    assert await letters.count() == 1
 
 
 @pytest.mark.parametrize("context_id", [None, CONTEXT_ID])
