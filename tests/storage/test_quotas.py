@@ -181,6 +181,13 @@ async def test_tokens_are_forgotten_with_their_day(store: Store) -> None:
     assert 0 < left_s <= 86_400
 
 
+async def test_a_day_ends_at_the_next_midnight_of_the_stores_clock(store: Store) -> None:
+    ends_at_ms = (await usage_of(store.link, "ada")).day_ends_at_ms
+    now_s = int(cast("list[bytes]", await store.link.call("TIME"))[0])
+    assert ends_at_ms % 86_400_000 == 0
+    assert 0 <= ends_at_ms - now_s * 1_000 <= 86_400_000
+
+
 async def test_another_day_begins_with_no_tokens(backend: Backend) -> None:
     async with backend.connect(tokens_per_owner_day_max=100) as store:
         await create(store)
