@@ -46,6 +46,14 @@ async def test_a_listener_that_is_gone_hears_nothing_more(store: Store) -> None:
     assert ear.messages == [b"1"]
 
 
+async def test_a_channel_that_nobody_listens_to_any_more_is_not_sent(store: Store) -> None:
+    async with listening(store, "a"):
+        assert await store.link.call("PUBLISH", "a", "1") == 1
+    async with asyncio.timeout(HEARD_S_MAX):
+        while await store.link.call("PUBLISH", "a", "2") != 0:
+            pass
+
+
 async def test_who_leaves_a_channel_silences_nobody_beside(store: Store) -> None:
     ears = [Ear(), Ear(), Ear()]
     listeners = [Listener(ear.on_message, ear.on_gap) for ear in ears]
