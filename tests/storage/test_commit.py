@@ -280,10 +280,13 @@ async def test_a_snapshot_replaces_messages_behind_those_it_builds_on(store: Sto
 
 
 async def snapshot_of(store: Store) -> ContextState:
-    """The state that the snapshot alone holds."""
+    """The state that the snapshot alone holds, each of its messages once."""
     (snap,) = keys.of_context(CONTEXT_ID, "snap")
     version = await store.link.call("HGET", snap, "version")
     assert isinstance(version, bytes)
+    head = await store.link.call("HGET", snap, "head")
+    assert isinstance(head, bytes)
+    assert ContextState.model_validate_json(head).messages == ()
     reading = await store.read(CONTEXT_ID, "ada")
     assert reading.events == []
     assert reading.view is not None
