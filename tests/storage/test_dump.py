@@ -19,6 +19,7 @@ from storage import (
     StoreUnavailable,
     connect,
     dump,
+    keys,
     replace_contents,
 )
 from tests.storage.test_sealing import key_file
@@ -199,6 +200,8 @@ async def test_a_store_that_workers_live_on_is_not_replaced_even_by_force(
             with taken("workers are at work on it"):
                 await replace_contents(target.url, source.url, CONFIG, force=True)
         assert client.zrange("workers", 0, -1) == ["w1"]
+        client.delete(keys.session("w1"))  # it was killed, and nobody has buried it
+        await replace_contents(target.url, source.url, CONFIG, force=True)
 
 
 def test_a_restored_store_begins_one_new_epoch(tmp_path: Path) -> None:
