@@ -65,6 +65,27 @@ async def test_p2_what_is_recorded_twice_under_one_key_is_there_once(store_url: 
         assert len((await service.client.state(context_id))["messages"]) == 1
 
 
+async def test_all_that_is_recorded_of_a_message_is_kept(store_url: str) -> None:
+    usage = Usage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+    async with serving(store_url), connect(store_url, StorageConfig()) as store:
+        recorder = Recorder(store, OWNER)
+        context_id = await recorder.initialize(title="t", labels={"by": "proxy"})
+        await recorder.record_user_message(
+            context_id, "Hello", client_message_id="c-1", metadata={"n": 1}
+        )
+        await recorder.record_assistant_final(
+            context_id, "Hi.", model="m", usage=usage, finish_reason="length", metadata={"n": 2}
+        )
+        assert await recorder.cleanup()
+        view = (await store.read(context_id, OWNER)).view
+        assert view is not None
+        said, reply = view.state.messages
+        assert (view.state.title, view.state.labels) == ("t", {"by": "proxy"})
+        assert (said.client_message_id, said.metadata) == ("c-1", {"n": 1})
+        assert (reply.model, reply.usage, reply.finish_reason) == ("m", usage, "length")
+        assert reply.metadata == {"n": 2}
+
+
 async def test_nothing_is_recorded_for_another_owner(store_url: str) -> None:
     async with open_recorder(store_url, owner=OWNER) as recorder:
         context_id = await recorder.initialize()
