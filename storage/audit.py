@@ -163,8 +163,13 @@ class Audit:
         first: int | None = None
         number, digest = 0, _NOTHING
         broken: int | None = None
-        while page := await self.page(after=number, limit=PAGE):
-            for audited in page:
+        # By the entries' own ids: what a changed record says of its number may be less.
+        after = b"0"
+        while reply := await self.link.call(
+            "XRANGE", keys.AUDIT, b"(" + after, "+", "COUNT", PAGE
+        ):
+            after = cast("list[tuple[bytes, list[bytes]]]", reply)[-1][0]
+            for audited in _read(reply):
                 record = audited.record
                 if first is None:
                     first = record.number

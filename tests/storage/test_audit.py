@@ -69,6 +69,8 @@ async def test_a_record_that_was_changed_or_taken_out_shows(store: Store, how: s
         return
     await rewrite(store, 3, other if how == "changed" else None)
     assert (await audit.check()).broken == 4
+    await rewrite(store, 5, other)
+    assert (await audit.check()).broken == 4, "the first one is told"
 
 
 async def test_the_oldest_records_make_room(store: Store) -> None:
