@@ -1,9 +1,11 @@
 """What readers see of a context: all of it, what has changed, or that nothing has."""
 
+import asyncio
+
 import pytest
 
 from fsm import decode_event, replay
-from storage import ContextMissing, Draft, Reading, Store, View
+from storage import ContextMissing, Draft, Reading, Store, StoreUnavailable, View
 from tests.storage.arranging import append, create, logged, next_commit, own
 from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, replied, say
 
@@ -48,6 +50,19 @@ async def test_a_reader_gets_what_came_since_its_view(store: Store) -> None:
     reading = await store.read(CONTEXT_ID, "ada", known=known)
     assert reading.events == logged(book)[2:]
     assert reading.view == View(book.state, 1, "H")
+
+
+async def test_a_reader_is_told_nothing_by_a_store_that_was_restarted_meanwhile(
+    store: Store,
+) -> None:
+    book = Playbook()
+    await create(store, book.log[0])
+    known = View(book.state, 0, "")
+    with pytest.RaisesGroup(StoreUnavailable):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.read(CONTEXT_ID, "ada", known=known))
+            await asyncio.sleep(0)
+            store.epoch += "1"
 
 
 async def test_a_draft_that_has_grown_is_a_change(store: Store) -> None:
