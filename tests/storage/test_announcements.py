@@ -138,6 +138,20 @@ async def test_too_many_in_a_second_are_counted_and_critical_ones_are_told_all_t
         assert (await totals(store, meters)).totals["announcements:throttled"] == 15
 
 
+async def test_a_clock_that_was_set_back_silences_nobody(backend: Backend) -> None:
+    async with backend.connect(announcements_s_max=1) as store:
+        times_ms = [NOW_MS]
+        meters = Meters(store.link, store.scripts, store.config, lambda: times_ms[-1])
+        announcer = Announcer(store.link, store.scripts, store.config, meters)
+        announcer.by = "a"
+        announcer.tell(received(0))
+        times_ms.append(NOW_MS - 10_000)
+        announcer.tell(received(1))
+        announcer.tell(received(2))
+        await announcer.flush()
+        assert [what for _, what in await told(store)] == [received(0), received(1)]
+
+
 async def test_only_the_newest_are_kept(backend: Backend) -> None:
     async with backend.connect(announcements_kept=100) as store:
         announcer, _ = announcer_of(store, "a")
