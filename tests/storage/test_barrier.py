@@ -278,6 +278,10 @@ async def test_the_preparation_of_a_connection_waits_for_no_replica() -> None:
         assert one.connection.writes == [[[b"ECHO"]]]
 
 
+def test_no_time_is_too_short_to_end() -> None:
+    assert Barrier(1, 0.000_1).close(1) == Barrier(1, 0.001).close(1)
+
+
 def test_replicas_have_less_time_than_a_call() -> None:
     StorageConfig(store_call_s_max=0.5)
     with pytest.raises(ValidationError, match="store_replicas_s_max"):
