@@ -107,6 +107,12 @@ async def deliver_action(
 ) -> web.StreamResponse:
     """Deliver an action as the request's headers say, and answer with what became of it.
 
+    Args:
+        request: Its body is the action's.
+        name: What is asked for besides that; another name under the same Idempotency-Key is
+            another request.
+        event: The action.
+
     Raises:
         Problem: It was refused; and whatever the headers are refused with.
     """

@@ -187,7 +187,8 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     body = await read_body(request, PatchMessage, depth_max=gateway.config.json_depth_max)
     mirror = await gateway.directory.read(context_id_of(request), gateway.owner_of(request))
-    found = _now(mirror.view.state, request.match_info["message_id"])
+    message_id = request.match_info["message_id"]
+    found = _now(mirror.view.state, message_id)
     if found is None:
         raise Problem("not-found", "Message not found")
     said = RecordedMessage(
@@ -205,7 +206,7 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
         replaces=found.id,
     )
     event = MessagesRecorded(at_ms=gateway.clock(), messages=(said,))
-    return await deliver_action(request, "record_messages", event)
+    return await deliver_action(request, f"record_messages {message_id}", event)
 
 
 def _now(state: ContextState, message_id: str) -> Message | None:

@@ -68,6 +68,25 @@ async def test_a_reply_that_is_patched_while_it_arrives_is_one_message(store_url
         assert (gone.status, gone.problem) == (404, "not-found")
 
 
+async def test_a_key_of_one_message_s_patch_is_not_taken_for_another_s(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        for text in ("one", "two"):
+            user = {"role": "user", "content": text}
+            await old(client, "POST", context_id, "/messages", user)
+        answers = [
+            await old(
+                *(client, "PATCH", context_id, f"/messages/{message['id']}"),
+                {"content": "other"},
+                Idempotency_Key="k",
+            )
+            for message in (await client.state(context_id))["messages"]
+        ]
+        assert [each.status for each in answers] == [200, 422]
+        assert answers[1].problem == "key-reused"
+
+
 async def test_of_a_message_that_is_patched_all_but_the_text_stays(store_url: str) -> None:
     call = {"id": "call_1", "name": "clock", "arguments": "{}"}
     at = {"created_at": "2026-01-02T03:04:05.000Z"}
