@@ -6,7 +6,7 @@ from .config import DashboardConfig
 from .exposition import METRICS_TYPE, exposition
 from .hub import Hub
 from .pages import PAGES, PageAddress
-from .sockets import Dashboards, TooManyDashboards
+from .sockets import Dashboards, DashboardsEnd, TooManyDashboards
 from .statistics import Surveyor
 from .views import Stats, View, WebSocketConfig
 
@@ -21,6 +21,7 @@ __all__ = [
     "BadActivityFolder",
     "DashboardConfig",
     "Dashboards",
+    "DashboardsEnd",
     "EndpointList",
     "Hub",
     "PageAddress",

@@ -48,6 +48,10 @@ class TooManyDashboards(Exception):
     """There is no room for one more."""
 
 
+class DashboardsEnd(Exception):
+    """The gateway stops: another one shows the same."""
+
+
 class Connection:
     """One dashboard."""
 
@@ -259,13 +263,15 @@ class Dashboards:
         self._config = config
         self._clock = clock
         self._open: set[Connection] = set()
+        self._is_leaving = False
 
     def load(self) -> dict[str, int]:
         """How many are there."""
         return {"viewers_dashboard": len(self._open)}
 
     def say_bye(self) -> None:
-        """End all of them: the gateway stops, others go on."""
+        """End all of them, and take no more: the gateway stops, others go on."""
+        self._is_leaving = True
         for connection in tuple(self._open):
             connection.end(WSCloseCode.SERVICE_RESTART)
 
@@ -278,6 +284,7 @@ class Dashboards:
 
         Raises:
             TooManyDashboards: There is no room.
+            DashboardsEnd: The gateway stops, perhaps since a moment ago.
             StoreUnavailable: Nothing can be shown.
         """
         socket = web.WebSocketResponse(
@@ -290,6 +297,8 @@ class Dashboards:
         )
         with self._place(connection):
             async with self._hub.watched(connection.wake):
+                if self._is_leaving:
+                    raise DashboardsEnd
                 await socket.prepare(request)
                 try:
                     await connection.run()

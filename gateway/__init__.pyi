@@ -4,7 +4,7 @@ from .config import GatewayConfig
 from .extension import Extension
 from .operation import Answer, Operation
 from .parameters import TICKET, Parameter
-from .problems import Problem, not_upgraded
+from .problems import Problem, draining, not_upgraded
 from .route import Route
 from .serve import serve
 from .states import FROM_MIRROR
@@ -24,6 +24,7 @@ __all__ = [
     "Problem",
     "Route",
     "client_address",
+    "draining",
     "not_upgraded",
     "serve",
     "tls_context",

@@ -417,6 +417,11 @@ def not_upgraded() -> Problem:
     return Problem("upgrade-required", detail, {}, spoken)
 
 
+def draining() -> Problem:
+    """Somebody asks for a stream that would be ended at once, because the gateway stops."""
+    return Problem("draining", "Connect again; another gateway answers.", {"retry_after_s": 1})
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem that an exception stands for, or None if it is a bug of ours."""
     match error:

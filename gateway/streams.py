@@ -20,7 +20,7 @@ from gateway.parameters import (
     RESUME,
     context_id_of,
 )
-from gateway.problems import Problem
+from gateway.problems import Problem, draining
 from gateway.stream import Wanted
 from storage import ContextGone, ContextMissing
 
@@ -90,9 +90,7 @@ async def follow_now(
 
 def _check_serving(gateway: Gateway) -> None:
     if gateway.stopping.is_set():
-        raise Problem(
-            "draining", "Connect again; another gateway answers.", {"retry_after_s": 1}
-        )
+        raise draining()
 
 
 def resume_of(request: web.Request) -> str | None:

@@ -8,6 +8,7 @@ from aiohttp import web
 from dashboard import (
     METRICS_TYPE,
     Dashboards,
+    DashboardsEnd,
     Hub,
     Stats,
     Surveyor,
@@ -23,6 +24,7 @@ from gateway import (
     Problem,
     Route,
     client_address,
+    draining,
     not_upgraded,
 )
 from runtime.dashboard_channel import dashboard_channel
@@ -49,6 +51,8 @@ def dashboard(settings: Settings, store: Store) -> Extension:
                 "There are too many dashboards, of your address or at all; close one.",
                 {"retry_after_s": 2},
             ) from None
+        except DashboardsEnd:
+            raise draining() from None
 
     async def get_stats(_request: web.Request) -> web.StreamResponse:
         stats = await surveyor.stats()
@@ -68,7 +72,7 @@ def dashboard(settings: Settings, store: Store) -> Extension:
     opened = Operation(
         "Watch what happens",
         {101: Answer("A WebSocket; its messages are in /asyncapi.json.")},
-        problems=("too-many-viewers", "upgrade-required", "store-unavailable"),
+        problems=("draining", "too-many-viewers", "upgrade-required", "store-unavailable"),
     )
     sockets = tuple(
         Route(

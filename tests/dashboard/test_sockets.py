@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from dashboard.messages import ANNOUNCED, TYPES
+from gateway.serve import LOOK_S
 from storage import Access, ErrorSeen, WorkerLost
 from tests.dashboard.viewer import PATH, watching
 from tests.gateway.arrivals import tell_store
@@ -284,6 +285,19 @@ async def test_too_many_or_too_long_messages_end_the_connection(store_url: str) 
         async with watching(service.client) as viewer:
             await viewer.say(type="ping", ref="x" * 2_000)
             assert await viewer.closed() == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+
+
+async def test_p13_a_dashboard_that_comes_behind_the_farewell_is_sent_elsewhere() -> None:
+    with StoreServer() as store:
+        async with serving(store.url, workers=0, gateway={"gateway_drain_s": 20.0}) as service:
+            store.pause()
+            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                status = group.create_task(refused(service.client))
+                await asyncio.sleep(LOOK_S)
+                service.stop("gateway 0")
+                await asyncio.sleep(LOOK_S)
+                store.resume()
+            assert status.result() == 503
 
 
 async def test_a_gateway_that_stops_sends_its_dashboards_elsewhere(store_url: str) -> None:
