@@ -72,9 +72,9 @@ class ModelServer:
         )
         response = web.StreamResponse()
         response.content_type = "text/event-stream"
-        await response.prepare(request)
         cut = fate < REFUSES_RATE + CUTS_RATE
         with contextlib.suppress(ConnectionResetError):  # who asked is gone
+            await response.prepare(request)
             async with contextlib.aclosing(self._model.stream(asked)) as items:
                 async for item in items:
                     if cut and self._draw.random() < CUT_RATE:
