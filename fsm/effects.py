@@ -88,7 +88,7 @@ class MakeTitle(Effect):
     """Ask the model for a title. Answered by TitleMade, always; concerns no turn."""
 
     kind: Literal["make-title"] = "make-title"
-    replaces: str | None = None
+    replaces: str
     """The title that the context has; if somebody gives it another meanwhile, that stays."""
 
 

@@ -251,7 +251,7 @@ def witnessed(state: ContextState, event: Event, arrived: str) -> Event:
                 update |= {"partial": partial, "message_id": message_id}
         case TitleMade():
             asked = state.pending.get(event.effect_id)
-            if not isinstance(asked, MakeTitle) or asked.replaces in {None, state.title}:
+            if not isinstance(asked, MakeTitle) or asked.replaces == state.title:
                 return event
             update = {"title": state.title}
         case _:
