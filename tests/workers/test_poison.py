@@ -81,6 +81,7 @@ async def test_p11_an_action_that_crashes_its_activation_three_times_is_buried(
     deadly: Deadly,
 ) -> None:
     async with open_world() as world, hosting(world.store) as one:
+        began_ms = now_ms()
         before = await world.deliver(say("before"))
         poison = await world.deliver(say(POISON))
         after = await world.deliver(rename("after"))
@@ -103,6 +104,7 @@ async def test_p11_an_action_that_crashes_its_activation_three_times_is_buried(
         assert (letter.context_id, letter.owner, letter.cause) == (
             *(CONTEXT_ID, OWNER, state.failure.detail),
         )
+        assert began_ms <= letter.at_ms <= now_ms()
         assert letter.mail is not None
         assert isinstance(letter.mail.event, MessageReceived)
         assert letter.mail.event.content == POISON
