@@ -118,7 +118,11 @@ def to_json(value: object) -> bytes:
 
 
 def _refuse_infinite(value: object) -> None:
-    """What orjson writes as null, which means something else: a default is restored."""
+    """Refuse what orjson writes as null, because null says something: it restores a default.
+
+    Raises:
+        NotJson: There is such a number, at any depth.
+    """
     match value:
         case float() if not math.isfinite(value):
             raise NotJson(f"This cannot be sent: {value} is no number of JSON.")
