@@ -84,7 +84,7 @@ async def test_what_was_frozen_when_its_parent_died_is_thawed(running: Running) 
     assert running.signal(child, signal.SIGSTOP)
     assert running.signal(running.process_id, signal.SIGKILL)
     assert await until(lambda: running.exit_code is not None, within_s=SOON_S)
-    assert state_letter(child) == "T"
+    assert await until(lambda: state_letter(child) == "T", within_s=SOON_S)
     assert running.signal(child, signal.SIGCONT)
     assert await until(lambda: state_letter(child) != "T", within_s=SOON_S)
 
