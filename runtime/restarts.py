@@ -61,8 +61,11 @@ async def obey_restarts(
                         # later is asked of us, whatever the clocks say.
                         report = SupervisorReport(supervisor=name, status="complete")
                         await restarts.report(request.restart_id, report)
-                        continue
-                    await _obey(restarts, request, supervisor, name)
+                    else:
+                        await _obey(restarts, request, supervisor, name)
+                    if request.restart_id == found:
+                        # Whom we replace may have been killed in the middle of it.
+                        await restarts.fail_lost(request.restart_id)
         except* (StorageError, ValidationError) as failed:
             _log.debug("restarts cannot be heard", extra={"reason": str(failed.exceptions[0])})
         end_if_cancelled()

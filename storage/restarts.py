@@ -226,6 +226,26 @@ class Restarts:
         else:
             await self._hold(restart_id, self._config.restart_silent_s_max)
 
+    async def fail_lost(self, restart_id: str) -> None:
+        """Report the failure of supervisors that have begun, and listen no more.
+
+        Only for a supervisor that listens (`requests`). Where others do so too it is not known
+        who is lost: nothing happens, and the restart is over once it was silent for too long.
+
+        Raises:
+            StoreUnavailable, StoreRefusedWrite: Some of it may be missing from the report.
+        """
+        if (
+            cast("int", await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id))
+            > 1
+        ):
+            return
+        restart = await self.read(restart_id)
+        for report in restart.supervisors if restart else ():
+            if report.status == "running":
+                failed = report.model_copy(update={"status": "failed"})
+                await self.report(restart_id, failed)
+
     async def _hold(self, restart_id: str, within_s: int) -> None:
         """Remain the restart that runs for so long, unless another one has begun since."""
         where = [keys.RESTARTING]

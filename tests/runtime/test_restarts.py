@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 
 import pytest
@@ -11,7 +12,15 @@ from typing_extensions import override
 from runtime.config import RuntimeConfig
 from runtime.restarts import obey_restarts
 from runtime.supervisor import Replaced, Role, Slot, Supervisor
-from storage import RestartRequest, Restarts, StorageConfig, Store, connect, keys
+from storage import (
+    RestartRequest,
+    Restarts,
+    StorageConfig,
+    Store,
+    SupervisorReport,
+    connect,
+    keys,
+)
 from tests.runtime.support import until
 from tests.support.store_server import StoreServer
 
@@ -31,9 +40,9 @@ async def nothing(*_: object) -> None:
 
 
 class Obedient(Supervisor):
-    """Replaces nothing, and says that it has, once a newer supervisor has reported."""
+    """Replaces nothing, and says that it has."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self) -> None:
         super().__init__(
             RuntimeConfig(),
             (),
@@ -41,8 +50,27 @@ class Obedient(Supervisor):
             bury=nothing,
             announce=nothing,
         )
-        self.store = store
         self.restarts = 0
+
+    @override
+    async def restart(
+        self,
+        roles: Collection[Role],
+        *,
+        force: bool,
+        told: Callable[[Replaced], Awaitable[None]],
+    ) -> bool:
+        await told(REPLACED)
+        self.restarts += 1
+        return True
+
+
+class Older(Obedient):
+    """Does it once a newer supervisor has reported."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.store = store
 
     @override
     async def restart(
@@ -55,9 +83,7 @@ class Obedient(Supervisor):
         running = await self.store.link.call("GET", keys.RESTARTING)
         assert isinstance(running, bytes)
         await report_of_a_newer_one(self.store, running.decode())
-        await told(REPLACED)
-        self.restarts += 1
-        return True
+        return await super().restart(roles, force=force, told=told)
 
 
 async def report_of_a_newer_one(store: Store, restart_id: str) -> None:
@@ -85,7 +111,7 @@ async def test_a_report_that_cannot_be_read_keeps_nobody_from_restarting(
         await store.link.call("HSET", keys.restart("r-1"), "request", request.model_dump_json())
         await report_of_a_newer_one(store, "r-1")
         await store.link.call("SET", keys.RESTARTING, "r-1")
-        supervisor = Obedient(store)
+        supervisor = Older(store)
         obeying = group.create_task(
             obey_restarts(lambda: server.url, config, supervisor, began_ms=0)
         )
@@ -100,7 +126,7 @@ async def test_a_clock_that_was_ahead_at_the_start_keeps_nobody_from_restarting(
 ) -> None:
     config = StorageConfig()
     async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
-        supervisor = Obedient(store)
+        supervisor = Older(store)
         obeying = group.create_task(
             obey_restarts(lambda: server.url, config, supervisor, began_ms=10)
         )
@@ -134,7 +160,7 @@ async def test_a_restart_that_a_stop_breaks_off_has_failed_and_another_one_can_b
 ) -> None:
     config = StorageConfig()
     async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
-        supervisor = Unfinished(store)
+        supervisor = Unfinished()
         obeying = group.create_task(
             obey_restarts(lambda: server.url, config, supervisor, began_ms=0)
         )
@@ -148,3 +174,65 @@ async def test_a_restart_that_a_stop_breaks_off_has_failed_and_another_one_can_b
         assert report.status == "failed"
         assert len(report.supervisors[0].processes) == 1
         assert await restarts.running() is None
+
+
+async def kept_from_a_supervisor_that_was_killed(store: Store) -> str:
+    """A restart that somebody has begun who is not there any more."""
+    request = RestartRequest(restart_id="r-1", scope="workers", force=False, requested_at_ms=5)
+    await store.link.call("HSET", keys.restart("r-1"), "request", request.model_dump_json())
+    await store.link.call("SET", keys.RESTARTING, "r-1")
+    await Restarts(store).report("r-1", SupervisorReport(supervisor="s-0", status="running"))
+    return "r-1"
+
+
+@pytest.mark.parametrize("began_ms", [10, 0])
+async def test_p13_a_supervisor_that_was_killed_in_a_restart_keeps_nobody_from_the_next_one(
+    server: StoreServer, began_ms: int
+) -> None:
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        restarts = Restarts(store)
+        broken_off = await kept_from_a_supervisor_that_was_killed(store)
+        supervisor = Obedient()
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, supervisor, began_ms=began_ms)
+        )
+        while await restarts.running() is not None:
+            pass
+        report = await restarts.read(broken_off)
+        assert report is not None
+        assert [one.status for one in report.supervisors].count("failed") == 1
+        assert report.status == "failed"
+        before = supervisor.restarts
+        assert await restarts.ask("workers", force=False, now_ms=20) != broken_off
+        await until(lambda: supervisor.restarts > before)
+        obeying.cancel()
+
+
+async def test_p13_a_restart_that_another_supervisor_carries_out_is_left_to_it(
+    server: StoreServer,
+) -> None:
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        other = Unfinished()
+        obeying = [
+            group.create_task(obey_restarts(lambda: server.url, config, other, began_ms=0))
+        ]
+        restarts = Restarts(store)
+        running = await restarts.ask("workers", force=False, now_ms=5)
+        await until(lambda: other.has_begun)
+        obeying.append(
+            group.create_task(
+                obey_restarts(lambda: server.url, config, Obedient(), began_ms=10)
+            )
+        )
+
+        async def reports() -> dict[str, int]:
+            report = await restarts.read(running)
+            return Counter(one.status for one in report.supervisors) if report else {}
+
+        while await reports() != {"running": 1, "complete": 1}:
+            pass
+        assert await restarts.running() == running
+        for each in obeying:
+            each.cancel()
