@@ -10,6 +10,7 @@
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -28,6 +29,8 @@ _PING_S_MAX = 0.5
 _POLL_S = 0.01
 _LOG_TAIL_LINES = 5
 _PROCESS_ID_WIDTH = 10
+_ROOM_BYTES = 65_536
+"""On the disk. Without it no server is started: it would end at one of its first writes."""
 _KILLS_MAX = 5
 """Starts in a row that a signal may end before it is taken for a lasting problem."""
 _AFTER_KILL_S = 0.2
@@ -154,6 +157,8 @@ class EmbeddedStore:
     async def _launch(self, address: StoreAddress, lock: int) -> None:
         """Run the server, which inherits the lock, and wait until it answers."""
         binary = find_store_binary(self._config.store_binary)
+        _see_room(lock)
+        _see_access(address.data)
         _set_aside(address.log, bytes_max=self._config.store_log_bytes_max)
         arguments = _arguments(address)
         with address.log.open("ab") as log:
@@ -230,6 +235,33 @@ def try_lock(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _see_room(lock: int) -> None:
+    """See that the disk of the lock takes what a start writes.
+
+    Raises:
+        OSError: It does not.
+    """
+    size = os.fstat(lock).st_size
+    end = size + _ROOM_BYTES
+    try:
+        while size < end:  # where there is some room, so much is written, and no error
+            size += os.pwrite(lock, b" " * (end - size), size)
+    finally:
+        os.ftruncate(lock, end - _ROOM_BYTES)
+
+
+def _see_access(data: Path) -> None:
+    """See that the server may read and write what is in the folder.
+
+    Raises:
+        OSError: It may not; names the file.
+    """
+    written = data / "appendonlydir"
+    for path in (data, written, *written.glob("*")):
+        if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def _holder(lock: Path) -> str:

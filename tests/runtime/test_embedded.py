@@ -1,11 +1,14 @@
 """The embedded store with the real server."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -290,6 +293,62 @@ def test_a_file_that_cannot_be_used_is_named_and_the_start_may_be_repeated(
             await store.start()
         (data / name).rmdir()
         await store.start()
+        await store.stop()
+
+    run(story())
+
+
+@pytest.mark.parametrize("name", ["", "appendonlydir", "appendonlydir/appendonly.aof.manifest"])
+def test_what_the_server_may_not_write_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    data = tmp_path / "data"
+    closed = data / name
+
+    def access(path: Path, _mode: int) -> bool:  # root may write to all files
+        return path != closed
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        await store.stop()
+        monkeypatch.setattr("os.access", access)
+        with pytest.raises(StoreFailed, match=rf"cannot be started \({closed}: Permission de"):
+            await store.start()
+
+    run(story())
+
+
+@contextlib.contextmanager
+def no_file_above(size_bytes: int) -> Generator[None]:
+    """The bound on the size of files that stands for a full disk."""
+    bounds = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, bounds[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, bounds)
+
+
+def test_a_full_disk_is_named_and_the_start_may_be_repeated(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        failure = None
+        try:
+            with no_file_above(10_000):
+                await store.start()
+        except StoreFailed as error:
+            failure = str(error)
+        finally:
+            await store.stop()
+        assert failure is not None
+        assert "cannot be started (File too large). Mend that" in failure
+        assert not (data / "store.log").exists()
+        await store.start()
+        assert (data / "store.lock").read_text().strip() == str(server_id(data))
+        assert (data / "store.lock").stat().st_size < 100
         await store.stop()
 
     run(story())
