@@ -44,11 +44,17 @@ def tethered(*command: str) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port for a server of ours; until we end nobody is given it who asks for any.
+
+    We stay bound to it and never listen: a server that sets SO_REUSEADDR, as all do, gets it.
+    """
+    held = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        held.setsockopt(socket.SOL_SOCKET, option, 1)
+    held.bind(("127.0.0.1", 0))
+    port: int = held.getsockname()[1]
+    held.detach()  # open until we end
+    return port
 
 
 def until(true: Callable[[], object], what: str, *, within_s: float = READY_S_MAX) -> None:
