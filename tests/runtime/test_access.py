@@ -51,6 +51,15 @@ async def test_the_first_key_is_made_anew_where_the_store_knows_it_no_more(
     assert await ensure_owner_key(settings, server.url) is None
 
 
+async def test_a_start_that_was_killed_while_it_wrote_the_key_keeps_none_from_the_next(
+    server: StoreServer, tmp_path: Path
+) -> None:
+    (tmp_path / f"{OWNER_KEY}.new").write_text("half a k")
+    key = await ensure_owner_key(Settings(data=tmp_path), server.url)
+    assert (tmp_path / OWNER_KEY).read_text() == f"{key}\n"
+    assert not (tmp_path / f"{OWNER_KEY}.new").exists()
+
+
 @pytest.mark.parametrize("name", ["nowhere/key", "folder"])
 async def test_a_key_that_cannot_be_written_opens_nothing(
     server: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
@@ -97,3 +106,12 @@ async def test_only_a_key_that_is_valid_lets_others_in(
             refused = str(error)
     assert refused is not None
     assert "keys create" in refused
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_whoever_is_on_this_machine_needs_no_key_to_listen(
+    server: StoreServer, tmp_path: Path, host: str
+) -> None:
+    settings = Settings(data=tmp_path, host=host)
+    async with connect(server.url, settings) as store:
+        await check_keys(settings, store)
