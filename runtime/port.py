@@ -7,7 +7,6 @@ waits instead of being refused. A place that is to stay empty gets no connection
 """
 
 import contextlib
-import errno
 import socket
 
 
@@ -35,7 +34,6 @@ def listen(host: str, port: int, *, places: int, backlog: int) -> list[socket.so
             for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
                 listener.setsockopt(socket.SOL_SOCKET, option, 1)
             listener.bind(bound)
-        for listener in listeners:
             listener.listen(backlog)
     except OSError as error:
         for listener in listeners:
@@ -53,7 +51,6 @@ class Place:
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
-        self._address = listener.getsockname()
 
     @property
     def descriptor(self) -> int:
@@ -61,18 +58,9 @@ class Place:
         return self._listener.fileno()
 
     def leave(self) -> None:
-        """Take no more connections; those that no gateway has accepted yet are reset."""
+        """Take no more connections until the next gateway listens; those that wait are reset.
+
+        The port stays bound.
+        """
         with contextlib.suppress(OSError):  # it does not listen
             self._listener.shutdown(socket.SHUT_RDWR)
-
-    def come_back(self) -> None:
-        """Listen again, for the next gateway of the place.
-
-        Raises:
-            OSError: Another process has taken the port.
-        """
-        try:
-            self._listener.bind(self._address)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # it is bound: the last one has never listened
-                raise

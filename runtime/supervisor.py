@@ -499,8 +499,6 @@ class Supervisor:
     async def _begin_heir(self, slot: Slot) -> _Begun | None:
         """A new process that serves already beside the old one; None if it did not come up."""
         try:
-            if slot in self._held and slot.place is not None:
-                slot.place.come_back()
             heir = await self._start_new(slot)
         except OSError as error:
             _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
