@@ -51,6 +51,8 @@ class Rig:
     announce_failures: int = 0
     prepared: int = 0
     prepare_failures: int = 0
+    prepare_hangs: bool = False
+    preparing: int = 0
     store: "StubStore | None" = None
     beside: Callable[[], Awaitable[None]] | None = None
 
@@ -71,6 +73,12 @@ class Rig:
         )
 
     async def prepare(self) -> None:
+        if self.prepare_hangs:
+            self.preparing += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.preparing -= 1
         if self.prepare_failures > 0:
             self.prepare_failures -= 1
             raise StoreFailed("no key")
@@ -225,6 +233,18 @@ def test_burying_is_repeated_while_the_store_is_away(tmp_path: Path) -> None:
         await until(rig.living)
         os.kill(min(rig.living()), signal.SIGKILL)
         await until(lambda: rig.buried)
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
+def test_burying_is_given_up_in_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(bury_s_max=0.1), bury_failures=1_000)
+
+    async def story() -> None:
+        await until(rig.living)
+        os.kill(min(rig.living()), signal.SIGKILL)
+        given_up = "could not bury a dead worker, its session has to run out"
+        await until(lambda: given_up in caplog.messages)
 
     supervised(rig.supervisor(("worker", WELL)), story)
 
@@ -431,6 +451,38 @@ def test_what_a_store_needs_is_looked_for_each_time_it_has_come_up(tmp_path: Pat
         store.dies.set()
         await until(lambda: rig.prepared == 2)
         assert store.starts == 2
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
+def test_what_a_store_needs_is_looked_for_no_more_once_it_is_gone(tmp_path: Path) -> None:
+    store = StubStore()
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        rig.prepare_hangs = True
+        store.dies.set()
+        await until(lambda: rig.preparing == 1)
+        store.failing = True
+        store.dies.set()
+        await until(lambda: store.starts == 4)
+        assert rig.preparing == 0
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+
+
+def test_a_store_is_tried_again_as_often_as_its_own_bound_says(tmp_path: Path) -> None:
+    config = RuntimeConfig(restart_backoff_s_base=0.1, store_backoff_s_max=0.1)
+    store = StubStore()
+    rig = Rig(tmp_path, config, store=store)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        store.failing = True
+        store.dies.set()
+        # After 1 s; with waits that double up to those of other processes after 26 s.
+        await until(lambda: store.starts == 11, within_s=20)
 
     supervised(rig.supervisor(("worker", WELL)), story)
 
