@@ -585,6 +585,16 @@ async def test_an_open_stream_goes_on_while_nobody_knows_whether_its_key_is_vali
     transport.close.assert_not_called()
 
 
+async def test_the_stream_of_a_client_that_has_gone_is_not_begun(store_url: str) -> None:
+    principal = guard.Principal(Grant("ada", frozenset(SCOPES), None), "k")
+    gone = make_mocked_request("GET", "/", transport=Mock())
+    gone.protocol.transport = None
+    async with connect(store_url, StorageConfig()) as store:
+        door = guard.Guard(GatewayConfig(), store, lambda: NOW_MS)
+        with pytest.raises(ConnectionResetError), door.opened(gone, principal):
+            pass
+
+
 async def test_a_connection_outlives_the_key_of_a_stream_that_has_ended_on_it(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
