@@ -54,10 +54,10 @@ class Child:
         ours, theirs = os.pipe()
         inherited = {READY_FD: theirs}
         go_fd: int | None = None
-        if standby:
-            inherited[GO_FD], go_fd = os.pipe()
-        passed = inherited if listen_fd is None else {**inherited, LISTEN_FD: listen_fd}
         try:
+            if standby:
+                inherited[GO_FD], go_fd = os.pipe()
+            passed = inherited if listen_fd is None else {**inherited, LISTEN_FD: listen_fd}
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env={

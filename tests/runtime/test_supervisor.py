@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.child import Child
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
 from runtime.port import Place, listen
@@ -374,6 +376,26 @@ def test_a_dead_standby_is_replaced_and_a_worker_comes_up_without_one(tmp_path: 
     supervised(a_supervisor_with_standby(rig), story)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is open")
+def test_a_standby_for_which_too_few_files_may_be_open_leaves_none_open() -> None:
+    def opened() -> set[Path]:
+        return {*Path("/proc/self/fd").iterdir()}
+
+    async def story() -> None:
+        before, bounds = opened(), resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as lowest_free:
+            few = lowest_free.fileno() + 3  # one pipe and a half
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, bounds[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await Child.start((sys.executable, "-c", ""), {}, standby=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, bounds)
+        assert opened() == before
+
+    run(story())
+
+
 def test_a_child_that_ignores_the_drain_is_killed_after_the_grace(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RuntimeConfig(drain_s_max=1.5))
 
@@ -523,6 +545,7 @@ def test_a_supervisor_that_is_cancelled_leaves_no_process_behind(tmp_path: Path)
 SUPERVISING = """
 import asyncio, sys, uvloop
 from pathlib import Path
+from runtime.child import Child
 from runtime.config import RuntimeConfig
 from runtime.embedded import EmbeddedStore
 from runtime.supervisor import Slot, Supervisor
