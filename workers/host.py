@@ -236,7 +236,6 @@ class Host:
     def _on_gap(self) -> None:
         for activation in self._active.values():
             activation.check_mail()
-        self._look_now.set()
 
     def _on_wake(self, _message: bytes) -> None:
         self._look_now.set()

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -11,6 +13,7 @@ from typing_extensions import override
 
 from fsm import Phase, RequestedCall
 from storage import (
+    AnyAnnouncement,
     ContextBusy,
     ContextMissing,
     Listener,
@@ -19,9 +22,14 @@ from storage import (
     StoreRefusedWrite,
     StoreUnavailable,
     WorkerBuried,
+    WorkerJoined,
+    WorkerLost,
     keys,
     worker_mail,
 )
+from storage.announcements import Announcer
+from storage.keys import WAKE
+from storage.sessions import WorkerSessions
 from storage.subscriber import Subscriber
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore, open_memory_store
@@ -184,6 +192,20 @@ async def test_a_job_activates_its_context_and_ends_when_that_is_passivated() ->
 
 
 @in_virtual_time
+async def test_a_passivated_context_is_kept_nowhere() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        name = f"activation {CONTEXT_ID}"
+        (kept,) = [weakref.ref(t) for t in asyncio.all_tasks() if t.get_name() == name]
+        await until(lambda: one.jobs.finished)
+        await settled()
+        gc.collect()
+        assert kept() is None
+
+
+@in_virtual_time
 async def test_mail_of_an_active_context_needs_no_job() -> None:
     async with open_world() as world, hosting(world.store) as one:
         await world.deliver(say("one"))
@@ -284,10 +306,8 @@ async def test_mail_that_was_not_heard_is_read_at_once_when_another_worker_asks(
         assert (await world.state()).title == "unheard"
 
 
-@in_virtual_time
-async def test_mail_that_came_while_publications_were_not_heard_is_read_when_they_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def listeners_of_a_host(monkeypatch: pytest.MonkeyPatch) -> dict[str, Listener]:
+    """What hosts from now on listen with, by channel; of several the last."""
     listeners: dict[str, Listener] = {}
     subscribe = Subscriber.subscribe
 
@@ -296,6 +316,14 @@ async def test_mail_that_came_while_publications_were_not_heard_is_read_when_the
         await subscribe(self, channel, listener)
 
     monkeypatch.setattr(Subscriber, "subscribe", note)
+    return listeners
+
+
+@in_virtual_time
+async def test_mail_that_came_while_publications_were_not_heard_is_read_when_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners = listeners_of_a_host(monkeypatch)
     async with open_world() as world, hosting(world.store, linger_s=60) as one:
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
@@ -304,6 +332,20 @@ async def test_mail_that_came_while_publications_were_not_heard_is_read_when_the
         listeners[worker_mail("w1")].on_gap()
         await settled()
         assert (await world.state()).title == "unheard"
+
+
+@in_virtual_time
+async def test_what_waits_is_looked_for_at_once_when_publications_are_heard_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listeners = listeners_of_a_host(monkeypatch)
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
+        await world.deliver(say())  # and nobody asks for an activation
+        await asyncio.sleep(10)
+        assert one.performer.kinds == []
+        listeners[WAKE].on_gap()
+        await until(lambda: one.performer.kinds)
+        assert now_s() < 20
 
 
 @in_virtual_time
@@ -463,6 +505,37 @@ async def test_what_has_crashed_and_is_gone_or_taken_is_not_tried_for_ever(
         monkeypatch.setattr(MemoryStore, "activate", activate)
         await asyncio.sleep(30)
         assert tries == [CONTEXT_ID]
+
+
+@in_virtual_time
+async def test_a_turn_that_became_ours_unheard_goes_on_with_the_next_heartbeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, "w1", sweep_s=60) as one,
+        hosting_beside(world.store, "w2") as other,
+    ):
+        other.performer.usual = Reply(("Hel",), hangs=True)
+        await world.deliver(say())
+        other.jobs.waiting.put_nowait(CONTEXT_ID)
+        await world.until_phase("streaming_llm_response")
+        tries: list[str] = []
+        activate = world.store.activate
+
+        async def unheard_once(context_id: str, worker_id: str) -> Owned:
+            owned = await activate(context_id, worker_id)
+            tries.append(context_id)
+            if len(tries) == 1:
+                raise StoreUnavailable("the answer was lost")
+            return owned
+
+        monkeypatch.setattr(world.store, "activate", unheard_once)
+        other.kill()
+        await world.store.link.call("DEL", keys.session("w2"))
+        died_s = now_s()
+        await until(lambda: one.performer.kinds)
+        assert now_s() - died_s < 5
 
 
 @in_virtual_time
@@ -816,6 +889,59 @@ async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
         async with hosting(world.store, "w2", worker_heartbeat_s=1.0):
             await asyncio.sleep(5)
         assert forgotten == ["w1", "w1"]
+
+
+def announcements(monkeypatch: pytest.MonkeyPatch) -> list[AnyAnnouncement]:
+    """What is announced from now on."""
+    told: list[AnyAnnouncement] = []
+
+    def tell(_: Announcer, what: AnyAnnouncement) -> None:
+        told.append(what)
+
+    monkeypatch.setattr(Announcer, "tell", tell)
+    return told
+
+
+@in_virtual_time
+async def test_dashboards_are_told_who_takes_contexts_and_who_does_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = announcements(monkeypatch)
+    async with open_world() as world:
+        await world.store.sessions.renew("w0", now_ms=now_ms(), begin=True)
+        await world.store.activate(CONTEXT_ID, "w0")
+        await world.store.link.call("DEL", keys.session("w0"))
+        async with hosting(world.store, "w1") as one:
+            await asyncio.sleep(2)
+            one.stop.set()
+            await one.task
+    assert [what for what in told if isinstance(what, WorkerJoined | WorkerLost)] == [
+        WorkerJoined(worker_id="w1"),
+        WorkerLost(worker_id="w0", cause="died", contexts=1),
+        WorkerLost(worker_id="w1", cause="left", contexts=0),
+    ]
+
+
+@in_virtual_time
+async def test_a_death_that_another_worker_tells_of_is_not_told_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = announcements(monkeypatch)
+
+    bury = WorkerSessions.bury
+
+    async def bury_second(self: WorkerSessions, worker_id: str) -> None:
+        """Find that somebody else has begun, who tells of it."""
+        await bury(self, worker_id)
+
+    async with open_world() as world:
+        await world.store.sessions.renew("w0", now_ms=now_ms(), begin=True)
+        await world.store.link.call("DEL", keys.session("w0"))
+        monkeypatch.setattr(WorkerSessions, "bury", bury_second)
+        async with hosting(world.store, "w1", worker_heartbeat_s=600) as one:
+            await settled()
+            assert told == [WorkerJoined(worker_id="w1")]
+            assert not one.task.done()
 
 
 @in_virtual_time
