@@ -8,7 +8,7 @@ import asyncio
 import pytest
 from redis.exceptions import ResponseError
 
-from storage import DurabilityMismatch, Store, StoreUnavailable, keys
+from storage import DurabilityMismatch, Listener, Store, StoreUnavailable, keys
 from tests.storage.arranging import create, deliver
 from tests.storage.conftest import Backend
 from tests.support.store_server import StoreServer
@@ -64,6 +64,22 @@ async def test_an_epoch_that_was_lost_itself_is_not_handed_out_again(backend: Ba
         await store.link.call("RESTORE", keys.EPOCH, 0, kept, "REPLACE")
     third = await epoch_of(restarted(backend), "standard")
     assert int(third) > int(second)
+
+
+async def test_with_a_new_epoch_subscriptions_are_made_anew(real_backend: Backend) -> None:
+    assert real_backend.server is not None
+    again = asyncio.Event()
+    async with real_backend.connect(durability="standard") as store:
+        await create(store)
+        await store.subscriber.subscribe("c", Listener(lambda _: None, again.set))
+        again.clear()
+        # As where Sentinels name another server: the subscriber's connection is there yet.
+        await store.link.call("HSET", keys.EPOCH, "run_id", "of the server before")
+        with real_backend.server.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+        async with asyncio.timeout(RECONNECT_S_MAX):
+            await until_delivered(store)
+            await again.wait()
 
 
 async def test_a_store_that_is_restarted_under_us_is_seen_with_its_new_epoch(
