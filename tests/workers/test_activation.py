@@ -835,6 +835,23 @@ async def test_a_log_is_compacted_as_somebody_has_wished_and_the_wish_is_gone(
 
 
 @in_virtual_time
+async def test_a_log_that_was_shortened_by_wish_is_not_too_long_any_more() -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        async with stage.running() as run:
+            before = await until_said(stage, 2)
+            events_max = before.version + 1
+            limits = {"log_events_max": events_max}
+            stage.store.config = stage.store.config.model_copy(update=limits)
+            assert await stage.store.shorten(CONTEXT_ID, keep=2) == "owned"
+            await asyncio.sleep(1.5)
+            assert await stage.store.log_first(CONTEXT_ID) == before.version - 1
+            await stage.deliver_all(rename("Another"), rename("Again"))
+            assert await run.ended() == "idle"
+        assert (await stage.state()).version > events_max
+        assert stage.store.steps.count("compact") == 1
+
+
+@in_virtual_time
 async def test_a_wish_for_a_shorter_log_waits_for_the_turn_and_outlives_the_worker() -> None:
     async with open_stage(say("One"), linger_s=1.0) as stage:
         stage.performer.replies.append(Reply(hangs=True))
