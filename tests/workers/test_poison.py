@@ -310,6 +310,30 @@ async def test_p11_a_message_for_later_that_ends_workers_is_given_up_once(
 
 
 @in_virtual_time
+async def test_p11_mail_is_not_blamed_for_what_has_become_due_behind_it(
+    deadly: Deadly,
+) -> None:
+    deadly.kinds = (TimePassed,)
+    async with open_world() as world:
+        await world.deliver(say("soon", not_before_ms=now_ms() + 1_000))
+        for number in range(5):
+            async with hosting(world.store, f"w{number}") as one:
+                deadly.ends = one.kill
+                one.jobs.waiting.put_nowait(CONTEXT_ID)
+                await until(one.task.done)
+            await world.store.sessions.bury(f"w{number}")
+            if number == 0:
+                await world.deliver(rename("Innocent"))
+        async with hosting(world.store, "w5") as last:
+            deadly.ends = last.kill
+            state = await world.until_phase("failed")
+        assert state.title == "Innocent"
+        (letter,) = (await DeadLetters(world.store.link, world.store.sealer).page(10)).letters
+        assert letter.mail is not None
+        assert isinstance(letter.mail.event, MessageReceived)
+
+
+@in_virtual_time
 async def test_p11_an_expiry_that_ends_workers_is_given_up_once(deadly: Deadly) -> None:
     deadly.kinds = (ContextDeleted,)
     async with open_memory_store() as store:
