@@ -137,6 +137,9 @@ async def test_a_response_that_failed_or_wants_a_tool_is_found_until_it_is_gone_
         assert failed.status == "failed"
         await compact(talk)
         assert await responses.retrieve(failed.id) == failed
+        first, *_, last = await read_events(talk, failed.id, None)
+        assert (first["type"], first["response"]["error"]) == ("response.created", None)
+        assert last["response"]["error"] is not None
         await responses.create(model=MODEL, previous_response_id=failed.id, input="Hello.")
         await compact(talk)
         for lost in (called, failed):
