@@ -4,6 +4,7 @@ import openai
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 
+from gateway.openai.ids import pair_id
 from tests.gateway.openai.sdk import MODEL, TOOL, Talk, lose_answer, talking
 
 CALL = '/tool weather {"city": "Bern"}'
@@ -328,3 +329,22 @@ async def test_what_cannot_be_done_is_said(store_url: str) -> None:
             )
         with pytest.raises(openai.NotFoundError):
             await responses.cancel("resp_0")
+
+
+@pytest.mark.parametrize("metadata", [{}, {"openai": 5}, {"openai": {}}])
+async def test_a_message_that_only_looks_like_a_response_s_is_none(
+    store_url: str, metadata: dict[str, object]
+) -> None:
+    request = "a" * 32
+    async with talking(store_url) as talk:
+        client = talk.service.client
+        context_id = await client.create()
+        said = {
+            "content": "Hello.",
+            "client_message_id": f"{request}.0",
+            "metadata": metadata,
+        }
+        answer = await client.act(context_id, "send_message", said, Prefer="wait=30")
+        assert answer.context["status"] == "idle"
+        with pytest.raises(openai.NotFoundError):
+            await talk.client.responses.retrieve(pair_id("resp", context_id, request))
