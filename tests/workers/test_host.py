@@ -218,6 +218,19 @@ async def test_mail_of_an_active_context_needs_no_job() -> None:
 
 
 @in_virtual_time
+async def test_a_context_that_comes_back_without_a_job_ends_none() -> None:
+    async with open_world() as world, hosting(world.store) as one:
+        await world.deliver(say("one"))
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.jobs.finished)
+        await world.deliver(say("two"))
+        await asyncio.sleep(20)
+        assert len(one.performer.kinds) == 2
+        assert await world.owner_of() == ""
+        assert one.jobs.finished == [(CONTEXT_ID, False)]
+
+
+@in_virtual_time
 async def test_doubled_and_late_jobs_are_harmless() -> None:
     async with open_world() as world, hosting(world.store) as one:
         await world.deliver(say())
@@ -422,8 +435,9 @@ async def test_no_more_contexts_are_taken_than_may_be_active() -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("is_taken", [False, True])
 async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
-    monkeypatch: pytest.MonkeyPatch,
+    is_taken: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [nth_id(n) for n in range(STARTING_MAX)]
     async with open_world(*ids) as world, hosting(world.store) as one:
@@ -431,6 +445,8 @@ async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
 
         async def held(context_id: str, worker_id: str) -> Owned:
             await let_go.wait()
+            if is_taken:
+                raise ContextBusy("by another worker")
             return await activate(context_id, worker_id)
 
         monkeypatch.setattr(world.store, "activate", held)
