@@ -235,10 +235,8 @@ class Restarts:
         Raises:
             StoreUnavailable, StoreRefusedWrite: Some of it may be missing from the report.
         """
-        if (
-            cast("int", await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id))
-            > 1
-        ):
+        listening = await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id)
+        if cast("int", listening) > 1:
             return
         restart = await self.read(restart_id)
         for report in restart.supervisors if restart else ():
