@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
 
 import pytest
@@ -210,8 +209,15 @@ async def test_p13_a_supervisor_that_was_killed_in_a_restart_keeps_nobody_from_t
 
 
 async def test_p13_a_restart_that_another_supervisor_carries_out_is_left_to_it(
-    server: StoreServer,
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked, fail_lost = asyncio.Event(), Restarts.fail_lost
+
+    async def look(self: Restarts, restart_id: str) -> None:
+        await fail_lost(self, restart_id)
+        looked.set()
+
+    monkeypatch.setattr(Restarts, "fail_lost", look)
     config = StorageConfig()
     async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
         other = Unfinished()
@@ -227,12 +233,10 @@ async def test_p13_a_restart_that_another_supervisor_carries_out_is_left_to_it(
             )
         )
 
-        async def reports() -> dict[str, int]:
-            report = await restarts.read(running)
-            return Counter(one.status for one in report.supervisors) if report else {}
-
-        while await reports() != {"running": 1, "complete": 1}:
-            pass
+        await looked.wait()
+        report = await restarts.read(running)
+        assert report is not None
+        assert sorted(one.status for one in report.supervisors) == ["complete", "running"]
         assert await restarts.running() == running
         for each in obeying:
             each.cancel()
