@@ -26,6 +26,7 @@ AUDIENCE: Final = "contextd"
 KEY: Final = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 OTHER: Final = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 NOW_S: Final = int(time.time())  # noqa: TID251 - tokens are of the time that a real service has
+DAY_S: Final = 86_400
 CURVE: Final = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -91,7 +92,7 @@ def claims(**changes: object) -> dict[str, Any]:
         "iss": ISSUER,
         "aud": AUDIENCE,
         "sub": "ada",
-        "exp": NOW_S + 600,
+        "exp": NOW_S + DAY_S,
         "scope": "contexts:read contexts:write openid",
         **changes,
     }
@@ -159,7 +160,7 @@ async def test_a_token_brings_its_subject_as_owner_and_its_scopes(store_url: str
 
 WRONG: Final[Mapping[str, dict[str, Any]]] = {
     "expired": claims(exp=NOW_S - 60),
-    "not yet": claims(nbf=NOW_S + 600),
+    "not yet": claims(nbf=NOW_S + DAY_S),
     "without an end": claims(exp=None),
     "for somebody else": claims(aud="other"),
     "for nobody": claims(aud=None),

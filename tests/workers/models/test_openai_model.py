@@ -49,7 +49,7 @@ async def test_a_reply_streams_and_ends_with_all_of_it() -> None:
 async def test_chunks_of_one_read_are_one_delta_and_late_chunks_come_alone() -> None:
     async with calling() as (model, _):
         at_once = await call(model, request(Script(chunks=50)))
-        spread = await call(model, request(Script(chunks=3, delay_ms=40)))
+        spread = await call(model, request(Script(chunks=3, delay_ms=300)))
     assert len(at_once.deltas) < 5
     assert spread.deltas == ["w1 ", "w2 ", "w3 "]
 
