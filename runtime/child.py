@@ -2,8 +2,8 @@
 
 Readiness is one line on a pipe whose write end only the child holds, so a child that dies
 before it is ready is seen as the end of the pipe; a second line says what it has moved
-elsewhere while it drained. A standby child waits, loaded, for a line on a second pipe
-before it serves; the end of that pipe ends it.
+elsewhere while it drained. A child that is to wait loads what it needs, then waits for a
+line on a second pipe before it serves; the end of that pipe ends it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Child:
         command: Sequence[str],
         environment: Mapping[str, str],
         *,
-        standby: bool = False,
+        waits: bool = False,
         listen_fd: int | None = None,
     ) -> "Child":
         """Start `command` with `environment` and the variables that tie it to us.
@@ -48,14 +48,14 @@ class Child:
         Args:
             command: Program and arguments.
             environment: All of its variables but ours.
-            standby: It shall load what it needs, then wait for `go`.
+            waits: It shall load what it needs, then wait for `go`.
             listen_fd: A listening socket of ours that it shall accept connections of.
         """
         ours, theirs = os.pipe()
         inherited = {READY_FD: theirs}
         go_fd: int | None = None
         try:
-            if standby:
+            if waits:
                 inherited[GO_FD], go_fd = os.pipe()
             passed = inherited if listen_fd is None else {**inherited, LISTEN_FD: listen_fd}
             process = await asyncio.create_subprocess_exec(
@@ -80,7 +80,7 @@ class Child:
         return cls(process, ours, go_fd)
 
     def go(self) -> bool:
-        """Let a standby child serve; False if it is dead already."""
+        """Let a child that waits serve; False if it is dead already."""
         if self._go_fd is None:
             return self._process.returncode is None
         go_fd, self._go_fd = self._go_fd, None
@@ -93,7 +93,7 @@ class Child:
         return self._process.returncode is None
 
     async def discard(self) -> None:
-        """End a standby child that never served; it holds nothing that needs a drain."""
+        """End a child that never served; it holds nothing that needs a drain."""
         if self._go_fd is not None:
             os.close(self._go_fd)
             self._go_fd = None

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from storage import make_client, parse_sentinels
+import storage
 
 
 class RuntimeConfig(BaseModel):
@@ -108,10 +108,10 @@ class RuntimeConfig(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _is_a_store_s(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is None or parse_sentinels(url.get_secret_value()) is not None:
+        if url is None or storage.parse_sentinels(url.get_secret_value()) is not None:
             return url
         try:
-            make_client(url.get_secret_value(), call_s_max=1).close()
+            storage.make_client(url.get_secret_value(), call_s_max=1).close()
         except ValueError:
             raise ValueError(
                 "it is no store's address: it looks like redis://host:6379/0, rediss://..., "

@@ -49,17 +49,20 @@ class EmbeddedStore:
     """The server of one data folder, ours or joined."""
 
     def __init__(self, config: RuntimeConfig) -> None:
+        """Make its folder, if it is missing; nothing is started yet.
+
+        Raises:
+            BadDataFolder: The data folder cannot be used.
+        """
         self._config = config
         self._process: asyncio.subprocess.Process | None = None
-        self.address: StoreAddress | None = None
+        self.address: StoreAddress = prepare_data(config.data)
         self.binary: StoreBinary | None = None
         """The program that we started; None while joined to a server that was there."""
 
     @property
     def url(self) -> str:
-        """What clients connect to; known once `start` has returned."""
-        if self.address is None:
-            raise RuntimeError("the embedded store was not started")
+        """What clients connect to."""
         return self.address.url
 
     async def start(self) -> None:
@@ -121,8 +124,6 @@ class EmbeddedStore:
                 look = group.create_task(self._kill_if_stopped(process), name="look")
                 await process.wait()
                 look.cancel()
-            return
-        if self.address is None:
             return
         # A joined server is not our child: its end is the end of a connection to it.
         try:

@@ -71,12 +71,13 @@ def load(role: Role) -> None:
 
 
 def wait_for_go(role: Role) -> bool:
-    """As a standby, load the role's room, then wait to be needed; False: end."""
+    """As one that is to wait, load the role's room, then wait to be needed; False: end."""
     descriptor = os.environ.pop(GO_FD, None)
     if descriptor is None:
         return True
     load(role)
-    return os.read(int(descriptor), 1) != b""
+    with os.fdopen(int(descriptor), "rb", buffering=0) as go:
+        return go.read(1) != b""
 
 
 async def run_role(role: Role, settings: Settings, *, url: str) -> int:

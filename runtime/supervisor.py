@@ -1,7 +1,8 @@
 """Keeps the store, the gateways and the workers running, and stops them in order.
 
-- Start: the store first, then every child at once. Stop: children drain together, what
-  is left after `drain_s_max` is killed by its process id, the store goes last.
+- Start: the children load while the store comes up, and serve once it has. Stop: children
+  drain together, what is left after `drain_s_max` is killed by its process id, the store
+  goes last.
 - A child that dies is started again: at once the first time, then with growing waits. One
   that is stopped (SIGSTOP) can end by itself as little as it works, and is killed.
 - Once all is ready one more worker is loaded and waits (standby): it takes the place of
@@ -14,6 +15,7 @@
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import secrets
@@ -141,7 +143,7 @@ class Supervisor:
         Args:
             config: Bounds of starts, restarts and stops.
             slots: What is to be kept running.
-            environment: Variables of a child; asked once the store is up.
+            environment: Variables of a child; asked for the first time before the store is up.
             bury: Frees the contexts of the worker of that id; may fail, is repeated.
             announce: Called when every slot is ready for the first time; may fail, is
                 repeated.
@@ -169,6 +171,8 @@ class Supervisor:
         self._prepare = prepare
         self._worker_ids: set[str] = set()
         """Ids of all workers that we have ever started."""
+        self._loading: dict[Slot, _Begun] = {}
+        """Processes of the first start, which wait for the store to be up."""
         self._children: dict[Slot, _Begun] = {}
         self._heirs: dict[Slot, _Begun] = {}
         """By slot: the process that serves already, for when the slot's one has drained."""
@@ -219,6 +223,8 @@ class Supervisor:
                     # It can be stopped only once nothing starts it any more.
                     keeping.cancel()
                     await asyncio.wait({keeping})
+                for begun in self._loading.values():
+                    await begun.child.discard()
                 if self._store is not None:
                     await self._store.stop()
         if failure is not None:
@@ -233,13 +239,22 @@ class Supervisor:
         return None
 
     async def _first_start(self, store: WatchedStore) -> Exception | None:
-        failure = await self._start_store(store)
+        async with asyncio.TaskGroup() as group:
+            starting = group.create_task(self._start_store(store), name="start")
+            group.create_task(self._load_children(), name="load")
+        failure = starting.result()
         if failure is None and self._prepare is not None:
             try:
                 await self._prepare()
             except StoreFailed as error:
                 return error
         return failure
+
+    async def _load_children(self) -> None:
+        """Have a process for every slot load what it needs; one that cannot is begun later."""
+        for slot in self._slots:
+            with contextlib.suppress(OSError):
+                self._loading[slot] = await self._start_new(slot, waits=True)
 
     async def _watch_store(self, store: WatchedStore) -> None:
         """Start the store again whenever it is gone; cancelled, nobody starts it any more."""
@@ -325,7 +340,7 @@ class Supervisor:
             environment = {**self._environment("worker"), WORKER_ID: worker_id}
             up_since_s = loop.time()
             try:
-                child = await Child.start(command, environment, standby=True)
+                child = await Child.start(command, environment, waits=True)
             except OSError:
                 await asyncio.sleep(backoff.delay_s(up_s=0))
                 continue
@@ -351,9 +366,12 @@ class Supervisor:
         return worker_id
 
     async def _begin(self, slot: Slot) -> _Begun:
-        """A process for the slot: its heir, or the standby, or a new one."""
+        """A process for the slot: its heir, one that has loaded, the standby, or a new one."""
         if (heir := self._heirs.pop(slot, None)) is not None:
             return heir
+        if (loaded := self._loading.pop(slot, None)) is not None:
+            loaded.child.go()  # if it has ended, its keeper sees that
+            return loaded
         standby = self._standby
         if slot.role == "worker" and standby is not None:
             self._standby = None
@@ -363,10 +381,12 @@ class Supervisor:
             await standby.child.discard()
         return await self._start_new(slot)
 
-    async def _start_new(self, slot: Slot) -> _Begun:
+    async def _start_new(self, slot: Slot, *, waits: bool = False) -> _Begun:
         worker_id = self._new_worker_id(f"{slot.number}-{next(self._starts)}")
         environment = {**self._environment(slot.role), WORKER_ID: worker_id}
-        child = await Child.start(slot.command, environment, listen_fd=slot.listen_fd)
+        child = await Child.start(
+            slot.command, environment, waits=waits, listen_fd=slot.listen_fd
+        )
         return _Begun(child, worker_id)
 
     async def _keep(self, group: asyncio.TaskGroup, slot: Slot) -> None:

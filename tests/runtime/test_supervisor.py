@@ -121,19 +121,21 @@ class StubStore:
     def __init__(self, *, failing: bool = False, hanging: bool = False) -> None:
         self.failing = failing
         self.hanging = hanging
+        self.comes_up = asyncio.Event()
         self.dies = asyncio.Event()
         self.starts = 0
         self.did: list[str] = []
 
     async def start(self) -> None:
         self.starts += 1
-        if self.failing:
-            raise StoreFailed("no disk")
         if self.hanging:
             try:
-                await asyncio.Event().wait()
-            finally:
+                await self.comes_up.wait()
+            except asyncio.CancelledError:
                 self.did.append("gave up starting")
+                raise
+        if self.failing:
+            raise StoreFailed("no disk")
         self.dies = asyncio.Event()
 
     async def gone(self) -> None:
@@ -388,7 +390,7 @@ def test_a_standby_for_which_too_few_files_may_be_open_leaves_none_open() -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, bounds[1]))
         try:
             with pytest.raises(OSError, match="Too many open files"):
-                await Child.start((sys.executable, "-c", ""), {}, standby=True)
+                await Child.start((sys.executable, "-c", ""), {}, waits=True)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, bounds)
         assert opened() == before
@@ -525,6 +527,65 @@ def test_a_stop_does_not_wait_for_a_store_that_does_not_come_up(tmp_path: Path) 
 
     supervised(rig.supervisor(("worker", WELL)), story)
     assert store.did == ["gave up starting", "stopped"]
+    assert rig.up() == {}
+
+
+def test_processes_load_while_the_store_comes_up_and_serve_once_it_has(tmp_path: Path) -> None:
+    store = StubStore(hanging=True)
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: len(waiting(rig)) == 2)
+        loaded = waiting(rig)
+        await asyncio.sleep(0.1)
+        assert rig.up() == {}
+        store.comes_up.set()
+        await until(lambda: rig.announced)
+        assert rig.living() == loaded
+
+    supervised(rig.supervisor(("gateway", WAITING + WELL), ("worker", WAITING + WELL)), story)
+
+
+def test_one_that_ended_while_the_store_came_up_is_started_again(tmp_path: Path) -> None:
+    store = StubStore(hanging=True)
+    rig = Rig(tmp_path, store=store)
+
+    async def story() -> None:
+        await until(lambda: waiting(rig))
+        (loaded,) = waiting(rig)
+        os.kill(loaded, signal.SIGKILL)
+        await until(lambda: not alive(loaded))
+        store.comes_up.set()
+        await until(lambda: rig.announced)
+        assert len(rig.living() - {loaded}) == 1
+
+    supervised(rig.supervisor(("worker", WAITING + WELL)), story)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["it failed", "it was stopped"])
+def test_what_has_loaded_for_a_store_that_does_not_come_up_is_ended(
+    tmp_path: Path, *, fails: bool
+) -> None:
+    store = StubStore(failing=True, hanging=True)
+    rig = Rig(tmp_path, store=store)
+    supervisor = rig.supervisor(("gateway", WAITING + WELL), ("worker", WAITING + WELL))
+
+    async def story() -> None:
+        await until(lambda: len(waiting(rig)) == 2)
+        loaded.update(waiting(rig))
+        if fails:
+            store.comes_up.set()
+        else:
+            supervisor.stop()
+
+    loaded: set[int] = set()
+    if fails:
+        with pytest.raises(ExceptionGroup) as failed:
+            supervised(supervisor, story)
+        assert failed.group_contains(StoreFailed, match="no disk")
+    else:
+        supervised(supervisor, story)
+    assert not any(alive(process_id) for process_id in loaded)
     assert rig.up() == {}
 
 
