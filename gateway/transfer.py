@@ -27,7 +27,7 @@ from fsm import (
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
 from gateway.bodies import Fork, parse_json, read_body, read_large, read_raw
-from gateway.headers import read_key, read_prefer
+from gateway.headers import Prefer, read_key, read_prefer
 from gateway.history import read_history
 from gateway.parameters import context_id_of
 from gateway.problems import Problem
@@ -111,17 +111,24 @@ async def fork(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     body = await read_body(request, Fork, depth_max=gateway.config.json_depth_max)
+    key, prefer = read_key(request), read_prefer(request, wait_s_max=gateway.config.wait_s_max)
+    raw = b"fork\n%s\n%s" % (context_id.encode(), await read_raw(request))
+    digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
+    # Before its source is looked at, which may be gone since, or compacted.
+    made_id = await gateway.store.created(owner, key=key, digest=digest) if key else None
+    if made_id is not None:
+        return await _made(gateway, made_id, owner, prefer, repeated=True)
     head, _ = await gateway.directory.head(context_id, owner)
     version = body.at_version or head
     if version > head:
         raise Problem("invalid-body", f"at_version: the present version is {head}.")
     base, events = await read_history(gateway, context_id, until=version)
-    made_id, at_ms = str(uuid7()), gateway.clock()
+    copy_id, at_ms = str(uuid7()), gateway.clock()
 
     def copy() -> CopiedLog:
         return copy_log(
             [decode_event(raw) for raw in events],
-            context_id=made_id,
+            context_id=copy_id,
             owner=owner,
             at_ms=at_ms,
             base=base,
@@ -130,8 +137,6 @@ async def fork(request: web.Request) -> web.StreamResponse:
         )
 
     copied = await asyncio.to_thread(copy)
-    raw = b"fork\n%s\n%s" % (context_id.encode(), await read_raw(request))
-    digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
     return await _create(request, gateway, copied, digest)
 
 
@@ -140,8 +145,7 @@ async def _create(
 ) -> web.StreamResponse:
     base, state = copied.base, copied.state
     first, further = _opening(copied)
-    key = read_key(request)
-    prefer = read_prefer(request, wait_s_max=gateway.config.wait_s_max)
+    key, prefer = read_key(request), read_prefer(request, wait_s_max=gateway.config.wait_s_max)
     made_id, repeated = await gateway.store.create(
         first,
         first=None,
@@ -151,10 +155,17 @@ async def _create(
         state=state,
         base=base,
     )
+    owner = gateway.owner_of(request)
+    return await _made(gateway, made_id, owner, prefer, repeated=repeated)
+
+
+async def _made(
+    gateway: Gateway, made_id: str, owner: str, prefer: Prefer, *, repeated: bool
+) -> web.StreamResponse:
     headers = {"Location": f"/api/contexts/{made_id}"}
     if repeated:
         headers["Idempotent-Replayed"] = "true"
-    mirror = await gateway.directory.read(made_id, gateway.owner_of(request))
+    mirror = await gateway.directory.read(made_id, owner)
     return action_response(mirror, status=201, headers=headers, minimal=prefer.minimal)
 
 

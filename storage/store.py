@@ -213,6 +213,20 @@ class Store:
             case _:
                 raise KeyReused(key)
 
+    async def created(self, owner: str, *, key: str, digest: str) -> str | None:
+        """Id of what the owner's Idempotency-Key has created, or None.
+
+        Raises:
+            KeyReused: The key came with another digest.
+        """
+        found = await self.link.call("GET", keys.creation(owner, key))
+        if found is None:
+            return None
+        context_id, _, before = cast("bytes", found).decode().partition(" ")
+        if before != digest:
+            raise KeyReused(key)
+        return context_id
+
     async def deliver(
         self, context_id: str, owner: str, mail: Mail, *, key: str, digest: str
     ) -> Receipt:

@@ -194,3 +194,23 @@ async def test_what_ran_and_waited_does_not_begin_in_an_import(store_url: str) -
         made = await imported(service, await exported(service, source))
         assert (made.status, made.json["status"], made.context["queue"]) == (201, "idle", [])
         assert [m["content"] for m in made.context["messages"]] == ["/hang"]
+
+
+async def test_a_fork_that_comes_again_is_the_first_whatever_became_of_its_source(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        source = await talk(service, "one")
+        other = await talk(service, "two")
+        key = {"Idempotency-Key": "k"}
+        made = await client.act(source, "fork", {"title": "Fork"}, **key)
+        assert (await client.act(source, "delete")).status == 200
+        again = await client.act(source, "fork", {"title": "Fork"}, **key)
+        assert (again.status, again.context["id"]) == (201, made.context["id"])
+        assert again.headers["Idempotent-Replayed"] == "true"
+        for asked in (source, other):
+            reused = await client.act(asked, "fork", {"title": "Other"}, **key)
+            assert (reused.status, reused.problem) == (422, "key-reused")
+        anew = await client.act(source, "fork", {"title": "Fork"})
+        assert (anew.status, anew.problem) == (404, "not-found")
