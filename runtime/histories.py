@@ -38,6 +38,9 @@ _TIMES: Final = ("created_at", "createdAt", "create_time", "timestamp", "time", 
 _TEXTS: Final = ("content", "text", "body", "message")
 _ROLES: Final = ("role", "sender", "author", "type")
 _OWNERS: Final = ("conversation_id", "chat_id", "thread_id", "session_id", "context_id")
+_PARTS_DEPTH_MAX: Final = 56
+"""Levels of a message's parts: with those around them an export has no more than the 64 that a
+server takes, unless it was told otherwise."""
 _SECONDS_MAX: Final = 100_000_000_000
 """A number below it is Unix time in seconds, one above in milliseconds."""
 _SQLITE: Final = b"SQLite format 3\x00"
@@ -91,9 +94,14 @@ def read_history(path: Path) -> list[OldConversation]:
 
 def _read_json(path: Path) -> list[OldConversation]:
     try:
-        value: Json = _decoded(path.read_text(encoding="utf-8-sig"))
+        return _read_value(_decoded(path.read_text(encoding="utf-8-sig")))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Unreadable(f"It is neither SQLite nor JSON in UTF-8: {error}.") from None
+    except RecursionError:
+        raise Unreadable("It is nested too deeply.") from None
+
+
+def _read_value(value: Json) -> list[OldConversation]:
     found: dict[str, OldConversation] = {}
     for where, listed in _conversations(value, "$"):
         for number, one in enumerate(listed):
@@ -132,6 +140,7 @@ def _decoded(text: str) -> Json:
 
     Raises:
         json.JSONDecodeError: It is none.
+        RecursionError: It is nested too deeply.
     """
     return json.loads(_ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text))
 
@@ -149,7 +158,7 @@ def _unpacked(value: Json) -> Json:
     if isinstance(value, str) and value[:1] in {"[", "{"}:
         try:
             return _decoded(value)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):
             return value
     return value
 
@@ -199,6 +208,9 @@ def _add(found: OldConversation, value: Mapping[str, Json], where: str) -> None:
         if len(parts) != len(listed):
             found.problems.append(f"{where}: content with parts that are no typed objects")
             return
+        if _is_deeper([*parts], _PARTS_DEPTH_MAX):
+            found.problems.append(f"{where}: content that is nested too deeply")
+            return
         content = "\n".join(str(p.get("text")) for p in parts if p["type"] == "text")
         if all(part["type"] == "text" for part in parts):
             parts = ()
@@ -214,6 +226,20 @@ def _add(found: OldConversation, value: Mapping[str, Json], where: str) -> None:
     own_id = value.get("id")
     kept_id = None if own_id is None else str(own_id)[:255]
     found.messages.append(OldMessage(role, content, parts, at_ms, kept_id))
+
+
+def _is_deeper(value: Json, depth_max: int) -> bool:
+    """Whether a value has more levels than so many."""
+    level: list[Json] = [value]
+    for _ in range(depth_max):
+        deeper: list[Json] = []
+        for outer in level:
+            if (fields := _object(outer)) is not None:
+                deeper += fields.values()
+            elif (listed := _list(outer)) is not None:
+                deeper += listed
+        level = deeper
+    return bool(level)
 
 
 def _first(value: Mapping[str, Json], names: Sequence[str]) -> Json:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from gateway.bodies import parse_json
 from runtime.histories import OldConversation, OldMessage, Unreadable, read_history
+from runtime.importing import export_of
 
 Json = Any
 AT_MS = 1_700_000_000_123
@@ -24,6 +26,14 @@ def kept(tmp_path: Path, value: Json) -> list[OldConversation]:
 def said(one: OldConversation) -> list[tuple[str, str]]:
     """Role and text of each message."""
     return [(message.role, message.content) for message in one.messages]
+
+
+def deep_part(levels: int) -> Json:
+    """A part of a message that, in its list, has so many levels, and one for the last value."""
+    value: Json = 1
+    for _ in range(levels - 2):
+        value = [value]
+    return {"type": "x", "value": value}
 
 
 CHAT = {
@@ -118,6 +128,7 @@ def test_roles_and_contents_of_others_are_understood(tmp_path: Path) -> None:
         ({"role": "user", "content": [7]}, "content with parts that are no typed objects"),
         ({"role": "user", "content": "x", "time": "noon"}, "a time that cannot be understood"),
         ({"role": "user", "content": "x", "time": 1e30}, "a time that cannot be understood"),
+        ({"role": "user", "content": [deep_part(56)]}, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_understood_is_a_problem_with_its_place(
@@ -130,7 +141,18 @@ def test_what_cannot_be_understood_is_a_problem_with_its_place(
     assert problem in one.problems[0]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "7", '[{"a": 1}]', "\udcff"])
+DEEP = 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", "{}", '"x"', "7", '[{"a": 1}]', "\udcff"),
+        *("[" * DEEP, "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP),
+        json.dumps({"app:chats": "[" * DEEP}),
+    ],
+    ids=range(12),
+)
 def test_a_file_without_conversations_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "history.json"
     path.write_bytes(text.encode(errors="surrogateescape"))
@@ -199,3 +221,23 @@ def test_a_database_is_only_read(tmp_path: Path) -> None:
     read_history(path)
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir()] == ["chats.db"]
+
+
+def test_a_text_that_is_nested_beyond_measure_is_a_text(tmp_path: Path) -> None:
+    text = "[" * DEEP
+    path = tmp_path / "chats.sqlite"
+    with closing(sqlite3.connect(path)) as rows:
+        rows.execute("CREATE TABLE messages (chat_id, role, content)")
+        rows.execute("INSERT INTO messages VALUES (1, 'user', ?)", (text,))
+        rows.commit()
+    (one,) = read_history(path)
+    assert said(one) == [("user", text)]
+    (one,) = kept(tmp_path, {"theme": text, "chats": [CHAT]})
+    assert one.problems == []
+
+
+def test_a_part_that_a_server_takes_is_kept(tmp_path: Path) -> None:
+    part = deep_part(55)
+    (one,) = kept(tmp_path, [{"messages": [{"role": "user", "content": [part]}]}])
+    assert (one.messages[0].parts, one.problems) == ((part,), [])
+    assert parse_json(export_of(one, "0" * 40, at_ms=AT_MS), depth_max=64)
