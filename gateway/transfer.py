@@ -33,6 +33,8 @@ from gateway.parameters import context_id_of
 from gateway.problems import Problem
 
 FORMAT: Final = "contextd-export/1"
+_AROUND: Final = 8
+"""Levels that an export may have more than the requests that brought what is in it."""
 
 
 async def export_context(request: web.Request) -> web.StreamResponse:
@@ -59,7 +61,7 @@ async def import_context(request: web.Request) -> web.StreamResponse:
     """Make a context of an export, after the machine has replayed all of it."""
     gateway = request.app[GATEWAY]
     raw = await read_large(request, gateway.config.import_bytes_max)
-    depth_max, at_ms = gateway.config.json_depth_max, gateway.clock()
+    depth_max, at_ms = gateway.config.json_depth_max + _AROUND, gateway.clock()
     context_id, owner = str(uuid7()), gateway.owner_of(request)
 
     def read() -> CopiedLog:

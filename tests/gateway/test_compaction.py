@@ -224,3 +224,38 @@ async def test_without_the_setting_every_event_is_kept(store_url: str) -> None:
         page = (await service.client.get(f"/api/contexts/{source}/log")).json
         assert len(page["events"]) == page["version"]
         assert "base" not in await exported(service, source)
+
+
+def nested(levels: int) -> Json:
+    """Lists in each other, and a text in the innermost."""
+    value: Json = "x"
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("depth", [64, 128])
+@pytest.mark.parametrize("events_max", [0, 2], ids=["events", "base"])
+async def test_what_was_taken_at_its_deepest_is_worked_on_and_imported_again(
+    store_url: str, depth: int, events_max: int
+) -> None:
+    gateway, storage = {"json_depth_max": depth}, {"log_events_max": events_max}
+    async with serving(store_url, gateway=gateway, storage=storage, worker=WORKER) as service:
+        client = service.client
+        source = await client.create()
+        said, deeper = [
+            await client.act(
+                source,
+                "send_message",
+                {"content": "Hi", "metadata": {"deep": nested(levels)}},
+                Prefer="wait=30",
+            )
+            for levels in (depth - 2, depth - 1)
+        ]
+        assert (said.status, deeper.status) == (200, 400)
+        if events_max:
+            await compacted(service, source)
+        document = await exported(service, source)
+        assert ("base" in document) == bool(events_max)
+        made = await imported(service, document)
+        assert (made.status, told(made.context)) == (201, told(said.context))
