@@ -217,7 +217,7 @@ class GatewayConfig(BaseModel):
         "without any, every name is taken.",
     )
     json_depth_max: int = Field(
-        default=64, ge=4, description="Deepest nesting of a JSON body (400 above)."
+        default=64, ge=4, le=128, description="Deepest nesting of a JSON body (400 above)."
     )
     applied_s_max: float = Field(
         default=2.0,

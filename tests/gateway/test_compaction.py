@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from gateway import GatewayConfig
 from tests.gateway.test_history import Json, talk
 from tests.gateway.test_transfer import exported, imported, told
 from tests.support.service import Service, eventually, serving
@@ -224,6 +226,11 @@ async def test_without_the_setting_every_event_is_kept(store_url: str) -> None:
         page = (await service.client.get(f"/api/contexts/{source}/log")).json
         assert len(page["events"]) == page["version"]
         assert "base" not in await exported(service, source)
+
+
+def test_no_body_may_be_deeper_than_what_is_kept_can_be_read_back() -> None:
+    with pytest.raises(ValidationError):
+        GatewayConfig(json_depth_max=129)
 
 
 def nested(levels: int) -> Json:
