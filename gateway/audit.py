@@ -140,7 +140,7 @@ async def list_audit(request: web.Request) -> web.StreamResponse:
     page = await audit.page(after=after, limit=limit)
     headers: dict[str, str] = {}
     if len(page) == limit:
-        query = {LIMIT.name: str(limit), AFTER_RECORD.name: str(page[-1].record.number)}
+        query = {LIMIT.name: str(limit), AFTER_RECORD.name: str(page[-1].place)}
         headers["Link"] = next_page(request, query)
     body = orjson.dumps({"records": [_shown(audited) for audited in page]})
     return web.Response(body=body, headers=headers, content_type="application/json")

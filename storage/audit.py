@@ -80,6 +80,8 @@ class AuditRecord(BaseModel):
 class Audited:
     """A record as it is kept."""
 
+    place: int
+    """Number that it is kept under; what a changed record says of itself may be another."""
     record: AuditRecord
     digest: str
     """Its digest; the next record holds it."""
@@ -125,7 +127,7 @@ class Audit:
                 if _TAKEN not in str(error):
                     raise StoreRefusedWrite(f"no record can be added: {error}") from None
             else:
-                return Audited(record, _digest(raw.encode()))
+                return Audited(record.number, record, _digest(raw.encode()))
         raise StoreUnavailable("too many are recorded at once")
 
     async def _next(
@@ -137,7 +139,7 @@ class Audit:
             raise StoreRefusedWrite(f"no record can be read: {error}") from None
         last = next(iter(_read(reply)), None)
         return AuditRecord(
-            number=last.record.number + 1 if last else 1,
+            number=last.place + 1 if last else 1,
             at_ms=at_ms,
             act=act,
             outcome=outcome,
@@ -151,7 +153,7 @@ class Audit:
         Raises:
             StoreUnavailable: The store does not answer.
         """
-        reply = await self.link.call("XRANGE", keys.AUDIT, f"({after}", "+", "COUNT", limit)
+        reply = await self.link.call("XRANGE", keys.AUDIT, after + 1, "+", "COUNT", limit)
         return _read(reply)
 
     async def check(self) -> Chain:
@@ -185,7 +187,12 @@ class Audit:
 def _read(reply: object) -> Sequence[Audited]:
     entries = cast("list[tuple[bytes, list[bytes]]]", reply)
     return [
-        Audited(AuditRecord.model_validate_json(raw), _digest(raw)) for _, (_, raw) in entries
+        Audited(
+            int(entry_id.partition(b"-")[0]),
+            AuditRecord.model_validate_json(raw),
+            _digest(raw),
+        )
+        for entry_id, (_, raw) in entries
     ]
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from storage import SCOPES, Access, keys
+from storage import SCOPES, Access, Audit, keys
 from tests.gateway.arrivals import tell_store
 from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Service, serving
@@ -183,11 +183,35 @@ async def test_the_record_comes_in_pages(store_url: str) -> None:
         client = service.client
         for _ in range(3):
             await client.send("DELETE", f"/admin/dead_letters/{NOBODY}.7")
-        path: str | None = "/admin/audit?limit=4"
-        numbers: list[int] = []
-        while path is not None:
-            page = await client.get(path)
-            numbers += [record["number"] for record in page.json["records"]]
-            link = page.headers.get("Link")
-            path = link[1 : link.index(">")] if link else None
-        assert numbers == [1, 2, 3, 4, 5, 6]
+        assert await numbers(client) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_the_pages_end_also_where_a_changed_record_names_a_smaller_number(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        client = service.client
+        for _ in range(3):
+            await client.send("DELETE", f"/admin/dead_letters/{NOBODY}.7")
+        audit = Audit(service.stores[0].link, 100)
+        listed = await audit.page(after=0, limit=9)
+        tell_store(shared_store, "DEL", keys.AUDIT)
+        for audited in listed:
+            number = 2 if audited.place == 4 else audited.place
+            raw = audited.record.model_copy(update={"number": number}).model_dump_json()
+            tell_store(shared_store, "XADD", keys.AUDIT, f"{audited.place}-0", "r", raw)
+        assert await numbers(client) == [1, 2, 3, 2, 5, 6]
+
+
+async def numbers(client: Client) -> list[int]:
+    """The numbers of all records, four a page."""
+    path: str | None = "/admin/audit?limit=4"
+    found: list[int] = []
+    for _ in range(9):
+        if path is None:
+            return found
+        page = await client.get(path)
+        found += [record["number"] for record in page.json["records"]]
+        link = page.headers.get("Link")
+        path = link[1 : link.index(">")] if link else None
+    raise AssertionError(f"there is no end to the pages: {found}")
