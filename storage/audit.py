@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.exceptions import ResponseError
 
 import storage.keys as keys
@@ -137,14 +137,14 @@ class Audit:
             reply = await self.link.call("XREVRANGE", keys.AUDIT, "+", "-", "COUNT", 1)
         except ResponseError as error:
             raise StoreRefusedWrite(f"no record can be read: {error}") from None
-        last = next(iter(_read(reply)), None)
+        last = next(iter(_entries(reply)), None)
         return AuditRecord(
-            number=last.place + 1 if last else 1,
+            number=last[0] + 1 if last else 1,
             at_ms=at_ms,
             act=act,
             outcome=outcome,
             of=of,
-            before=last.digest if last else _NOTHING,
+            before=_digest(last[1]) if last else _NOTHING,
         )
 
     async def page(self, *, after: int, limit: int) -> Sequence[Audited]:
@@ -171,29 +171,39 @@ class Audit:
             "XRANGE", keys.AUDIT, b"(" + after, "+", "COUNT", PAGE
         ):
             after = cast("list[tuple[bytes, list[bytes]]]", reply)[-1][0]
-            for audited in _read(reply):
-                record = audited.record
+            for place, raw in _entries(reply):
+                follows = _follows(raw, place, number, digest)
                 if first is None:
-                    first = record.number
-                    follows = record.number > 1 or record.before == _NOTHING
-                else:
-                    follows = (record.number, record.before) == (number + 1, digest)
+                    first = place
                 if not follows and broken is None:
-                    broken = record.number
-                number, digest = record.number, audited.digest
+                    broken = place
+                number, digest = place, _digest(raw)
         return Chain(first or 0, number, digest, broken)
 
 
-def _read(reply: object) -> Sequence[Audited]:
+def _entries(reply: object) -> Sequence[tuple[int, bytes]]:
+    """Number and JSON of records as the server has them."""
     entries = cast("list[tuple[bytes, list[bytes]]]", reply)
+    return [(int(entry_id.partition(b"-")[0]), raw) for entry_id, (_, raw) in entries]
+
+
+def _read(reply: object) -> Sequence[Audited]:
     return [
-        Audited(
-            int(entry_id.partition(b"-")[0]),
-            AuditRecord.model_validate_json(raw),
-            _digest(raw),
-        )
-        for entry_id, (_, raw) in entries
+        Audited(place, AuditRecord.model_validate_json(raw), _digest(raw))
+        for place, raw in _entries(reply)
     ]
+
+
+def _follows(raw: bytes, place: int, number: int, digest: str) -> bool:
+    """Whether a record is what stands behind another one; behind none where `number` is 0."""
+    try:
+        record = AuditRecord.model_validate_json(raw)
+    except ValidationError:
+        return False
+    is_oldest = number == 0 and place > 1
+    return record.number == place and (
+        is_oldest or (place, record.before) == (number + 1, digest)
+    )
 
 
 def _digest(raw: bytes) -> str:
