@@ -50,7 +50,10 @@ def make_app(gateway: Gateway, extensions: Sequence[Extension] = ()) -> web.Appl
 async def _end_connections_when_stopping(
     request: web.Request, response: web.StreamResponse
 ) -> None:
-    if request.app[GATEWAY].stopping.is_set():
+    # A socket's handshake says Upgrade there; its end says bye.
+    if request.app[GATEWAY].stopping.is_set() and not isinstance(
+        response, web.WebSocketResponse
+    ):
         response.force_close()
         # Headers were made before; a client that is not told uses the connection again.
         response.headers["Connection"] = "close"

@@ -41,6 +41,7 @@ class SseViewer:
         "_backlog_bytes",
         "_bytes_max",
         "_chunked",
+        "_farewell",
         "_held",
         "_held_bytes",
         "_over",
@@ -67,6 +68,8 @@ class SseViewer:
         self._bytes_max = bytes_max
         self._held: list[bytes] | None = []
         self._held_bytes = 0
+        self._farewell = b""
+        """What it is told behind its backlog, where its gateway stops before it has that."""
         self._backlog_bytes = 0
         """Size of the backlog that it began with: a client may be behind by so much more."""
         self._written_bytes = 0
@@ -97,7 +100,7 @@ class SseViewer:
         held, self._held = self._held or [], None
         self._backlog_bytes = len(backlog)
         self.write(backlog)
-        self.write(b"".join(held))
+        self.write(b"".join([*held, self._farewell]))
 
     def write(self, data: bytes) -> None:
         """Write to the client, or give it up when too much waits already."""
@@ -149,8 +152,11 @@ class SseViewer:
 
     def say_bye(self, retry_ms: int, data: bytes) -> None:
         """Tell the client to go on elsewhere, and end the stream."""
+        said = b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data)
         if self.live:
-            self.write(b"retry: %d\nevent: bye\ndata: %s\n\n" % (retry_ms, data))
+            self.write(said)
+        else:
+            self._farewell = said
         self.close()
 
     async def wait_over(self) -> None:
