@@ -45,6 +45,22 @@ async def test_a_conversation_is_a_context(store_url: str) -> None:
             await conversations.retrieve(made.id)
 
 
+async def test_a_deleted_conversation_is_not_found_also_where_tombstones_are_on(
+    store_url: str,
+) -> None:
+    async with talking(store_url, storage={"tombstones": True}) as talk:
+        conversations = talk.client.conversations
+        made = await conversations.create()
+        (context,) = await talk.contexts()
+        await conversations.delete(made.id)
+        native = await talk.service.client.get(f"/api/contexts/{context['id']}")
+        assert (native.status, native.problem) == (410, "gone")
+        with pytest.raises(openai.NotFoundError):
+            await conversations.retrieve(made.id)
+        with pytest.raises(openai.NotFoundError):
+            await conversations.delete(made.id)
+
+
 async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
     async with talking(store_url) as talk:
         context_id = await talk.service.client.create()
