@@ -39,6 +39,13 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     key, prefer = read_key(request), read_prefer(request, wait_s_max=config.wait_s_max)
     at_ms = gateway.clock()
     first = Mail(event=received(body.message, at_ms)) if body.message else None
+    digest = digest_of("create", raw)
+    expires_ms, made_id = None, None
+    if body.expires_at is not None:
+        if key:
+            made_id = await gateway.store.created(owner, key=key, digest=digest)
+        # What was made in time is not refused when its request comes again.
+        expires_ms = expiry_ms(body.expires_at, at_ms if made_id is None else 0)
     event = ContextCreated(
         at_ms=at_ms,
         context_id=str(uuid7()),
@@ -46,10 +53,10 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         title=body.title,
         labels=body.labels,
         config=body.config,
-        expires_ms=None if body.expires_at is None else expiry_ms(body.expires_at, at_ms),
+        expires_ms=expires_ms,
     )
     context_id, repeated = await gateway.store.create(
-        event, first=first, key=key, digest=digest_of("create", raw)
+        event, first=first, key=key, digest=digest
     )
     epoch = gateway.store.epoch
     headers = {"Location": f"/api/contexts/{context_id}"}

@@ -2,7 +2,7 @@
 
 import datetime
 
-from tests.support.service import Json, serving
+from tests.support.service import Json, eventually, serving
 
 
 def in_s(seconds: float) -> str:
@@ -120,6 +120,23 @@ async def test_a_context_cannot_have_expired_when_it_is_made(store_url: str) -> 
         answer = await service.client.send("POST", "/api/contexts", body)
         assert (answer.status, answer.problem) == (422, "invalid-body")
         assert "expires_at" in answer.json["detail"]
+
+
+async def test_a_context_that_was_made_in_time_is_there_when_its_request_comes_again(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        body: Json = {"expires_at": in_s(0.5)}
+        path, key = "/api/contexts", {"Idempotency-Key": "k"}
+        first = await service.client.send("POST", path, body, headers=key)
+        assert first.status == 201
+
+        async def is_over() -> bool:
+            return (await service.client.send("POST", path, body)).status == 422
+
+        await eventually(is_over)
+        again = await service.client.send("POST", path, body, headers=key)
+        assert (again.status, again.context) == (201, first.context)
 
 
 async def test_a_title_is_made_on_request(store_url: str) -> None:
