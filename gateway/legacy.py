@@ -186,11 +186,18 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
     """Have another text in a message's place."""
     gateway = request.app[GATEWAY]
     body = await read_body(request, PatchMessage, depth_max=gateway.config.json_depth_max)
-    mirror = await gateway.directory.read(context_id_of(request), gateway.owner_of(request))
+    context_id, owner = context_id_of(request), gateway.owner_of(request)
+    mirror = await gateway.directory.read(context_id, owner)
     message_id = request.match_info["message_id"]
     found = _now(mirror.view.state, message_id)
+    name, at_ms = f"record_messages {message_id}", gateway.clock()
     if found is None:
-        raise Problem("not-found", "Message not found")
+        # Perhaps not any more: the branch may have been switched since this came first.
+        doomed = Mail(event=ContextConfigured(at_ms=at_ms, patch={}), if_version=_NO_VERSION)
+        key, digest = read_key(request), digest_of(name, await read_raw(request))
+        if not (key and await _was_taken(gateway, context_id, owner, doomed, key, digest)):
+            raise Problem("not-found", "Message not found")
+        return await deliver_action(request, name, doomed.event)
     said = RecordedMessage(
         role=found.role,
         content=body.content,
@@ -205,8 +212,8 @@ async def patch_message(request: web.Request) -> web.StreamResponse:
         metadata={**found.metadata, **body.metadata},
         replaces=found.id,
     )
-    event = MessagesRecorded(at_ms=gateway.clock(), messages=(said,))
-    return await deliver_action(request, f"record_messages {message_id}", event)
+    event = MessagesRecorded(at_ms=at_ms, messages=(said,))
+    return await deliver_action(request, name, event)
 
 
 def _now(state: ContextState, message_id: str) -> Message | None:

@@ -87,6 +87,27 @@ async def test_a_key_of_one_message_s_patch_is_not_taken_for_another_s(store_url
         assert answers[1].problem == "key-reused"
 
 
+async def test_a_repeat_of_a_patch_is_a_replay_also_on_another_branch(store_url: str) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        await client.act(context_id, "create_branch", {"name": "empty"})
+        user = {"role": "user", "content": "one"}
+        written = await old(client, "POST", context_id, "/messages", user)
+        path = f"/messages/{written.context['messages'][0]['id']}"
+        patch = {"content": "other"}
+        first = await old(client, "PATCH", context_id, path, patch, Idempotency_Key="k")
+        switched = await client.act(context_id, "switch_branch", {"name": "empty"})
+        assert said(switched.context) == []
+        again = await old(client, "PATCH", context_id, path, patch, Idempotency_Key="k")
+        assert (again.status, again.json["action"]) == (200, first.json["action"])
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert again.json["version"] == switched.json["version"]
+        for key in ({}, {"Idempotency_Key": "new"}):
+            gone = await old(client, "PATCH", context_id, path, patch, **key)
+            assert (gone.status, gone.problem) == (404, "not-found")
+
+
 async def test_of_a_message_that_is_patched_all_but_the_text_stays(store_url: str) -> None:
     call = {"id": "call_1", "name": "clock", "arguments": "{}"}
     at = {"created_at": "2026-01-02T03:04:05.000Z"}
