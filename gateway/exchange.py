@@ -143,13 +143,15 @@ class Exchange:
         return replies[-1]
 
     async def references(self, gateway: Gateway) -> Sequence[Reference]:
-        """What the model was given to read for this question; the log tells."""
+        """What the model was given to read for this question, as far as the log tells."""
         state, until = self.before, self.mirror.version
         after = state.version if state else 0
         found: Sequence[Reference] = ()
         events = await gateway.store.events(self.feed.context_id, after=after, until=until)
         if gateway.store.epoch != self.epoch:
             raise StoreUnavailable(RESTARTED)
+        if len(events) != until - after:
+            return ()  # compacted since
         for raw in events:
             event = decode_event(raw)
             state = replay([event], state)

@@ -1,12 +1,15 @@
 """What clients see of a log whose beginning was replaced by the state it had led to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from fsm import Reference
 from gateway import GatewayConfig
+from gateway.app import Gateway
+from gateway.exchange import Exchange
 from tests.gateway.test_history import Json, talk
 from tests.gateway.test_transfer import exported, imported, told
 from tests.support.service import Service, eventually, serving
@@ -226,6 +229,30 @@ async def test_without_the_setting_every_event_is_kept(store_url: str) -> None:
         page = (await service.client.get(f"/api/contexts/{source}/log")).json
         assert len(page["events"]) == page["version"]
         assert "base" not in await exported(service, source)
+
+
+async def test_a_question_whose_turn_was_compacted_at_once_is_answered_without_sources(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url, storage={"log_events_max": 2}, worker=WORKER) as service:
+        references = Exchange.references
+
+        async def late(exchange: Exchange, gateway: Gateway) -> Sequence[Reference]:
+            async def is_compacted() -> bool:
+                (store,) = service.stores
+                return (
+                    await store.log_first(exchange.feed.context_id) == exchange.mirror.version
+                )
+
+            await eventually(is_compacted)
+            return await references(exchange, gateway)
+
+        monkeypatch.setattr(Exchange, "references", late)
+        for query in ("one", "two"):
+            asked = {"query": query, "session_id": "s"}
+            answer = await service.client.send("POST", "/api/chat/semantic", asked)
+            assert (answer.status, answer.json["sources"]) == (200, [])
+            assert query in answer.json["response"]
 
 
 def test_no_body_may_be_deeper_than_what_is_kept_can_be_read_back() -> None:
