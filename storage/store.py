@@ -373,17 +373,25 @@ class Store:
     async def contexts(
         self, owner: str, *, limit: int, after: str | None
     ) -> list[tuple[str, Summary]]:
-        """An owner's contexts, newest first, beginning behind the id `after`."""
-        start = f"({after}" if after else "+"
-        index = keys.owner_contexts(owner)
-        reply = await self.link.call("ZREVRANGEBYLEX", index, start, "-", "LIMIT", 0, limit)
-        ids = [context_id.decode() for context_id in cast("list[bytes]", reply)]
-        calls = [self.link.call("HGET", keys.meta(cid), "summary") for cid in ids]
+        """An owner's contexts, newest first, beginning behind the id `after`.
+
+        Fewer than `limit`: there are no more.
+        """
         shown: list[tuple[str, Summary]] = []
-        for context_id, call in zip(ids, calls, strict=True):
-            summary = cast("bytes | None", await call)
-            if summary is not None:
-                shown.append((context_id, read_summary(self.sealer, context_id, summary)))
+        index, start = keys.owner_contexts(owner), f"({after}" if after else "+"
+        while (missing := limit - len(shown)) > 0:
+            reply = await self.link.call(
+                "ZREVRANGEBYLEX", index, start, "-", "LIMIT", 0, missing
+            )
+            ids = [context_id.decode() for context_id in cast("list[bytes]", reply)]
+            calls = [self.link.call("HGET", keys.meta(cid), "summary") for cid in ids]
+            for context_id, call in zip(ids, calls, strict=True):
+                summary = cast("bytes | None", await call)
+                if summary is not None:  # else it was deleted meanwhile
+                    shown.append((context_id, read_summary(self.sealer, context_id, summary)))
+            if len(ids) < missing:
+                break
+            start = f"({ids[-1]}"
         return shown
 
     def read_frame(self, context_id: str, raw: bytes) -> CommitFrame | DraftFrame:

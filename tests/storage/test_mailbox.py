@@ -298,6 +298,20 @@ async def test_contexts_are_listed_newest_first_page_by_page(store: Store) -> No
     assert await store.contexts("nobody", limit=2, after=None) == []
 
 
+async def test_a_page_of_contexts_is_full_though_some_are_deleted_while_it_is_read(
+    store: Store,
+) -> None:
+    ids = [f"01932c5e-7a10-7c3b-9d2e-5f607182930{n}" for n in range(6)]
+    for context_id in ids:
+        await create(store, created(context_id))
+    for gone in (ids[4], ids[5]):  # behind the answer that had their ids
+        await store.link.call("DEL", keys.meta(gone))
+    page = await store.contexts("ada", limit=3, after=None)
+    assert [context_id for context_id, _ in page] == [ids[3], ids[2], ids[1]]
+    page = await store.contexts("ada", limit=3, after=ids[1])
+    assert [context_id for context_id, _ in page] == [ids[0]]
+
+
 async def test_the_list_shows_the_newest_summary(store: Store) -> None:
     book = Playbook(title="Tea")
     await create(store, book.log[0])
