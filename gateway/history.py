@@ -160,6 +160,16 @@ async def read_history(
         LogCompacted: The version is older than the base.
         StoreUnavailable: The store was restarted meanwhile, and may have lost some.
     """
+    try:
+        return await _base_and_log(gateway, context_id, until=until)
+    except LogCompacted:
+        # Perhaps just now, between the base and the log.
+        return await _base_and_log(gateway, context_id, until=until)
+
+
+async def _base_and_log(
+    gateway: Gateway, context_id: str, *, until: int
+) -> tuple[ContextState | None, list[bytes]]:
     base = await gateway.store.base(context_id)
     before = base.version if base else 0
     if until < before:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from fsm import Reference
+from fsm import ContextState, Reference
 from gateway import GatewayConfig
 from gateway.app import Gateway
 from gateway.exchange import Exchange
+from storage import Store
 from tests.gateway.test_history import Json, talk
 from tests.gateway.test_transfer import exported, imported, told
 from tests.support.service import Service, eventually, serving
@@ -229,6 +230,28 @@ async def test_without_the_setting_every_event_is_kept(store_url: str) -> None:
         page = (await service.client.get(f"/api/contexts/{source}/log")).json
         assert len(page["events"]) == page["version"]
         assert "base" not in await exported(service, source)
+
+
+async def test_an_export_and_a_fork_in_the_middle_of_a_compaction_are_whole(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url, worker=WORKER) as service:
+        sources = [await talk(service, text) for text in ("one", "two")]
+        base = Store.base
+
+        async def early(store: Store, context_id: str) -> ContextState | None:
+            found = await base(store, context_id)
+            if found is None:
+                order = {"keep_events": 1}
+                path = f"/admin/contexts/{context_id}/compact"
+                assert (await service.client.send("POST", path, order)).status == 202
+                await compacted(service, context_id)
+            return found
+
+        monkeypatch.setattr(Store, "base", early)
+        assert "base" in await exported(service, sources[0])
+        forked = await service.client.act(sources[1], "fork")
+        assert (forked.status, len(forked.context["messages"])) == (201, 2)
 
 
 async def test_a_question_whose_turn_was_compacted_at_once_is_answered_without_sources(
