@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Final, cast
 
+from redis.exceptions import ResponseError
+
 import storage.keys as keys
 from storage.address import make_pool
 from storage.config import StorageConfig
@@ -82,8 +84,9 @@ async def _copy(source: Link, target: Link, name: bytes) -> None:
     await target.call("DEL", name)
     match kind:
         case b"string":
-            value = cast("bytes", await source.call("GET", name))
-            await target.call("SET", name, value)
+            value = cast("bytes | None", await source.call("GET", name))
+            if value is not None:  # else it has expired meanwhile
+                await target.call("SET", name, value)
         case b"list":
             async for page in _pages(source, "LRANGE", name):
                 await target.call("RPUSH", name, *page)
@@ -106,6 +109,10 @@ async def _copy(source: Link, target: Link, name: bytes) -> None:
 
 async def _copy_stream(source: Link, target: Link, name: bytes) -> None:
     """A stream's entries under their numbers; the next number too, where it is empty."""
+    try:
+        about = cast("list[object]", await source.call("XINFO", "STREAM", name))
+    except ResponseError:
+        return  # it has expired meanwhile
     await target.call("XGROUP", "CREATE", name, "made", "$", "MKSTREAM")
     await target.call("XGROUP", "DESTROY", name, "made")
     start = b"-"
@@ -117,7 +124,6 @@ async def _copy_stream(source: Link, target: Link, name: bytes) -> None:
         for added in [target.call("XADD", name, at, *fields) for at, fields in entries]:
             await added
         start = b"(" + entries[-1][0]
-    about = cast("list[object]", await source.call("XINFO", "STREAM", name))
     told = dict(zip(about[::2], about[1::2], strict=True))
     await target.call("XSETID", name, cast("bytes", told[b"last-generated-id"]))
 

@@ -22,6 +22,7 @@ from storage import (
     keys,
     replace_contents,
 )
+from storage.link import Argument, Link, Reply
 from tests.storage.test_sealing import key_file
 from tests.support.acl_store import acl_store
 from tests.support.store_server import StoreServer
@@ -143,6 +144,29 @@ async def test_all_keys_are_copied_with_their_types_and_times(
     await replace_contents(target.url, source.url, CONFIG, force=False)
     assert contents(target) == before
     assert contents(source) == before
+
+
+@pytest.mark.parametrize("kind", ["string", "stream"])
+async def test_a_key_that_expires_while_it_is_copied_is_left_out(
+    target: StoreServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    call = Link.call
+
+    def expires_next(link: Link, *command: Argument) -> asyncio.Future[Reply]:
+        answer = call(link, *command)
+        if command == ("TYPE", b"mortal"):
+            _gone = call(link, "DEL", "mortal")
+        return answer
+
+    monkeypatch.setattr(Link, "call", expires_next)
+    with StoreServer() as server, server.client() as client, target.client() as other:
+        client.set("other", "1")
+        if kind == "string":
+            client.set("mortal", "1", px=60_000)
+        else:
+            client.xadd("mortal", {"e": 1})
+        await replace_contents(target.url, server.url, CONFIG, force=True)
+        assert other.keys("*") == ["other"]
 
 
 def taken(why: str) -> pytest.RaisesGroup[StoreTaken]:
