@@ -89,7 +89,8 @@ def read(client: Any, key: str) -> object:
         case "zset":
             return client.zrange(key, 0, -1, withscores=True)
         case _:
-            return client.xrange(key), client.xinfo_stream(key)["last-generated-id"]
+            about = client.xinfo_stream(key)
+            return client.xrange(key), about["last-generated-id"], about["groups"]
 
 
 async def test_a_dump_loaded_by_a_server_is_the_same_store(source: StoreServer) -> None:

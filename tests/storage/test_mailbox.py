@@ -223,7 +223,7 @@ async def test_the_oldest_results_and_keys_make_room(store: Store) -> None:
     owned = await own(store)
     book, kept_max = Playbook(), store.config.results_max
     for n in range(1, kept_max + 3):
-        assert await deliver(store, key=f"k{n}") == n
+        assert await deliver(store, key=f"k{n}" if n > 1 else "") == n
         await store.commit(
             next_commit(book, owned, base=1, acknowledged=n, results={n: APPLIED})
         )

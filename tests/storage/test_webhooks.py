@@ -250,15 +250,18 @@ async def test_a_deletion_is_told_after_the_context_is_gone(backend: Backend) ->
     async with backend.connect(**EVERY) as store:
         book = await arrange(store)
         owned = await own(store)
-        before = book.state
-        book.given(DELETE)
-        notice = store.webhooks.notice(before, book.log[-1], book.state)
-        assert notice is not None
-        commit = replace(next_commit(book, owned, base=2), notices=[notice])
+        notices: list[Notice] = []
+        for event in (rename("Last"), DELETE):
+            before = book.state
+            book.given(event)
+            notice = store.webhooks.notice(before, book.log[-1], book.state)
+            assert notice is not None
+            notices.append(notice)
+        commit = replace(next_commit(book, owned, base=2), notices=notices)
         await store.delete(commit, "w1")
         await store.delete(commit, "w1")
-        assert [version for version, _ in await waiting(store)] == [1, 2, 3]
-        for left in (2, 1, 0):
+        assert [version for version, _ in await waiting(store)] == [1, 2, 3, 4]
+        for left in (3, 2, 1, 0):
             first, _ = await first_of(store)
             assert left == await store.webhooks.told(CONTEXT_ID, first, again_ms=NOW_MS)
         assert not {key for key in await kept(store) if "ctx" in key or "webhook" in key}
