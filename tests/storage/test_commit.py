@@ -127,6 +127,8 @@ async def test_a_commit_without_events_tells_what_was_refused(store: Store) -> N
     assert frame.results == {1: REFUSED}
     assert again == frame
     assert (await store.read(CONTEXT_ID, "ada")).version == 1
+    ((_, summary),) = await store.contexts("ada", limit=1, after=None)
+    assert summary.version == 1
 
 
 async def test_a_repeated_commit_changes_nothing_more(store: Store) -> None:
@@ -232,6 +234,7 @@ async def test_a_draft_is_begun_kept_and_cleared(store: Store) -> None:
     book.given(replied("Hi"))
     await store.commit(next_commit(book, owned, base=4, draft=Draft("clear")))
     seen.append(await draft_of(store))
+    assert await store.link.call("EXISTS", *keys.of_context(CONTEXT_ID, "draft")) == 0
     book.given(STARTED)
     await store.commit(next_commit(book, owned, base=5, draft=Draft("start", 0, "")))
     seen.append(await draft_of(store))

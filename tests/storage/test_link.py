@@ -268,6 +268,21 @@ async def test_calls_beyond_the_bound_fail_at_once(server: StoreServer, client: 
         assert await link.call("PING") == b"PONG"
 
 
+async def test_a_call_that_is_not_answered_yet_counts_towards_the_bound(
+    server: StoreServer, client: Redis
+) -> None:
+    async with linked(server, calls_max=2) as link:
+        await link.connected.wait()
+        server.pause()
+        calls = [link.call("PING")]
+        await until(lambda: len(link._sent) == 1)
+        calls.append(link.call("PING"))
+        with pytest.raises(StoreUnavailable, match="2 calls"):
+            await link.call("PING")
+        server.resume()
+        assert [await call for call in calls] == [b"PONG"] * 2
+
+
 async def test_an_error_is_its_own_calls_alone(server: StoreServer, client: Redis) -> None:
     async with linked(server) as link:
         calls = [link.call("ECHO", "a"), link.call("NONSENSE"), link.call("ECHO", "b")]

@@ -53,6 +53,8 @@ async def test_a_context_is_counted_in_the_phase_that_it_is_in(store: Store) -> 
     assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
     await store.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
     assert resting(await seen(store)) == ({"idle": 1}, 0)
+    await store.commit(next_commit(book.given(say()), owned, base=4))
+    assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
 
 
 async def test_a_create_a_commit_and_a_deletion_that_are_repeated_count_once(
