@@ -298,12 +298,25 @@ async def test_a_closed_link_fails_what_is_left(server: StoreServer, client: Red
         server.pause()
         sent = link.call("PING")
         await until(lambda: len(link._sent) == 1)
-        waiting = link.call("PING")
-    for call in (sent, waiting):
-        with pytest.raises(StoreUnavailable):
-            await call
+    with pytest.raises(StoreUnavailable):
+        await sent
     with pytest.raises(StoreUnavailable, match="the link was closed"):
         await link.call("PING")  # nobody would ever answer
+
+
+async def test_what_waits_for_a_connection_fails_when_the_link_is_closed(
+    server: StoreServer,
+) -> None:
+    server.kill()
+    try:
+        async with linked(server) as link:
+            await asyncio.sleep(0)  # it has begun
+            waiting = link.call("PING")
+    finally:
+        server.start()
+    assert waiting.done()
+    with pytest.raises(StoreUnavailable, match="the link was closed"):
+        await waiting
 
 
 # Through the store

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from fsm import Event
 from storage import DeadLetters, Notice, StorageConfig, Store, keys
 from tests.storage.arranging import create, kept, next_commit, own
 from tests.storage.conftest import Backend
@@ -246,17 +247,32 @@ async def test_a_deletion_is_not_told_before_a_pause_is_over(backend: Backend) -
         assert await claim(store, now_ms=NOW_MS + 50) == [CONTEXT_ID]
 
 
+def noticed(store: Store, book: Playbook, *events: Event) -> list[Notice]:
+    """Let events happen; the notices of them."""
+    notices: list[Notice] = []
+    for event in events:
+        before = book.state
+        book.given(event)
+        notice = store.webhooks.notice(before, book.log[-1], book.state)
+        assert notice is not None
+        notices.append(notice)
+    return notices
+
+
+async def test_all_events_of_one_commit_are_told(backend: Backend) -> None:
+    async with backend.connect(**EVERY) as store:
+        book = await arrange(store)
+        owned = await own(store)
+        notices = noticed(store, book, rename("Third"), rename("Fourth"))
+        await store.commit(replace(next_commit(book, owned, base=2), notices=notices))
+        assert [version for version, _ in await waiting(store)] == [1, 2, 3, 4]
+
+
 async def test_a_deletion_is_told_after_the_context_is_gone(backend: Backend) -> None:
     async with backend.connect(**EVERY) as store:
         book = await arrange(store)
         owned = await own(store)
-        notices: list[Notice] = []
-        for event in (rename("Last"), DELETE):
-            before = book.state
-            book.given(event)
-            notice = store.webhooks.notice(before, book.log[-1], book.state)
-            assert notice is not None
-            notices.append(notice)
+        notices = noticed(store, book, rename("Last"), DELETE)
         commit = replace(next_commit(book, owned, base=2), notices=notices)
         await store.delete(commit, "w1")
         await store.delete(commit, "w1")
