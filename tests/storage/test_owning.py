@@ -19,6 +19,7 @@ from storage import (
     Store,
     WorkerBuried,
     keys,
+    worker_mail,
 )
 from tests.storage.arranging import (
     APPLIED,
@@ -95,8 +96,11 @@ async def test_a_living_worker_keeps_its_contexts(store: Store) -> None:
     await create(store, book.log[0])
     owned = await own(store)
     await live(store, "w2")
-    with pytest.raises(ContextBusy):
-        await store.activate(CONTEXT_ID, "w2")
+    async with listening(store, worker_mail("w1")) as ear:
+        with pytest.raises(ContextBusy):
+            await store.activate(CONTEXT_ID, "w2")
+        # It may have missed what the other one has heard of.
+        assert await ear.hears(1) == [f"{CONTEXT_ID}\n0\n".encode()]
     await store.commit(next_commit(book.given(say()), owned, base=1))
 
 

@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from tests.runtime.support import alive, until
 from tests.support.service_processes import free_port, tethered
 from workers.tools import Registry, ToolCallContext, ToolConfig, ToolError, tool
+from workers.tools.declaration import PROBLEMS_MAX
 from workers.tools.mcp_attachment import attached
 from workers.tools.mcp_servers import BadServers, StdioServer, read_servers
 from workers.tools.mcp_tools import tool_of
@@ -260,6 +261,10 @@ async def never(_arguments: Json, _context: ToolCallContext) -> str:
             {"type": "object", "not": {"$schema": "http://json-schema.org/draft-07/schema#"}},
             "parts of its arguments' schema are of another draft",
         ),
+        (
+            {"type": "object", "allOf": [{}, {"$schema": "http://json-schema.org/schema#"}]},
+            "parts of its arguments' schema are of another draft",
+        ),
         ({"type": "object", "title": "x" * 70_000}, "its description and schema are over"),
         ({"type": "object", "maxProperties": 2**64}, "its schema holds what no request can"),
     ],
@@ -268,6 +273,26 @@ def test_a_tool_that_does_not_fit_is_refused_with_the_reason(schema: Json, reaso
     listed = ListedTool(name="t", input_schema=schema)
     with pytest.raises(ValueError, match=reason):
         tool_of("s", StdioServer(command="c"), listed, never)
+
+
+def test_a_tool_may_not_be_long_in_its_description_and_its_schema_together() -> None:
+    listed = ListedTool(
+        name="t",
+        description="x" * 40_000,
+        input_schema={"type": "object", "title": "x" * 40_000},
+    )
+    with pytest.raises(ValueError, match="its description and schema are over"):
+        tool_of("s", StdioServer(command="c"), listed, never)
+
+
+def test_no_more_than_a_few_problems_of_arguments_are_told() -> None:
+    schema = {"type": "object", "required": [f"p{n}" for n in range(2 * PROBLEMS_MAX)]}
+    listed = ListedTool(name="t", input_schema=schema)
+    declared = tool_of("s", StdioServer(command="c"), listed, never)
+    with pytest.raises(ToolError) as refused:
+        declared.parsed("{}")
+    told = refused.value.detail.split("; ")
+    assert told == [f"arguments: 'p{n}' is a required property" for n in range(PROBLEMS_MAX)]
 
 
 @pytest.mark.parametrize(
