@@ -130,7 +130,6 @@ class Link:
                 await self._keep_connected()
         finally:
             self._closed = True
-            self._fail(self._sent, _CLOSED)
             self._fail(self._waiting, _CLOSED)
 
     async def _keep_connected(self) -> None:
@@ -151,7 +150,7 @@ class Link:
                         await self._read(connection)
                     else:
                         await self._read_batches(connection, self.barrier)
-            except* (RedisError, OSError, TimeoutError, StoreUnavailable) as broken:
+            except* (RedisError, OSError, TimeoutError) as broken:
                 log.warning("store connection lost", error=repr(broken.exceptions[0]))
             finally:
                 self.connected.clear()
