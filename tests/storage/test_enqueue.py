@@ -334,6 +334,29 @@ async def test_rq_is_told_how_long_a_worker_has_worked(
     }
 
 
+async def test_rq_is_shown_a_job_that_a_worker_has_for_as_long_as_it_has_any(
+    server: StoreServer, store: Redis
+) -> None:
+    def shown() -> list[str | None]:
+        return cast("list[str | None]", store.hmget("rq:worker:w1", "current_job", "state"))
+
+    live(store, "w1")
+    store.hset("rq:worker:w1", "state", "idle")
+    async with open_queue(server) as queue:
+        for context_id in ("c1", "c2", "c3"):
+            await queue.enqueue(context_id)
+        jobs, _ = await queue.take("w1", number=1, room=3)
+        first, _ = shown()
+        unseen, last = [job for job in jobs if job.job_id != first]
+        await queue.finish("w1", unseen.job_id, unseen.execution_id)
+        assert shown() == [first, "busy"]
+        (job,) = [job for job in jobs if job.job_id == first]
+        await queue.finish("w1", job.job_id, job.execution_id)
+        assert shown() == [last.job_id, "busy"]
+        await queue.finish("w1", last.job_id, last.execution_id)
+        assert shown() == [None, "idle"]
+
+
 async def test_a_job_whose_context_is_elsewhere_is_not_queued_again(
     server: StoreServer, store: Redis
 ) -> None:
