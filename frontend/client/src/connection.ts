@@ -190,7 +190,7 @@ export class Connection {
     const init: RequestInit = { method: asked.method, headers, signal, cache: "no-store" };
     if (asked.body !== undefined) {
       headers["Content-Type"] = "application/json";
-      init.body = JSON.stringify(asked.body);
+      init.body = toJson(asked.body);
     }
     let response: Response;
     try {
@@ -226,6 +226,18 @@ export class Connection {
       throw new Unreachable("There is no key to ask with.", { cause: error });
     }
   }
+}
+
+/**
+ * A body as it is sent. Half of a surrogate pair is U+FFFD in it, as in all text that browsers
+ * send themselves: no JSON has it, and a person who has cut an emoji in two is still understood.
+ *
+ * @throws TypeError, where it is no JSON: a bigint, a circle.
+ */
+export function toJson(body: unknown): string {
+  return JSON.stringify(body, (_name, value: unknown) =>
+    typeof value === "string" ? value.toWellFormed() : value,
+  );
 }
 
 export function queryString(query: Query): string {

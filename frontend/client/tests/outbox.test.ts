@@ -270,6 +270,26 @@ describe("the outbox", () => {
     expect(sends()).toEqual([]);
   });
 
+  it("sends half of a surrogate pair as browsers do", async () => {
+    const { outbox } = tab();
+    await outbox.add(CHAT, "cut \ud83d", { metadata: { whole: "\ud83d\ude00" } });
+    await seconds(1);
+    expect(sends().map(({ body }) => body)).toMatchObject([
+      { content: "cut \ufffd", metadata: { whole: "\ud83d\ude00" } },
+    ]);
+  });
+
+  it("refuses at once what is no JSON, and does not stop for it", async () => {
+    const { outbox } = tab();
+    const metadata = { count: 1n } as unknown as Record<string, string>;
+    const adding = outbox.add(CHAT, "counted", { metadata });
+    await expect(adding).rejects.toThrow(TypeError);
+    expect(outbox.pending(CHAT)).toEqual([]);
+    await outbox.add(CHAT, "next");
+    await seconds(1);
+    expect(said()).toEqual(["next"]);
+  });
+
   it("sends nothing once it is disposed", async () => {
     const storage = memoryOutbox();
     gateway.online(false);

@@ -7,7 +7,7 @@
  */
 
 import { Backoff } from "../backoff.js";
-import type { Connection, Debug } from "../connection.js";
+import { toJson, type Connection, type Debug } from "../connection.js";
 import { isOver, sleep, type Clock, type Locks } from "../environment.js";
 import { randomId } from "../ids.js";
 import { ContextdError, Problem, SendFailed, Unreachable } from "../problems.js";
@@ -93,7 +93,8 @@ export class Outbox {
   /**
    * Keep a message and send it as soon as that is possible. It is pending at once.
    *
-   * @returns Its `client_message_id`, once it is kept; rejects if the storage does not take it.
+   * @returns Its `client_message_id`, once it is kept; rejects if the storage does not take it,
+   *   or if it is no JSON (TypeError).
    */
   async add(
     chatId: string,
@@ -111,6 +112,7 @@ export class Outbox {
       status: "waiting",
       reason: null,
     } as const;
+    toJson(entry.body); // what can never be sent would hold up all that is said after it
     this.#adding = [...this.#adding, { ...entry, position: Infinity }];
     this.#changed();
     const settle = (): void => {
