@@ -61,7 +61,7 @@ export class Person {
       viewport: { width: 1280, height: 800 },
       ...options,
     });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(60_000);
     // What is evaluated in the page was compiled, and names its functions by a helper.
     await context.addInitScript({ content: "globalThis.__name = (named) => named;" });
     await context.addInitScript((items) => {

@@ -187,7 +187,7 @@ export class Contextd {
 export async function until(
   what: string,
   isSo: () => boolean | Promise<boolean>,
-  patienceMs = 15_000,
+  patienceMs = 60_000,
   more: () => string = () => "",
 ): Promise<void> {
   const endsAt = Date.now() + patienceMs;

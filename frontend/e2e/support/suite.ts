@@ -51,7 +51,7 @@ export function suite(
       ? "SKIPPED: there is no Chromium; set CHROMIUM to the path of one."
       : false;
   if (skip !== false) console.error(skip);
-  describe(name, { skip, concurrency: false, timeout: 600_000 }, () => {
+  describe(name, { skip, concurrency: false, timeout: 1_800_000 }, () => {
     before(async () => {
       [stage.contextd, stage.browser] = await Promise.all([
         Contextd.start(options),

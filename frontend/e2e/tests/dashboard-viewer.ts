@@ -38,7 +38,7 @@ export class Viewer {
       viewport: { width: 1440, height: 900 },
       ...options,
     });
-    context.setDefaultTimeout(15_000);
+    context.setDefaultTimeout(60_000);
     await context.addInitScript({ content: "globalThis.__name = (named) => named;" });
     const viewer = new Viewer(context, await context.newPage());
     viewer.page.on("websocket", () => (viewer.sockets += 1));

@@ -91,12 +91,12 @@ suite("the dashboard", (stage) => {
     await viewer.leave();
   });
 
-  test("tells of a turn within two seconds", async () => {
+  test("tells of a turn by itself", async () => {
     const chat = await stage.chat("Fed");
     const viewer = await arrive(stage);
     const link = viewer.page.locator(`.feed li[data-type=turn_ended] a[title="${chat}"]`);
     await stage.say(chat, "hello");
-    await link.first().waitFor({ timeout: 2_000 });
+    await link.first().waitFor();
     await viewer.leave();
   });
 
