@@ -8,6 +8,7 @@
 
 import { compareCursors } from "./cursor.js";
 import { Follower, type FollowerOptions } from "./follower.js";
+import { tell } from "./listeners.js";
 import { ContextdError, Problem } from "./problems.js";
 import { reduce } from "./reduce.js";
 import { emptyState, type Connection, type Seen, type TransportName } from "./state.js";
@@ -196,7 +197,7 @@ export class Replica {
     const before = this.#seen.error;
     this.#tell({ error });
     if (before?.name === error.name && before.message === error.message) return;
-    for (const listener of [...this.#errorListeners]) listener(error);
+    tell(this.#errorListeners, error);
   }
 
   #gone(error: ContextdError | null): void {
@@ -205,7 +206,7 @@ export class Replica {
     this.#held = null;
     const stopped = { connection: "stopped", transport: null, isStale: false } as const;
     this.#tell({ ...stopped, isGone: true, error });
-    if (error !== null) for (const listener of [...this.#errorListeners]) listener(error);
+    if (error !== null) tell(this.#errorListeners, error);
   }
 
   #tell(change: Partial<Seen>): void {
@@ -213,7 +214,7 @@ export class Replica {
     const keys = Object.keys(change) as (keyof Seen)[];
     if (keys.every((key) => change[key] === before[key])) return;
     this.#seen = { ...before, ...change };
-    for (const listener of [...this.#listeners]) listener();
+    tell(this.#listeners);
   }
 }
 

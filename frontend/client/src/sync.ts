@@ -1,5 +1,6 @@
 /** `ChatStateSync`: one chat, kept in step with the backend for as long as it is open. */
 
+import { tell } from "./listeners.js";
 import type { Outbox, SendOptions } from "./outbox/outbox.js";
 import type { ContextdError } from "./problems.js";
 import type { Replica } from "./replica.js";
@@ -111,6 +112,6 @@ export class ChatStateSync {
     );
     if (state === this.#state) return;
     this.#state = state;
-    for (const listener of [...this.#listeners]) listener();
+    tell(this.#listeners);
   }
 }

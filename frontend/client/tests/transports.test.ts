@@ -1,7 +1,7 @@
 /** One cursor over all transports; the best that works is taken. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Client, ClientOptions } from "../src/index.js";
+import { memoryOutbox, type Client, type ClientOptions } from "../src/index.js";
 import { EventParser } from "../src/transports/sse.js";
 import { CHAT, FakeGateway, problem } from "./fake.js";
 
@@ -255,6 +255,48 @@ describe("the transports", () => {
     gateway.show({ id: context.cursor, event: "reset", data: { reason: "epoch", context } });
     await seconds(0);
     expect(sync.state.context).toEqual(context);
+  });
+});
+
+describe("a callback that throws", () => {
+  it("ends neither what is followed nor what is sent, and is heard of", async () => {
+    const thrown = new Set<string>();
+    const { queueMicrotask } = globalThis;
+    vi.stubGlobal("queueMicrotask", (work: () => void) => {
+      queueMicrotask(() => {
+        try {
+          work();
+        } catch (error) {
+          thrown.add(String(error));
+        }
+      });
+    });
+    client = gateway.client({ storage: memoryOutbox() });
+    const broken = (): never => {
+      throw new Error("of the page");
+    };
+    const sync = client.open(CHAT, { onStateUpdate: broken, onError: broken });
+    sync.subscribe(broken);
+    client.outbox.subscribe(broken);
+    client.outbox.onError(broken);
+    const other = client.open(CHAT);
+    await seconds(1);
+    gateway.override = ({ body }) =>
+      body["content"] === "bad" ? problem(422, "invalid-body", "Empty.") : undefined;
+    const id = await sync.send("bad");
+    await sync.send("good");
+    gateway.online(false);
+    await seconds(10);
+    gateway.online(true);
+    gateway.commit("context-renamed", { title: "Later" }, { title: "Later" });
+    await seconds(10);
+    expect(gateway.view.messages.map(({ content }) => content)).toEqual(["good"]);
+    expect(client.outbox.pending(CHAT)).toMatchObject([{ id, status: "failed" }]);
+    expect(other.state).toMatchObject({ connection: "live", context: gateway.view });
+    client.dispose();
+    await seconds(0);
+    vi.unstubAllGlobals();
+    expect([...thrown]).toEqual(["Error: of the page"]);
   });
 });
 

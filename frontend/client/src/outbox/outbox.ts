@@ -10,6 +10,7 @@ import { Backoff } from "../backoff.js";
 import { toJson, type Connection, type Debug } from "../connection.js";
 import { isOver, sleep, type Clock, type Locks } from "../environment.js";
 import { randomId } from "../ids.js";
+import { tell } from "../listeners.js";
 import { ContextdError, Problem, SendFailed, Unreachable } from "../problems.js";
 import { pathOf } from "../service.js";
 import type { ActionResponse, SendMessage } from "../wire.js";
@@ -180,7 +181,7 @@ export class Outbox {
 
   #changed(): void {
     this.#shown = new Map();
-    for (const listener of [...this.#listeners]) listener();
+    tell(this.#listeners);
   }
 
   #beginAll(): void {
@@ -290,6 +291,6 @@ export class Outbox {
       }),
     );
     const failed = new SendFailed(entry.id, error);
-    for (const listener of [...this.#errorListeners]) listener(failed, entry.chatId);
+    tell(this.#errorListeners, failed, entry.chatId);
   }
 }
