@@ -36,7 +36,8 @@ it("a Zustand store shows the chats that are open", async () => {
   expect(store.getState().chats).toEqual({});
 });
 
-it("a page in React shows a chat, and what could not be sent", async () => {
+/** Draw the page of the example, and do something with it. */
+async function onPage(work: (page: HTMLElement) => Promise<void>): Promise<void> {
   const page = document.createElement("div");
   const root = createRoot(page);
   await act(async () => {
@@ -47,22 +48,69 @@ it("a page in React shows a chat, and what could not be sent", async () => {
     );
     await vi.advanceTimersByTimeAsync(0);
   });
-  gateway.override = ({ method }) =>
-    method === "POST" ? problem(500, "internal", "Oops.") : undefined;
-  await act(async () => {
-    page.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true }));
-    await vi.advanceTimersByTimeAsync(0);
-  });
-  const retry = page.querySelector("button");
-  expect(retry?.textContent).toBe("Failed to send. Please try again.");
-  gateway.override = () => undefined;
-  await act(async () => {
-    retry?.click();
-    await vi.advanceTimersByTimeAsync(0);
-  });
-  expect(page.querySelector("article")?.dataset["status"]).toBe("complete");
+  await work(page);
   await act(() => {
     root.unmount();
     return Promise.resolve();
+  });
+}
+
+async function does(work: () => unknown): Promise<void> {
+  await act(async () => {
+    work();
+    await vi.advanceTimersByTimeAsync(0);
+  });
+}
+
+async function says(page: HTMLElement, text: string): Promise<void> {
+  await does(() => {
+    const input = page.querySelector("input");
+    Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value")?.set?.call(
+      input,
+      text,
+    );
+    input?.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  await does(() =>
+    page.querySelector("form")?.dispatchEvent(new Event("submit", { bubbles: true })),
+  );
+}
+
+it("a page in React shows a chat, and what could not be sent", async () => {
+  await onPage(async (page) => {
+    gateway.override = ({ method }) =>
+      method === "POST" ? problem(500, "internal", "Oops.") : undefined;
+    await says(page, " ");
+    expect(page.querySelector("article")).toBeNull();
+    await says(page, "Hello");
+    expect(page.querySelector("article")?.textContent).toContain(
+      "Failed to send. Please try again.",
+    );
+    gateway.override = () => undefined;
+    await does(() => page.querySelector("button")?.click());
+    expect(page.querySelector("article")?.dataset["status"]).toBe("complete");
+  });
+});
+
+it("a page in React says what was refused", async () => {
+  gateway.change({
+    pending_tool_calls: [
+      {
+        id: "call",
+        name: "clock",
+        arguments: "{}",
+        digest: "",
+        expires_at: null,
+        approval_status: "pending",
+      },
+    ],
+  });
+  gateway.override = ({ method }) =>
+    method === "POST" ? problem(409, "illegal-in-phase", "Another tab was first.") : undefined;
+  await onPage(async (page) => {
+    await does(() => page.querySelector("button")?.click());
+    expect(page.querySelector("[role=alert]")?.textContent).toBe(
+      "Problem: Another tab was first.",
+    );
   });
 });
