@@ -279,6 +279,90 @@ describe("the outbox", () => {
     ]);
   });
 
+  it("says with it all that is to be said, under the name that it was given", async () => {
+    const { outbox } = tab();
+    const options = { clientMessageId: "mine", policy: "interrupt" } as const;
+    expect(await outbox.add(CHAT, "now", options)).toBe("mine");
+    await seconds(1);
+    expect(sends()[0]?.body).toEqual({
+      content: "now",
+      client_message_id: "mine",
+      policy: "interrupt",
+    });
+  });
+
+  it("shows what another tab has written, and sends it", async () => {
+    const storage = memoryOutbox();
+    const listeners = new Set<() => void>();
+    const shared = {
+      ...storage,
+      subscribe: (listener: () => void) => {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    };
+    const [one, two] = [tab(shared), tab(shared)];
+    await seconds(0);
+    one.dispose(); // it can send no more
+    await one.outbox.add(CHAT, "handed over");
+    await seconds(60);
+    expect(sends()).toEqual([]);
+    expect(listeners.size).toBe(1);
+    for (const listener of listeners) listener();
+    await seconds(0);
+    expect(said()).toEqual(["handed over"]);
+    expect(two.outbox.pending(CHAT)).toEqual([]);
+  });
+
+  it("sends what is written while a lock is being given back", async () => {
+    const locks = {
+      request: async (_name: string, _options: unknown, work: () => Promise<void>) => {
+        await work();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      },
+    };
+    const client = gateway.client({ storage: memoryOutbox(), locks });
+    clients.push(client);
+    await client.outbox.add(CHAT, "one");
+    await seconds(0.05);
+    await client.outbox.add(CHAT, "two");
+    await seconds(1);
+    expect(said()).toEqual(["one", "two"]);
+  });
+
+  it("shows what the storage has last, however long it takes to tell", async () => {
+    const storage = memoryOutbox();
+    let takesMs = 200;
+    const slow = {
+      ...storage,
+      list: async () => {
+        const entries = await storage.list();
+        const wait = (takesMs -= 50);
+        await new Promise((resolve) => setTimeout(resolve, Math.max(wait, 0)));
+        return entries;
+      },
+    };
+    gateway.online(false);
+    const { outbox } = tab(slow);
+    for (const content of ["a", "b", "c"]) void outbox.add(CHAT, content);
+    await seconds(10);
+    expect(outbox.pending(CHAT).map(({ body }) => body.content)).toEqual(["a", "b", "c"]);
+  });
+
+  it("calls nobody back once it is disposed", async () => {
+    gateway.override = ({ method }) =>
+      method === "POST" ? problem(422, "invalid-body", "Empty.") : undefined;
+    const { outbox, dispose } = tab();
+    const told = vi.fn();
+    outbox.subscribe(told);
+    outbox.onError(told);
+    void outbox.add(CHAT, "bad");
+    dispose();
+    told.mockClear();
+    await seconds(60);
+    expect(told).not.toHaveBeenCalled();
+  });
+
   it("refuses at once what is no JSON, and does not stop for it", async () => {
     const { outbox } = tab();
     const metadata = { count: 1n } as unknown as Record<string, string>;
