@@ -33,6 +33,9 @@ from gateway.parameters import context_id_of
 from gateway.problems import Problem
 
 FORMAT: Final = "contextd-export/1"
+EVENTS_MAX: Final = 100_000
+"""Events of one import. The store takes them in one step, about 10 us each, and serves nobody
+else meanwhile."""
 _AROUND: Final = 8
 """Levels that an export may have more than the requests that brought what is in it."""
 
@@ -96,6 +99,8 @@ def _events_of(document: Mapping[str, JsonValue]) -> list[AnyEvent]:
     listed = document.get("events")
     if not isinstance(listed, list):
         raise Problem("invalid-body", "events: it must be a list.")
+    if len(listed) > EVENTS_MAX:
+        raise Problem("invalid-body", f"events: at most {EVENTS_MAX} are taken.")
     events: list[AnyEvent] = []
     for number, value in enumerate(listed, start=1):
         try:

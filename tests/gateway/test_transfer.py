@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway import transfer
 from tests.gateway.test_history import Json, talk
 from tests.support.service import Service, serving
 
@@ -132,6 +133,19 @@ async def test_an_export_may_be_larger_than_other_bodies_but_not_endless(
         document["padding"] = "x" * 50_000
         answer = await imported(service, document)
         assert (answer.status, answer.problem) == (413, "body-too-large")
+
+
+async def test_an_import_holds_up_the_store_for_so_many_events_at_most(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url) as service:
+        document = await exported(service, await talk(service, "one"))
+        events = len(document["events"])
+        monkeypatch.setattr(transfer, "EVENTS_MAX", events)
+        assert (await imported(service, document)).status == 201
+        monkeypatch.setattr(transfer, "EVENTS_MAX", events - 1)
+        answer = await imported(service, document)
+        assert (answer.status, answer.problem) == (422, "invalid-body")
 
 
 async def test_a_fork_goes_on_by_itself(store_url: str) -> None:
