@@ -198,6 +198,12 @@ class GatewayConfig(BaseModel):
     import_bytes_max: int = Field(
         default=16_777_216, ge=1_024, description="Largest export that is imported (413 above)."
     )
+    import_events_max: int = Field(
+        default=100_000,
+        ge=1,
+        description="Events of an export that is imported (422 above). The store takes them in "
+        "one step, about 10 us each, and serves nobody else meanwhile.",
+    )
     openai_body_bytes_max: int = Field(
         default=4_194_304,
         ge=1_024,

@@ -33,9 +33,6 @@ from gateway.parameters import context_id_of
 from gateway.problems import Problem
 
 FORMAT: Final = "contextd-export/1"
-EVENTS_MAX: Final = 100_000
-"""Events of one import. The store takes them in one step, about 10 us each, and serves nobody
-else meanwhile."""
 _AROUND: Final = 8
 """Levels that an export may have more than the requests that brought what is in it."""
 
@@ -63,13 +60,14 @@ async def export_context(request: web.Request) -> web.StreamResponse:
 async def import_context(request: web.Request) -> web.StreamResponse:
     """Make a context of an export, after the machine has replayed all of it."""
     gateway = request.app[GATEWAY]
-    raw = await read_large(request, gateway.config.import_bytes_max)
-    depth_max, at_ms = gateway.config.json_depth_max + _AROUND, gateway.clock()
+    config = gateway.config
+    raw = await read_large(request, config.import_bytes_max)
+    depth_max, at_ms = config.json_depth_max + _AROUND, gateway.clock()
     context_id, owner = str(uuid7()), gateway.owner_of(request)
 
     def read() -> CopiedLog:
         document = parse_json(raw, depth_max=depth_max)
-        base, events = _base_of(document), _events_of(document)
+        base, events = _base_of(document), _events_of(document, config.import_events_max)
         return copy_log(events, context_id=context_id, owner=owner, at_ms=at_ms, base=base)
 
     try:
@@ -93,14 +91,14 @@ def _base_of(document: Mapping[str, JsonValue]) -> ContextState | None:
         raise Problem("invalid-body", f"base: {where}: {first['msg']}."[:500]) from None
 
 
-def _events_of(document: Mapping[str, JsonValue]) -> list[AnyEvent]:
+def _events_of(document: Mapping[str, JsonValue], events_max: int) -> list[AnyEvent]:
     if document.get("format") != FORMAT:
         raise Problem("invalid-body", f"format: it must be {FORMAT!r}.")
     listed = document.get("events")
     if not isinstance(listed, list):
         raise Problem("invalid-body", "events: it must be a list.")
-    if len(listed) > EVENTS_MAX:
-        raise Problem("invalid-body", f"events: at most {EVENTS_MAX} are taken.")
+    if len(listed) > events_max:
+        raise Problem("invalid-body", f"events: at most {events_max} are taken.")
     events: list[AnyEvent] = []
     for number, value in enumerate(listed, start=1):
         try:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway import transfer
 from tests.gateway.test_history import Json, talk
 from tests.support.service import Service, serving
 
@@ -135,17 +134,17 @@ async def test_an_export_may_be_larger_than_other_bodies_but_not_endless(
         assert (answer.status, answer.problem) == (413, "body-too-large")
 
 
+@pytest.mark.parametrize(("too_many", "status"), [(0, 201), (1, 422)])
 async def test_an_import_holds_up_the_store_for_so_many_events_at_most(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
+    store_url: str, too_many: int, status: int
 ) -> None:
     async with serving(store_url) as service:
         document = await exported(service, await talk(service, "one"))
-        events = len(document["events"])
-        monkeypatch.setattr(transfer, "EVENTS_MAX", events)
-        assert (await imported(service, document)).status == 201
-        monkeypatch.setattr(transfer, "EVENTS_MAX", events - 1)
+    events_max = len(document["events"]) - too_many
+    async with serving(store_url, gateway={"import_events_max": events_max}) as service:
         answer = await imported(service, document)
-        assert (answer.status, answer.problem) == (422, "invalid-body")
+        assert answer.status == status, answer
+        assert too_many == 0 or answer.problem == "invalid-body"
 
 
 async def test_a_fork_goes_on_by_itself(store_url: str) -> None:
