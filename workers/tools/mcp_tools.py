@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from functools import cache, partial
 from importlib import import_module
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -41,15 +42,17 @@ from workers.tools.registry import SEPARATOR
 Call: TypeAlias = Callable[[dict[str, JsonValue], ToolCallContext], Awaitable[str]]
 _Schema: TypeAlias = Any  # JSON, as jsonschema's annotations have it
 _Check: TypeAlias = Callable[..., _Schema]
-_extended: Callable[..., type[Validator]] = import_module("jsonschema.validators").extend
+_created: Callable[..., type[Validator]] = import_module("jsonschema.validators").create
 """Found by name, because its annotations say nothing at all."""
 
 _DEFINITION_BYTES_MAX: Final = 65_536
 """Of one tool's description and schema: they go into every request to the model."""
 _PROBLEM_CHARS_MAX: Final = 200
-_STEPS_MAX: Final = 30_000
-"""Of one check. A keyword takes one, of some 10 us, and one for each 64 entries that it has."""
-_REFERENCE_STEPS: Final = 6
+_STEPS_MAX: Final = 80_000
+"""Of one check, some 5 us each. Holding a value against a schema takes two, each keyword in
+there one, and one for each 32 entries that the keyword or the value has."""
+_ENTRIES_A_STEP: Final = 32
+_REFERENCE_STEPS: Final = 12
 _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _LEFT_TO_THE_SERVER: Final = (
     "format",
@@ -186,6 +189,7 @@ def _validator(schema: dict[str, JsonValue]) -> Validator:
     parts = {key: part for key, part in schema.items() if key != "$schema"}
     if _names_a_draft(parts):
         raise ValueError("parts of its arguments' schema are of another draft")
+    _steps_left.set([_STEPS_MAX])
     return _bounded(kind)(parts, registry=Schemas())
 
 
@@ -201,15 +205,19 @@ def _names_a_draft(schema: JsonValue) -> bool:
 def _bounded(kind: type[Validator]) -> type[Validator]:
     """A validator of this kind, whose checks end whatever the schema says."""
     others: Mapping[str, _Check] = kind.VALIDATORS
+    keywords_of: _Check = attrgetter("_APPLICABLE_VALIDATORS")(kind)
+    id_of: _Check = attrgetter("ID_OF")(kind)
+
+    def looked_at(schema: _Schema) -> _Schema:
+        _spend(1)  # jsonschema asks twice for each value
+        return keywords_of(schema)
 
     def counted(check: _Check, steps: int) -> _Check:
-        def checked(validator: Validator, value: _Schema, *place: _Schema) -> _Schema:
-            left = _steps_left.get()
-            entries: int = len(value) if type(value) in {list, dict} else 0
-            left[0] -= steps + entries // 64
-            if left[0] < 0:
-                raise RecursionError
-            return check(validator, value, *place)
+        def checked(
+            validator: Validator, keyword: _Schema, value: _Schema, schema: _Schema
+        ) -> _Schema:
+            _spend(steps + (_entries(keyword) + _entries(value)) // _ENTRIES_A_STEP)
+            return check(validator, keyword, value, schema)
 
         return checked
 
@@ -230,10 +238,25 @@ def _bounded(kind: type[Validator]) -> type[Validator]:
         **left,
         "additionalProperties": additional,
     }
-    return _extended(
-        kind,
+    return _created(
+        kind.META_SCHEMA,
         {
             key: counted(check, _REFERENCE_STEPS if key in _REFERENCES else 1)
             for key, check in checks.items()
         },
+        type_checker=kind.TYPE_CHECKER,
+        format_checker=kind.FORMAT_CHECKER,
+        id_of=id_of,
+        applicable_validators=looked_at,
     )
+
+
+def _spend(steps: int) -> None:
+    left = _steps_left.get()
+    left[0] -= steps
+    if left[0] < 0:
+        raise RecursionError
+
+
+def _entries(value: _Schema) -> int:
+    return len(value) if type(value) in {list, dict} else 0

@@ -333,6 +333,33 @@ def test_a_schema_is_not_held_against_many_arguments_for_ever() -> None:
         declared.parsed(json.dumps({"a": [999] * 1_000}))
 
 
+LARGE: Mapping[str, Json] = {
+    "choices": {"enum": ["0", *range(5_000)]},
+    "nothing": {"allOf": [{}] * 1_000},
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "few", "many"),
+    [
+        ({"items": {}}, [0] * 50, [0] * 500),
+        ({"items": True}, [0] * 50, [0] * 10_000),
+        ({"additionalProperties": {}}, {}, dict.fromkeys(map(str, range(500)), 0)),
+        ({"if": {"type": "string"}, "then": {"$ref": "#/$defs/choices"}}, 0, "0"),
+        ({"if": {"type": "string"}, "then": {"$ref": "#/$defs/nothing"}}, 0, "0"),
+    ],
+)
+def test_what_is_large_is_not_looked_at_again_and_again(
+    schema: Json, few: Json, many: Json
+) -> None:
+    schema = {"type": "object", "properties": {"a": {"allOf": [schema] * 500}}, "$defs": LARGE}
+    listed = ListedTool(name="t", input_schema=schema)
+    declared = tool_of("s", StdioServer(command="c"), listed, never)
+    assert declared.parsed(json.dumps({"a": few}))
+    with pytest.raises(ToolError, match="cannot be followed"):
+        declared.parsed(json.dumps({"a": many}))
+
+
 def test_a_schema_that_goes_in_circles_ends_no_worker() -> None:
     circle: Json = {"type": "object", "properties": {"a": {"not": {"$ref": "#/properties/a"}}}}
     declared = tool_of(
