@@ -65,6 +65,7 @@ async def test_several_processes_share_one_line_of_numbers(store: Store) -> None
     assert [what for _, what in found[::2]] == [received(number) for number in range(6)]
     newest, _ = await last_announced(store.link)
     assert (await first_announced(store.link), newest) == (1, 12)
+    assert (await survey(store.link, store.scripts)).announced == 12
     assert await told(store, 10) == found[10:]
 
 
@@ -147,9 +148,13 @@ async def test_a_clock_that_was_set_back_silences_nobody(backend: Backend) -> No
         announcer.tell(received(0))
         times_ms.append(NOW_MS - 10_000)
         announcer.tell(received(1))
-        announcer.tell(received(2))
+        announcer.tell(received(2))  # the same second
+        times_ms.append(NOW_MS - 9_000)
+        announcer.tell(received(3))
         await announcer.flush()
-        assert [what for _, what in await told(store)] == [received(0), received(1)]
+        assert [what for _, what in await told(store)] == [
+            *(received(0), received(1), received(3))
+        ]
 
 
 async def test_only_the_newest_are_kept(backend: Backend) -> None:
@@ -164,6 +169,14 @@ async def test_only_the_newest_are_kept(backend: Backend) -> None:
         assert (await last_announced(store.link))[0] == 1_000
         assert 1 < first <= 901  # whole nodes of the stream are dropped
         assert [seq for seq, _ in await told(store, 3)] == list(range(first, 1_001))
+
+
+async def test_no_more_than_a_bound_wait_to_be_told(store: Store) -> None:
+    announcer, meters = announcer_of(store, "a")
+    for _ in range(COLLECTED_MAX + 7):
+        announcer.tell(LOST)
+    await announcer.flush()
+    assert (await totals(store, meters)).totals["announcements:dropped"] == 7
 
 
 async def test_while_the_store_is_away_announcements_are_bounded_dropped_and_counted(

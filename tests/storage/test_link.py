@@ -125,6 +125,7 @@ async def test_a_killed_store_fails_what_was_sent_and_gets_the_rest_on_its_retur
         server.kill()
         with pytest.raises(StoreUnavailable, match="broke"):
             await sent
+        assert not link.connected.is_set()
         waiting = [link.call("INCR", "waiting") for _ in range(3)]
         server.start()
         began = time.monotonic()

@@ -1,11 +1,22 @@
 """What processes count and time is added up in the store, once."""
 
 import asyncio
+import resource
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from storage import Link, Meters, Statistics, Store, StoreUnavailable, keys, survey
+from storage import (
+    Link,
+    Meters,
+    Statistics,
+    Store,
+    StoreUnavailable,
+    keys,
+    memory_of,
+    survey,
+)
 from storage.link import Reply
 from storage.scripts import Scripts
 from tests.storage.arranging import kept
@@ -149,6 +160,46 @@ async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> 
     assert found.window_s == pytest.approx(10, abs=2)
     assert found.actions_s == pytest.approx(50 / found.window_s, rel=0.01)
     assert found.turns_s == pytest.approx(20 / found.window_s, rel=0.01)
+
+
+async def test_a_process_says_how_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    used_s, now_s = [1.0, 0.5], asyncio.get_running_loop().time
+    monkeypatch.setattr("os.times", lambda: SimpleNamespace(user=used_s[0], system=used_s[1]))
+    meters = meters_of(store, "a")
+    meters.draining = True
+    first, before_kb = now_s(), resident_kb()
+    await meters.report()
+    (process,) = (await seen(store)).processes
+    assert (process.started_at_ms, process.at_ms, process.draining) == (NOW_MS, NOW_MS, True)
+    assert before_kb * 1_024 <= process.memory_bytes <= resident_kb() * 1_024
+    assert process.cpu == 0.0  # since when, nobody knows
+    used_s[:] = [3.0, 1.5]
+    second = now_s()
+    await meters.report()
+    (process,) = (await seen(store)).processes
+    assert process.cpu >= round(3.0 / (now_s() - first), 4)
+    used_s[:] = [3.0, 2.0]
+    await meters.report()
+    (process,) = (await seen(store)).processes
+    assert process.cpu >= round(0.5 / (now_s() - second), 4)
+    await meters.report()
+    assert [process.cpu for process in (await seen(store)).processes] == [0.0]
+
+
+def resident_kb() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.mark.real_only
+async def test_the_store_says_how_much_memory_it_uses_and_may_use(
+    real_backend: Backend,
+) -> None:
+    async with real_backend.connect() as store:
+        assert (await memory_of(store.link)).bytes_max is None
+        await store.link.call("CONFIG", "SET", "maxmemory", 1_000_000_000)
+        found = await memory_of(store.link)
+        await store.link.call("CONFIG", "SET", "maxmemory", 0)
+    assert (found.bytes_max, found.used_bytes > 100_000) == (1_000_000_000, True)
 
 
 async def test_nothing_is_reported_before_a_process_says_who_it_is(store: Store) -> None:
