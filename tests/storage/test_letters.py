@@ -111,12 +111,12 @@ async def test_the_newest_letters_come_first(store: Store) -> None:
     await create(store, book.log[0])
     owned = await own(store)
     for n in range(3):
-        letter = LETTER.model_copy(update={"id": f"{CONTEXT_ID}.{n}", "at_ms": BEGAN_MS + n})
+        letter = LETTER.model_copy(update={"id": f"{CONTEXT_ID}.{n}", "at_ms": BEGAN_MS - n})
         base = book.state.version
         await store.commit(
             next_commit(book.given(abandoned()), owned, base=base, letter=letter)
         )
-    assert [letter.id[-1] for letter in (await letters.page(2)).letters] == ["2", "1"]
+    assert [letter.id[-1] for letter in (await letters.page(2)).letters] == ["0", "1"]
 
 
 NOTICE = Notice(version=9, at_ms=1, owner="ada", status="idle", occasions=("x",), event={})

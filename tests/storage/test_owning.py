@@ -281,10 +281,11 @@ async def test_nothing_is_left_of_a_deleted_context(store: Store) -> None:
     assert isinstance(frame, CommitFrame)
     assert await kept(store) == before
     assert await ready(store) == [OTHER_ID]
-    assert (frame.events, frame.results, frame.phase) == (
+    assert (frame.events, frame.results, frame.phase, frame.rests) == (
         [book.log[-1].model_dump_json().encode()],
         {2: APPLIED},
         "deleted",
+        True,
     )
     assert await store.contexts("ada", limit=10, after=None) == []
 
