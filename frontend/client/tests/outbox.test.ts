@@ -345,22 +345,69 @@ describe("the outbox", () => {
     gateway.online(false);
     const { outbox } = tab(slow);
     for (const content of ["a", "b", "c"]) void outbox.add(CHAT, content);
-    await seconds(10);
-    expect(outbox.pending(CHAT).map(({ body }) => body.content)).toEqual(["a", "b", "c"]);
+    for (let looks = 0; looks < 20; looks += 1) {
+      expect(outbox.pending(CHAT).map(({ body }) => body.content)).toEqual(["a", "b", "c"]);
+      await seconds(0.05);
+    }
   });
 
   it("calls nobody back once it is disposed", async () => {
     gateway.override = ({ method }) =>
       method === "POST" ? problem(422, "invalid-body", "Empty.") : undefined;
-    const { outbox, dispose } = tab();
+    const storage = memoryOutbox();
+    const update: OutboxStorage["update"] = async (entry) => {
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+      await storage.update(entry);
+    };
+    const client = tab({ ...storage, update });
+    const { outbox } = client;
     const told = vi.fn();
     outbox.subscribe(told);
     outbox.onError(told);
-    void outbox.add(CHAT, "bad");
-    dispose();
+    await outbox.add(CHAT, "bad");
+    await seconds(0.5);
+    client.dispose();
     told.mockClear();
     await seconds(60);
+    expect(await storage.list()).toMatchObject([{ status: "failed" }]);
     expect(told).not.toHaveBeenCalled();
+  });
+
+  it("begins its back-off and its patience anew with each message", async () => {
+    const early = new Map<unknown, number>([
+      ["one", 7],
+      ["two", 7],
+    ]);
+    gateway.override = ({ method, body: { content } }) => {
+      const left = early.get(content) ?? 0;
+      early.set(content, left - 1);
+      return method === "POST" && left > 0
+        ? problem(503, "store-unavailable", "Away.")
+        : undefined;
+    };
+    const { outbox } = tab();
+    await outbox.add(CHAT, "one");
+    await outbox.add(CHAT, "two");
+    await seconds(300);
+    expect(said()).toEqual(["one", "two"]);
+    const [first = 0, second = 0] = sends()
+      .filter(({ body }) => body["content"] === "two")
+      .map(({ atMs }) => atMs);
+    expect(second - first).toBeLessThanOrEqual(500);
+  });
+
+  it("is patient with the message after one that it has given up", async () => {
+    let early = 7;
+    gateway.override = ({ method, body }) =>
+      method === "POST" && (body["content"] === "never" || (early -= 1) >= 0)
+        ? problem(503, "store-unavailable", "Away.")
+        : undefined;
+    const { outbox } = tab();
+    await outbox.add(CHAT, "never");
+    await outbox.add(CHAT, "in the end");
+    await seconds(300);
+    expect(said()).toEqual(["in the end"]);
+    expect(outbox.pending(CHAT)).toMatchObject([{ status: "failed" }]);
   });
 
   it("refuses at once what is no JSON, and does not stop for it", async () => {

@@ -185,7 +185,6 @@ export class Outbox {
   }
 
   #beginAll(): void {
-    if (this.#ended.signal.aborted) return;
     for (const chatId of new Set(this.#entries.map((entry) => entry.chatId))) {
       this.#begin(chatId);
     }
@@ -205,7 +204,7 @@ export class Outbox {
       if (error !== undefined)
         this.#options.debug("outbox has failed", { error: error.message });
       this.#senders.delete(chatId);
-      if (sender.again && error === undefined) this.#beginAll();
+      if (sender.again) this.#beginAll();
     };
     this.#alone(chatId, () => this.#drain(chatId, sender)).then(() => {
       ended();
@@ -231,7 +230,6 @@ export class Outbox {
     const backoff = new Backoff(random, BACKOFF_MS_BASE, BACKOFF_MS_MAX);
     let putOff = 0;
     while (!isOver(this.#ended.signal)) {
-      sender.again = false;
       await this.#store(() => Promise.resolve()); // another tab may have sent it
       const entry = this.#next(chatId);
       if (entry === undefined) return;
@@ -242,7 +240,6 @@ export class Outbox {
         putOff = 0;
         continue;
       }
-      if (isOver(this.#ended.signal)) return;
       const isAnswer = error instanceof Problem;
       putOff += isAnswer ? 1 : 0;
       if ((isAnswer && !error.passesSoon) || putOff >= PUT_OFF_MAX) {
