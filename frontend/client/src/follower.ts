@@ -126,7 +126,7 @@ export class Follower {
   #look(): void {
     const { visibility, clock } = this.#options;
     if (visibility.hidden) {
-      this.#hiddenAtMs ??= clock.now();
+      this.#hiddenAtMs = clock.now();
       if (this.#ladder.name !== "websocket") this.#end();
       return;
     }
@@ -184,7 +184,7 @@ export class Follower {
     let isOpen = false as boolean; // changed by a callback
     const opened = (): void => {
       if (signal.aborted) return;
-      if (!isOpen) this.#ladder.opened();
+      this.#ladder.opened();
       isOpen = true;
       backoff.reset();
       this.#for.connected(name.endsWith("poll") ? "polling" : "live", name);

@@ -116,6 +116,20 @@ describe("the outbox", () => {
     expect(sends().filter(({ body }) => body["content"] === "a").length).toBeLessThan(5);
   });
 
+  it("asks for no lock where nothing waits", async () => {
+    gateway.override = () => problem(422, "invalid-body", "Empty.");
+    const request = vi.fn((_name: string, _options: unknown, work: () => Promise<void>) =>
+      work(),
+    );
+    const client = gateway.client({ storage: memoryOutbox(), locks: { request } });
+    clients.push(client);
+    await client.outbox.add(CHAT, "bad");
+    await seconds(1);
+    client.outbox.flush();
+    await seconds(1);
+    expect(request).toHaveBeenCalledOnce();
+  });
+
   it("gives up what the gateway refuses, tells so, and goes on with the next", async () => {
     gateway.override = ({ body }) =>
       body["content"] === "bad" ? problem(422, "invalid-body", "Empty.") : undefined;

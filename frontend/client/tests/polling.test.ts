@@ -70,6 +70,23 @@ describe("polling", () => {
     expect(polls()).toBe(before + 3);
   });
 
+  it("has stopped where the page was hidden while an answer was read", async () => {
+    gateway.override = ({ path }) => {
+      if (!path.endsWith("/state")) return undefined;
+      const answer = Response.json({ context: gateway.view });
+      answer.json = () => {
+        queueMicrotask(() => {
+          gateway.look(true);
+        });
+        return Promise.resolve({ context: gateway.view });
+      };
+      return answer;
+    };
+    const sync = polled();
+    await seconds(0);
+    expect(sync.state).toMatchObject({ connection: "stopped", transport: null });
+  });
+
   it("does not begin on a page that is hidden", async () => {
     gateway.isHidden = true;
     const sync = polled();

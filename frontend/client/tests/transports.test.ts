@@ -82,6 +82,24 @@ describe("the transports", () => {
     expect(streams.at(-1)?.query.get("after")).toBe(gateway.view.cursor);
   });
 
+  it("leave no timer behind", async () => {
+    gateway.override = ({ path, query }, signal) => {
+      if (path.endsWith("/events")) return problem(503, "too-many-viewers", "Full.");
+      if (!query.has("after")) return undefined;
+      return new Promise((_, reject) => {
+        signal.addEventListener("abort", () => {
+          reject(signal.reason as Error);
+        });
+      });
+    };
+    const sync = open();
+    await seconds(5);
+    expect(sync.state.status).toBe("idle");
+    sync.dispose();
+    await seconds(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it("try the better ones less and less often where they go on to fail", async () => {
     gateway.override = ({ path }) =>
       path.endsWith("/events") ? problem(503, "too-many-viewers", "Full.") : undefined;
@@ -167,6 +185,95 @@ describe("the transports", () => {
     gateway.look(false);
     await seconds(0);
     expect(gateway.sockets).toHaveLength(2);
+  });
+
+  it("begin a new socket where nobody has looked for long, and keep it otherwise", async () => {
+    open(withSockets());
+    await seconds(0);
+    gateway.sockets[0]?.open(gateway.view.cursor);
+    for (const [hiddenS, sockets] of [
+      [29, 1],
+      [29, 1],
+      [31, 2],
+    ] as const) {
+      gateway.look(true);
+      await seconds(hiddenS);
+      gateway.look(false);
+      await seconds(0);
+      expect(gateway.sockets).toHaveLength(sockets);
+    }
+    expect(gateway.sockets[0]?.isClosed).toBe(true);
+  });
+
+  it("are told once of the network, however many show the chat", async () => {
+    const onOnline = vi.fn(() => () => undefined);
+    const first = open({ onOnline });
+    const count = onOnline.mock.calls.length;
+    client.open(CHAT).dispose();
+    client.open(CHAT);
+    await seconds(0);
+    expect(onOnline).toHaveBeenCalledTimes(count);
+    expect(first.state.connection).toBe("live");
+  });
+
+  it("begin a new stream where there is a network again", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.online(true); // what is open may be of the network before
+    await seconds(0);
+    expect(gateway.count("GET", "/events")).toBe(2);
+    expect(sync.state.connection).toBe("live");
+  });
+
+  it("take nothing more once they have been stopped", async () => {
+    const { cursor } = gateway.view;
+    const later = cursor.replace(/\.\d+\.\d+$/, `.${gateway.view.version + 1}.0`);
+    const frames = [
+      { id: "", event: "hello", data: {} },
+      { id: cursor, event: "snapshot", data: gateway.view },
+      { id: later, event: "context-renamed", data: { at_ms: 0, title: "Late" } },
+    ];
+    const text = frames
+      .map(
+        ({ id, event, data }) =>
+          `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`,
+      )
+      .join("");
+    gateway.override = () => new Response(text);
+    client = gateway.client();
+    const sync = client.open(CHAT, {
+      onStateUpdate: ({ context }) => {
+        if (context !== null) gateway.look(true);
+      },
+    });
+    await seconds(0);
+    expect(sync.state).toMatchObject({ cursor, connection: "stopped" });
+  });
+
+  it("do not say that they are offline once they have been stopped", async () => {
+    gateway.override = ({ path }) =>
+      path.endsWith("/state")
+        ? new Promise((_, reject) => {
+            setTimeout(() => {
+              reject(new TypeError("cut"));
+            }, 5_000);
+          })
+        : Promise.reject(new TypeError("cut"));
+    const sync = open();
+    await seconds(1);
+    gateway.look(true);
+    await seconds(10);
+    expect(sync.state.connection).toBe("stopped");
+  });
+
+  it("do not begin for a chat that is gone", async () => {
+    gateway.override = () => problem(404, "not-found", "Context not found");
+    expect(open().state.isGone).toBe(false);
+    await seconds(1);
+    const asked = gateway.asked.length;
+    expect(client.open(CHAT).state.isGone).toBe(true);
+    await seconds(60);
+    expect(gateway.asked).toHaveLength(asked);
   });
 
   it("drop a server-sent stream while the page is hidden", async () => {
