@@ -112,7 +112,6 @@ export class Replica {
 
   #fold(frame: Frame): void {
     const { context } = this.#seen;
-    if (context !== null && compareCursors(frame.id, context.cursor) <= 0) return;
     const folded = context === null ? null : reduce(context, frame);
     if (folded === null) {
       this.#hold([], frame);

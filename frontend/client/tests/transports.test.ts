@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { memoryOutbox, type Client, type ClientOptions } from "../src/index.js";
+import { FRAMES_HELD_MAX } from "../src/replica.js";
 import { EventParser } from "../src/transports/sse.js";
 import { CHAT, FakeGateway, problem } from "./fake.js";
 
@@ -120,6 +121,20 @@ describe("the transports", () => {
     gateway.online(true);
     await seconds(0);
     expect(sync.state).toMatchObject({ connection: "live", transport: "sse", isStale: false });
+  });
+
+  it("tell once of what goes on", async () => {
+    client = gateway.client();
+    const onError = vi.fn();
+    client.open(CHAT, { onError });
+    await seconds(1);
+    for (let times = 1; times <= 2; times += 1) {
+      gateway.online(false);
+      await seconds(300);
+      expect(onError).toHaveBeenCalledTimes(times);
+      gateway.online(true);
+      await seconds(1);
+    }
   });
 
   it("go on after a cut with what was missed", async () => {
@@ -268,12 +283,69 @@ describe("the transports", () => {
 
   it("do not begin for a chat that is gone", async () => {
     gateway.override = () => problem(404, "not-found", "Context not found");
-    expect(open().state.isGone).toBe(false);
+    const first = open();
     await seconds(1);
     const asked = gateway.asked.length;
-    expect(client.open(CHAT).state.isGone).toBe(true);
+    const shown = client.open(CHAT, { enabled: false });
+    const again = client.open(CHAT);
     await seconds(60);
     expect(gateway.asked).toHaveLength(asked);
+    again.dispose();
+    first.dispose();
+    expect(shown.state).toMatchObject({ isGone: true, isStale: false });
+  });
+
+  it("read what cannot be folded in a chat that was closed in mid-read and opened again", async () => {
+    const sync = open();
+    await seconds(1);
+    const signals: AbortSignal[] = [];
+    gateway.override = ({ path }, signal) => {
+      if (!path.endsWith("/state")) return undefined;
+      signals.push(signal);
+      return new Promise((_, reject) => {
+        signal.addEventListener("abort", () => {
+          reject(signal.reason as Error);
+        });
+      });
+    };
+    gateway.change({ title: "1" });
+    await seconds(0);
+    sync.dispose();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    gateway.override = () => undefined;
+    const again = client.open(CHAT);
+    await seconds(1);
+    gateway.change({ title: "2" });
+    await seconds(0);
+    expect(again.state).toMatchObject({ context: gateway.view, isStale: false });
+  });
+
+  it("change nothing where the same is read once more", async () => {
+    const sync = open();
+    await seconds(1);
+    const before = sync.state;
+    await client.service.getChatState(CHAT);
+    expect(sync.state).toBe(before);
+  });
+
+  it("end with the deletion of the chat", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.commit("context-deleted", {}, { status: "deleted" });
+    await seconds(60);
+    expect(sync.state).toMatchObject({ isGone: true, connection: "stopped", error: null });
+    expect(gateway.count("GET", "/events")).toBe(1);
+  });
+
+  it("begin anew where too much comes before a state is read", async () => {
+    const sync = open();
+    await seconds(1);
+    gateway.override = ({ path }) =>
+      path.endsWith("/state") ? new Promise(() => undefined) : undefined;
+    for (let count = 0; count <= FRAMES_HELD_MAX; count += 1) gateway.change({});
+    await seconds(5);
+    expect(gateway.count("GET", "/events")).toBeGreaterThan(1);
+    expect(sync.state.isStale).toBe(true);
   });
 
   it("drop a server-sent stream while the page is hidden", async () => {
