@@ -146,6 +146,8 @@ class Connection:
         )
         sent = {**headers, "Content-Type": "application/json"} if body is not None else headers
         try:
+            if self.is_closed:
+                raise aiohttp.ClientConnectionError("The client is closed.")
             async with asyncio.timeout(None) as asking:
                 self._asking.add(asking)
                 try:

@@ -58,5 +58,3 @@ async def follow(
         if parser.retry_ms is not None:
             retry_s = min(parser.retry_ms / 1_000, limits.retry_after_s_max)
         await connection.pause(failures=cuts, asked_s=max(asked_s, retry_s))
-        if connection.is_closed:
-            return

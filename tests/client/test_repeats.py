@@ -209,6 +209,20 @@ async def test_an_address_where_nobody_has_ever_answered_is_given_up_soon(
     assert len(waits.seconds) == ClientLimits().first_tries_max - 1
 
 
+async def test_an_answer_may_take_as_long_as_it_was_asked_to_wait() -> None:
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.5)
+        return await acted()(request)
+
+    limits = ClientLimits(answer_s_max=0.1, tries_max=1, first_tries_max=1)
+    server = MadeUpServer([slowly])
+    async with server.served() as url, impatient(url, limits=limits) as client:
+        context = client.context("c1")
+        assert (await context.send_message("slowly", wait_s=10)).applied
+        with pytest.raises(Unreachable):
+            await context.send_message("at once")
+
+
 async def test_an_answer_that_does_not_come_in_time_is_asked_for_again() -> None:
     async def never(_request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()

@@ -13,6 +13,7 @@ from contextd_client import (
     ClientLimits,
     Committed,
     Context,
+    Contextd,
     ContextDeleted,
     Event,
     Hello,
@@ -235,10 +236,21 @@ async def test_a_reconnection_waits_as_long_as_the_server_has_asked() -> None:
     assert waits.seconds == pytest.approx([1.1, 2.2, 3.6])
 
 
-async def test_waits_of_a_stream_grow_while_nothing_new_comes_and_it_does_not_give_up() -> None:
+async def test_a_stream_waits_no_longer_than_its_bound_however_long_the_server_asks() -> None:
+    waits = Waits()
+    server = MadeUpServer([streams(b"retry: 999000000\n\n", HELLO), streams(HELLO, DELETED)])
+    async with server.served() as url, impatient(url, waits) as client:
+        await everything(client.context("c1"))
+    assert waits.seconds == pytest.approx([60.1])
+
+
+@pytest.mark.parametrize("shown", [[HELLO], [HELLO, SNAPSHOT]], ids=["nothing", "the same"])
+async def test_waits_of_a_stream_grow_while_nothing_new_comes_and_it_does_not_give_up(
+    shown: list[bytes],
+) -> None:
     waits = Waits()
     limits = ClientLimits(tries_max=3, backoff_s_base=0.5, backoff_s_max=1.5)
-    quiet = [streams(HELLO)] * 6
+    quiet = [streams(*shown)] * 6
     server = MadeUpServer([*quiet, streams(HELLO, RENAMED), streams(HELLO, DELETED)])
     async with server.served() as url, impatient(url, waits, limits=limits) as client:
         await everything(client.context("c1"))
@@ -412,6 +424,20 @@ async def test_who_waits_in_a_stream_is_let_go_when_the_client_is_closed() -> No
             await asyncio.sleep(0)
             await client.close()
         assert waiting.result() == []
+
+
+async def test_a_client_that_is_closed_between_two_tries_tries_no_more() -> None:
+    server = MadeUpServer([problem(503, "draining")])
+
+    async def close(_wait_s: float) -> None:
+        await client.close()
+
+    async with server.served() as url:
+        client = Contextd(url, sleep=close)
+        assert await everything(client.context("c1")) == []
+        client = Contextd(url, sleep=close)
+        assert isinstance(await error_of(client.context("c1").state()), Unreachable)
+    assert len(server.asked) == 2
 
 
 async def everything_of(events: AsyncIterator[Event]) -> list[Event]:
