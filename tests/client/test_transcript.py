@@ -141,3 +141,14 @@ def test_the_text_is_that_of_the_newest_reply() -> None:
     transcript.take(delta("one", 3, "a"))
     transcript.take(delta("two", 3, "b"))
     assert transcript.text == "two"
+
+
+def test_a_reply_has_broken_off_where_a_state_shows_the_draft_of_another() -> None:
+    another = DraftView(message_id="other", n=3, text="New")
+    state = view().model_copy(update={"draft": another})
+    printed, replies = told(STARTED, delta("Hello", 5), Snapshot(context=state))
+    assert printed == "|Hello|New"
+    assert replies == (
+        Reply("m", "Hello", 5, "broken_off"),
+        Reply("other", "New", 3, "streaming"),
+    )
