@@ -42,3 +42,9 @@ def test_a_line_that_never_ends_is_refused() -> None:
     parser = FrameParser(frame_bytes_max=100)
     with pytest.raises(FrameTooLarge):
         parser.feed(b"0123456789" * 11)
+
+
+def test_the_bound_is_that_of_each_frame_and_not_of_all() -> None:
+    parser = FrameParser(frame_bytes_max=20)
+    frames = [frame for _ in range(10) for frame in parser.feed(b"data: 12345678\n\n")]
+    assert [frame.data for frame in frames] == ["12345678"] * 10
