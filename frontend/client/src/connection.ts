@@ -232,12 +232,16 @@ export class Connection {
  * A body as it is sent. Half of a surrogate pair is U+FFFD in it, as in all text that browsers
  * send themselves: no JSON has it, and a person who has cut an emoji in two is still understood.
  *
- * @throws TypeError, where it is no JSON: a bigint, a circle.
+ * @throws TypeError, where it is no JSON: a bigint, a circle, NaN (which would go out as null,
+ *   and that restores a default).
  */
 export function toJson(body: unknown): string {
-  return JSON.stringify(body, (_name, value: unknown) =>
-    typeof value === "string" ? value.toWellFormed() : value,
-  );
+  return JSON.stringify(body, (name, value: unknown) => {
+    if (typeof value === "number" && !Number.isFinite(value)) {
+      throw new TypeError(`${name}: there is no ${value.toString()} in JSON`);
+    }
+    return typeof value === "string" ? value.toWellFormed() : value;
+  });
 }
 
 export function queryString(query: Query): string {

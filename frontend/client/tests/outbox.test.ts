@@ -424,16 +424,19 @@ describe("the outbox", () => {
     expect(outbox.pending(CHAT)).toMatchObject([{ status: "failed" }]);
   });
 
-  it("refuses at once what is no JSON, and does not stop for it", async () => {
-    const { outbox } = tab();
-    const metadata = { count: 1n } as unknown as Record<string, string>;
-    const adding = outbox.add(CHAT, "counted", { metadata });
-    await expect(adding).rejects.toThrow(TypeError);
-    expect(outbox.pending(CHAT)).toEqual([]);
-    await outbox.add(CHAT, "next");
-    await seconds(1);
-    expect(said()).toEqual(["next"]);
-  });
+  it.each([1n, Infinity, NaN])(
+    "refuses %s, which is no JSON, and does not stop",
+    async (count) => {
+      const { outbox } = tab();
+      const metadata = { count } as unknown as Record<string, string>;
+      const adding = outbox.add(CHAT, "counted", { metadata });
+      await expect(adding).rejects.toThrow(TypeError);
+      expect(outbox.pending(CHAT)).toEqual([]);
+      await outbox.add(CHAT, "next");
+      await seconds(1);
+      expect(said()).toEqual(["next"]);
+    },
+  );
 
   it("sends nothing once it is disposed", async () => {
     const storage = memoryOutbox();
