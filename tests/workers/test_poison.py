@@ -21,8 +21,8 @@ from storage import DeadLetters, Owned, StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
+from tests.workers.hosting import Hosting, hosting, open_world
 from tests.workers.stage import OWNER, Bug, Reply, Scripted, Stage, now_ms, nth_id
-from tests.workers.test_host import Hosting, hosting, open_world
 
 if TYPE_CHECKING:
     from collections.abc import Callable
