@@ -196,8 +196,9 @@ async def test_p13_a_supervisor_that_was_killed_in_a_restart_keeps_nobody_from_t
         obeying = group.create_task(
             obey_restarts(lambda: server.url, config, supervisor, began_ms=began_ms)
         )
-        while await restarts.running() is not None:
-            pass
+        async with asyncio.timeout(20):
+            while await restarts.running() is not None:
+                pass
         report = await restarts.read(broken_off)
         assert report is not None
         assert [one.status for one in report.supervisors].count("failed") == 1
