@@ -52,14 +52,18 @@ def test_a_start_that_takes_its_time_is_no_stuck_loop(role: str, tmp_path: Path)
             running.kill()
 
 
-def test_a_standby_has_loaded_everything_before_it_is_needed() -> None:
+@pytest.mark.parametrize(("said", "goes"), [(b"x", True), (b"", False)])
+def test_one_that_waits_has_loaded_everything_and_goes_only_if_told(
+    *, said: bytes, goes: bool
+) -> None:
     program = (
         "import sys; from runtime.role import wait_for_go\n"
-        "assert wait_for_go('worker'); print('workers.activation' in sys.modules)"
+        "print(wait_for_go('worker'), 'workers.activation' in sys.modules)"
     )
     go, let_go = os.pipe()
     try:
-        os.write(let_go, b"x")
+        os.write(let_go, said)
+        os.close(let_go)
         ran = subprocess.run(
             [sys.executable, "-c", program],
             env={**os.environ, "CONTEXTD_GO_FD": str(go)},
@@ -70,5 +74,4 @@ def test_a_standby_has_loaded_everything_before_it_is_needed() -> None:
         )
     finally:
         os.close(go)
-        os.close(let_go)
-    assert ran.stdout == "True\n"
+    assert ran.stdout.split() == [str(goes), "True"]
