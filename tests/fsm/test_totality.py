@@ -203,7 +203,10 @@ def plausible(book: Playbook) -> Iterator[Event]:
 
 
 def asides(book: Playbook) -> Iterator[tuple[Event, ...]]:
-    """What changes nothing that other decisions hang on; tried in each state, not beyond."""
+    """What changes nothing that other decisions hang on; not tried beyond.
+
+    Nor does it hang on the policies: it is tried in one of the states that differ by them only.
+    """
     yield (PIN, UNPIN)
     yield (TITLE, titled())
     yield (ask(("user", "More.")),)
@@ -227,17 +230,15 @@ def worked_ms(now_ms: int, turn: Turn) -> int:
     return (turn.waiting_since_ms or now_ms) - turn.started_at_ms - turn.waited_ms
 
 
-def signature(book: Playbook) -> object:
-    """All that the machine decides by, and nothing that only grows."""
+def signature(book: Playbook) -> tuple[object, object]:
+    """All that the machine decides by, and nothing that only grows: policies, and the rest."""
     state = book.state
     turn = state.turn
-    return (
+    return (state.config.tool_policy.mode, state.config.on_takeover), (
         state.phase,
         bool(state.queue),
         any(message.role == "user" for message in state.messages),
         bool(state.config.retrieval),
-        state.config.tool_policy.mode,
-        state.config.on_takeover,
         state.failure is None,
         turn
         and (
@@ -292,10 +293,14 @@ def seen() -> frozenset[tuple[Phase, type[Event], Phase]]:
         for mode in ("manual", "auto_loop")
     )
     known: set[object] = set()
+    stands: set[object] = set()
     while queue:
         book = queue.popleft()
-        for events in asides(book):
-            steps |= tried(book, events)
+        _, stand = signature(book)
+        if stand not in stands:
+            stands.add(stand)
+            for events in asides(book):
+                steps |= tried(book, events)
         for event in plausible(book):
             for wait_s in (0, WAIT_S):
                 after = Playbook.at(book).later(seconds=wait_s)

@@ -17,7 +17,7 @@ from tests.support.service import serving
 
 EXAMPLES, EXAMPLES_LONG = 10, 500
 """Of each operation, in each phase."""
-SECONDS, SECONDS_LONG = 25, 1_500
+SECONDS, SECONDS_LONG = 15, 1_500
 CASES_MIN, CASES_MIN_LONG = 200, 5_000
 """A slow machine makes fewer in its time; a quick one ten times as many."""
 CONFIG = Path(__file__).parent / "data" / "schemathesis.toml"

@@ -19,7 +19,7 @@ from tests.gateway.test_sockets import open_socket
 from tests.support.service import Client, Json, Service, SseFrame, eventually, serving
 from verify.simulation.trees import TREE_ACTIONS, choose
 
-ROUNDS, ROUNDS_LONG = 7, 20
+ROUNDS, ROUNDS_LONG = 4, 20
 CONTEXTS: Final = 30
 """Of a round, all used at once."""
 ROOM: Final = 16
