@@ -115,7 +115,7 @@ def _key(settings: Settings) -> str:
         return "none is asked for (CONTEXTD_AUTH=off)"
     if path.exists():
         return f"in {path}"
-    return "`contextd keys create` makes one"
+    return "`contextd keys create NAME` makes one, for CONTEXTD_API_KEY"
 
 
 def _chat(settings: Settings, url: str) -> str:
@@ -130,7 +130,10 @@ def _chat(settings: Settings, url: str) -> str:
 def _curl(url: str, key_file: Path, auth: str) -> str:
     key = ""
     if auth != "off":
-        key = f' -H "Authorization: Bearer $(cat {shlex.quote(str(key_file))})"'
+        made = (
+            f"$(cat {shlex.quote(str(key_file))})" if key_file.exists() else "$CONTEXTD_API_KEY"
+        )
+        key = f' -H "Authorization: Bearer {made}"'
     return (
         f"curl -sX POST {url}/api/contexts{key} -H 'Content-Type: application/json' -d '{{}}'"
     )

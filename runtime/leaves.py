@@ -15,6 +15,6 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def say_unusable(failed: BaseException) -> None:
-    """Tell the user of a command why the store cannot be used."""
-    for error in leaves(failed):
-        sys.stderr.write(f"contextd: the store cannot be used: {error}.\n")
+    """Tell the user of a command why the store cannot be used: by the first error."""
+    reason = str(next(leaves(failed))).removesuffix(".")
+    sys.stderr.write(f"contextd: the store cannot be used: {reason}.\n")

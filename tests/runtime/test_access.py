@@ -51,6 +51,26 @@ async def test_the_first_key_is_made_anew_where_the_store_knows_it_no_more(
     assert await ensure_owner_key(settings, server.url) is None
 
 
+async def test_a_store_that_keeps_less_than_was_promised_is_named_once(
+    server: StoreServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with connect(server.url, Settings(data=tmp_path)) as store:
+        await store.link.call("CONFIG", "SET", "appendfsync", "everysec")
+    made = await create_key(
+        Settings(data=tmp_path),
+        server.url,
+        name="mine",
+        owner="ada",
+        scopes=["admin"],
+        days=None,
+        file=None,
+    )
+    said = capsys.readouterr().err
+    assert (made, said.count("\n")) == (1, 1)
+    assert "appendfsync always" in said
+    assert said.endswith("CONTEXTD_DURABILITY=standard.\n")
+
+
 async def test_a_start_that_was_killed_while_it_wrote_the_key_keeps_none_from_the_next(
     server: StoreServer, tmp_path: Path
 ) -> None:

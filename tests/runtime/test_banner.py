@@ -35,6 +35,7 @@ def test_a_key_that_a_chat_does_not_find_by_itself_is_named(tmp_path: Path) -> N
     folder.mkdir()
     settings = Settings(data=folder)
     assert "  contextd chat\n" in said(settings)
+    assert 'Bearer $CONTEXTD_API_KEY"' in said(settings)
     (folder / "owner.key").touch()
     assert f"contextd chat --key-file '{folder}/owner.key'\n" in said(settings)
     assert f"Bearer $(cat '{folder}/owner.key')\"" in said(settings)
