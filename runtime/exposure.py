@@ -14,13 +14,13 @@ from runtime.key_file import OWNER_KEY
 from runtime.leaves import leaves
 from runtime.settings import Settings
 from storage import (
-    SENTINEL_SCHEME,
     Access,
     ApiKey,
     EncryptionMismatch,
     StorageError,
     connect,
     make_client,
+    parse_sentinels,
     unix_ms,
 )
 
@@ -29,7 +29,7 @@ _Client = Any
 _ANSWER_S_MAX: Final = 5.0
 _SOON_DAYS: Final = 7
 _DAY_MS: Final = 86_400_000
-_NETWORK: Final = frozenset({"redis", "rediss", SENTINEL_SCHEME})
+_NETWORK: Final = frozenset({"redis", "rediss"})
 _UNCHECKED: Final = frozenset({"none", "optional", "false", "f", "no", "n", "0"})
 """Values of ssl_cert_reqs and ssl_check_hostname that redis-py takes for no check."""
 _USERS: Final = "docs/redis-users.conf has a user for each role."
@@ -37,16 +37,13 @@ _USERS: Final = "docs/redis-users.conf has a user for each role."
 
 async def store_exposure(url: str) -> list[Check]:
     """Who else can reach a store that answers, and who could listen to its connections."""
+    if (sentinels := parse_sentinels(url)) is not None:
+        return [_named(sentinels.username), _tls(url)]
     parts = urlsplit(url)
     if parts.scheme not in _NETWORK:
         return [Check("store access", Level.OK, "a socket, which file permissions guard")]
-    sentinel = parts.scheme == SENTINEL_SCHEME
-    if sentinel:
-        access = _named(parts.username)
-    else:
-        access = await asyncio.to_thread(_access, url)
-    here = not sentinel and is_loopback(parts.hostname or "")
-    return [access] if here else [access, _tls(url)]
+    access = await asyncio.to_thread(_access, url)
+    return [access] if is_loopback(parts.hostname or "") else [access, _tls(url)]
 
 
 def _access(url: str) -> Check:
@@ -88,12 +85,11 @@ def _listens_far(client: _Client) -> bool:
 
 
 def _tls(url: str) -> Check:
-    parts = urlsplit(url)
-    if parts.scheme != "rediss":
+    if not url.startswith("rediss:"):
         finding = "what is said and the password cross the network readable"
         advice = "Take rediss://host:6379/0?ssl_ca_certs=FILE, or a network of their own."
         return Check("store tls", Level.WARN, finding, advice)
-    asked = parse_qs(parts.query)
+    asked = parse_qs(urlsplit(url).query)
     given = {*asked.get("ssl_cert_reqs", ()), *asked.get("ssl_check_hostname", ())}
     if {each.lower() for each in given} & _UNCHECKED:
         finding = "its certificate is not checked: anybody in between is taken for it"

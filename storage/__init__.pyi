@@ -108,7 +108,7 @@ from .restarts import (
 )
 from .retention import Aged, Plan, Retention
 from .sealing import Cipher, Sealer
-from .sentinels import SENTINEL_SCHEME, parse_sentinels
+from .sentinels import parse_sentinels
 from .sessions import WorkerSessions
 from .statistics import PERCENTILES, Latency, Memory, Statistics, memory_of, survey
 from .store import Store, connect
@@ -125,7 +125,6 @@ __all__ = [
     "NO_TRACES",
     "PERCENTILES",
     "SCOPES",
-    "SENTINEL_SCHEME",
     "TALLY_S",
     "WAKE",
     "Access",

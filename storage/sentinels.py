@@ -4,12 +4,13 @@
 those of the data servers; the Sentinels are asked without.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-SENTINEL_SCHEME: Final = "redis+sentinel"
-PORT_DEFAULT: Final = 26_379
+_SCHEME: Final = "redis+sentinel"
+_PORT_DEFAULT: Final = 26_379
 
 
 @dataclass(slots=True)
@@ -36,32 +37,38 @@ def parse_sentinels(url: str) -> Sentinels | None:
         ValueError: It should name Sentinels and does not, or is no URL at all; the message
             has no secrets.
     """
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() != _SCHEME:
+        _check_port(url)
+        return None
+    shape = f"{_SCHEME}://host:26379,host:26379/service"
+    # Not by urlsplit: it knows of one host, and later Pythons refuse [::1] among several.
+    named = re.fullmatch(r"([^/?#]*)/([^/?#]+)", rest)
+    if named is None:
+        raise ValueError(f"the address of Sentinels ends in the service's name: {shape}")
+    credentials, _, hosts = named[1].rpartition("@")
+    service = unquote(named[2])
+    found: list[tuple[str, int]] = []
+    for host in hosts.split(","):
+        try:
+            one = urlsplit(f"//{host}")
+            name, port = one.hostname, one.port
+        except ValueError:
+            name, port = None, None
+        if not name or port == 0:
+            raise ValueError(f"one of the Sentinels is no host:port; it looks like {shape}")
+        found.append((name, port or _PORT_DEFAULT))
+    username, _, password = credentials.partition(":")
+    return Sentinels(
+        tuple(found), service, unquote(username) or None, unquote(password) or None
+    )
+
+
+def _check_port(url: str) -> None:
     try:
-        parts = urlsplit(url)
-        if parts.scheme != SENTINEL_SCHEME:
-            _ = parts.port
-            return None
+        _ = urlsplit(url).port
     except ValueError:
         # Its own words would be of what stands where the port should: a piece of a password.
         raise ValueError(
             "it is no URL of a store (in a password, / is written %2F, # %23 and ? %3F)"
         ) from None
-    shape = f"{SENTINEL_SCHEME}://host:26379,host:26379/service"
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    service = unquote(parts.path.removeprefix("/"))
-    if not service or "/" in service or parts.query or parts.fragment:
-        raise ValueError(f"the address of Sentinels ends in the service's name: {shape}")
-    found: list[tuple[str, int]] = []
-    for host in hosts.split(","):
-        one = urlsplit(f"//{host}")
-        try:
-            port = one.port
-        except ValueError:
-            port = 0
-        if not one.hostname or port == 0:
-            raise ValueError(f"one of the Sentinels is no host:port; it looks like {shape}")
-        found.append((one.hostname, port or PORT_DEFAULT))
-    username, _, password = credentials.partition(":")
-    return Sentinels(
-        tuple(found), service, unquote(username) or None, unquote(password) or None
-    )

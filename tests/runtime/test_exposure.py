@@ -70,7 +70,7 @@ async def test_a_store_with_a_password_and_a_user_passes(server: StoreServer) ->
     ("url", "level"),
     [
         ("redis://me:x@192.0.2.1:1/0", Level.WARN),
-        ("redis+sentinel://me:x@192.0.2.1:1,192.0.2.2:1/main", Level.WARN),
+        ("redis+sentinel://me:x@192.0.2.1:1,[2001:db8::1]:1/main", Level.WARN),
         ("rediss://me:x@192.0.2.1:1/0?ssl_ca_certs=ca.pem", Level.OK),
         ("rediss://me:x@192.0.2.1:1/0?ssl_cert_reqs=none", Level.FAIL),
         ("rediss://me:x@192.0.2.1:1/0?ssl_check_hostname=False", Level.FAIL),
