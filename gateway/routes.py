@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -277,16 +278,22 @@ def _resources(routes: Sequence[Route]) -> tuple[web.AbstractResource, ...]:
                 methods["HEAD"] = handler
     router = web.UrlDispatcher()
     for path, methods in served.items():
-        resource = router.add_resource(_routed(path))
+        resource = router.add_resource(_routed(path, served))
         for method, handler in methods.items():
             resource.add_route(method, handler)
         resource.add_route("OPTIONS", _options([*methods, "OPTIONS"]))
     return tuple(router.resources())
 
 
-def _routed(path: str) -> str:
-    """A path for the router, in which `import`, an address of its own, is no id."""
-    return path.replace("{id}", "{id:(?!import$)[^{}/]+}")
+def _routed(path: str, paths: Iterable[str]) -> str:
+    """A path for the router, in which an address of its own, such as `import`, is no id."""
+    before, _, behind = path.partition("{")
+    name, _, rest = behind.partition("}")
+    own = [other.removeprefix(before) for other in paths if other.startswith(before)]
+    own = [last for last in own if re.fullmatch("[a-z]+", last)]
+    if not name or rest or not own:
+        return path
+    return f"{before}{{{name}:(?!(?:{'|'.join(own)})$)[^{{}}/]+}}"
 
 
 def _checked(route: Route) -> Handler:

@@ -214,10 +214,17 @@ def test_every_get_answers_head_but_streams_and_responses() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_the_address_of_imports_is_that_of_no_context(
-    store_url: str, method: str
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/contexts/import", "/v1/contexts/import"),
+        *("/admin/dead_letters/retry", "/admin/dead_letters/drop"),
+    ],
+)
+async def test_an_address_of_its_own_is_that_of_no_context_or_dead_letter(
+    store_url: str, path: str, method: str
 ) -> None:
     async with serving(store_url, workers=0) as service:
-        answer = await service.client.send(method, "/api/contexts/import")
+        answer = await service.client.send(method, path)
         assert (answer.status, answer.problem) == (405, "method-not-allowed")
         assert answer.headers["Allow"] == "OPTIONS, POST"
