@@ -43,7 +43,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     expires_ms, made_id = None, None
     if body.expires_at is not None:
         if key:
-            made_id = await gateway.store.created(owner, key=key, digest=digest)
+            made_id = await gateway.store.admissions.created(owner, key=key, digest=digest)
         # What was made in time is not refused when its request comes again.
         expires_ms = expiry_ms(body.expires_at, at_ms if made_id is None else 0)
     event = ContextCreated(
@@ -55,7 +55,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         config=body.config,
         expires_ms=expires_ms,
     )
-    context_id, repeated = await gateway.store.create(
+    context_id, repeated = await gateway.store.admissions.create(
         event, first=first, key=key, digest=digest
     )
     epoch = gateway.store.epoch
@@ -146,13 +146,15 @@ async def deliver_mail(
     read_whole(request, MESSAGES.name)
     await record_action(gateway, actor_of(request), context_id, mail.event)
     if prefer.respond_async:
-        receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
+        receipt = await gateway.store.admissions.deliver(
+            context_id, owner, mail, key=key, digest=digest
+        )
         epoch = gateway.store.epoch
         await wake(gateway, context_id, owner, receipt)
         return _accepted(context_id, receipt, epoch)
     try:
         async with gateway.directory.follow(context_id, owner) as feed:
-            receipt = await gateway.store.deliver(
+            receipt = await gateway.store.admissions.deliver(
                 context_id, owner, mail, key=key, digest=digest
             )
             epoch = gateway.store.epoch
@@ -164,7 +166,9 @@ async def deliver_mail(
         if not isinstance(mail.event, ContextDeleted):
             raise
         # There is nothing to follow any more; the tombstone knows what its deletion was.
-        receipt = await gateway.store.deliver(context_id, owner, mail, key=key, digest=digest)
+        receipt = await gateway.store.admissions.deliver(
+            context_id, owner, mail, key=key, digest=digest
+        )
         return _without_state(context_id, receipt, gateway.store.epoch, Phase.DELETED)
 
 

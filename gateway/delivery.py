@@ -60,7 +60,7 @@ async def deliver(
         StorageError: The store does not take it, or its epoch has ended.
     """
     context_id, began_s = feed.context_id, stopwatch()
-    receipt = await gateway.store.deliver(
+    receipt = await gateway.store.admissions.deliver(
         context_id, owner, Mail(event=event), key=key, digest=digest
     )
     epoch = gateway.store.epoch
@@ -154,7 +154,7 @@ async def _delete(gateway: Gateway, owner: str, context_id: str) -> None:
     event = ContextDeleted(at_ms=gateway.clock())
     try:
         async with asyncio.timeout(gateway.config.applied_s_max):
-            receipt = await gateway.store.deliver(
+            receipt = await gateway.store.admissions.deliver(
                 context_id, owner, Mail(event=event), key="", digest=""
             )
             await wake(gateway, context_id, owner, receipt)

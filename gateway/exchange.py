@@ -147,7 +147,7 @@ class Exchange:
         state, until = self.before, self.mirror.version
         after = state.version if state else 0
         found: Sequence[Reference] = ()
-        events = await gateway.store.events(self.feed.context_id, after=after, until=until)
+        events = await gateway.store.logs.events(self.feed.context_id, after=after, until=until)
         if gateway.store.epoch != self.epoch:
             raise StoreUnavailable(RESTARTED)
         if len(events) != until - after:
@@ -254,7 +254,7 @@ async def opened(
         expires_ms=None if name else orphaned_ms(gateway, wait_s),
     )
     try:
-        context_id, is_old = await store.create(
+        context_id, is_old = await store.admissions.create(
             created, first=Mail(event=first), key="", digest="", name=name
         )
         if not is_old:

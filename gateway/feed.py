@@ -26,6 +26,7 @@ from storage import (
     Store,
     StoreUnavailable,
     View,
+    decode_frame,
     feed,
 )
 
@@ -235,7 +236,7 @@ class Feed:
     def _take(self, raw: bytes) -> bool:
         """Fold one frame; False if it does not continue what is here."""
         try:
-            frame = self._store.read_frame(self.context_id, raw)
+            frame = decode_frame(self._store.sealer, self.context_id, raw)
         except CannotOpen:
             self._on_gap()  # whoever has published it, the store knows
             return True

@@ -140,11 +140,11 @@ async def read_log(gateway: Gateway, context_id: str, *, after: int, until: int)
         StoreUnavailable: The store was restarted meanwhile, and may have lost some.
     """
     epoch = gateway.store.epoch
-    events = await gateway.store.events(context_id, after=after, until=until)
+    events = await gateway.store.logs.events(context_id, after=after, until=until)
     if gateway.store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != max(0, until - after):
-        if (first := await gateway.store.log_first(context_id)) > after + 1:
+        if (first := await gateway.store.logs.first(context_id)) > after + 1:
             raise LogCompacted(context_id, first)
         raise ContextMissing(context_id)
     return list(events)
@@ -170,7 +170,7 @@ async def read_history(
 async def _base_and_log(
     gateway: Gateway, context_id: str, *, until: int
 ) -> tuple[ContextState | None, list[bytes]]:
-    base = await gateway.store.base(context_id)
+    base = await gateway.store.logs.base(context_id)
     before = base.version if base else 0
     if until < before:
         raise LogCompacted(context_id, before)

@@ -168,7 +168,9 @@ async def _was_taken(
     Only the mailbox knows: `doomed` is delivered under the key, and is bound to be refused
     where the key is new.
     """
-    receipt = await gateway.store.deliver(context_id, owner, doomed, key=key, digest=digest)
+    receipt = await gateway.store.admissions.deliver(
+        context_id, owner, doomed, key=key, digest=digest
+    )
     await wake(gateway, context_id, owner, receipt)
     result = receipt.result
     return receipt.repeated and (result is None or result.outcome == "applied")

@@ -48,11 +48,11 @@ async def backlog_frames(
     if asked is None or reason is not None:
         return [reset_frame(mirror, reason or "")]
     at = Position(asked[1], asked[2])
-    events = await store.events(context_id, after=at.version, until=view.state.version)
+    events = await store.logs.events(context_id, after=at.version, until=view.state.version)
     if store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     if len(events) != view.state.version - at.version:
-        if await store.log_first(context_id) > at.version + 1:
+        if await store.logs.first(context_id) > at.version + 1:
             # Of the view that was: what the mirror has taken meanwhile is held for the viewer.
             return [reset_frame(Mirror(view, epoch), COMPACTED)]
         raise ContextMissing(context_id)  # deleted while we looked, and its log with it

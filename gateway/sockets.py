@@ -214,7 +214,7 @@ async def _act(
         limits.take_for_address(request, "actions")
         await limits.take_for_owner(request, "actions")
         await record_action(gateway, actor, feed.context_id, event)
-        receipt = await gateway.store.deliver(
+        receipt = await gateway.store.admissions.deliver(
             feed.context_id,
             owner,
             Mail(event=event, if_version=asked.if_version),

@@ -120,7 +120,9 @@ async def fork(request: web.Request) -> web.StreamResponse:
     raw = b"fork\n%s\n%s" % (context_id.encode(), await read_raw(request))
     digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
     # Before its source is looked at, which may be gone since, or compacted.
-    made_id = await gateway.store.created(owner, key=key, digest=digest) if key else None
+    made_id = (
+        await gateway.store.admissions.created(owner, key=key, digest=digest) if key else None
+    )
     if made_id is not None:
         return await _made(gateway, made_id, owner, prefer, repeated=True)
     head, _ = await gateway.directory.head(context_id, owner)
@@ -151,7 +153,7 @@ async def _create(
     base, state = copied.base, copied.state
     first, further = _opening(copied)
     key, prefer = read_key(request), read_prefer(request, wait_s_max=gateway.config.wait_s_max)
-    made_id, repeated = await gateway.store.create(
+    made_id, repeated = await gateway.store.admissions.create(
         first,
         first=None,
         key=key,

@@ -35,6 +35,7 @@ from .audit import (
 )
 from .buckets import Buckets, Rate, Taking
 from .cancellation import end_if_cancelled
+from .codec import read_mail
 from .config import StorageConfig
 from .contract import (
     MAIL,
@@ -253,6 +254,7 @@ __all__ = [
     "parse_sentinels",
     "product_of",
     "read_announced",
+    "read_mail",
     "replace_contents",
     "rfc3339",
     "stopwatch",

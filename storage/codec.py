@@ -42,7 +42,11 @@ def write_result(sealer: Sealer, context_id: str, result: Result) -> str | bytes
 
 
 def read_mail(sealer: Sealer, context_id: str, raw: bytes) -> Mail:
-    """An action out of a mailbox."""
+    """An action, as the mailbox and the worker's channel have it.
+
+    Raises:
+        CannotOpen, ValidationError: It is no mail of this context's.
+    """
     return MAIL.validate_json(sealer.open("mail", context_id, raw))
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 import storage.keys as keys
 from fsm import RESTING, ContextState, Phase
-from storage.codec import read_places, read_summary
+from storage.codec import read_mail, read_places, read_summary
 from storage.contract import Mail, Place, Summary
 from storage.errors import CannotOpen, ContextMissing
 from storage.store import Store
@@ -397,7 +397,8 @@ class Inspector:
         """The first mail; None: there is none, or it cannot be read."""
         try:
             return next(
-                (self._store.read_mail(context_id, fields[1]) for _, fields in entries), None
+                (read_mail(self._store.sealer, context_id, fields[1]) for _, fields in entries),
+                None,
             )
         except (CannotOpen, ValidationError):
             return None  # what ails the context is the very thing to be looked for

@@ -91,7 +91,7 @@ class Recorder:
         tries = _Tries()
         while True:
             try:
-                context_id, _ = await self.store.create(
+                context_id, _ = await self.store.admissions.create(
                     event, first=None, key=own_key, digest=digest
                 )
             except (StoreUnavailable, StoreRefusedWrite) as error:
@@ -208,7 +208,7 @@ class Recorder:
         tries = _Tries()
         while True:
             try:
-                receipt = await self.store.deliver(
+                receipt = await self.store.admissions.deliver(
                     context_id, self.owner, mail, key=own_key, digest=digest
                 )
                 if not receipt.active and receipt.result is None:

@@ -184,7 +184,7 @@ class Retention:
     async def _delete(self, aged: Aged, now_ms: int) -> bool:
         """Have a context deleted; False if it is gone, or nobody could be asked to."""
         try:
-            receipt = await self._store.deliver(
+            receipt = await self._store.admissions.deliver(
                 aged.context_id,
                 aged.owner,
                 Mail(event=ContextDeleted(at_ms=now_ms), if_version=aged.version),

@@ -302,7 +302,7 @@ class Activation:
         if self._snapshot_version == self.state.version:
             self._store.meters.count("saves:clean")
         return await self._insist(
-            lambda: self._store.passivate(
+            lambda: self._store.ownership.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
         )
@@ -315,14 +315,14 @@ class Activation:
 
     async def _compact_as_wished(self) -> None:
         """Compact the log, if an operator has asked for it, to the length asked for."""
-        keep = await self._insist(lambda: self._store.wished_length(self.context_id))
+        keep = await self._insist(lambda: self._store.logs.wished_length(self.context_id))
         if keep is not None:
             await self._keep(keep)
 
     async def _keep(self, events: int) -> None:
         state = self.state
         first = state.version - events + 1
-        await self._insist(lambda: self._store.compact(self.token, state, first=first))
+        await self._insist(lambda: self._store.logs.compact(self.token, state, first=first))
         self._log_first = first
         log.info(
             "log compacted", context_id=self.context_id, version=state.version, first=first
@@ -519,9 +519,11 @@ class Activation:
         traceparent = batch.traceparent or self.traceparent or self._traces.of(state)
         with self._store.tracer.continued(traceparent, "commit", about):
             if ended(state):
-                await self._insist(lambda: self._store.delete(commit, self._worker_id))
+                await self._insist(
+                    lambda: self._store.ownership.delete(commit, self._worker_id)
+                )
             else:
-                await self._insist(lambda: self._store.commit(commit))
+                await self._insist(lambda: self._store.ownership.commit(commit))
         self.state = state
         self._trace_kept = trace
         for announcement in batch.announced:
@@ -583,7 +585,7 @@ class Activation:
             return None
         n_before, text = unsent
         try:
-            answer = self._store.append_draft(
+            answer = self._store.ownership.append_draft(
                 self.context_id,
                 self.token,
                 began=draft.began,

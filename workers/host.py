@@ -34,6 +34,7 @@ from storage import (
     WorkerBuried,
     WorkerJoined,
     WorkerLost,
+    read_mail,
     worker_mail,
 )
 from workers import poison
@@ -215,7 +216,7 @@ class Host:
         raw_id, seq, raw_mail = message.split(b"\n", 2)
         context_id = raw_id.decode()
         try:
-            delivered = Delivered(int(seq), self._store.read_mail(context_id, raw_mail))
+            delivered = Delivered(int(seq), read_mail(self._store.sealer, context_id, raw_mail))
         except (CannotOpen, ValidationError):
             # Its activation meets it in the mailbox; that is not the other contexts' affair.
             self._check_mail(context_id)
@@ -310,7 +311,7 @@ class Host:
                 self._start(context_id)
         if len(self._active) >= self._config.activations_max or self._draining:
             return
-        overdue = await self._store.claim(
+        overdue = await self._store.ownership.claim(
             now_ms=self._clock(), overdue_ms=self._config.overdue_ms
         )
         for context_id in overdue:
@@ -384,10 +385,10 @@ class Host:
     async def _own(self, context_id: str) -> Owned:
         """Become the owner of a context."""
         try:
-            return await self._store.activate(context_id, self.worker_id)
+            return await self._store.ownership.activate(context_id, self.worker_id)
         except WorkerBuried:
             await self._renew_if_unburied()
-            return await self._store.activate(context_id, self.worker_id)
+            return await self._store.ownership.activate(context_id, self.worker_id)
 
     async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
         """Whether the context's work is suspected of killing workers; if so, count this try."""
@@ -408,7 +409,7 @@ class Host:
         """Count a try once: begun anew, it would be taken for one that has come to nothing."""
         while True:
             try:
-                await self._store.count_attempt(owned, attempt)
+                await self._store.ownership.count_attempt(owned, attempt)
             except (StoreUnavailable, StoreRefusedWrite) as error:
                 log.warning("activation waits", context_id=owned.context_id, error=str(error))
                 await asyncio.sleep(self._config.commit_pause_s_max)

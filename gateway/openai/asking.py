@@ -104,7 +104,7 @@ async def begin(gateway: Gateway, owner: str, ask: Ask) -> str:
         expires_ms=None if ask.kept else orphaned_ms(gateway, gateway.config.openai_wait_s_max),
     )
     first = Mail(event=TurnRequested(at_ms=at_ms, messages=ask.messages))
-    context_id, repeated = await gateway.store.create(
+    context_id, repeated = await gateway.store.admissions.create(
         created, first=first, key=ask.key, digest=ask.digest
     )
     if not repeated:

@@ -37,7 +37,7 @@ async def create_conversation(request: web.Request) -> web.StreamResponse:
     if body.items:
         messages = tuple(read_items(body.items, "items"))
         first = Mail(event=MessagesRecorded(at_ms=at_ms, messages=messages))
-    context_id, repeated = await gateway.store.create(
+    context_id, repeated = await gateway.store.admissions.create(
         event, first=first, key=read_key(request), digest=digest_of("conversations", raw)
     )
     if first is not None and not repeated:

@@ -128,7 +128,7 @@ async def begun(store: Store, request: str, view: View, epoch: str) -> Transcrip
         Problem: compacted, if the base does not say what became of the request.
         StoreUnavailable: The log was compacted, or lost, while we looked.
     """
-    base = await store.base(view.state.id)
+    base = await store.logs.base(view.state.id)
     if store.epoch != epoch:
         raise StoreUnavailable("the store was restarted while we read")
     transcript = Transcript(request, None)
@@ -161,11 +161,11 @@ async def replayed(
     at, end = Position(first, 0), view.state.version
     while at.version < end and transcript.over is None:
         until = min(at.version + _PAGE_EVENTS, end)
-        events = await store.events(view.state.id, after=at.version, until=until)
+        events = await store.logs.events(view.state.id, after=at.version, until=until)
         if store.epoch != epoch:
             raise StoreUnavailable("the store was restarted while we read")
         if len(events) != until - at.version:
-            if await store.log_first(view.state.id) > at.version + 1:
+            if await store.logs.first(view.state.id) > at.version + 1:
                 raise StoreUnavailable("the log was compacted while we read")
             raise ContextMissing(view.state.id)
         if until == end:

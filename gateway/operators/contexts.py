@@ -94,7 +94,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     context_id = context_id_of(request)
     owner = await Inspector(gateway.store).owner(context_id)
     mail = Mail(event=CancelRequested(at_ms=gateway.clock()))
-    receipt = await gateway.store.deliver(context_id, owner, mail, key="", digest="")
+    receipt = await gateway.store.admissions.deliver(context_id, owner, mail, key="", digest="")
     name = action_id(context_id, receipt.seq, epoch=gateway.store.epoch)
     await wake(gateway, context_id, owner, receipt)
     body = {"id": context_id, "action_id": name}
@@ -107,7 +107,7 @@ async def compact(request: web.Request) -> web.StreamResponse:
     order = await read_body(request, CompactOrder, depth_max=gateway.config.json_depth_max)
     context_id = context_id_of(request)
     owner = await Inspector(gateway.store).owner(context_id)
-    found = await gateway.store.shorten(context_id, keep=order.keep_events)
+    found = await gateway.store.logs.shorten(context_id, keep=order.keep_events)
     if found == "asked":
         await gateway.store.queue.enqueue(context_id, owner=owner)
     body = {

@@ -78,7 +78,7 @@ async def _retry(gateway: Gateway, letter: DeadLetter) -> str | None:
         await _letters(gateway).drop(letter.id)
         return None
     event = letter.mail.event if letter.mail else RetryRequested(at_ms=gateway.clock())
-    receipt = await gateway.store.deliver(
+    receipt = await gateway.store.admissions.deliver(
         letter.context_id,
         letter.owner,
         Mail(event=event),

@@ -186,7 +186,7 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
         await receiver.until(3)
 
         async def compacted() -> bool:
-            found = await service.stores[0].log_first(context_id)
+            found = await service.stores[0].logs.first(context_id)
             return found > 1
 
         await eventually(compacted)

@@ -398,7 +398,7 @@ async def test_p14_the_session_of_another_owner_is_not_found_and_not_joined(
     async with scene(store_url) as here:
         (store,) = here.service.stores
         foreign = ContextCreated(at_ms=BEGAN_MS, context_id=CONTEXT_ID, owner="bob")
-        await store.create(foreign, first=None, key="", digest="", name="s")
+        await store.admissions.create(foreign, first=None, key="", digest="", name="s")
         gone = await here.client.send("DELETE", "/api/chat/session/s")
         assert (gone.status, gone.problem) == (404, "not-found")
         own = await chat(here.client, "text", "Mine", session_id="s")

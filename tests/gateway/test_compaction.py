@@ -10,7 +10,7 @@ from fsm import ContextState, Reference
 from gateway import GatewayConfig
 from gateway.app import Gateway
 from gateway.exchange import Exchange
-from storage import Store
+from storage.logs import Logs
 from tests.gateway.test_history import Json, talk
 from tests.gateway.test_transfer import exported, imported, told
 from tests.support.service import Service, eventually, serving
@@ -24,10 +24,10 @@ async def compacted(service: Service, context_id: str) -> int:
     (store,) = service.stores
 
     async def is_compacted() -> bool:
-        return await store.log_first(context_id) > 1
+        return await store.logs.first(context_id) > 1
 
     await eventually(is_compacted)
-    return await store.log_first(context_id)
+    return await store.logs.first(context_id)
 
 
 async def test_the_log_and_old_versions_are_told_to_be_compacted_and_the_rest_is_there(
@@ -237,10 +237,10 @@ async def test_an_export_and_a_fork_in_the_middle_of_a_compaction_are_whole(
 ) -> None:
     async with serving(store_url, worker=WORKER) as service:
         sources = [await talk(service, text) for text in ("one", "two")]
-        base = Store.base
+        base = Logs.base
 
-        async def early(store: Store, context_id: str) -> ContextState | None:
-            found = await base(store, context_id)
+        async def early(logs: Logs, context_id: str) -> ContextState | None:
+            found = await base(logs, context_id)
             if found is None:
                 order = {"keep_events": 1}
                 path = f"/admin/contexts/{context_id}/compact"
@@ -248,7 +248,7 @@ async def test_an_export_and_a_fork_in_the_middle_of_a_compaction_are_whole(
                 await compacted(service, context_id)
             return found
 
-        monkeypatch.setattr(Store, "base", early)
+        monkeypatch.setattr(Logs, "base", early)
         assert "base" in await exported(service, sources[0])
         forked = await service.client.act(sources[1], "fork")
         assert (forked.status, len(forked.context["messages"])) == (201, 2)
@@ -264,7 +264,7 @@ async def test_a_question_whose_turn_was_compacted_at_once_is_answered_without_s
             async def is_compacted() -> bool:
                 (store,) = service.stores
                 return (
-                    await store.log_first(exchange.feed.context_id) == exchange.mirror.version
+                    await store.logs.first(exchange.feed.context_id) == exchange.mirror.version
                 )
 
             await eventually(is_compacted)

@@ -45,7 +45,7 @@ async def test_a_result_is_told_only_in_the_epoch_of_its_action(store: Store) ->
     owned = await own(store)
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
         commit = next_commit(book.given(rename("new")), owned, base=1, results={1: APPLIED})
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         assert await feed.result_of(store.epoch, 1) == APPLIED
         assert feed.result_of(store.epoch, 1).done()
         # Its number may have been given again where the store was set back.
@@ -73,7 +73,7 @@ async def test_nobody_waits_for_an_action_behind_the_deletion_of_its_context(
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
         before = feed.result_of(store.epoch, 2)
         deleted = ContextDeleted(at_ms=BEGAN_MS)
-        await store.commit(
+        await store.ownership.commit(
             next_commit(book.given(deleted), owned, base=1, results={1: APPLIED})
         )
         assert await before is None
@@ -94,7 +94,7 @@ async def test_what_was_heard_last_is_known_until_it_is_deleted_or_may_be_lost(
         assert directory.last_known(CONTEXT_ID, "ada") is None
         store.epoch = epoch
         deleted = ContextDeleted(at_ms=BEGAN_MS)
-        await store.commit(next_commit(book.given(deleted), owned, base=1))
+        await store.ownership.commit(next_commit(book.given(deleted), owned, base=1))
         await feed.wait_until(lambda _mirror: False)
         assert directory.last_known(CONTEXT_ID, "ada") is None
 
@@ -105,7 +105,7 @@ async def test_a_frame_of_an_epoch_that_is_over_is_not_shown(store: Store) -> No
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
         feed.mirror.epoch = store.epoch = LATER  # the store was set back to version 1
         commit = next_commit(book.given(rename("lost")), owned, base=1, results={1: APPLIED})
-        await store.commit(commit)  # its frame fits, by its number
+        await store.ownership.commit(commit)  # its frame fits, by its number
         async with listening(store, "later"):  # so what was published before has been heard
             pass
         assert feed.mirror.version == 1
@@ -172,7 +172,7 @@ async def test_who_has_given_up_waiting_does_not_keep_a_state_from_the_others(
         ]
         await asyncio.sleep(0)
         waits[0].cancel()
-        await store.commit(next_commit(book.given(rename("new")), owned, base=1))
+        await store.ownership.commit(next_commit(book.given(rename("new")), owned, base=1))
         await waits[1]
 
 
@@ -200,8 +200,10 @@ async def test_viewers_of_a_feed_that_has_missed_what_was_compacted_get_one_rese
         lose(store.subscriber, lambda _: True)
         for title in ("Tea", "Coffee", "Milk"):
             before = book.state.version
-            await store.commit(next_commit(book.given(rename(title)), owned, base=before))
-        await store.compact(owned.token, book.state, first=book.state.version)
+            await store.ownership.commit(
+                next_commit(book.given(rename(title)), owned, base=before)
+            )
+        await store.logs.compact(owned.token, book.state, first=book.state.version)
         feed.read_again()
         await feed.wait_until(lambda mirror: mirror.version == book.state.version)
         (reset,) = viewer.frames

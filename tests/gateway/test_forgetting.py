@@ -19,7 +19,7 @@ async def keep_old(store_url: str) -> None:
     """A context from long ago."""
     event = ContextCreated(at_ms=1, context_id=OLD, owner="local")
     async with connect(store_url, StorageConfig()) as store:
-        await store.create(event, first=None, key="", digest="")
+        await store.admissions.create(event, first=None, key="", digest="")
 
 
 async def test_a_dry_run_over_http_says_what_would_go_and_why_not(store_url: str) -> None:

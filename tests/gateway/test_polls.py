@@ -11,6 +11,7 @@ from gateway import GatewayConfig
 from gateway.directory import Directory
 from gateway.guard import OWNER
 from storage import Link, Store
+from storage.logs import Logs
 from tests.gateway.arrivals import asked_after
 from tests.support.service import Json, serving, text_of
 
@@ -196,17 +197,17 @@ async def test_the_cursor_of_a_page_is_where_its_events_end_while_the_reply_goes
         async with client.stream(context_id) as stream:
             await client.act(context_id, "send_message", {"content": "/chunks 1000 5"})
             await stream.take("reply-delta")
-            plain_events = Store.events
+            plain_events = Logs.events
 
             async def slow_events(
-                store: Store, context_id: str, *, after: int, until: int
+                logs: Logs, context_id: str, *, after: int, until: int
             ) -> Sequence[bytes]:
-                found = await plain_events(store, context_id, after=after, until=until)
+                found = await plain_events(logs, context_id, after=after, until=until)
                 for _ in range(3):
                     await stream.take("reply-delta")
                 return found
 
-            monkeypatch.setattr(Store, "events", slow_events)
+            monkeypatch.setattr(Logs, "events", slow_events)
             page = await client.get(f"{state_path(context_id)}?after={start}")
         shown = "".join(
             frame["data"]["text"]

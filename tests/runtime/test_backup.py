@@ -54,7 +54,7 @@ async def backed_up(folder: Path, **settings: object) -> tuple[Path, str]:
         chosen = Settings.model_validate({"redis_url": server.url, **settings})
         async with connect(server.url, chosen) as store:
             event = ContextCreated(at_ms=1, context_id=CONTEXT_ID, owner="ada")
-            await store.create(event, first=None, key="", digest="")
+            await store.admissions.create(event, first=None, key="", digest="")
             await Access(store.link).create("k", owner="ada", scopes=SCOPES, now_ms=1)
             epoch = store.epoch
         assert await run_backup(chosen, server.url, file) == 0

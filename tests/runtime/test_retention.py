@@ -31,7 +31,7 @@ async def settings(server: StoreServer) -> Settings:
     async with connect(server.url, StorageConfig()) as store:
         for context_id in (OLD, YOUNG):
             event = ContextCreated(at_ms=1, context_id=context_id, owner="ada")
-            await store.create(event, first=None, key="", digest="")
+            await store.admissions.create(event, first=None, key="", digest="")
     return Settings(redis_url=SecretStr(server.url), retention_days=30)
 
 

@@ -45,12 +45,12 @@ async def create(
     """A context, without an idempotency key."""
     event = event or created()
     assert isinstance(event, ContextCreated)
-    await store.create(event, first=first, key="", digest="")
+    await store.admissions.create(event, first=first, key="", digest="")
 
 
 async def deliver(store: Store, content: str = "Hello", *, key: str = "") -> int:
     """Mail for the context; its number."""
-    receipt = await store.deliver(
+    receipt = await store.admissions.deliver(
         CONTEXT_ID, "ada", say_mail(content), key=key, digest=f"d-{content}"
     )
     return receipt.seq
@@ -70,7 +70,7 @@ async def die(store: Store, worker_id: str) -> None:
 async def own(store: Store, worker_id: str = "w1") -> Owned:
     """A living worker that owns the context."""
     await live(store, worker_id)
-    return await store.activate(CONTEXT_ID, worker_id)
+    return await store.ownership.activate(CONTEXT_ID, worker_id)
 
 
 def next_commit(
@@ -119,7 +119,7 @@ async def append(
     began: int | None = None,
 ) -> bytes:
     """Some more of a reply, begun at `version` unless told; what the store says to it."""
-    answer = store.append_draft(
+    answer = store.ownership.append_draft(
         owned.context_id,
         owned.token,
         began=version if began is None else began,

@@ -82,9 +82,9 @@ async def test_a_commit_is_one_step_that_everybody_sees(store: Store) -> None:
             results={1: APPLIED, 2: REFUSED},
             draft=Draft("start", 3, 'H"\n'),
         )
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         (frame,) = await ear.frames(1)
-    assert list(await store.events(CONTEXT_ID, after=0, until=9)) == logged(book)
+    assert list(await store.logs.events(CONTEXT_ID, after=0, until=9)) == logged(book)
     assert [item.seq for item in await store.undelivered(CONTEXT_ID)] == [3]
     assert await ready(store) == [CONTEXT_ID]
     reading = await store.read(CONTEXT_ID, "ada", seq=2)
@@ -105,7 +105,7 @@ async def test_the_last_acknowledgement_ends_being_ready(store: Store) -> None:
     await create(store)
     owned = await own(store)
     await deliver(store)
-    await store.commit(next_commit(Playbook(), owned, base=1, acknowledged=1))
+    await store.ownership.commit(next_commit(Playbook(), owned, base=1, acknowledged=1))
     assert await ready(store) == []
     assert not any(key.endswith(":mail") for key in await kept(store))
     assert await deliver(store) == 2
@@ -119,8 +119,8 @@ async def test_a_commit_without_events_tells_what_was_refused(store: Store) -> N
     await deliver(store)
     async with listening(store) as ear:
         commit = next_commit(book, owned, base=1, acknowledged=1, results={1: REFUSED})
-        await store.commit(commit)
-        await store.commit(commit)
+        await store.ownership.commit(commit)
+        await store.ownership.commit(commit)
         frame, again = await ear.frames(2)
     assert isinstance(frame, CommitFrame)
     assert (frame.base, frame.events, frame.rests) == (1, [], True)
@@ -147,10 +147,10 @@ async def test_a_repeated_commit_changes_nothing_more(store: Store) -> None:
         snapshot=True,
     )
     async with listening(store) as ear:
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         await append(store, owned, 1, "b", version=3)
         before = await everything(store)
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         assert await everything(store) == before
         await append(store, owned, 2, "c", version=3)
         frames = await ear.frames(3)
@@ -166,13 +166,13 @@ async def test_the_commit_of_an_owner_that_was_changes_nothing(store: Store) -> 
     await create(store, book.log[0])
     owned = await own(store)
     await deliver(store)
-    await store.activate(CONTEXT_ID, "w1")
+    await store.ownership.activate(CONTEXT_ID, "w1")
     before = await everything(store)
     commit = next_commit(
         book.given(say()), owned, base=1, acknowledged=1, results={1: APPLIED}, snapshot=True
     )
     with pytest.raises(Fenced):
-        await store.commit(commit)
+        await store.ownership.commit(commit)
     assert await everything(store) == before
 
 
@@ -181,7 +181,7 @@ async def test_a_commit_on_another_version_changes_nothing(store: Store, base: i
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)
-    await store.commit(next_commit(book.given(say()), owned, base=1))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
     await deliver(store)
     before = await everything(store)
     wrong = next_commit(
@@ -193,7 +193,7 @@ async def test_a_commit_on_another_version_changes_nothing(store: Store, base: i
         snapshot=True,
     )
     with pytest.raises(VersionConflict) as caught:
-        await store.commit(wrong)
+        await store.ownership.commit(wrong)
     assert (caught.value.expected, caught.value.found) == (base, 2)
     assert await everything(store) == before
 
@@ -203,11 +203,11 @@ async def test_a_commit_that_comes_late_once_more_changes_nothing(store: Store) 
     await create(store, book.log[0])
     owned = await own(store)
     late = next_commit(book.given(say()), owned, base=1, snapshot=True)
-    await store.commit(late)
-    await store.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
+    await store.ownership.commit(late)
+    await store.ownership.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
     before = await everything(store)
     with pytest.raises(VersionConflict):
-        await store.commit(late)
+        await store.ownership.commit(late)
     assert await everything(store) == before
 
 
@@ -217,7 +217,9 @@ async def test_nothing_is_committed_to_a_context_that_is_not_there(store: Store)
     owned = await own(store)
     await store.link.call("FLUSHALL")
     with pytest.raises(ContextMissing):
-        await store.commit(next_commit(book.given(say()), owned, base=1, snapshot=True))
+        await store.ownership.commit(
+            next_commit(book.given(say()), owned, base=1, snapshot=True)
+        )
     assert await kept(store) == set()
 
 
@@ -226,17 +228,19 @@ async def test_a_draft_is_begun_kept_and_cleared(store: Store) -> None:
     await create(store, book.log[0])
     owned = await own(store)
     book.given(say(), STARTED)
-    await store.commit(next_commit(book, owned, base=1, draft=Draft("start", 2, "é☕")))
+    await store.ownership.commit(
+        next_commit(book, owned, base=1, draft=Draft("start", 2, "é☕"))
+    )
     seen = [await draft_of(store)]
     book.given(say("queued"))
-    await store.commit(next_commit(book, owned, base=3, draft=Draft("keep", 2)))
+    await store.ownership.commit(next_commit(book, owned, base=3, draft=Draft("keep", 2)))
     seen.append(await draft_of(store))
     book.given(replied("Hi"))
-    await store.commit(next_commit(book, owned, base=4, draft=Draft("clear")))
+    await store.ownership.commit(next_commit(book, owned, base=4, draft=Draft("clear")))
     seen.append(await draft_of(store))
     assert await store.link.call("EXISTS", *keys.of_context(CONTEXT_ID, "draft")) == 0
     book.given(STARTED)
-    await store.commit(next_commit(book, owned, base=5, draft=Draft("start", 0, "")))
+    await store.ownership.commit(next_commit(book, owned, base=5, draft=Draft("start", 0, "")))
     seen.append(await draft_of(store))
     assert await append(store, owned, 0, "new", version=6) == b"appended"
     seen.append(await draft_of(store))
@@ -257,16 +261,18 @@ async def test_snapshots_grow_by_the_new_messages_and_equal_the_state(store: Sto
         base = book.state.version
         book.given(say(f"question {n}"), STARTED, replied(f"answer {n}"))
         commit = next_commit(book, owned, base=base, snapshot=True, messages_saved=saved)
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         saved = len(book.state.messages)
         assert await snapshot_of(store) == book.state
     assert saved == 8
     # A snapshot that was taken over counts again from what the store holds.
-    owned = await store.activate(CONTEXT_ID, "w1")
+    owned = await store.ownership.activate(CONTEXT_ID, "w1")
     assert (owned.messages_saved, owned.snapshot_version) == (8, book.state.version)
     book.given(say("once more"), STARTED, replied("yes"))
     base = owned.state.version
-    await store.commit(next_commit(book, owned, base=base, snapshot=True, messages_saved=8))
+    await store.ownership.commit(
+        next_commit(book, owned, base=base, snapshot=True, messages_saved=8)
+    )
     assert await snapshot_of(store) == book.state
 
 
@@ -275,10 +281,12 @@ async def test_a_snapshot_replaces_messages_behind_those_it_builds_on(store: Sto
     await create(store, book.log[0])
     owned = await own(store)
     book.given(say(), STARTED, replied("Hi"))
-    await store.commit(next_commit(book, owned, base=1, snapshot=True))
+    await store.ownership.commit(next_commit(book, owned, base=1, snapshot=True))
     base = book.state.version
     book.given(say("More"))
-    await store.commit(next_commit(book, owned, base=base, snapshot=True, messages_saved=1))
+    await store.ownership.commit(
+        next_commit(book, owned, base=base, snapshot=True, messages_saved=1)
+    )
     assert await snapshot_of(store) == book.state
 
 
@@ -307,9 +315,9 @@ async def test_a_context_is_claimed_when_the_time_comes_that_its_last_commit_gav
     for wake_ms in (due_ms - 1, due_ms, -1):  # -1: as before
         base = book.state.version
         commit = next_commit(book.given(rename(f"Title {base}")), owned, base=base)
-        await store.commit(replace(commit, wake_ms=wake_ms))
-    assert await store.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
-    assert await store.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
+        await store.ownership.commit(replace(commit, wake_ms=wake_ms))
+    assert await store.ownership.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
     last = next_commit(book.given(rename("Last")), owned, base=4)
-    await store.commit(replace(last, wake_ms=None))
-    assert await store.claim(now_ms=due_ms + 9_000, overdue_ms=1_000) == []
+    await store.ownership.commit(replace(last, wake_ms=None))
+    assert await store.ownership.claim(now_ms=due_ms + 9_000, overdue_ms=1_000) == []

@@ -24,12 +24,12 @@ async def talk(store: Store, book: Playbook, *, snapshot: bool = True) -> Owned:
     base = book.state.version
     for number in range(3):
         book.given(say(f"Question {number}"), STARTED, replied(f"Answer {number}"))
-    await store.commit(next_commit(book, owned, base=base, snapshot=snapshot))
+    await store.ownership.commit(next_commit(book, owned, base=base, snapshot=snapshot))
     return owned
 
 
 async def compact(store: Store, owned: Owned, state: ContextState) -> None:
-    await store.compact(owned.token, state, first=state.version - KEPT + 1)
+    await store.logs.compact(owned.token, state, first=state.version - KEPT + 1)
 
 
 async def read(store: Store) -> ContextState:
@@ -60,9 +60,9 @@ async def test_the_state_is_the_same_and_the_log_is_short(kept_in: tuple[Store, 
     for _ in range(2):  # again, it changes nothing
         await compact(store, owned, book.state)
         version = book.state.version
-        assert await store.log_first(CONTEXT_ID) == version - KEPT + 1
-        assert await store.base(CONTEXT_ID) == book.state
-        newest = list(await store.events(CONTEXT_ID, after=0, until=version))
+        assert await store.logs.first(CONTEXT_ID) == version - KEPT + 1
+        assert await store.logs.base(CONTEXT_ID) == book.state
+        newest = list(await store.logs.events(CONTEXT_ID, after=0, until=version))
         assert newest == logged(book)[-KEPT:]
         assert await read(store) == book.state
     assert await state_of(store) == (book.state, book.state)
@@ -77,10 +77,10 @@ async def test_the_context_goes_on_from_its_base(kept_in: tuple[Store, bool]) ->
     owned = await own(store)
     assert owned.log_first == base - KEPT + 1
     book.given(say("One more"), STARTED, replied("And its answer"))
-    await store.commit(next_commit(book, owned, base=base))
+    await store.ownership.commit(next_commit(book, owned, base=base))
     assert await state_of(store) == (book.state, book.state)
-    found = await store.base(CONTEXT_ID)
-    events = await store.events(CONTEXT_ID, after=base, until=book.state.version)
+    found = await store.logs.base(CONTEXT_ID)
+    events = await store.logs.events(CONTEXT_ID, after=base, until=book.state.version)
     assert replay(map(decode_event, events), found) == book.state
     owned = await own(store)
     await compact(store, owned, book.state)
@@ -95,11 +95,11 @@ async def test_a_reader_that_has_an_old_version_gets_all_and_a_newer_one_what_is
     old = await store.read(CONTEXT_ID, "ada")
     owned = await own(store)
     book.given(say(), STARTED, replied(), rename("Tea"))
-    await store.commit(next_commit(book, owned, base=1))
+    await store.ownership.commit(next_commit(book, owned, base=1))
     known = await store.read(CONTEXT_ID, "ada")
     before = book.state.version
     book.given(rename("Coffee"))
-    await store.commit(next_commit(book, owned, base=before))
+    await store.ownership.commit(next_commit(book, owned, base=before))
     await compact(store, owned, book.state)
     assert old.view is not None
     assert known.view is not None
@@ -122,7 +122,7 @@ async def test_a_file_that_is_older_than_the_log_is_not_used(
         assert store.files is not None
         store.files.save(book.state, store.epoch)
         book.given(say(), STARTED, replied(), rename("Tea"))
-        await store.commit(next_commit(book, owned, base=1))
+        await store.ownership.commit(next_commit(book, owned, base=1))
         await compact(store, owned, book.state)
         assert (await own(store)).state == book.state
 
@@ -134,13 +134,15 @@ async def test_a_snapshot_of_before_the_base_is_not_used_and_the_next_one_is_who
     owned = await talk(store, book, snapshot=True)
     before = book.state.version
     book.given(say("More"), STARTED, replied("Yes"), rename("Tea"))
-    await store.commit(next_commit(book, owned, base=before))
+    await store.ownership.commit(next_commit(book, owned, base=before))
     await compact(store, owned, book.state)
     owned = await own(store)
     assert (owned.state, owned.messages_saved) == (book.state, 0)
     before = book.state.version
     book.given(rename("Coffee"))
-    await store.commit(next_commit(book, owned, base=before, snapshot=True, messages_saved=0))
+    await store.ownership.commit(
+        next_commit(book, owned, base=before, snapshot=True, messages_saved=0)
+    )
     assert await state_of(store) == (book.state, book.state)
 
 
@@ -154,21 +156,21 @@ async def test_only_the_newest_owner_compacts_and_only_what_it_has_committed(
         await compact(store, owned, book.state)
     stale = book.state
     book.given(rename("Tea"))
-    await store.commit(next_commit(book, newer, base=stale.version))
+    await store.ownership.commit(next_commit(book, newer, base=stale.version))
     with pytest.raises(VersionConflict, match=f"found {book.state.version}"):
         await compact(store, newer, stale)
-    assert await store.log_first(CONTEXT_ID) == 1
-    assert list(await store.events(CONTEXT_ID, after=0, until=99)) == logged(book)
+    assert await store.logs.first(CONTEXT_ID) == 1
+    assert list(await store.logs.events(CONTEXT_ID, after=0, until=99)) == logged(book)
 
 
 async def test_a_compaction_that_is_executed_late_changes_nothing(store: Store) -> None:
-    store.scripts = recorded = Recording(store.scripts)
+    store.logs.scripts = recorded = Recording(store.scripts)
     book = Playbook()
     owned = await talk(store, book)
     await compact(store, owned, book.state)
     before = book.state.version
     book.given(rename("Tea"))
-    await store.commit(next_commit(book, owned, base=before))
+    await store.ownership.commit(next_commit(book, owned, base=before))
     assert await late(store, recorded, "compact") == [b"conflict", before + 1]
     newer = await own(store)
     assert await late(store, recorded, "compact") == b"fenced"
@@ -188,11 +190,11 @@ async def test_a_worker_that_dies_around_a_compaction_has_lost_nothing(
             await compact(store, owned, book.state)
         await store.sessions.bury("w1")
         await live(store, "w2")
-        taken = await store.activate(CONTEXT_ID, "w2")
+        taken = await store.ownership.activate(CONTEXT_ID, "w2")
         assert taken.state == book.state
         before = book.state.version
         book.given(say("Still there?"), STARTED, replied("Yes"))
-        await store.commit(next_commit(book, taken, base=before))
+        await store.ownership.commit(next_commit(book, taken, base=before))
         assert await read(store) == book.state
 
 
@@ -202,15 +204,15 @@ async def test_a_copy_may_begin_with_a_base(backend: Backend) -> None:
         await talk(store, book)
         base = book.state.model_copy(update={"id": COPY_ID})
         event = created(COPY_ID)
-        made, repeated = await store.create(
+        made, repeated = await store.admissions.create(
             event, first=None, key="", digest="", state=base, base=base
         )
         assert (made, repeated) == (COPY_ID, False)
         reading = await store.read(COPY_ID, "ada")
         assert reading.view is not None
         assert reading.view.state == base
-        assert await store.log_first(COPY_ID) == base.version + 1
-        assert (await store.activate(COPY_ID, "w1")).state == base
+        assert await store.logs.first(COPY_ID) == base.version + 1
+        assert (await store.ownership.activate(COPY_ID, "w1")).state == base
 
 
 async def test_nothing_is_left_of_a_deleted_context_that_was_compacted(store: Store) -> None:
@@ -219,7 +221,7 @@ async def test_nothing_is_left_of_a_deleted_context_that_was_compacted(store: St
     owned = await talk(store, book)
     await compact(store, owned, book.state)
     version = book.state.version
-    await store.delete(next_commit(book.given(DELETE), owned, base=version), "w1")
+    await store.ownership.delete(next_commit(book.given(DELETE), owned, base=version), "w1")
     await store.sessions.bury("w1")
     left = {key for key in await kept(store) - before if not key.startswith("rq:")}
     assert left == {"totals"}
@@ -234,32 +236,32 @@ async def test_a_wish_keeps_the_context_from_being_given_back_until_it_is_fulfil
     book = Playbook()
     owned = await talk(store, book)
     version = book.state.version
-    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "owned"
-    assert await store.shorten(CONTEXT_ID, keep=KEPT) == "owned"
-    assert not await store.passivate(CONTEXT_ID, owned.token, "w1", version=version)
-    assert await store.wished_length(CONTEXT_ID) == KEPT
+    assert await store.logs.shorten(CONTEXT_ID, keep=KEPT) == "owned"
+    assert await store.logs.shorten(CONTEXT_ID, keep=KEPT) == "owned"
+    assert not await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=version)
+    assert await store.logs.wished_length(CONTEXT_ID) == KEPT
     # A log that is left longer than was wished for leaves the wish.
-    await store.compact(owned.token, book.state, first=version - KEPT)
-    assert await store.wished_length(CONTEXT_ID) == KEPT
+    await store.logs.compact(owned.token, book.state, first=version - KEPT)
+    assert await store.logs.wished_length(CONTEXT_ID) == KEPT
     await compact(store, owned, book.state)
-    assert await store.wished_length(CONTEXT_ID) is None
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=version)
+    assert await store.logs.wished_length(CONTEXT_ID) is None
+    assert await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=version)
 
 
 async def test_a_log_that_is_short_enough_is_not_to_be_compacted(store: Store) -> None:
     book = Playbook()
     await talk(store, book)
     version = book.state.version
-    assert await store.shorten(CONTEXT_ID, keep=version - 1) == "owned"
-    assert await store.shorten(CONTEXT_ID, keep=version) == "short"
-    assert await store.wished_length(CONTEXT_ID) is None
+    assert await store.logs.shorten(CONTEXT_ID, keep=version - 1) == "owned"
+    assert await store.logs.shorten(CONTEXT_ID, keep=version) == "short"
+    assert await store.logs.wished_length(CONTEXT_ID) is None
 
 
 async def test_nobody_who_lives_has_the_context_and_whoever_wishes_is_told_so(
     store: Store,
 ) -> None:
     with pytest.raises(ContextMissing):
-        await store.shorten(CONTEXT_ID, keep=1)
+        await store.logs.shorten(CONTEXT_ID, keep=1)
     await talk(store, Playbook())
     await die(store, "w1")
-    assert await store.shorten(CONTEXT_ID, keep=1) == "asked"
+    assert await store.logs.shorten(CONTEXT_ID, keep=1) == "asked"

@@ -110,7 +110,9 @@ class World:
         mail = Mail(event=MessageReceived(at_ms=BEGAN_MS, content=f"said {key}"))
         full = len(model.waiting) >= self.store.config.mailbox_max and key not in model.seqs
         try:
-            receipt = await self.store.deliver(CONTEXT_ID, "ada", mail, key=key, digest=key)
+            receipt = await self.store.admissions.deliver(
+                CONTEXT_ID, "ada", mail, key=key, digest=key
+            )
         except MailboxFull:
             assert full
             return
@@ -127,14 +129,14 @@ class World:
         model = self.model
         if worker_id not in model.alive:
             with pytest.raises(WorkerBuried):
-                await self.store.activate(CONTEXT_ID, worker_id)
+                await self.store.ownership.activate(CONTEXT_ID, worker_id)
             await live(self.store, worker_id)
             model.alive.add(worker_id)
         if model.owner in model.alive - {worker_id}:
             with pytest.raises(ContextBusy):
-                await self.store.activate(CONTEXT_ID, worker_id)
+                await self.store.ownership.activate(CONTEXT_ID, worker_id)
             return
-        owned = await self.store.activate(CONTEXT_ID, worker_id)
+        owned = await self.store.ownership.activate(CONTEXT_ID, worker_id)
         model.tokens += 1
         model.token, model.owner, model.listed = owned.token, worker_id, True
         assert owned.token.endswith(f".{model.tokens}")
@@ -185,7 +187,7 @@ class World:
         if believer.owned.token != self.model.token:
             await self.is_refused(worker_id, commit)
             return
-        await self.store.commit(commit)
+        await self.store.ownership.commit(commit)
         believer.state, believer.last = state, commit
         believer.saved = len(state.messages) if snapshot else believer.saved
         model = self.model
@@ -203,11 +205,11 @@ class World:
         if believer.owned.token != self.model.token:
             await self.is_refused(worker_id, believer.last)
         else:
-            await self.store.commit(believer.last)
+            await self.store.ownership.commit(believer.last)
 
     async def is_refused(self, worker_id: str, commit: Commit) -> None:
         with pytest.raises((Fenced, VersionConflict)):
-            await self.store.commit(commit)
+            await self.store.ownership.commit(commit)
         del self.believers[worker_id]
 
     async def passivate(self, worker_id: str) -> None:
@@ -217,12 +219,12 @@ class World:
         token, model = believer.owned.token, self.model
         if token != model.token:
             with pytest.raises(Fenced):
-                await self.store.passivate(
+                await self.store.ownership.passivate(
                     CONTEXT_ID, token, worker_id, version=model.state.version
                 )
             del self.believers[worker_id]
             return
-        passive = await self.store.passivate(
+        passive = await self.store.ownership.passivate(
             CONTEXT_ID, token, worker_id, version=model.state.version
         )
         assert passive == (not model.waiting)
@@ -236,7 +238,7 @@ class World:
         reading = await store.read(CONTEXT_ID, "ada")
         assert reading.view is not None
         assert (reading.view.state, reading.mail_seq) == (model.state, len(model.seqs))
-        assert list(await store.events(CONTEXT_ID, after=1, until=100)) == model.log
+        assert list(await store.logs.events(CONTEXT_ID, after=1, until=100)) == model.log
         waiting = await store.undelivered(CONTEXT_ID)
         assert [item.seq for item in waiting] == model.waiting
         for seq in model.seqs.values():

@@ -22,18 +22,18 @@ async def keep(store: Store, number: int, *, owner: str = "ada", mail: bool = Fa
     """A context that was made then, perhaps with a message that waits since."""
     context_id = nth_id(number)
     made = ContextCreated(at_ms=BEGAN_MS, context_id=context_id, owner=owner, title=SECRET)
-    await store.create(made, first=say_mail() if mail else None, key="", digest="")
+    await store.admissions.create(made, first=say_mail() if mail else None, key="", digest="")
     return context_id
 
 
 async def work(store: Store, context_id: str, *events: Event, worker_id: str = "w1") -> None:
     """A living worker has it and has committed these."""
     await live(store, worker_id)
-    owned = await store.activate(context_id, worker_id)
+    owned = await store.ownership.activate(context_id, worker_id)
     state = replay(events, owned.state)
     commit = next_commit(Playbook(), owned, base=owned.state.version)
     written = [event.model_dump_json().encode() for event in events]
-    await store.commit(replace(commit, events=written, state=state, rests=False))
+    await store.ownership.commit(replace(commit, events=written, state=state, rests=False))
 
 
 async def page(
@@ -71,7 +71,7 @@ async def test_what_rests_without_mail_is_listed_only_where_all_are_asked_for(
 async def test_what_rests_and_is_still_with_its_worker_is_not_at_work(store: Store) -> None:
     context_id = await keep(store, 1)
     await live(store, "w1")
-    await store.activate(context_id, "w1")
+    await store.ownership.activate(context_id, "w1")
     assert ids(await page(store)) == []
     assert ids(await page(store, ALL)) == [context_id]
     assert ids(await page(store, Wanted(everything=True, waits_s_min=1))) == []
@@ -193,7 +193,7 @@ async def test_one_context_is_seen_in_depth_and_nothing_that_is_said_in_it(
 ) -> None:
     context_id = await keep(store, 1)
     await work(store, context_id, say("a secret"))
-    await store.deliver(context_id, "ada", say_mail("another"), key="", digest="")
+    await store.admissions.deliver(context_id, "ada", say_mail("another"), key="", digest="")
     await store.queue.enqueue(context_id)
     found = await Inspector(store).inspect(context_id, now_ms=BEGAN_MS)
     assert (found.glance.version, found.glance.mail) == (2, 1)

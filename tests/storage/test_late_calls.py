@@ -35,8 +35,9 @@ class Recording(Scripts):
 @pytest.fixture
 def recorded(store: Store) -> Recording:
     """The scripts of the store, which from here on are remembered."""
-    store.scripts = Recording(store.scripts)
-    return store.scripts
+    recorded = Recording(store.scripts)
+    store.admissions.scripts = store.ownership.scripts = recorded
+    return recorded
 
 
 async def late(store: Store, recorded: Recording, name: str, *, nth: int = 0) -> object:
@@ -55,7 +56,7 @@ async def test_a_late_activation_does_not_fence_the_newer_one(
     newer = await own(store)
     assert await late(store, recorded, "activate") == [b"stale"]
     assert await late(store, recorded, "activate", nth=1) == [b"stale"]
-    await store.commit(next_commit(book.given(say()), newer, base=1))
+    await store.ownership.commit(next_commit(book.given(say()), newer, base=1))
 
 
 async def test_a_late_passivation_does_not_give_away_a_context_that_went_on(
@@ -65,12 +66,14 @@ async def test_a_late_passivation_does_not_give_away_a_context_that_went_on(
     await create(store, book.log[0])
     owned = await own(store)
     await deliver(store)
-    assert not await store.passivate(CONTEXT_ID, owned.token, "w1", version=1)
-    await store.commit(
+    assert not await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=1)
+    await store.ownership.commit(
         next_commit(book.given(say()), owned, base=1, acknowledged=1, results={1: APPLIED})
     )
     assert await late(store, recorded, "passivate") == b"fenced"
-    assert (await store.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")).active
+    assert (
+        await store.admissions.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
+    ).active
 
 
 async def test_a_late_draft_frame_is_not_text_of_the_next_reply(
@@ -80,10 +83,14 @@ async def test_a_late_draft_frame_is_not_text_of_the_next_reply(
     await create(store, book.log[0])
     owned = await own(store)
     book.given(say(), STARTED)
-    await store.commit(next_commit(book, owned, base=1, draft=Draft("start", 2, "Gu")))
+    await store.ownership.commit(
+        next_commit(book, owned, base=1, draft=Draft("start", 2, "Gu"))
+    )
     assert await append(store, owned, 2, "ten", version=3) == b"appended"
     book.given(replied("Guten"), say(), STARTED)
-    await store.commit(next_commit(book, owned, base=3, draft=Draft("start", 2, "Ta")))
+    await store.ownership.commit(
+        next_commit(book, owned, base=3, draft=Draft("start", 2, "Ta"))
+    )
     assert await late(store, recorded, "draft") == b"conflict"
     reading = await store.read(CONTEXT_ID, "ada")
     assert reading.view is not None
@@ -94,9 +101,11 @@ async def test_a_late_commit_changes_nothing(store: Store, recorded: Recording) 
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)
-    await store.commit(next_commit(book.given(say()), owned, base=1))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
     assert await late(store, recorded, "commit") == [b"repeated"]
-    await store.commit(next_commit(book.given(STARTED), owned, base=2, draft=Draft("start")))
+    await store.ownership.commit(
+        next_commit(book.given(STARTED), owned, base=2, draft=Draft("start"))
+    )
     assert await late(store, recorded, "commit") == [b"conflict", 3]
 
 
@@ -108,4 +117,4 @@ async def test_an_activation_of_another_process_is_not_stale_whatever_its_number
         for _ in range(3):
             await own(one)
     async with backend.connect() as another:
-        assert (await another.activate(CONTEXT_ID, "w1")).token.endswith(".4")
+        assert (await another.ownership.activate(CONTEXT_ID, "w1")).token.endswith(".4")

@@ -338,7 +338,7 @@ async def test_a_script_flush_costs_a_round_trip(store: Store, client: Redis) ->
     assert sorted(task.result() for task in sent) == list(range(1, 21))
     owned = await own(store)
     book.given(say(), STARTED)
-    await store.commit(next_commit(book, owned, base=1, draft=Draft("start")))
+    await store.ownership.commit(next_commit(book, owned, base=1, draft=Draft("start")))
     client.script_flush()
     with pytest.raises(NoScript):
         await append(store, owned, 0, "a", version=3)
@@ -363,7 +363,7 @@ async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
             .log[0]
             .model_copy(update={"context_id": "01932c5e-ffff-7c3b-9d2e-5f6071829300"}),
         )
-    await store.commit(
+    await store.ownership.commit(
         next_commit(
             book.given(say(), STARTED),
             owned,
@@ -375,7 +375,7 @@ async def test_a_full_store_admits_nothing_and_lets_what_is_there_be_done(
     )
     assert await append(store, owned, 0, "a", version=3) == b"appended"
     assert (await store.read(CONTEXT_ID, "ada")).version == 3
-    assert await store.passivate(CONTEXT_ID, owned.token, "w1", version=3)
+    assert await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=3)
     owned = await own(store, "w2")
     assert owned.state == book.state
     client.config_set("maxmemory", 0)

@@ -27,14 +27,14 @@ OTHER_ID = "01890a5d-ac96-774b-bcce-b302099a8058"
 
 async def make(store: Store, context_id: str = "", *, key: str = "") -> str:
     """A context with its first message."""
-    made, _ = await store.create(
+    made, _ = await store.admissions.create(
         created(context_id or str(uuid7())), first=say_mail(), key=key, digest="d"
     )
     return made
 
 
 async def say(store: Store, context_id: str = CONTEXT_ID, *, key: str = "") -> int:
-    receipt = await store.deliver(context_id, "ada", say_mail(), key=key, digest="d")
+    receipt = await store.admissions.deliver(context_id, "ada", say_mail(), key=key, digest="d")
     return receipt.seq
 
 
@@ -48,7 +48,7 @@ async def rest(store: Store, owned: Owned, *, base: int, seq: int) -> Commit:
     while book.state.version <= base:
         book.given(ContextRenamed(at_ms=BEGAN_MS, title=f"t{book.state.version}"))
     commit = next_commit(book, owned, base=base, acknowledged=seq)
-    await store.commit(commit)
+    await store.ownership.commit(commit)
     return commit
 
 
@@ -61,7 +61,7 @@ async def test_an_owner_has_no_more_contexts_than_one_may_have(backend: Backend)
         error = refused.value
         assert (error.quota, error.most, error.used, error.again_s) == ("contexts", 2, 2, None)
         assert await make(store, key="k") == first, "what was made already is no new one"
-        await store.create(created(owner="eve"), first=None, key="", digest="")
+        await store.admissions.create(created(owner="eve"), first=None, key="", digest="")
 
 
 async def test_of_many_who_create_at_the_edge_no_more_succeed(backend: Backend) -> None:
@@ -99,7 +99,7 @@ async def test_a_context_is_at_work_from_its_mail_until_it_rests(store: Store) -
     assert (await usage_of(store.link, "ada")).turns == 0
     book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
     book.given(*(ContextRenamed(at_ms=BEGAN_MS, title=f"t{n}") for n in range(3)))
-    await store.commit(replace(next_commit(book, owned, base=3), rests=False))
+    await store.ownership.commit(replace(next_commit(book, owned, base=3), rests=False))
     assert (await usage_of(store.link, "ada")).turns == 1
 
 
@@ -114,7 +114,7 @@ async def test_a_turn_too_many_is_refused_and_one_that_waits_is_not(backend: Bac
         with pytest.raises(QuotaExceeded):
             await make(store)
         await say(store)  # it waits for its turn in a context that is at work already
-        await store.deliver(OTHER_ID, "ada", rename(), key="", digest="")
+        await store.admissions.deliver(OTHER_ID, "ada", rename(), key="", digest="")
         owned = await own(store)
         await rest(store, owned, base=1, seq=2)
         await say(store, OTHER_ID)
@@ -124,7 +124,9 @@ async def test_a_deleted_context_is_not_at_work(backend: Backend) -> None:
     async with backend.connect() as store:
         await make(store, CONTEXT_ID)
         owned = await own(store)
-        await store.delete(next_commit(Playbook(), owned, base=1, acknowledged=1), "w1")
+        await store.ownership.delete(
+            next_commit(Playbook(), owned, base=1, acknowledged=1), "w1"
+        )
         assert (await usage_of(store.link, "ada")).turns == 0
 
 
@@ -134,23 +136,23 @@ async def test_tokens_are_counted_once_with_their_commit(backend: Backend) -> No
         owned = await own(store)
         book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
         commit = replace(next_commit(book, owned, base=1), tokens=60)
-        await store.commit(commit)
-        await store.commit(commit)  # its answer was lost
+        await store.ownership.commit(commit)
+        await store.ownership.commit(commit)  # its answer was lost
         assert (await usage_of(store.link, "ada")).tokens == 60
         await say(store, key="k")
         again = await own(store, "w1")
         with pytest.raises(Fenced):
-            await store.commit(commit)  # by a worker that does not know yet
+            await store.ownership.commit(commit)  # by a worker that does not know yet
         assert (await usage_of(store.link, "ada")).tokens == 60
         book.given(ContextRenamed(at_ms=BEGAN_MS, title="u"))
-        await store.commit(replace(next_commit(book, again, base=2), tokens=60))
+        await store.ownership.commit(replace(next_commit(book, again, base=2), tokens=60))
         with pytest.raises(QuotaExceeded) as refused:
             await say(store)
         error = refused.value
         assert (error.quota, error.most, error.used) == ("tokens", 100, 120)
         assert error.again_s == 86_400 - BEGAN_MS // 1_000 % 86_400
         assert await say(store, key="k") == 1, "what was delivered already is told again"
-        await store.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
+        await store.admissions.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
         with pytest.raises(QuotaExceeded):
             await make(store)
 
@@ -166,7 +168,9 @@ async def test_tokens_that_are_too_many_to_be_added_cost_no_part_of_a_commit(
     book = Playbook()
     for base, tokens in ((1, 60), (2, 2**64 - 1), (3, 2**63 - 1)):
         book.given(ContextRenamed(at_ms=BEGAN_MS, title=f"t{base}"))
-        await store.commit(replace(next_commit(book, owned, base=base), tokens=tokens))
+        await store.ownership.commit(
+            replace(next_commit(book, owned, base=base), tokens=tokens)
+        )
         async with asyncio.timeout(5):
             await heard.get()
     assert (await usage_of(store.link, "ada")).tokens == 60
@@ -176,7 +180,7 @@ async def test_tokens_are_forgotten_with_their_day(store: Store) -> None:
     await create(store)
     owned = await own(store)
     book = Playbook().given(ContextRenamed(at_ms=BEGAN_MS, title="t"))
-    await store.commit(replace(next_commit(book, owned, base=1), tokens=60))
+    await store.ownership.commit(replace(next_commit(book, owned, base=1), tokens=60))
     left_s = cast("int", await store.link.call("TTL", keys.owner_tokens("ada")))
     assert 0 < left_s <= 86_400
 
@@ -206,13 +210,13 @@ async def test_messages_and_bytes_of_a_context_are_bounded(backend: Backend) -> 
         assert (refused.value.quota, refused.value.used) == ("messages", 2)
         note = RecordedMessage(role="user", content="x")
         with pytest.raises(QuotaExceeded):
-            await store.deliver(
+            await store.admissions.deliver(
                 *(CONTEXT_ID, "ada"),
                 Mail(event=MessagesRecorded(at_ms=BEGAN_MS, messages=(note,))),
                 key="",
                 digest="",
             )
-        await store.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
+        await store.admissions.deliver(CONTEXT_ID, "ada", rename(), key="", digest="")
     async with backend.connect(bytes_per_context_max=10) as store:
         with pytest.raises(QuotaExceeded) as refused:
             await say(store)
@@ -234,7 +238,7 @@ async def test_a_copy_may_have_as_much_as_a_context_may_and_no_more(backend: Bac
 
 
 async def _copy(store: Store, book: Playbook, log: Sequence[bytes]) -> None:
-    await store.create(
+    await store.admissions.create(
         created(), first=None, key="", digest="", further=log[1:], state=book.state
     )
 
@@ -244,10 +248,10 @@ async def test_the_bytes_of_a_context_are_those_of_its_log(store: Store) -> None
     owned = await own(store)
     await rest(store, owned, base=1, seq=0)
     commit = await rest(store, owned, base=2, seq=0)
-    log = await store.events(CONTEXT_ID, after=0, until=9)
+    log = await store.logs.events(CONTEXT_ID, after=0, until=9)
     assert await _bytes(store) == sum(map(len, log))
-    await store.compact(owned.token, commit.state, first=3)
-    kept = await store.events(CONTEXT_ID, after=0, until=9)
+    await store.logs.compact(owned.token, commit.state, first=3)
+    kept = await store.logs.events(CONTEXT_ID, after=0, until=9)
     base = commit.state.model_dump_json().encode()
     assert await _bytes(store) == len(base) + sum(map(len, kept))
 

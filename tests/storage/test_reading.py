@@ -19,7 +19,9 @@ async def test_a_reader_from_nothing_gets_the_state_and_the_draft(store: Store) 
     await create(store, book.log[0])
     owned = await own(store)
     book.given(say(), STARTED)
-    await store.commit(next_commit(book, owned, base=1, draft=Draft("start", 2, "Gu")))
+    await store.ownership.commit(
+        next_commit(book, owned, base=1, draft=Draft("start", 2, "Gu"))
+    )
     await append(store, owned, 2, "ten ☕", version=3)
     reading = await store.read(CONTEXT_ID, "ada")
     assert reading == Reading(
@@ -44,9 +46,9 @@ async def test_a_reader_gets_what_came_since_its_view(store: Store) -> None:
     await create(store, book.log[0])
     owned = await own(store)
     known = View(book.given(say()).state, 0, "")
-    await store.commit(next_commit(book, owned, base=1, snapshot=True))
+    await store.ownership.commit(next_commit(book, owned, base=1, snapshot=True))
     book.given(STARTED)
-    await store.commit(next_commit(book, owned, base=2, draft=Draft("start", 1, "H")))
+    await store.ownership.commit(next_commit(book, owned, base=2, draft=Draft("start", 1, "H")))
     reading = await store.read(CONTEXT_ID, "ada", known=known)
     assert reading.events == logged(book)[2:]
     assert reading.view == View(book.state, 1, "H")
@@ -70,14 +72,14 @@ async def test_a_draft_that_has_grown_is_a_change(store: Store) -> None:
     await create(store, book.log[0])
     owned = await own(store)
     book.given(say(), STARTED)
-    await store.commit(next_commit(book, owned, base=1, draft=Draft("start", 1, "H")))
+    await store.ownership.commit(next_commit(book, owned, base=1, draft=Draft("start", 1, "H")))
     known = View(book.state, 1, "H")
     assert await peek(store) == (3, 1)
     await append(store, owned, 1, "i", version=3)
     assert await peek(store) == (3, 2)
     reading = await store.read(CONTEXT_ID, "ada", known=known)
     assert (reading.view, reading.events) == (View(book.state, 2, "Hi"), [])
-    await store.commit(
+    await store.ownership.commit(
         next_commit(book.given(replied("Hi")), owned, base=3, draft=Draft("clear"))
     )
     assert await peek(store) == (4, 0)
@@ -104,11 +106,11 @@ async def test_the_view_is_the_replay_of_the_log_wherever_the_snapshot_is(
         commit = next_commit(
             book.given(event), owned, base=base, snapshot=snapshot, messages_saved=saved
         )
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         saved = len(book.state.messages) if snapshot else saved
     reading = await store.read(CONTEXT_ID, "ada")
     assert reading.view == View(book.state, 0, "")
-    log = await store.events(CONTEXT_ID, after=0, until=100)
+    log = await store.logs.events(CONTEXT_ID, after=0, until=100)
     assert replay(map(decode_event, log)) == book.state
 
 
@@ -127,9 +129,9 @@ async def test_nobody_sees_another_owners_context(store: Store) -> None:
 async def test_events_are_those_behind_one_version_up_to_another(store: Store) -> None:
     book = Playbook().given(say(), STARTED, replied("Hi"))
     await create(store, book.log[0])
-    await store.commit(next_commit(book, await own(store), base=1))
+    await store.ownership.commit(next_commit(book, await own(store), base=1))
     log = logged(book)
-    assert list(await store.events(CONTEXT_ID, after=0, until=4)) == log
-    assert list(await store.events(CONTEXT_ID, after=1, until=3)) == log[1:3]
-    assert list(await store.events(CONTEXT_ID, after=3, until=9)) == log[3:]
-    assert list(await store.events(CONTEXT_ID, after=4, until=4)) == []
+    assert list(await store.logs.events(CONTEXT_ID, after=0, until=4)) == log
+    assert list(await store.logs.events(CONTEXT_ID, after=1, until=3)) == log[1:3]
+    assert list(await store.logs.events(CONTEXT_ID, after=3, until=9)) == log[3:]
+    assert list(await store.logs.events(CONTEXT_ID, after=4, until=4)) == []

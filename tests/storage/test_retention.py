@@ -20,6 +20,7 @@ from storage import (
     stopwatch,
     unix_ms,
 )
+from storage.admissions import Admissions
 from storage.retention import DAY_MS, PAGE
 from tests.storage.arranging import create, next_commit, own, say_mail
 from tests.storage.conftest import Backend
@@ -36,14 +37,14 @@ async def keep(store: Store, number: int, *, at_ms: int = BEGAN_MS) -> str:
     """A context that was last changed then."""
     context_id = nth_id(number)
     event = ContextCreated(at_ms=at_ms, context_id=context_id, owner="ada")
-    await store.create(event, first=None, key="", digest="")
+    await store.admissions.create(event, first=None, key="", digest="")
     return context_id
 
 
 async def change(store: Store, context_id: str, *events: Event) -> ContextState:
     """Have events committed behind the first one."""
     await store.sessions.renew("w1", now_ms=BEGAN_MS, begin=True)
-    owned = await store.activate(context_id, "w1")
+    owned = await store.ownership.activate(context_id, "w1")
     book = Playbook()
     state = replay(events, owned.state)
     commit = replace(
@@ -51,8 +52,8 @@ async def change(store: Store, context_id: str, *events: Event) -> ContextState:
         events=[event.model_dump_json().encode() for event in events],
         state=state,
     )
-    await store.commit(commit)
-    assert await store.passivate(context_id, owned.token, "w1", version=state.version)
+    await store.ownership.commit(commit)
+    assert await store.ownership.passivate(context_id, owned.token, "w1", version=state.version)
     return state
 
 
@@ -136,7 +137,7 @@ async def test_what_is_at_work_or_waits_for_something_stays(backend: Backend) ->
         at_work, due, has_mail = [await keep(store, number) for number in (1, 2, 3)]
         await change(store, at_work, say().model_copy(update={"at_ms": BEGAN_MS + 1}))
         await store.link.call("ZADD", keys.DUE, NOW_MS + 1, due)
-        await store.deliver(has_mail, "ada", say_mail(), key="", digest="")
+        await store.admissions.deliver(has_mail, "ada", say_mail(), key="", digest="")
         plan = await plan_of(store)
         assert (plan.count, plan.kept) == (0, {"at-work": 1, "waiting": 2})
         assert await Retention(store).run(lambda: NOW_MS) == 0
@@ -197,19 +198,25 @@ async def test_what_is_passed_over_does_not_stop_what_stands_behind_it(
 async def test_what_cannot_be_asked_to_go_stops_no_run(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
 ) -> None:
-    deliver = Store.deliver
+    deliver = Admissions.deliver
 
     async def refuse(
-        store: Store, context_id: str, owner: str, mail: Mail, *, key: str, digest: str
+        admissions: Admissions,
+        context_id: str,
+        owner: str,
+        mail: Mail,
+        *,
+        key: str,
+        digest: str,
     ) -> Receipt:
         if context_id == refused:
             raise error(context_id)
-        return await deliver(store, context_id, owner, mail, key=key, digest=digest)
+        return await deliver(admissions, context_id, owner, mail, key=key, digest=digest)
 
     async with backend.connect(retention_days=DAYS, retention_deletes_s_max=1e6) as store:
         refused, old = await keep(store, 1), await keep(store, 2)
         await store.link.call("ZADD", keys.CONTEXTS, 0, nth_id(3))  # it has gone meanwhile
-        monkeypatch.setattr(Store, "deliver", refuse)
+        monkeypatch.setattr(Admissions, "deliver", refuse)
         assert await Retention(store).run(lambda: NOW_MS) == 1
         assert await asked_to_go(store, refused, old) == [old]
 
@@ -240,7 +247,7 @@ async def test_a_deleted_context_is_forgotten_by_retention_too(store: Store) -> 
     book = Playbook()
     await create(store, book.log[0])
     owned = await own(store)
-    await store.delete(next_commit(book.given(DELETE), owned, base=1), "w1")
+    await store.ownership.delete(next_commit(book.given(DELETE), owned, base=1), "w1")
     assert await store.link.call("EXISTS", keys.CONTEXTS) == 0
 
 

@@ -22,6 +22,7 @@ from storage import (
     Notice,
     Owned,
     Store,
+    decode_frame,
     keys,
 )
 from storage.keyring import Keyring, read_keyring
@@ -108,7 +109,7 @@ async def converse(store: Store) -> Owned:
         snapshot=True,
         letter=letter,
     )
-    await store.commit(replace(commit, notices=(notice,)))
+    await store.ownership.commit(replace(commit, notices=(notice,)))
     await append(store, owned, len(f"{CANARY} draft"), f" ~{CANARY}", version=4)
     notes = Notes(store.link, store.sealer, notes_max=10)
     await notes.add("ada", "n", f"{CANARY} note")
@@ -124,7 +125,7 @@ async def test_nothing_that_was_said_can_be_read_in_the_store(
     ):
         await converse(store)
         heard = await ear.hears(2)
-        frame, more = (store.read_frame(CONTEXT_ID, raw) for raw in heard)
+        frame, more = (decode_frame(store.sealer, CONTEXT_ID, raw) for raw in heard)
         assert isinstance(frame, CommitFrame)
         assert (frame.draft, frame.results[1].detail) == (f"{CANARY} draft", f"{CANARY} result")
         assert isinstance(more, DraftFrame)
@@ -153,7 +154,7 @@ async def test_nothing_that_was_said_can_be_read_in_the_store(
         assert waiting.mail.event.content == f"{CANARY} second"
         notes = Notes(store.link, store.sealer, notes_max=10)
         assert await notes.list("ada") == {"n": f"{CANARY} note"}
-        again = await store.activate(CONTEXT_ID, "w1")
+        again = await store.ownership.activate(CONTEXT_ID, "w1")
         assert (again.state, again.draft) == (reading.view.state, reading.view.draft)
 
 
@@ -212,10 +213,10 @@ async def test_what_was_moved_to_another_context_does_not_open(
         with pytest.raises(CannotOpen):
             await store.read(OTHER, "eve")
         with pytest.raises(CannotOpen):
-            await store.events(OTHER, after=0, until=1)
+            await store.logs.events(OTHER, after=0, until=1)
         await live(store, "w1")
         with pytest.raises(CannotOpen):
-            await store.activate(OTHER, "w1")
+            await store.ownership.activate(OTHER, "w1")
 
 
 @pytest.mark.parametrize("encrypted_first", [True, False])
@@ -273,10 +274,10 @@ async def test_a_base_is_encrypted_too(backend: Backend, tmp_path: Path) -> None
         await create(store, book.log[0])
         owned = await own(store)
         book.given(say(f"{CANARY} question"), STARTED, replied(f"{CANARY} answer"))
-        await store.commit(next_commit(book, owned, base=1))
-        await store.compact(owned.token, book.state, first=book.state.version + 1)
+        await store.ownership.commit(next_commit(book, owned, base=1))
+        await store.logs.compact(owned.token, book.state, first=book.state.version + 1)
         assert CANARY not in repr(await everything(store))
-        assert await store.base(CONTEXT_ID) == book.state
+        assert await store.logs.base(CONTEXT_ID) == book.state
         reading = await store.read(CONTEXT_ID, "ada")
         assert reading.view is not None
         assert reading.view.state == book.state

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from storage import WAKE, Store, StoreUnavailable, WorkerBuried, keys, unix_ms
-from storage.store import CLAIMS_MAX
+from storage.ownership import CLAIMS_MAX
 from tests.storage.arranging import (
     create,
     created,
@@ -105,37 +105,41 @@ async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
         assert await ear.hears(1) == [b"w1"]
     assert await ready(store) == [CONTEXT_ID]
     assert await store.sessions.bury("w1") == 0
-    assert await store.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
 
 
 async def test_a_waiting_context_is_claimed_by_one_and_again_when_it_still_waits(
     store: Store,
 ) -> None:
     await create(store, first=say_mail())
-    assert await store.claim(now_ms=BEGAN_MS + 999, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=BEGAN_MS + 999, overdue_ms=1_000) == []
     async with asyncio.TaskGroup() as group:
         claims = [
-            group.create_task(store.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000))
+            group.create_task(store.ownership.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000))
             for _ in range(20)
         ]
     assert sorted(claim.result() for claim in claims) == [[]] * 19 + [[CONTEXT_ID]]
-    assert await store.claim(now_ms=BEGAN_MS + 1_999, overdue_ms=1_000) == []
-    assert await store.claim(now_ms=BEGAN_MS + 2_000, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=BEGAN_MS + 1_999, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=BEGAN_MS + 2_000, overdue_ms=1_000) == [
+        CONTEXT_ID
+    ]
 
 
 async def test_a_context_whose_clock_was_ahead_is_claimed_as_well(store: Store) -> None:
     await create(store, first=say_mail())
     # Delivered by a clock that is a day ahead of the claimer's.
     earlier_ms = BEGAN_MS - 86_400_000
-    assert await store.claim(now_ms=earlier_ms, overdue_ms=1_000) == [CONTEXT_ID]
-    assert await store.claim(now_ms=earlier_ms + 999, overdue_ms=1_000) == []
-    assert await store.claim(now_ms=earlier_ms + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=earlier_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=earlier_ms + 999, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=earlier_ms + 1_000, overdue_ms=1_000) == [
+        CONTEXT_ID
+    ]
 
 
 async def test_a_context_whose_clock_was_ahead_waits_for_no_other(store: Store) -> None:
     await store.link.call("ZADD", keys.READY, 0, OTHER_ID)  # nobody can load it, say
     await store.link.call("ZADD", keys.READY, BEGAN_MS + 86_400_000, CONTEXT_ID)
-    claimed = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    claimed = await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
     assert claimed == [OTHER_ID, CONTEXT_ID]
 
 
@@ -143,16 +147,16 @@ async def test_a_claim_by_a_clock_that_is_ahead_costs_no_context_its_time(store:
     due_ms = unix_ms() + 3_600_000
     await store.link.call("ZADD", keys.DUE, due_ms, CONTEXT_ID)
     ahead_ms = due_ms + 86_400_000
-    assert await store.claim(now_ms=ahead_ms, overdue_ms=1_000) == [CONTEXT_ID]
-    assert await store.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
-    assert await store.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=ahead_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=due_ms - 1, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=due_ms, overdue_ms=1_000) == [CONTEXT_ID]
 
 
 async def test_a_claim_is_bounded_and_takes_the_oldest_first(store: Store) -> None:
     for n in range(CLAIMS_MAX + 3):
         await store.link.call("ZADD", keys.READY, n, f"c{n}")
-    first = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
-    second = await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    first = await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
+    second = await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=1_000)
     assert first == [f"c{n}" for n in range(CLAIMS_MAX)]
     assert second == [f"c{n}" for n in range(CLAIMS_MAX, CLAIMS_MAX + 3)]
 
@@ -166,6 +170,6 @@ async def test_a_claim_is_bounded_whatever_waits_and_the_rest_comes_with_the_nex
     due = [part for n in range(due_max) for part in (0, f"due-{n}")]
     await store.link.call("ZADD", keys.READY, *waiting, *ahead)
     await store.link.call("ZADD", keys.DUE, *due)
-    claims = [await store.claim(now_ms=BEGAN_MS, overdue_ms=1_000) for _ in range(4)]
+    claims = [await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=1_000) for _ in range(4)]
     assert [len(claim) for claim in claims] == [CLAIMS_MAX, CLAIMS_MAX, 2, 0]
     assert len({each for claim in claims for each in claim}) == ready_max + 2 + due_max

@@ -117,7 +117,7 @@ async def play(
     base = book.state.version
     book.given(*events)
     saved = owned.messages_saved
-    await store.commit(
+    await store.ownership.commit(
         next_commit(book, owned, base=base, snapshot=snapshot, messages_saved=saved)
     )
 
@@ -134,13 +134,13 @@ async def test_the_state_that_is_loaded_is_the_one_that_the_log_says(
     async with opened(backend, mode) as kept:
         await create(kept.store, book.log[0])
         for event in HISTORIES[history]:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
             assert owned.state == book.state
             due = (book.state.version + 1) % every == 0
             await play(kept.store, owned, book, event, snapshot=due)
             await kept.writes()
     async with opened(backend, mode) as kept:
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
     assert owned.state == book.state
     assert owned.state.model_dump_json() == book.state.model_dump_json()
     saved = [v for v in range(2, book.state.version + 1) if v % every == 0]
@@ -150,27 +150,29 @@ async def test_the_state_that_is_loaded_is_the_one_that_the_log_says(
 async def test_clean_contexts_are_not_written(kept: Kept) -> None:
     book = Playbook()
     await create(kept.store, book.log[0])
-    owned = await kept.store.activate(CONTEXT_ID, "w1")
+    owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
     await play(kept.store, owned, book, say(), snapshot=False)
-    await kept.store.commit(next_commit(book, owned, base=2, acknowledged=1))
+    await kept.store.ownership.commit(next_commit(book, owned, base=2, acknowledged=1))
     assert await kept.writes() == 0
     await play(kept.store, owned, book, STARTED, replied("Hi"))
     assert await kept.writes() == 1
     for n in range(3):
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
-        await kept.store.passivate(CONTEXT_ID, owned.token, "w1", version=owned.state.version)
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
+        await kept.store.ownership.passivate(
+            CONTEXT_ID, owned.token, "w1", version=owned.state.version
+        )
         assert (await kept.writes(), owned.token.endswith(f".{n + 2}")) == (1, True)
 
 
 async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:
     book = Playbook()
     await create(kept.store, book.log[0])
-    owned = await kept.store.activate(CONTEXT_ID, "w1")
+    owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
     await play(kept.store, owned, book, say(), snapshot=False)
     book.given(STARTED)
-    await kept.store.commit(next_commit(book, owned, base=2, draft=Draft("start")))
+    await kept.store.ownership.commit(next_commit(book, owned, base=2, draft=Draft("start")))
     for n in range(50):
-        answer = kept.store.append_draft(
+        answer = kept.store.ownership.append_draft(
             CONTEXT_ID, owned.token, began=3, version=3, n_before=n, message_id="m", text="a"
         )
         assert await answer == b"appended"
@@ -181,8 +183,8 @@ async def test_a_reply_of_many_frames_is_one_write(kept: Kept) -> None:
 async def test_a_commit_that_is_refused_writes_no_snapshot(kept: Kept) -> None:
     book = Playbook()
     await create(kept.store, book.log[0])
-    owned = await kept.store.activate(CONTEXT_ID, "w1")
-    await kept.store.activate(CONTEXT_ID, "w1")
+    owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
+    await kept.store.ownership.activate(CONTEXT_ID, "w1")
     with pytest.raises(Exception, match=CONTEXT_ID):
         await play(kept.store, owned, book, say())
     assert await kept.writes() == 0
@@ -192,12 +194,12 @@ async def test_a_deleted_context_leaves_no_snapshot(backend: Backend, mode: str)
     book = Playbook()
     async with opened(backend, mode) as kept:
         await create(kept.store, book.log[0])
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         for event in (say(), say("more"), STARTED):
             await play(kept.store, owned, book, event)
         base = book.state.version
         commit = next_commit(book.given(DELETE), owned, base=base)
-        await kept.store.delete(commit, "w1")
+        await kept.store.ownership.delete(commit, "w1")
     if mode != "store":
         assert left_in(folder_of(mode)) == []
 
@@ -208,13 +210,13 @@ async def test_a_takeover_loads_what_another_process_has_saved(
     book = Playbook()
     async with opened(backend, mode) as one, opened(backend, mode) as other:
         await create(one.store, book.log[0])
-        owned = await one.store.activate(CONTEXT_ID, "w1")
+        owned = await one.store.ownership.activate(CONTEXT_ID, "w1")
         await play(one.store, owned, book, say(), STARTED)
         await one.writes()
         await play(one.store, owned, book, replied("Hi"), snapshot=False)
         await die(one.store, "w1")
         await live(other.store, "w2")
-        taken = await other.store.activate(CONTEXT_ID, "w2")
+        taken = await other.store.ownership.activate(CONTEXT_ID, "w2")
     assert (taken.state, taken.snapshot_version) == (book.state, 3)
 
 
@@ -224,15 +226,17 @@ async def test_folders_that_are_not_shared_cost_a_replay_and_keep_what_was_delet
     book, (here, there) = Playbook(), (f"json:{tmp_path}/{name}" for name in ("a", "b"))
     async with opened(backend, here) as one, opened(backend, there) as other:
         await create(one.store, book.log[0])
-        owned = await one.store.activate(CONTEXT_ID, "w1")
+        owned = await one.store.ownership.activate(CONTEXT_ID, "w1")
         await play(one.store, owned, book, say(), STARTED)
         await one.writes()
         await die(one.store, "w1")
         await live(other.store, "w2")
-        taken = await other.store.activate(CONTEXT_ID, "w2")
+        taken = await other.store.ownership.activate(CONTEXT_ID, "w2")
         assert (taken.state, taken.snapshot_version) == (book.state, 0)
         base = book.state.version
-        await other.store.delete(next_commit(book.given(DELETE), taken, base=base), "w2")
+        await other.store.ownership.delete(
+            next_commit(book.given(DELETE), taken, base=base), "w2"
+        )
     assert (len(left_in(folder_of(here))), left_in(folder_of(there))) == (1, [])
 
 
@@ -245,14 +249,16 @@ async def test_a_snapshot_that_was_written_late_does_not_outlive_its_context(
         files = one.store.files
         assert files is not None
         await create(one.store, book.log[0])
-        owned = await one.store.activate(CONTEXT_ID, "w1")
+        owned = await one.store.ownership.activate(CONTEXT_ID, "w1")
         with files._changing_files:  # as in a process that was stopped
             await play(one.store, owned, book, say(), STARTED)
             await die(one.store, "w1")
             await live(other.store, "w2")
-            taken = await other.store.activate(CONTEXT_ID, "w2")
+            taken = await other.store.ownership.activate(CONTEXT_ID, "w2")
             base = book.state.version
-            await other.store.delete(next_commit(book.given(DELETE), taken, base=base), "w2")
+            await other.store.ownership.delete(
+                next_commit(book.given(DELETE), taken, base=base), "w2"
+            )
         await settled(lambda: ends or (files.writes == 1 and not left_in(folder)))
     assert left_in(folder) == []
 
@@ -266,7 +272,7 @@ async def test_the_mode_can_be_changed_between_two_lives(
         async with opened(backend, mode) as kept:
             if life == 0:
                 await create(kept.store, book.log[0])
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
             assert owned.state == book.state
             await play(kept.store, owned, book, rename(f"life {life}"), say(f"{life}"))
             await kept.writes()
@@ -301,7 +307,7 @@ async def two_generations(
     book = Playbook()
     async with opened(backend, f"json:{folder}") as kept:
         await create(kept.store, book.log[0])
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         for event in (say(), STARTED):
             await play(kept.store, owned, book, event)
             await kept.writes()
@@ -339,7 +345,7 @@ async def test_a_damaged_file_is_said_aloud_and_the_one_before_it_used(
         newest = files.path(CONTEXT_ID)
         DAMAGES[damage](newest)
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 2)
         (entry,) = logs
         assert entry["log_level"] == "error"
@@ -347,7 +353,7 @@ async def test_a_damaged_file_is_said_aloud_and_the_one_before_it_used(
         assert (entry["context_id"], entry["file"]) == (CONTEXT_ID, newest.name)
         DAMAGES[damage](newest.with_suffix(".previous"))
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 0)
         assert [entry["log_level"] for entry in logs] == ["error"] * 2
 
@@ -370,7 +376,7 @@ async def test_a_crash_between_the_two_renames_loses_nothing(
     async with two_generations(backend, folder) as (kept, book, files):
         files.path(CONTEXT_ID).unlink()
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 2)
         assert logs == []
 
@@ -381,7 +387,7 @@ async def test_a_file_that_is_newer_than_the_log_is_not_used(
     async with two_generations(backend, folder) as (kept, book, files):
         ahead = Playbook.at(book).given(say("lost"), STARTED, replied("lost"))
         files.save(ahead.state, kept.store.epoch)
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 0)
 
 
@@ -397,7 +403,7 @@ async def test_a_file_of_commits_that_the_store_may_have_lost_is_not_used(
         files.path(CONTEXT_ID).with_suffix(".previous").unlink()
         assert beside.state.version == book.state.version
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 0)
         assert [entry["log_level"] for entry in logs] == ["info"]
 
@@ -412,7 +418,7 @@ async def test_a_file_that_was_read_before_a_new_epoch_began_is_not_used(
         files.save(beside.state, kept.store.epoch)
         # As where the call has waited for the store to come up again.
         await kept.store.link.call("HINCRBY", keys.EPOCH, "n", 1)
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, 0)
 
 
@@ -460,19 +466,21 @@ async def test_a_folder_that_goes_away_costs_no_data_and_files_come_back(
     async with two_generations(backend, folder) as (kept, book, files):
         hide(folder)
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
             assert owned.state == book.state
             await play(kept.store, owned, book, rename("one"))
             await settled(lambda: any(e["event"] == "snapshot not written" for e in logs))
         assert {entry["log_level"] for entry in logs} == {"error"}
         show(folder)
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert owned.state == book.state
         await play(kept.store, owned, book, rename("two"))
         await kept.writes()
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, book.state.version)
-        await kept.store.delete(next_commit(book, owned, base=book.state.version), "w1")
+        await kept.store.ownership.delete(
+            next_commit(book, owned, base=book.state.version), "w1"
+        )
         assert not files.path(CONTEXT_ID).exists()
 
 
@@ -494,13 +502,13 @@ async def test_a_folder_that_cannot_be_written_costs_no_data(
         inner = files.path(CONTEXT_ID).parent
         inner.chmod(0o500)
         with capture_logs() as logs:
-            owned = await kept.store.activate(CONTEXT_ID, "w1")
+            owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
             await play(kept.store, owned, book, rename("one"))
             await settled(lambda: bool(logs))
         inner.chmod(0o700)
         await play(kept.store, owned, book, rename("two"))
         await kept.writes()
-        owned = await kept.store.activate(CONTEXT_ID, "w1")
+        owned = await kept.store.ownership.activate(CONTEXT_ID, "w1")
         assert (owned.state, owned.snapshot_version) == (book.state, book.state.version)
 
 

@@ -15,7 +15,7 @@ async def delete(store: Store, *, key: str = "k") -> None:
     """A context that was made and deleted."""
     book = Playbook()
     await create(store, book.log[0])
-    receipt = await store.deliver(CONTEXT_ID, "ada", DELETION, key=key, digest="d")
+    receipt = await store.admissions.deliver(CONTEXT_ID, "ada", DELETION, key=key, digest="d")
     owned = await own(store)
     commit = next_commit(
         book.given(DELETE),
@@ -24,7 +24,7 @@ async def delete(store: Store, *, key: str = "k") -> None:
         acknowledged=receipt.seq,
         results={receipt.seq: APPLIED},
     )
-    await store.delete(commit, "w1")
+    await store.ownership.delete(commit, "w1")
 
 
 async def peeked(store: Store, owner: str) -> tuple[int, int]:
@@ -48,7 +48,9 @@ async def test_the_former_owner_is_told_that_it_is_gone_and_others_nothing(
                 await peeked(store, stranger)
             assert type(missing.value) is ContextMissing
             with pytest.raises(ContextMissing) as missing:
-                await store.deliver(CONTEXT_ID, stranger, DELETION, key="k", digest="d")
+                await store.admissions.deliver(
+                    CONTEXT_ID, stranger, DELETION, key="k", digest="d"
+                )
             assert type(missing.value) is ContextMissing
 
 
@@ -57,21 +59,23 @@ async def test_the_deletion_repeated_under_its_key_is_answered_as_done(
 ) -> None:
     async with backend.connect(**ON) as store:
         await delete(store)
-        receipt = await store.deliver(CONTEXT_ID, "ada", DELETION, key="k", digest="d")
+        receipt = await store.admissions.deliver(
+            CONTEXT_ID, "ada", DELETION, key="k", digest="d"
+        )
         assert (receipt.seq, receipt.repeated, receipt.active) == (1, True, False)
         assert receipt.result == APPLIED
         with pytest.raises(KeyReused):
-            await store.deliver(CONTEXT_ID, "ada", DELETION, key="k", digest="other")
+            await store.admissions.deliver(CONTEXT_ID, "ada", DELETION, key="k", digest="other")
         for key in ("", "another"):
             with pytest.raises(ContextGone):
-                await store.deliver(CONTEXT_ID, "ada", DELETION, key=key, digest="d")
+                await store.admissions.deliver(CONTEXT_ID, "ada", DELETION, key=key, digest="d")
 
 
 async def test_a_deletion_without_a_key_has_none_to_repeat(backend: Backend) -> None:
     async with backend.connect(**ON) as store:
         await delete(store, key="")
         with pytest.raises(ContextGone):
-            await store.deliver(CONTEXT_ID, "ada", DELETION, key="", digest="d")
+            await store.admissions.deliver(CONTEXT_ID, "ada", DELETION, key="", digest="d")
 
 
 async def test_a_tombstone_is_all_that_stands_and_it_falls(backend: Backend) -> None:

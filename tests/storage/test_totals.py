@@ -49,11 +49,13 @@ async def test_a_context_is_counted_in_the_phase_that_it_is_in(store: Store) -> 
     await create(store, book.log[0], first=say_mail())
     assert resting(await seen(store)) == ({"idle": 1}, 1)
     owned = await own(store)
-    await store.commit(next_commit(book.given(say()), owned, base=1, results={1: APPLIED}))
+    await store.ownership.commit(
+        next_commit(book.given(say()), owned, base=1, results={1: APPLIED})
+    )
     assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
-    await store.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
+    await store.ownership.commit(next_commit(book.given(STARTED, replied("Hi")), owned, base=2))
     assert resting(await seen(store)) == ({"idle": 1}, 0)
-    await store.commit(next_commit(book.given(say()), owned, base=4))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=4))
     assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
 
 
@@ -66,13 +68,13 @@ async def test_a_create_a_commit_and_a_deletion_that_are_repeated_count_once(
     owned = await own(store)
     commit = next_commit(book.given(say()), owned, base=1, results={1: APPLIED}, acknowledged=1)
     for _ in range(2):
-        await store.commit(commit)
+        await store.ownership.commit(commit)
     names = ("contexts:created", "turns:started", "actions:delivered", "actions:applied")
     assert counted(await seen(store), *names) == (1, 0, 1, 1)
     assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
     last = next_commit(book.given(DELETE), owned, base=2, results={2: APPLIED})
     for _ in range(2):
-        await store.delete(last, "w1")
+        await store.ownership.delete(last, "w1")
     found = await seen(store)
     assert counted(found, "contexts:deleted", "actions:applied") == (1, 2)
     assert resting(found) == ({}, 0)
@@ -87,7 +89,7 @@ async def test_a_refusal_whose_commit_is_repeated_is_counted_once(store: Store) 
     await deliver(store, "Waiting")
     commit = next_commit(book, owned, base=1, results={1: REFUSED}, acknowledged=1)
     for _ in range(2):
-        await store.commit(commit)
+        await store.ownership.commit(commit)
         assert counted(await seen(store), "actions:refused") == (1,)
     assert resting(await seen(store)) == ({"idle": 1}, 1)
 
@@ -108,7 +110,7 @@ async def test_mail_that_a_deletion_leaves_undelivered_waits_no_more(store: Stor
     await deliver(store, "One")
     await deliver(store, "Two")
     last = next_commit(book.given(DELETE), owned, base=1, results={1: APPLIED})
-    await store.delete(last, "w1")
+    await store.ownership.delete(last, "w1")
     assert counted(await seen(store), "actions:delivered", "actions:dropped") == (2, 1)
     assert resting(await seen(store)) == ({}, 0)
 
@@ -120,7 +122,7 @@ async def test_a_commit_that_is_fenced_or_late_counts_nothing(store: Store) -> N
     before = (await seen(store)).totals
     late = next_commit(book.given(say()), owned, base=7, results={1: REFUSED})
     with pytest.raises(VersionConflict):
-        await store.commit(late)
+        await store.ownership.commit(late)
     assert (await seen(store)).totals == before
 
 
@@ -128,7 +130,7 @@ async def test_what_a_copied_log_leads_to_is_the_phase_that_is_counted(store: St
     book = Playbook().given(say(), STARTED)
     log = book.log
     first = created()
-    await store.create(
+    await store.admissions.create(
         first,
         first=None,
         key="",
@@ -143,7 +145,7 @@ async def test_a_copy_that_is_made_in_the_middle_of_a_turn_begins_with_it(store:
     book = Playbook().given(say(), STARTED)
     log = book.log
     for _ in range(2):
-        await store.create(
+        await store.admissions.create(
             created(),
             first=None,
             key="",
@@ -161,9 +163,9 @@ async def test_a_context_that_was_there_before_anything_was_counted_joins_when_i
     await create(store, book.log[0])
     await store.link.call("HDEL", f"ctx:{{{CONTEXT_ID}}}:meta", "phase")
     owned = await own(store)
-    await store.commit(next_commit(book.given(say()), owned, base=1))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
     assert resting(await seen(store)) == ({book.state.phase.value: 1}, 0)
-    await store.delete(next_commit(book.given(DELETE), owned, base=2), "w1")
+    await store.ownership.delete(next_commit(book.given(DELETE), owned, base=2), "w1")
     assert resting(await seen(store)) == ({}, 0)
 
 
@@ -171,7 +173,7 @@ async def test_mail_waits_for_as_long_as_nobody_has_taken_it(store: Store) -> No
     assert (await seen(store)).oldest_mail_ms is None
     await create(store)
     mail = Mail(event=MessageReceived(at_ms=BEGAN_MS + 5_000, content="Hello"))
-    await store.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
+    await store.admissions.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
     assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5_000
 
 
@@ -186,7 +188,7 @@ async def test_a_commit_of_many_actions_counts_each_of_them(store: Store) -> Non
     await create(store, book.log[0])
     owned = await own(store)
     results = {seq: APPLIED if seq % 3 else REFUSED for seq in range(1, 31)}
-    await store.commit(next_commit(book.given(say()), owned, base=1, results=results))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=1, results=results))
     found = await seen(store)
     assert counted(found, "actions:applied", "actions:refused") == (20, 10)
     assert resting(found) == ({book.state.phase.value: 1}, 0)
@@ -200,7 +202,7 @@ async def test_a_process_reports_its_commits_their_bytes_and_snapshots(store: St
     await create(store, book.log[0])
     owned = await own(store)
     commit = next_commit(book.given(say()), owned, base=1)
-    await store.commit(commit)
+    await store.ownership.commit(commit)
     await store.meters.report()
     size = sum(map(len, commit.events))
     saves = ("saves", "saves:bytes", "saves:snapshots")

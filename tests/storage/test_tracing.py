@@ -23,7 +23,7 @@ def test_mail_of_versions_before_traces_is_read() -> None:
 async def test_mail_brings_its_trace_to_the_worker(store: Store) -> None:
     mail = say_mail().within(TRACEPARENT)
     await create(store, first=mail)
-    await store.deliver(CONTEXT_ID, "ada", mail, key="", digest="d")
+    await store.admissions.deliver(CONTEXT_ID, "ada", mail, key="", digest="d")
     owned = await own(store)
     assert [one.mail.traceparent for one in owned.mail] == [TRACEPARENT] * 2
 
@@ -31,7 +31,7 @@ async def test_mail_brings_its_trace_to_the_worker(store: Store) -> None:
 async def test_a_repeat_in_another_trace_is_the_same_request(store: Store) -> None:
     await create(store)
     for mail, repeated in ((say_mail(), False), (say_mail().within(TRACEPARENT), True)):
-        receipt = await store.deliver(CONTEXT_ID, "ada", mail, key="k", digest="d")
+        receipt = await store.admissions.deliver(CONTEXT_ID, "ada", mail, key="k", digest="d")
         assert receipt.repeated is repeated
 
 
@@ -42,17 +42,19 @@ async def test_the_turn_s_trace_is_kept_by_commits_for_the_next_owner(store: Sto
     assert first.trace == ""
     book.given(say())
     commit = next_commit(book, first, base=1)
-    await store.commit(dataclasses.replace(commit, trace=f"m {TRACEPARENT}"))
+    await store.ownership.commit(dataclasses.replace(commit, trace=f"m {TRACEPARENT}"))
     at = book.state.version
     book.given(say("More"))
-    await store.commit(next_commit(book, first, base=at))  # as before
+    await store.ownership.commit(next_commit(book, first, base=at))  # as before
     await die(store, "w1")
     await live(store, "w2")
-    second = await store.activate(CONTEXT_ID, "w2")
+    second = await store.ownership.activate(CONTEXT_ID, "w2")
     assert second.trace == f"m {TRACEPARENT}"
     at = book.state.version
     book.given(say("And more"))
-    await store.commit(dataclasses.replace(next_commit(book, second, base=at), trace=""))
+    await store.ownership.commit(
+        dataclasses.replace(next_commit(book, second, base=at), trace="")
+    )
     await die(store, "w2")
     assert (await own(store, "w3")).trace == ""
 

@@ -52,8 +52,10 @@ async def arrange(store: Store, *, versions: int = 2) -> Playbook:
         notice = store.webhooks.notice(before, book.log[-1], book.state)
         assert notice is not None
         commit = next_commit(book, owned, base=before.version)
-        await store.commit(replace(commit, notices=[notice]))
-        await store.commit(replace(commit, notices=[notice]))  # repeated, it adds nothing
+        await store.ownership.commit(replace(commit, notices=[notice]))
+        await store.ownership.commit(
+            replace(commit, notices=[notice])
+        )  # repeated, it adds nothing
     return book
 
 
@@ -116,7 +118,7 @@ async def test_a_commit_asks_for_its_notice_to_be_told_but_not_before_a_pause_is
         notice = store.webhooks.notice(before, book.log[-1], book.state)
         assert notice is not None
         commit = next_commit(book, owned, base=before.version)
-        await store.commit(replace(commit, notices=[notice]))
+        await store.ownership.commit(replace(commit, notices=[notice]))
         assert await claim(store) == []
         assert await claim(store, now_ms=NOW_MS + 50) == [CONTEXT_ID]
 
@@ -222,7 +224,7 @@ async def delete(store: Store, book: Playbook) -> None:
     notice = store.webhooks.notice(before, book.log[-1], book.state)
     assert notice is not None
     commit = next_commit(book, owned, base=before.version)
-    await store.delete(replace(commit, notices=[notice]), "w1")
+    await store.ownership.delete(replace(commit, notices=[notice]), "w1")
 
 
 async def test_a_creation_and_a_deletion_ask_by_themselves_to_be_told(backend: Backend) -> None:
@@ -264,7 +266,7 @@ async def test_all_events_of_one_commit_are_told(backend: Backend) -> None:
         book = await arrange(store)
         owned = await own(store)
         notices = noticed(store, book, rename("Third"), rename("Fourth"))
-        await store.commit(replace(next_commit(book, owned, base=2), notices=notices))
+        await store.ownership.commit(replace(next_commit(book, owned, base=2), notices=notices))
         assert [version for version, _ in await waiting(store)] == [1, 2, 3, 4]
 
 
@@ -274,8 +276,8 @@ async def test_a_deletion_is_told_after_the_context_is_gone(backend: Backend) ->
         owned = await own(store)
         notices = noticed(store, book, rename("Last"), DELETE)
         commit = replace(next_commit(book, owned, base=2), notices=notices)
-        await store.delete(commit, "w1")
-        await store.delete(commit, "w1")
+        await store.ownership.delete(commit, "w1")
+        await store.ownership.delete(commit, "w1")
         assert [version for version, _ in await waiting(store)] == [1, 2, 3, 4]
         for left in (3, 2, 1, 0):
             first, _ = await first_of(store)

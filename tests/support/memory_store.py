@@ -28,6 +28,8 @@ from storage import (
     WorkerSessions,
     connect,
 )
+from storage.logs import Logs
+from storage.ownership import Ownership
 from tests.storage.fake_store import fake_pool
 
 T = TypeVar("T")
@@ -67,6 +69,8 @@ class MemoryStore(Store):
     def __init__(self, store: Store, server: FakeServer) -> None:
         super().__init__(*(getattr(store, each.name) for each in fields(Store)))
         self.sessions = MemorySessions(self)
+        self.ownership = MemoryOwnership(self)
+        self.logs = MemoryLogs(self)
         self.server = server
         """Where other processes' stores can be opened."""
         self.steps: list[StoreStep] = []
@@ -98,7 +102,7 @@ class MemoryStore(Store):
             gate.reached.set()
             await gate.opened.wait()
         held = self._answers.pop(step, None)
-        fault = self._fault(step)
+        fault = self.fault(step)
         if fault == "lost":
             raise StoreUnavailable("lost")
         if fault == "refused":
@@ -111,39 +115,9 @@ class MemoryStore(Store):
             raise StoreUnavailable("unanswered")
         return answer
 
-    def _fault(self, step: StoreStep) -> Fault | None:
+    def fault(self, step: StoreStep) -> Fault | None:
+        """What is to become of the next call of a step."""
         return self._faults[step].popleft() if self._faults[step] else None
-
-    @override
-    async def activate(self, context_id: str, worker_id: str) -> Owned:
-        step = super().activate
-        return await self.made("activate", lambda: step(context_id, worker_id))
-
-    @override
-    async def commit(self, commit: Commit) -> None:
-        self.commits.append(commit)
-        step = super().commit
-        await self.made("commit", lambda: step(commit))
-
-    @override
-    async def delete(self, commit: Commit, worker_id: str) -> None:
-        self.commits.append(commit)
-        step = super().delete
-        await self.made("delete", lambda: step(commit, worker_id))
-
-    @override
-    async def passivate(
-        self, context_id: str, token: str, worker_id: str, *, version: int
-    ) -> bool:
-        step = super().passivate
-        return await self.made(
-            "passivate", lambda: step(context_id, token, worker_id, version=version)
-        )
-
-    @override
-    async def compact(self, token: str, state: ContextState, *, first: int) -> None:
-        step = super().compact
-        await self.made("compact", lambda: step(token, state, first=first))
 
     @override
     async def undelivered(self, context_id: str) -> list[Delivered]:
@@ -151,14 +125,50 @@ class MemoryStore(Store):
         return await self.made("undelivered", lambda: step(context_id))
 
     @override
-    async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
-        step = super().claim
-        return await self.made("claim", lambda: step(now_ms=now_ms, overdue_ms=overdue_ms))
-
-    @override
     async def reload_scripts(self) -> None:
         # They are there: "no script" is only said. fakeredis takes none by this way.
         await self.made("reload", lambda: asyncio.sleep(0))
+
+
+class MemoryOwnership(Ownership):
+    """Owning contexts, whose calls are a memory store's steps."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(*(getattr(store.ownership, each.name) for each in fields(Ownership)))
+        self._store = store
+
+    @override
+    async def activate(self, context_id: str, worker_id: str) -> Owned:
+        step = super().activate
+        return await self._store.made("activate", lambda: step(context_id, worker_id))
+
+    @override
+    async def commit(self, commit: Commit) -> None:
+        self._store.commits.append(commit)
+        step = super().commit
+        await self._store.made("commit", lambda: step(commit))
+
+    @override
+    async def delete(self, commit: Commit, worker_id: str) -> None:
+        self._store.commits.append(commit)
+        step = super().delete
+        await self._store.made("delete", lambda: step(commit, worker_id))
+
+    @override
+    async def passivate(
+        self, context_id: str, token: str, worker_id: str, *, version: int
+    ) -> bool:
+        step = super().passivate
+        return await self._store.made(
+            "passivate", lambda: step(context_id, token, worker_id, version=version)
+        )
+
+    @override
+    async def claim(self, *, now_ms: int, overdue_ms: int) -> list[str]:
+        step = super().claim
+        return await self._store.made(
+            "claim", lambda: step(now_ms=now_ms, overdue_ms=overdue_ms)
+        )
 
     @override
     def append_draft(
@@ -172,9 +182,9 @@ class MemoryStore(Store):
         message_id: str,
         text: str,
     ) -> asyncio.Future[Reply]:
-        self.steps.append("draft")
+        self._store.steps.append("draft")
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        match self._fault("draft"):
+        match self._store.fault("draft"):
             case "lost":
                 answer.set_exception(StoreUnavailable("lost"))
             case "refused":
@@ -197,6 +207,19 @@ class MemoryStore(Store):
                     return sent
                 answer.set_exception(StoreUnavailable("unanswered"))
         return answer
+
+
+class MemoryLogs(Logs):
+    """Logs, whose compactions are a memory store's steps."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(*(getattr(store.logs, each.name) for each in fields(Logs)))
+        self._store = store
+
+    @override
+    async def compact(self, token: str, state: ContextState, *, first: int) -> None:
+        step = super().compact
+        await self._store.made("compact", lambda: step(token, state, first=first))
 
 
 class MemorySessions(WorkerSessions):

@@ -227,7 +227,7 @@ class Stage(Generic[S]):
             owner=OWNER,
             config=Config.model_validate(config or {}),
         )
-        await self.store.create(event, first=None, key="", digest="")
+        await self.store.admissions.create(event, first=None, key="", digest="")
 
     async def deliver(
         self, event: Event, *, context_id: str = CONTEXT_ID, if_version: int | None = None
@@ -236,7 +236,9 @@ class Stage(Generic[S]):
         if event.at_ms == NOW:
             event = event.model_copy(update={"at_ms": now_ms()})
         mail = Mail.model_validate({"event": event, "if_version": if_version})
-        receipt = await self.store.deliver(context_id, OWNER, mail, key="", digest="")
+        receipt = await self.store.admissions.deliver(
+            context_id, OWNER, mail, key="", digest=""
+        )
         return receipt.seq
 
     async def deliver_all(self, *events: Event) -> list[int]:
@@ -257,7 +259,7 @@ class Stage(Generic[S]):
     async def running(self, context_id: str = CONTEXT_ID) -> AsyncGenerator[Run, None]:
         """Activate the context; whatever runs of it is cancelled at the block's end."""
         await self.live()
-        owned = await self.store.activate(context_id, self.worker_id)
+        owned = await self.store.ownership.activate(context_id, self.worker_id)
         activation = Activation(
             owned,
             worker_id=self.worker_id,
@@ -330,7 +332,7 @@ class Stage(Generic[S]):
 
     async def log(self, context_id: str = CONTEXT_ID) -> list[Event]:
         """The whole event log, which replays to the state."""
-        raw = await self.store.events(context_id, after=0, until=1_000_000)
+        raw = await self.store.logs.events(context_id, after=0, until=1_000_000)
         events = [decode_event(each) for each in raw]
         assert replay(events) == await self.state(context_id)
         return [*events]

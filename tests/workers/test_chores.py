@@ -61,7 +61,7 @@ async def test_retention_is_asked_for_once_in_a_period_where_contexts_grow_old(
 async def test_retention_has_what_is_old_deleted() -> None:
     async with open_memory_store(retention_days=30) as store:
         event = ContextCreated(at_ms=BEGAN_MS, context_id=CONTEXT_ID, owner="ada")
-        await store.create(event, first=None, key="", digest="")
+        await store.admissions.create(event, first=None, key="", digest="")
         created_ms = int(CONTEXT_ID.replace("-", "")[:12], 16)
         old_ms = max(created_ms, BEGAN_MS) + 31 * DAY_MS
         await Chores(store, CONFIG, clock=lambda: old_ms, teller=None).do(

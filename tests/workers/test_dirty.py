@@ -77,7 +77,7 @@ async def test_reads_write_nothing(phase: Phase) -> None:
         await stage.store.read(CONTEXT_ID, OWNER, known=reading.view)
         at = stage.store.peeked(CONTEXT_ID, await stage.store.peek(CONTEXT_ID, OWNER))
         assert at == (reading.version, reading.n)
-        await stage.store.events(CONTEXT_ID, after=0, until=reading.version)
+        await stage.store.logs.events(CONTEXT_ID, after=0, until=reading.version)
         await stage.store.contexts(OWNER, limit=10, after=None)
         await settled()
         assert await stage.dump() == before
@@ -137,5 +137,5 @@ async def test_of_a_deleted_context_nothing_is_left_to_read_or_to_write() -> Non
             await stage.deliver(rename("Another"))
         assert await stage.store.contexts(OWNER, limit=10, after=None) == []
         assert set((await stage.dump()).values()) == {None}
-        claimed = await stage.store.claim(now_ms=now_ms() + 10_000, overdue_ms=0)
+        claimed = await stage.store.ownership.claim(now_ms=now_ms() + 10_000, overdue_ms=0)
         assert claimed == []

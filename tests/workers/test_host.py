@@ -166,7 +166,7 @@ async def test_mail_that_was_not_heard_is_read_at_once_when_another_worker_asks(
         await deliver_unheard(world)
         await world.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
         with pytest.raises(ContextBusy):
-            await world.store.activate(CONTEXT_ID, "w2")
+            await world.store.ownership.activate(CONTEXT_ID, "w2")
         await settled()
         assert (await world.state()).title == "unheard"
 
@@ -221,8 +221,8 @@ async def test_whoever_wishes_again_for_a_shorter_log_does_not_put_it_off() -> N
         await until(lambda: one.performer.kinds)
         for _ in range(5):
             await asyncio.sleep(2)
-            await world.store.shorten(CONTEXT_ID, keep=1)
-        assert await world.store.log_first(CONTEXT_ID) == (await world.state()).version
+            await world.store.logs.shorten(CONTEXT_ID, keep=1)
+        assert await world.store.logs.first(CONTEXT_ID) == (await world.state()).version
 
 
 @in_virtual_time
@@ -264,7 +264,7 @@ async def test_a_context_that_the_store_says_is_ours_and_nobody_runs_is_begun() 
         await world.until_phase("streaming_llm_response")
         other.kill()
         await world.store.link.call("DEL", keys.session("w2"))
-        await world.store.activate(CONTEXT_ID, "w1")  # executed after it was given up
+        await world.store.ownership.activate(CONTEXT_ID, "w1")  # executed after it was given up
         lost_s = now_s()
         await world.until_phase("idle")
         assert now_s() - lost_s < 5 + 2
@@ -293,7 +293,7 @@ async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
 ) -> None:
     ids = [nth_id(n) for n in range(STARTING_MAX)]
     async with open_world(*ids) as world, hosting(world.store) as one:
-        let_go, activate = asyncio.Event(), world.store.activate
+        let_go, activate = asyncio.Event(), world.store.ownership.activate
 
         async def held(context_id: str, worker_id: str) -> Owned:
             await let_go.wait()
@@ -301,7 +301,7 @@ async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
                 raise ContextBusy("by another worker")
             return await activate(context_id, worker_id)
 
-        monkeypatch.setattr(world.store, "activate", held)
+        monkeypatch.setattr(world.store.ownership, "activate", held)
         for context_id in ids:
             await world.deliver(say(), context_id=context_id)
             one.jobs.waiting.put_nowait(context_id)

@@ -22,7 +22,7 @@ from storage import (
 from storage.announcements import Announcer
 from storage.sessions import WorkerSessions
 from tests.support.clock import in_virtual_time, now_s, settled, until
-from tests.support.memory_store import Fault, MemoryStore
+from tests.support.memory_store import Fault, MemoryOwnership
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
 from tests.support.store_faults import lose
 from tests.workers.hosting import hosting, hosting_beside, open_world
@@ -77,7 +77,7 @@ async def test_what_has_crashed_and_is_gone_or_taken_is_not_tried_for_ever(
 ) -> None:
     tries: list[str] = []
 
-    async def activate(_: MemoryStore, context_id: str, _worker: str) -> Owned:
+    async def activate(_: MemoryOwnership, context_id: str, _worker: str) -> Owned:
         tries.append(context_id)
         raise gone
 
@@ -86,7 +86,7 @@ async def test_what_has_crashed_and_is_gone_or_taken_is_not_tried_for_ever(
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.jobs.failed)
-        monkeypatch.setattr(MemoryStore, "activate", activate)
+        monkeypatch.setattr(MemoryOwnership, "activate", activate)
         await asyncio.sleep(30)
         assert tries == [CONTEXT_ID]
 
@@ -105,7 +105,7 @@ async def test_a_turn_that_became_ours_unheard_goes_on_with_the_next_heartbeat(
         other.jobs.waiting.put_nowait(CONTEXT_ID)
         await world.until_phase("streaming_llm_response")
         tries: list[str] = []
-        activate = world.store.activate
+        activate = world.store.ownership.activate
 
         async def unheard_once(context_id: str, worker_id: str) -> Owned:
             owned = await activate(context_id, worker_id)
@@ -114,7 +114,7 @@ async def test_a_turn_that_became_ours_unheard_goes_on_with_the_next_heartbeat(
                 raise StoreUnavailable("the answer was lost")
             return owned
 
-        monkeypatch.setattr(world.store, "activate", unheard_once)
+        monkeypatch.setattr(world.store.ownership, "activate", unheard_once)
         other.kill()
         await world.store.link.call("DEL", keys.session("w2"))
         died_s = now_s()
@@ -288,7 +288,7 @@ async def test_a_context_that_is_still_loaded_when_the_grace_is_over_is_handed_o
         one.stop.set()
         await asyncio.wait((one.task,), timeout=5)
         assert one.task.done()
-        claimed = await world.store.claim(now_ms=now_ms(), overdue_ms=0)
+        claimed = await world.store.ownership.claim(now_ms=now_ms(), overdue_ms=0)
         assert claimed == [CONTEXT_ID]
 
 
@@ -432,7 +432,7 @@ async def test_dashboards_are_told_who_takes_contexts_and_who_does_no_more(
     told = announcements(monkeypatch)
     async with open_world() as world:
         await world.store.sessions.renew("w0", now_ms=now_ms(), begin=True)
-        await world.store.activate(CONTEXT_ID, "w0")
+        await world.store.ownership.activate(CONTEXT_ID, "w0")
         await world.store.link.call("DEL", keys.session("w0"))
         async with hosting(world.store, "w1") as one:
             await asyncio.sleep(2)

@@ -188,7 +188,7 @@ async def test_a_reply_that_is_cut_by_a_death_is_finished_elsewhere_without_a_ga
         ("user", "Hello", "complete"),
         ("assistant", "All of it.", "complete"),
     ]
-    raw = await world.store.events(CONTEXT_ID, after=0, until=100)
+    raw = await world.store.logs.events(CONTEXT_ID, after=0, until=100)
     assert replay(map(decode_event, raw)) == await world.state()
 
 

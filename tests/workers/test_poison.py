@@ -340,7 +340,7 @@ async def test_p11_an_expiry_that_ends_workers_is_given_up_once(deadly: Deadly) 
         created = ContextCreated(
             at_ms=now_ms(), context_id=CONTEXT_ID, owner=OWNER, expires_ms=now_ms() + 1_000
         )
-        await store.create(created, first=None, key="", digest="")
+        await store.admissions.create(created, first=None, key="", digest="")
         world = Stage(store)
         await world.deliver(say("later", not_before_ms=now_ms() + 1_000))
         for number in range(4):
@@ -420,7 +420,7 @@ async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
             await loaded.reached.wait()
             one.kill()
         await world.store.sessions.bury("w0")
-        count, counted = world.store.count_attempt, list[int]()
+        count, counted = world.store.ownership.count_attempt, list[int]()
 
         async def unanswered(owned: Owned, attempt: int) -> None:
             await count(owned, attempt)
@@ -428,7 +428,7 @@ async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
             if len(counted) < 5:
                 raise StoreUnavailable("unanswered")
 
-        monkeypatch.setattr(world.store, "count_attempt", unanswered)
+        monkeypatch.setattr(world.store.ownership, "count_attempt", unanswered)
         async with hosting(world.store, "w1"):
             while (await world.state()).title != "fine":
                 await settled()

@@ -43,7 +43,7 @@ async def test_a_passive_context_is_claimed_when_its_time_comes_and_not_before()
         assert await stage.pass_through() == "idle"
 
         async def claimed(at_ms: int) -> list[str]:
-            return await stage.store.claim(now_ms=at_ms, overdue_ms=OVERDUE_MS)
+            return await stage.store.ownership.claim(now_ms=at_ms, overdue_ms=OVERDUE_MS)
 
         assert await claimed(due_ms - 1) == []
         assert await claimed(due_ms) == [CONTEXT_ID]
@@ -64,7 +64,7 @@ async def test_an_approval_expires_though_nobody_has_the_context() -> None:
         assert await stage.pass_through() == "idle"
         assert (await stage.state()).phase is Phase.AWAITING_TOOL_APPROVAL
         await asyncio.sleep(21)
-        overdue = await stage.store.claim(now_ms=now_ms(), overdue_ms=OVERDUE_MS)
+        overdue = await stage.store.ownership.claim(now_ms=now_ms(), overdue_ms=OVERDUE_MS)
         assert overdue == [CONTEXT_ID]
         assert await stage.pass_through() == "idle"
         expired = [m for m in (await stage.state()).messages if m.role == "tool"]
@@ -81,7 +81,7 @@ async def test_what_is_taken_back_wakes_nobody() -> None:
         await stage.deliver(update_queue(remove=ids))
         assert await stage.pass_through() == "idle"
         later_ms = now_ms() + 2 * LATER_MS
-        assert await stage.store.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
+        assert await stage.store.ownership.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
 
 
 @in_virtual_time
@@ -91,7 +91,7 @@ async def test_a_deleted_context_is_not_woken() -> None:
         await stage.deliver(DELETE)
         assert await stage.pass_through() == "deleted"
         later_ms = now_ms() + 2 * LATER_MS
-        assert await stage.store.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
+        assert await stage.store.ownership.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
 
 
 @pytest.mark.parametrize(("action", "end"), [(PIN, "idle"), (DELETE, "deleted")])
@@ -107,7 +107,7 @@ async def test_what_was_asked_before_the_end_of_a_context_is_done_before_it(
             owner=OWNER,
             expires_ms=now_ms() + LATER_MS,
         )
-        await stage.store.create(made, first=None, key="", digest="")
+        await stage.store.admissions.create(made, first=None, key="", digest="")
         await stage.deliver(action, context_id=expiring)
         await asyncio.sleep(2 * LATER_MS / 1_000)
         assert await stage.pass_through(expiring) == end

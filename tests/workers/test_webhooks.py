@@ -50,7 +50,7 @@ class World:
             notice = self.store.webhooks.notice(before, book.log[-1], book.state)
             assert notice is not None
             commit = next_commit(book, owned, base=before.version)
-            await self.store.commit(replace(commit, notices=[notice]))
+            await self.store.ownership.commit(replace(commit, notices=[notice]))
 
     async def due_ms(self) -> int | None:
         """When the context is looked at again; None: nothing waits."""

@@ -387,7 +387,7 @@ class World:
         event = ContextCreated(
             at_ms=self.now_ms(), context_id=context_id, owner=OWNER, config=config
         )
-        await self.store.create(event, first=None, key="", digest="")
+        await self.store.admissions.create(event, first=None, key="", digest="")
 
     async def open(self) -> None:
         """Connect the supervisor's store and start everybody."""

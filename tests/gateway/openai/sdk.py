@@ -9,7 +9,8 @@ from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionFunctionToolParam
 from openai.types.responses import FunctionToolParam
 
-from storage import Store, StoreUnavailable
+from storage import StoreUnavailable
+from storage.admissions import Admissions
 from tests.support.service import Json, Options, Service, serving
 
 MODEL = "scripted"
@@ -52,14 +53,14 @@ class Talk:
 
 def lose_answer(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Have a store do a step, and the gateway never learn of it; once."""
-    done = getattr(Store, step)
+    done = getattr(Admissions, step)
 
     async def lost(*given: object, **named: object) -> None:
-        monkeypatch.setattr(Store, step, done)
+        monkeypatch.setattr(Admissions, step, done)
         await done(*given, **named)
         raise StoreUnavailable("the connection broke")
 
-    monkeypatch.setattr(Store, step, lost)
+    monkeypatch.setattr(Admissions, step, lost)
 
 
 @contextlib.asynccontextmanager

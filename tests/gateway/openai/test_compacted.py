@@ -160,7 +160,7 @@ async def test_a_log_that_is_compacted_while_it_is_read_is_to_be_read_again(
         context_id = await client.create()
         await client.say(context_id, "Before.")
         version: int = (await client.state(context_id))["version"]
-        log = await store.events(context_id, after=0, until=version)
+        log = await store.logs.events(context_id, after=0, until=version)
         view = View(replay(map(decode_event, log)), 0, "")
         await client.say(context_id, "After.")
         await compact(talk)

@@ -129,7 +129,7 @@ async def test_what_belongs_to_somebody_else_is_not_found(store_url: str) -> Non
         context_id = str(uuid7())
         request = made.id[37:]
         said = RecordedMessage(role="user", content="x", client_message_id=f"{request}.0")
-        await talk.service.stores[0].create(
+        await talk.service.stores[0].admissions.create(
             ContextCreated(at_ms=1, context_id=context_id, owner="somebody else"),
             first=Mail(event=MessagesRecorded(at_ms=1, messages=(said,))),
             key="",

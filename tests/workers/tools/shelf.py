@@ -68,7 +68,7 @@ class Shelf:
             title=title,
             labels=labels or {},
         )
-        await self.store.create(created, first=None, key="", digest="")
+        await self.store.admissions.create(created, first=None, key="", digest="")
         await self.speak(number, *said)
         return created.context_id
 
@@ -82,7 +82,7 @@ class Shelf:
     async def happen(self, number: int, *events: AnyEvent) -> ContextState:
         """Events are committed; the state after them."""
         await live(self.store, WORKER)
-        owned = await self.store.activate(nth_id(number), WORKER)
+        owned = await self.store.ownership.activate(nth_id(number), WORKER)
         state = owned.state
         for event in events:
             state = transition(state, event).state
@@ -95,10 +95,10 @@ class Shelf:
             rests=True,
         )
         if isinstance(events[-1], ContextDeleted):
-            await self.store.delete(commit, WORKER)
+            await self.store.ownership.delete(commit, WORKER)
         else:
-            await self.store.commit(commit)
-            await self.store.passivate(
+            await self.store.ownership.commit(commit)
+            await self.store.ownership.passivate(
                 owned.context_id, owned.token, WORKER, version=state.version
             )
         return state

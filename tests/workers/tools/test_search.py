@@ -176,7 +176,7 @@ async def test_the_same_message_in_a_context_and_its_fork_counts_once() -> None:
             owner="ada",
             origins=(Origin(context_id=nth_id(1), version=state.version),),
         )
-        await shelf.store.create(fork, first=None, key="", digest="")
+        await shelf.store.admissions.create(fork, first=None, key="", digest="")
         copied = await shelf.happen(2, said)
         assert copied.messages[0].id == state.messages[0].id
         await shelf.keep(3, "A ferry, and much besides that has to do with no such thing.")

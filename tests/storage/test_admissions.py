@@ -40,7 +40,10 @@ OTHER_ID = "01932c5e-7a10-7c3b-9d2e-5f6071829305"
 
 
 async def test_a_created_context_is_its_first_event(store: Store) -> None:
-    assert await store.create(created(), first=None, key="", digest="") == (CONTEXT_ID, False)
+    assert await store.admissions.create(created(), first=None, key="", digest="") == (
+        CONTEXT_ID,
+        False,
+    )
     reading = await store.read(CONTEXT_ID, "ada")
     assert reading.view is not None
     assert reading.view.state == replay([created()])
@@ -49,8 +52,10 @@ async def test_a_created_context_is_its_first_event(store: Store) -> None:
 
 
 async def test_a_creation_key_makes_one_context_however_often_it_is_sent(store: Store) -> None:
-    first = await store.create(created(), first=say_mail(), key="k", digest="d")
-    again = await store.create(created(OTHER_ID), first=say_mail(), key="k", digest="d")
+    first = await store.admissions.create(created(), first=say_mail(), key="k", digest="d")
+    again = await store.admissions.create(
+        created(OTHER_ID), first=say_mail(), key="k", digest="d"
+    )
     assert (first, again) == ((CONTEXT_ID, False), (CONTEXT_ID, True))
     with pytest.raises(ContextMissing):
         await store.read(OTHER_ID, "ada")
@@ -58,8 +63,12 @@ async def test_a_creation_key_makes_one_context_however_often_it_is_sent(store: 
 
 
 async def test_a_name_is_of_one_context_until_that_is_deleted(store: Store) -> None:
-    first = await store.create(created(), first=say_mail(), key="", digest="", name="n")
-    again = await store.create(created(OTHER_ID), first=say_mail(), key="", digest="", name="n")
+    first = await store.admissions.create(
+        created(), first=say_mail(), key="", digest="", name="n"
+    )
+    again = await store.admissions.create(
+        created(OTHER_ID), first=say_mail(), key="", digest="", name="n"
+    )
     assert (first, again) == ((CONTEXT_ID, False), (CONTEXT_ID, True))
     with pytest.raises(ContextMissing):
         await store.read(OTHER_ID, "ada")
@@ -68,38 +77,45 @@ async def test_a_name_is_of_one_context_until_that_is_deleted(store: Store) -> N
     with pytest.raises(ContextMissing):
         await store.named("bob", "n")
     book = Playbook().given(DELETE)
-    await store.delete(next_commit(book, await own(store), base=1), "w1")
+    await store.ownership.delete(next_commit(book, await own(store), base=1), "w1")
     with pytest.raises(ContextMissing):
         await store.named("ada", "n")
-    made = await store.create(created(OTHER_ID), first=None, key="", digest="", name="n")
+    made = await store.admissions.create(
+        created(OTHER_ID), first=None, key="", digest="", name="n"
+    )
     assert made == (OTHER_ID, False)
 
 
 async def test_the_same_name_of_two_owners_is_two_contexts(store: Store) -> None:
-    await store.create(created(), first=None, key="", digest="", name="n")
+    await store.admissions.create(created(), first=None, key="", digest="", name="n")
     bobs = created(OTHER_ID, owner="bob")
-    made = await store.create(bobs, first=None, key="", digest="", name="n")
+    made = await store.admissions.create(bobs, first=None, key="", digest="", name="n")
     assert made == (OTHER_ID, False)
     assert await store.named("bob", "n") == OTHER_ID
 
 
 async def test_a_creation_that_is_executed_twice_names_one_context(store: Store) -> None:
     for _ in range(2):
-        made = await store.create(created(), first=say_mail(), key="", digest="", name="n")
+        made = await store.admissions.create(
+            created(), first=say_mail(), key="", digest="", name="n"
+        )
         assert made == (CONTEXT_ID, False)
     assert [item.seq for item in await store.undelivered(CONTEXT_ID)] == [1]
 
 
 async def test_a_creation_key_that_comes_with_another_request_is_refused(store: Store) -> None:
-    await store.create(created(), first=None, key="k", digest="d")
+    await store.admissions.create(created(), first=None, key="k", digest="d")
     with pytest.raises(KeyReused):
-        await store.create(created(OTHER_ID), first=None, key="k", digest="other")
+        await store.admissions.create(created(OTHER_ID), first=None, key="k", digest="other")
 
 
 async def test_creation_keys_are_each_owners_own_and_end(store: Store) -> None:
-    await store.create(created(), first=None, key="k", digest="d")
+    await store.admissions.create(created(), first=None, key="k", digest="d")
     bobs = created(OTHER_ID, owner="bob")
-    assert await store.create(bobs, first=None, key="k", digest="d") == (OTHER_ID, False)
+    assert await store.admissions.create(bobs, first=None, key="k", digest="d") == (
+        OTHER_ID,
+        False,
+    )
     ttl_s = await store.link.call("TTL", keys.creation("ada", "k"))
     assert isinstance(ttl_s, int)
     assert 0 < ttl_s <= store.config.creation_key_s
@@ -125,8 +141,8 @@ async def test_a_context_that_is_to_expire_is_claimed_then_if_nothing_else_happe
 ) -> None:
     expires_ms = BEGAN_MS + 5_000
     await create(store, created().model_copy(update={"expires_ms": expires_ms}))
-    assert await store.claim(now_ms=expires_ms - 1, overdue_ms=1_000) == []
-    assert await store.claim(now_ms=expires_ms, overdue_ms=1_000) == [CONTEXT_ID]
+    assert await store.ownership.claim(now_ms=expires_ms - 1, overdue_ms=1_000) == []
+    assert await store.ownership.claim(now_ms=expires_ms, overdue_ms=1_000) == [CONTEXT_ID]
 
 
 # deliver
@@ -135,7 +151,7 @@ async def test_a_context_that_is_to_expire_is_claimed_then_if_nothing_else_happe
 async def test_mail_is_numbered_in_order_and_the_context_gets_ready(store: Store) -> None:
     await create(store)
     receipts = [
-        await store.deliver(CONTEXT_ID, "ada", say_mail(text), key="", digest="")
+        await store.admissions.deliver(CONTEXT_ID, "ada", say_mail(text), key="", digest="")
         for text in ("a", "b")
     ]
     assert receipts == [Receipt(1, False, False, None), Receipt(2, False, False, None)]
@@ -148,8 +164,10 @@ async def test_further_mail_makes_a_context_wait_no_longer(store: Store) -> None
     await create(store)
     for after_ms in (0, 900):
         event = MessageReceived(at_ms=BEGAN_MS + after_ms, content="Hello")
-        await store.deliver(CONTEXT_ID, "ada", Mail(event=event), key="", digest="")
-    assert await store.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000) == [CONTEXT_ID]
+        await store.admissions.deliver(CONTEXT_ID, "ada", Mail(event=event), key="", digest="")
+    assert await store.ownership.claim(now_ms=BEGAN_MS + 1_000, overdue_ms=1_000) == [
+        CONTEXT_ID
+    ]
 
 
 async def test_mail_for_an_unknown_or_a_foreign_context_is_refused_alike(store: Store) -> None:
@@ -157,14 +175,14 @@ async def test_mail_for_an_unknown_or_a_foreign_context_is_refused_alike(store: 
     before = await kept(store)
     for context_id, owner in ((OTHER_ID, "ada"), (CONTEXT_ID, "bob"), (CONTEXT_ID, "")):
         with pytest.raises(ContextMissing):
-            await store.deliver(context_id, owner, say_mail(), key="k", digest="d")
+            await store.admissions.deliver(context_id, owner, say_mail(), key="k", digest="d")
     assert await kept(store) == before
 
 
 async def test_a_key_adds_its_action_once(store: Store) -> None:
     await create(store)
     sent = [
-        await store.deliver(CONTEXT_ID, "ada", say_mail(), key="k", digest="d")
+        await store.admissions.deliver(CONTEXT_ID, "ada", say_mail(), key="k", digest="d")
         for _ in range(3)
     ]
     assert sent == [Receipt(1, False, False, None), *[Receipt(1, True, False, None)] * 2]
@@ -200,8 +218,10 @@ async def test_a_repeated_key_gets_the_result_once_there_is_one(store: Store) ->
     commit = next_commit(
         book.given(say()), owned, base=1, acknowledged=seq, results={seq: APPLIED}
     )
-    await store.commit(commit)
-    receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="k", digest="d-Hello")
+    await store.ownership.commit(commit)
+    receipt = await store.admissions.deliver(
+        CONTEXT_ID, "ada", say_mail(), key="k", digest="d-Hello"
+    )
     assert receipt == Receipt(seq, repeated=True, active=True, result=APPLIED)
     assert (await store.read(CONTEXT_ID, "ada", seq=seq)).result == APPLIED
 
@@ -224,7 +244,7 @@ async def test_the_oldest_results_and_keys_make_room(store: Store) -> None:
     book, kept_max = Playbook(), store.config.results_max
     for n in range(1, kept_max + 3):
         assert await deliver(store, key=f"k{n}" if n > 1 else "") == n
-        await store.commit(
+        await store.ownership.commit(
             next_commit(book, owned, base=1, acknowledged=n, results={n: APPLIED})
         )
     where = keys.of_context(CONTEXT_ID, "keys", "results")
@@ -240,7 +260,9 @@ async def test_a_living_worker_is_told_of_the_mail_for_its_contexts(store: Store
     await create(store)
     await own(store)
     async with listening(store, worker_mail("w1")) as ear:
-        receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="k", digest="d")
+        receipt = await store.admissions.deliver(
+            CONTEXT_ID, "ada", say_mail(), key="k", digest="d"
+        )
         (message,) = await ear.hears(1)
     assert receipt == Receipt(1, repeated=False, active=True, result=None)
     context_id, seq, mail = message.split(b"\n")
@@ -254,7 +276,7 @@ async def test_mail_for_the_context_of_a_dead_worker_is_not_taken_for_told(
     await create(store)
     await own(store)
     await die(store, "w1")
-    receipt = await store.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
+    receipt = await store.admissions.deliver(CONTEXT_ID, "ada", say_mail(), key="", digest="")
     assert not receipt.active
 
 
@@ -279,7 +301,7 @@ async def test_undelivered_mail_is_what_no_commit_has_acknowledged(store: Store)
     owned = await own(store)
     for text in ("a", "b", "c"):
         await deliver(store, text)
-    await store.commit(next_commit(Playbook(), owned, base=1, acknowledged=2))
+    await store.ownership.commit(next_commit(Playbook(), owned, base=1, acknowledged=2))
     assert await store.undelivered(CONTEXT_ID) == [Delivered(3, say_mail("c"))]
     assert await store.undelivered(OTHER_ID) == []
 
@@ -316,7 +338,7 @@ async def test_the_list_shows_the_newest_summary(store: Store) -> None:
     book = Playbook(title="Tea")
     await create(store, book.log[0])
     owned = await own(store)
-    await store.commit(next_commit(book.given(say()), owned, base=1))
+    await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
     ((context_id, summary),) = await store.contexts("ada", limit=10, after=None)
     assert context_id == CONTEXT_ID
     assert summary.model_dump() == {
