@@ -117,6 +117,9 @@ from fsm.refusals import (
     Refusal,
     StaleAnswer,
 )
+from fsm.replies import (
+    EXHAUSTED,
+)
 from fsm.state import (
     UNSEARCHED,
     Branch,
@@ -140,16 +143,19 @@ from fsm.state import (
     Usage,
     Value,
 )
+from fsm.steps import (
+    Step,
+)
 from fsm.takeover import Takeover, take_over
 from fsm.times import MS_MAX, MS_MIN
 from fsm.tools import (
     call_digest,
 )
-from fsm.turns import (
-    EXHAUSTED,
-    POISON,
-    Step,
+from fsm.tree import (
     derive_id,
+)
+from fsm.turns import (
+    POISON,
     title_of,
 )
 from fsm.upcast import (

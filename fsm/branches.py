@@ -16,18 +16,9 @@ from fsm.events import (
 )
 from fsm.history import branch_messages, line_to
 from fsm.state import Branch, Conflict, ContextState, Message, QueuedMessage, Turn
-from fsm.turns import (
-    Inapplicable,
-    Step,
-    Unchanged,
-    append_copies,
-    begin_turn,
-    derive_id,
-    head,
-    move_head,
-    prepare,
-    with_,
-)
+from fsm.steps import Inapplicable, Step, Unchanged, with_
+from fsm.tree import append_copies, derive_id, head, move_head
+from fsm.turns import begin_turn, prepare
 
 
 def edit_message(state: ContextState, event: MessageEdited) -> Step:

@@ -7,9 +7,10 @@ configuration may be merged into each.
 from collections.abc import Mapping
 from typing import cast
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from fsm.state import Config
+from fsm.steps import Inapplicable
 
 
 def patched(config: Config, patch: Mapping[str, JsonValue]) -> Config:
@@ -19,6 +20,16 @@ def patched(config: Config, patch: Mapping[str, JsonValue]) -> Config:
         pydantic.ValidationError: It would not be valid.
     """
     return Config.model_validate(merge_patch(config.model_dump(mode="json"), dict(patch)))
+
+
+def check_patch(config: Config, patch: Mapping[str, JsonValue]) -> Config:
+    """The patched configuration; a patch that would make it invalid is refused."""
+    try:
+        return patched(config, patch)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Inapplicable("invalid-config", f"{where}: {first['msg']}") from None
 
 
 def merge_patch(target: JsonValue, patch: JsonValue) -> JsonValue:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+from fsm.configuring import check_patch
 from fsm.effects import MakeTitle, StopEffect
 from fsm.events import (
     Action,
@@ -18,24 +19,9 @@ from fsm.events import (
 )
 from fsm.history import branch_messages
 from fsm.state import ContextState, Message, Phase, Turn
-from fsm.turns import (
-    Inapplicable,
-    Step,
-    Unchanged,
-    answered,
-    append,
-    append_copies,
-    check_count,
-    check_patch,
-    derive_id,
-    head,
-    issue,
-    move_head,
-    prepare,
-    stop_all,
-    title_of,
-    with_,
-)
+from fsm.steps import Inapplicable, Step, Unchanged, answered, issue, stop_all, with_
+from fsm.tree import append, append_copies, check_count, derive_id, head, move_head
+from fsm.turns import prepare, title_of
 
 
 def open_context(event: ContextCreated) -> ContextState:

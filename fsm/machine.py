@@ -79,33 +79,19 @@ from fsm.queue import (
     update_queue,
 )
 from fsm.refusals import Refusal, StaleAnswer
+from fsm.replies import end_backoff, end_reply, fail_reply, restart_reply, start_reply
 from fsm.state import CallStatus, ContextState, Phase
+from fsm.steps import Inapplicable, Step, Unchanged, running
+from fsm.stopping import abandon, cancel_turn, pause, reset, resume, retry
 from fsm.tools import (
     DECIDABLE,
     answer,
     collect_failure,
     collect_result,
     decide,
-    end_reply,
     restart_tool,
 )
-from fsm.turns import (
-    Inapplicable,
-    Step,
-    Unchanged,
-    abandon,
-    cancel_turn,
-    end_backoff,
-    fail_reply,
-    finish_preparation,
-    pause,
-    reset,
-    restart_reply,
-    resume,
-    retry,
-    running,
-    start_reply,
-)
+from fsm.turns import finish_preparation
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,14 @@
 
 from collections.abc import Sequence
 
+from fsm.configuring import check_patch
 from fsm.events import ContextDeleted, MessageReceived, QueueUpdated, TimePassed
+from fsm.replies import append_reply
 from fsm.state import ContextState, Phase, QueuedMessage, unchecked
+from fsm.steps import Inapplicable, Step, Unchanged, stop_all, with_
 from fsm.tools import expire_calls
-from fsm.turns import (
-    OPEN,
-    Inapplicable,
-    Step,
-    Unchanged,
-    append_reply,
-    check_patch,
-    derive_id,
-    move_head,
-    next_turn,
-    stop_all,
-    with_,
-)
+from fsm.tree import derive_id, move_head
+from fsm.turns import OPEN, next_turn
 
 _new_queued = unchecked(QueuedMessage)
 

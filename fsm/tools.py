@@ -6,14 +6,12 @@ what it would run, `approved_digest` what was approved, by a person or by the po
 
 import hashlib
 from collections.abc import Sequence
-from itertools import count
 from typing import TYPE_CHECKING
 
 from fsm.effects import RunTool
 from fsm.events import (
     AnswerGiven,
     ApprovalGiven,
-    ReplyEnded,
     RequestedCall,
     ToolFailed,
     ToolRestarted,
@@ -21,27 +19,9 @@ from fsm.events import (
 )
 from fsm.history import branch_messages
 from fsm.state import CallStatus, ContextState, Message, Phase, TurnCall
-from fsm.turns import (
-    OPEN,
-    POISON,
-    Inapplicable,
-    Step,
-    Unchanged,
-    advance,
-    answered,
-    append,
-    append_reply,
-    derive_id,
-    fail,
-    halt,
-    head,
-    issue,
-    next_turn,
-    put_back,
-    running,
-    with_,
-    with_turn,
-)
+from fsm.steps import Inapplicable, Step, Unchanged, answered, issue, running, with_turn
+from fsm.tree import append, derive_id, head
+from fsm.turns import OPEN, POISON, advance, fail, halt, put_back
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -57,45 +37,7 @@ def call_digest(name: str, arguments: str) -> str:
     return hashlib.sha256(f"{name}\n{arguments}".encode(errors="surrogatepass")).hexdigest()
 
 
-def end_reply(state: ContextState, event: ReplyEnded) -> Step:
-    """The reply is whole: append it; without tool calls the turn is over."""
-    effect = state.pending[event.effect_id]
-    offered = effect.kind == "call-model" and effect.with_tools
-    calls = _distinct(state, event) if offered and event.tool_calls else ()
-    state = append_reply(
-        answered(state, event.effect_id),
-        event.text,
-        status="complete",
-        finish_reason=event.finish_reason,
-        calls=calls,
-        reply=event,
-    )
-    if event.usage is not None:
-        state = with_(state, usage=state.usage + event.usage)
-    if not calls:
-        return next_turn(state)
-    return _admit(with_turn(state, attempt=1, reply_id=None), calls)
-
-
-def _distinct(state: ContextState, event: ReplyEnded) -> tuple[RequestedCall, ...]:
-    """The calls, each with an id that no other call of the context has.
-
-    Some servers send none, or one twice, or count from `call_0` in every reply: then a late
-    approval of an old call would be one of the new.
-    """
-    seen = {call.id for message in state.messages for call in message.tool_calls}
-    calls: list[RequestedCall] = []
-    for index, call in enumerate(event.tool_calls):
-        call_id = call.id
-        if not call_id or call_id in seen:
-            own = (f"{event.effect_id}.{number}" for number in count(index))
-            call_id = next(number for number in own if number not in seen)
-        seen.add(call_id)
-        calls.append(call.model_copy(update={"id": call_id}))
-    return tuple(calls)
-
-
-def _admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:
+def admit(state: ContextState, requested: Sequence[RequestedCall]) -> Step:
     """Take the model's calls into the turn, approving those that the policy lets run."""
     turn, limits = running(state), state.config.limits
     calls: list[TurnCall] = []
