@@ -6,35 +6,24 @@ commit is under way is committed together by the next one.
 """
 
 import asyncio
-import contextlib
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import structlog
 from typing_extensions import override
 
 from fsm import (
     AnyEffect,
-    ContextDeleted,
-    ContextPinned,
     ContextState,
     Event,
-    MessageReceived,
-    QueuedMessage,
-    QueueUpdated,
     Refusal,
     StaleAnswer,
     StopEffect,
-    WorkAbandoned,
-    allowed_actions,
-    drafting,
     ended,
     event_due,
-    first_due,
     refusal,
     rests,
     take_over,
@@ -45,27 +34,23 @@ from storage import (
     Attributes,
     Commit,
     Delivered,
-    Draft,
-    DraftConflict,
-    Fenced,
     Mail,
-    NoScript,
     Owned,
     Result,
     Store,
-    StoreRefusedWrite,
     StoreUnavailable,
     VersionConflict,
 )
 from workers.batch import Batch
+from workers.compaction import Compaction
 from workers.config import WorkerConfig
 from workers.deadline import Deadline
-from workers.draft import DraftBuffer
+from workers.draft import Drafts
+from workers.patience import Patience
+from workers.poison import Suspicion, give_up
 from workers.traces import TurnTraces
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 Clock = Callable[[], int]
 """Unix time in milliseconds."""
@@ -90,18 +75,6 @@ class Performer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicion:
-    """The suspicion that this context's work kills its workers; see `workers/poison.py`."""
-
-    deaths: int
-    """How many activations in a row have died with this work in hand."""
-    cause: str
-    """What is known about the last of these deaths."""
-    cleared: Callable[[], None]
-    """Called once something was committed."""
-
-
 class Activation:
     """Runs one context until it has rested for `linger_s`."""
 
@@ -120,16 +93,23 @@ class Activation:
         self.context_id = owned.context_id
         self.token = owned.token
         self.state = owned.state
-        self.draft: DraftBuffer | None = None
         self._left_draft = owned.draft
         self._worker_id = worker_id
         self._store = store
         self._performer = performer
         self._config = config
+        self._patience = Patience(owned.context_id, config)
+        self._compaction = Compaction(owned, store, self._patience)
         self._clock = clock
-        self._on_draft = on_draft
         self._inbox: deque[Delivered | Event] = deque(owned.mail)
         self._woken = asyncio.Event()
+        self.drafts = Drafts(
+            owned,
+            store,
+            on_first=self._note_first_text,
+            on_waiting=partial(on_draft, self),
+            on_broken=self._woken.set,
+        )
         self._wait_ends = Deadline(self._look_at_clock)
         self._rested_s = math.inf
         """Loop time at which it has rested for `linger_s`."""
@@ -138,16 +118,12 @@ class Activation:
         self._mail_missed = False
         self._messages_saved = owned.messages_saved
         self._snapshot_version = owned.snapshot_version
-        self._log_first = owned.log_first
         self._traces = TurnTraces(owned.trace)
         self._trace_kept = owned.trace
         self._performing: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         """Performances that were stopped and have not ended. A tool may take its time, or never
         end: whoever has given the context back would wait for it and hear nothing."""
-        self._framed: DraftBuffer | None = None
-        """The draft whose frame was sent and is not confirmed yet."""
-        self._broken: Exception | None = None
         self._linger_s = config.linger_s
         self._suspicion = suspicion
         self._tried = not owned.mail
@@ -186,29 +162,12 @@ class Activation:
         self._inbox.append(event)
         self._woken.set()
 
-    def add_text(self, effect_id: str, text: str) -> bool:
-        """Take some more of a reply; True if it is the reply's first."""
-        first = self.draft is None or self.draft.effect_id != effect_id
-        if first:
-            self.draft = DraftBuffer(effect_id)
-            self._note_first_text()
-        assert self.draft is not None
-        self.draft.add(text)
-        if self.draft.reply_id is not None:
-            self._on_draft(self)
-        return first
-
     def _note_first_text(self) -> None:
         """Time how long the turn took until its first text."""
         turn = self.state.turn
         if turn is not None and turn.rounds == 0 and turn.attempt == 1:
             waited_ms = max(0, self._clock() - turn.started_at_ms)
             self._store.meters.took("first_token", waited_ms / 1_000)
-
-    def partial_of(self, effect_id: str) -> str:
-        """Text that has arrived of the reply to a model call."""
-        draft = self.draft
-        return draft.text if draft is not None and draft.effect_id == effect_id else ""
 
     def hurry(self) -> None:
         """Give the context back as soon as it rests: the worker is stopping."""
@@ -231,7 +190,7 @@ class Activation:
         try:
             async with asyncio.TaskGroup() as group:
                 if self._suspicion and self._suspicion.deaths >= self._config.kills_max:
-                    await self._commit(self._give_up(self._suspicion))
+                    await self._commit(self._given_up(self._suspicion))
                 first = take_over(self.state, at_ms=self._clock(), partial=self._left_draft)
                 self._inbox.extendleft(reversed(first.events))
                 self._perform(group, first.effects)
@@ -246,13 +205,13 @@ class Activation:
         while True:
             idle = not (self._inbox or self._mail_missed or self._is_due())
             if idle and not await self._wait():
-                await self._compact()
+                await self._compaction.if_too_long(self.state)
                 if await self._passivate():
                     return "idle"
-                await self._compact_as_wished()
+                await self._compaction.as_wished(self.state)
                 self._mail_missed = True
-            if self._broken is not None:
-                raise self._broken
+            if self.drafts.broken is not None:
+                raise self.drafts.broken
             if self._mail_missed:
                 await self._read_mailbox()
             batch = self._apply_waiting()
@@ -266,7 +225,7 @@ class Activation:
     async def _wait(self) -> bool:
         """Wait for something to do; False if the context has rested for `linger_s`."""
         self._woken.clear()
-        if self._broken is not None:
+        if self.drafts.broken is not None:
             return True
         if unanswered := self.state.pending.keys() - self._performing.keys():
             raise RuntimeError(f"performed without an answer: {', '.join(sorted(unanswered))}")
@@ -301,50 +260,11 @@ class Activation:
     async def _passivate(self) -> bool:
         if self._snapshot_version == self.state.version:
             self._store.meters.count("saves:clean")
-        return await self._insist(
-            lambda: self._store.ownership.passivate(
+        return await self._patience.insist(
+            lambda: self._store.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
         )
-
-    async def _compact(self) -> None:
-        """Compact a log that has grown too long: the state replaces its older events."""
-        events_max, state = self._store.config.log_events_max, self.state
-        if events_max and state.version - self._log_first >= events_max:
-            await self._keep(events_max // 2)
-
-    async def _compact_as_wished(self) -> None:
-        """Compact the log, if an operator has asked for it, to the length asked for."""
-        keep = await self._insist(lambda: self._store.logs.wished_length(self.context_id))
-        if keep is not None:
-            await self._keep(keep)
-
-    async def _keep(self, events: int) -> None:
-        state = self.state
-        first = state.version - events + 1
-        await self._insist(lambda: self._store.logs.compact(self.token, state, first=first))
-        self._log_first = first
-        log.info(
-            "log compacted", context_id=self.context_id, version=state.version, first=first
-        )
-
-    async def _insist(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a step until the store has taken it; the step must be safe to repeat."""
-        pause_s = self._config.commit_pause_s
-        tries = 1
-        while True:
-            try:
-                return await step()
-            except (StoreUnavailable, StoreRefusedWrite) as error:
-                if tries == 1:  # thousands of contexts may wait, for long
-                    log.warning(
-                        "context waits for the store",
-                        context_id=self.context_id,
-                        error=str(error),
-                    )
-                tries += 1
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, self._config.commit_pause_s_max)
 
     async def _read_mailbox(self) -> None:
         """Read all mail that waits; it includes pushed mail that is not handled yet."""
@@ -418,7 +338,7 @@ class Activation:
     def _apply_mail(self, batch: Batch, mail: Mail) -> Result:
         event: Event = mail.event
         state = batch.state
-        event = witnessed(state, event, self.draft.text if self.draft else "")
+        event = witnessed(state, event, self.drafts.current.text if self.drafts.current else "")
         try:
             if mail.if_version is not None and mail.if_version != state.version:
                 detail = f"The context is at version {state.version}."
@@ -435,52 +355,16 @@ class Activation:
             return Result.of(refused, state.version)
         return Result(outcome="applied", version=batch.state.version)
 
-    def _give_up(self, suspicion: Suspicion) -> Batch:
-        """Give up the oldest action that waited at the start, or else what runs, or is due."""
-        batch = Batch(self.state, self._store)
-        delivered = None if self._tried else self._inbox[0]
-        assert delivered is None or isinstance(delivered, Delivered)
-        rested = not self.state.pending
-        due = event_due(self.state, self._clock()) if rested and self._is_due() else None
-        expired = due if isinstance(due, ContextDeleted) else None
-        said = first_due(self.state, self._clock()) if rested and expired is None else None
-        later = expired or (None if said is None else _sent(said))
-        mail = delivered.mail if delivered else Mail(event=later) if later else None
-        abandoned = WorkAbandoned(
-            at_ms=self._clock(),
-            deaths=suspicion.deaths,
-            cause=suspicion.cause,
-            action=mail.event.action if mail else None,
-            partial=self._left_draft,
-            message_id=drafting(self.state),
-        )
-        batch.apply(abandoned)
-        if delivered is None and said is not None:
-            batch.apply(QueueUpdated(at_ms=self._clock(), remove=(said.id,)))
-        if delivered is None and expired is not None:
-            # Else it would be due again at once.
-            batch.apply(ContextPinned(at_ms=self._clock()))
-        batch.write_letter(abandoned.at_ms, mail)
-        if delivered is not None:
-            self._inbox.popleft()
+    def _given_up(self, suspicion: Suspicion) -> Batch:
+        """The oldest action that waited at the start, or else what runs, or is due."""
+        delivered: Delivered | None = None
+        if not self._tried:
+            oldest = self._inbox.popleft()
+            assert isinstance(oldest, Delivered)
+            delivered = oldest
             self._next_seq = delivered.seq + 1
-            failure = batch.state.failure
-            refused = Result(
-                outcome="refused",
-                version=batch.state.version,
-                code="action-abandoned",
-                detail=failure.detail if failure else None,
-                phase=batch.state.phase.value,
-                allowed_actions=allowed_actions(batch.state),
-            )
-            batch.answer(delivered.seq, refused)
-        log.error(
-            "work abandoned",
-            context_id=self.context_id,
-            deaths=suspicion.deaths,
-            cause=suspicion.cause,
-            action=abandoned.action,
-        )
+        batch = Batch(self.state, self._store)
+        give_up(batch, suspicion, delivered, partial=self._left_draft, at_ms=self._clock())
         return batch
 
     async def _commit(self, batch: Batch) -> None:
@@ -501,7 +385,7 @@ class Activation:
             rests=at_rest,
             acknowledged=batch.acknowledged,
             results=batch.results,
-            draft=self._draft_after(state),
+            draft=self.drafts.change(self.state, state),
             snapshot=snapshot,
             messages_saved=self._messages_saved,
             letter=batch.letter,
@@ -519,11 +403,9 @@ class Activation:
         traceparent = batch.traceparent or self.traceparent or self._traces.of(state)
         with self._store.tracer.continued(traceparent, "commit", about):
             if ended(state):
-                await self._insist(
-                    lambda: self._store.ownership.delete(commit, self._worker_id)
-                )
+                await self._patience.insist(lambda: self._store.delete(commit, self._worker_id))
             else:
-                await self._insist(lambda: self._store.ownership.commit(commit))
+                await self._patience.insist(lambda: self._store.commit(commit))
         self.state = state
         self._trace_kept = trace
         for announcement in batch.announced:
@@ -533,26 +415,11 @@ class Activation:
         if self._suspicion is not None and self._tried:
             self._suspicion.cleared()
             self._suspicion = None
-        if commit.draft.op == "start" and self.draft is not None:
-            self.draft.reply_id = drafting(state)
-            self.draft.began = state.version
-            if self.draft.waiting:
-                self._on_draft(self)
+        if commit.draft.op == "start":
+            self.drafts.begun(state)
         if snapshot:
             self._messages_saved = len(state.messages)
             self._snapshot_version = state.version
-
-    def _draft_after(self, state: ContextState) -> Draft:
-        """What a commit does to the draft; the one that begins it brings its first text."""
-        reply_id, before = drafting(state), drafting(self.state)
-        if reply_id is None:
-            if self.draft is not None and self.draft.effect_id not in state.pending:
-                self.draft = None
-            return Draft("clear" if before else "keep")
-        if self.draft is None or reply_id == before:
-            return Draft("keep", n=self.draft.n if self.draft else 0)
-        text = self.draft.begin()
-        return Draft("start", n=self.draft.n, text=text)
 
     def _perform(self, group: asyncio.TaskGroup, effects: Sequence[AnyEffect]) -> None:
         for effect in effects:
@@ -575,82 +442,3 @@ class Activation:
             del self._performing[effect_id]
         self._stopping.discard(task)
         self._woken.set()
-
-    # The draft
-
-    def send_draft(self) -> asyncio.Future[object] | None:
-        """Send the text that has arrived since the last frame, if nothing is on its way."""
-        draft = self.draft
-        if draft is None or (unsent := draft.take()) is None:
-            return None
-        n_before, text = unsent
-        try:
-            answer = self._store.ownership.append_draft(
-                self.context_id,
-                self.token,
-                began=draft.began,
-                version=self.state.version,
-                n_before=n_before,
-                message_id=draft.reply_id or "",
-                text=text,
-            )
-        except StoreUnavailable:
-            draft.not_sent()
-            self._on_draft(self)
-            return None
-        self._framed = draft
-        return answer
-
-    async def confirm_draft(self, answer: asyncio.Future[object]) -> None:
-        """Take the outcome of `send_draft`; what is not in the store is sent again.
-
-        Raises nothing: a failure of the store concerns this activation alone.
-        """
-        if not answer.done():
-            await asyncio.wait((answer,))
-        draft, self._framed = self._framed, None
-        if draft is None or draft is not self.draft:
-            return  # the reply has ended meanwhile, and its commit holds all of the text
-        error = answer.exception()
-        if error is None and answer.result() in {b"appended", b"repeated"}:
-            draft.sent()
-        elif isinstance(error, (StoreUnavailable, StoreRefusedWrite, NoScript)):
-            draft.not_sent()
-            if isinstance(error, NoScript):
-                await self._reload_scripts()
-        else:
-            self._broken = _draft_failure(self.context_id, answer)
-            self._woken.set()
-            return
-        if draft.waiting:
-            self._on_draft(self)
-
-    async def _reload_scripts(self) -> None:
-        with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
-            await self._store.reload_scripts()
-
-
-def _sent(said: QueuedMessage) -> MessageReceived:
-    """A message that waits, as it would be sent now."""
-    return MessageReceived(
-        at_ms=said.received_at_ms,
-        content=said.content,
-        parts=said.parts,
-        policy=said.policy,
-        client_message_id=said.client_message_id,
-        metadata=said.metadata,
-        patch=said.patch,
-    )
-
-
-def _draft_failure(context_id: str, answer: asyncio.Future[object]) -> Exception:
-    """The error for a draft that the store refused, or that failed unexpectedly."""
-    match answer.exception():
-        case None if answer.result() == b"fenced":
-            return Fenced(context_id)
-        case None:
-            return DraftConflict(context_id)
-        case Exception() as error:
-            return error
-        case never:
-            raise never

@@ -119,7 +119,7 @@ class Effects:
             over = self.clock() >= effect.due_ms
             # Nobody is to wait an hour for a turn whose time is over by then.
             in_time = self.clock() + (error.retry_after_ms or 0) < effect.due_ms
-            partial = activation.partial_of(effect_id)
+            partial = activation.drafts.partial_of(effect_id)
             log.warning(
                 "model call failed",
                 context_id=state.id,
@@ -156,7 +156,7 @@ class Effects:
         async with self._asked(request, state, activation.traceparent) as (items, span):
             async for item in items:
                 if isinstance(item, TextDelta):
-                    if activation.add_text(effect_id, item.text):
+                    if activation.drafts.add(effect_id, item.text):
                         started = ReplyStarted(
                             at_ms=self.clock(), effect_id=effect_id, message_id=message_id
                         )

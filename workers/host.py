@@ -38,7 +38,7 @@ from storage import (
     worker_mail,
 )
 from workers import poison
-from workers.activation import Activation, Clock, Performer, Suspicion
+from workers.activation import Activation, Clock, Performer
 from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.dequeue import ActivationSource, Chore
@@ -390,7 +390,9 @@ class Host:
             await self._renew_if_unburied()
             return await self._store.ownership.activate(context_id, self.worker_id)
 
-    async def _suspect(self, owned: Owned, isolation: contextlib.ExitStack) -> Suspicion | None:
+    async def _suspect(
+        self, owned: Owned, isolation: contextlib.ExitStack
+    ) -> poison.Suspicion | None:
         """Whether the context's work is suspected of killing workers; if so, count this try."""
         deaths = poison.deaths(owned, now_ms=self._clock())
         if deaths == 0:
@@ -403,7 +405,7 @@ class Host:
                 await self._alone.acquire()
                 isolation.callback(self._alone.release)
             await self._count_attempt(owned, deaths + 1)
-        return Suspicion(deaths, cause, isolation.close)
+        return poison.Suspicion(deaths, cause, isolation.close)
 
     async def _count_attempt(self, owned: Owned, attempt: int) -> None:
         """Count a try once: begun anew, it would be taken for one that has come to nothing."""
@@ -416,7 +418,7 @@ class Host:
             else:
                 return
 
-    async def _run_owned(self, owned: Owned, suspicion: Suspicion | None) -> None:
+    async def _run_owned(self, owned: Owned, suspicion: poison.Suspicion | None) -> None:
         context_id = owned.context_id
         activation = Activation(
             owned,
@@ -532,10 +534,11 @@ class Host:
             sent = [
                 (activation, answer)
                 for activation in waiting.values()
-                if (answer := activation.send_draft()) is not None
+                if (answer := activation.drafts.send(version=activation.state.version))
+                is not None
             ]
             for activation, answer in sent:
-                await activation.confirm_draft(answer)
+                await activation.drafts.confirm(answer)
             pause_s = max(
                 self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
             )

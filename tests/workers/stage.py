@@ -145,7 +145,7 @@ class Scripted:
         message_id = f"{MESSAGE_ID}{len(self.performed):02d}"
         for word in reply.words:
             await asyncio.sleep(reply.pause_s)
-            if activation.add_text(effect_id, word):
+            if activation.drafts.add(effect_id, word):
                 activation.post(
                     ReplyStarted(at_ms=now_ms(), effect_id=effect_id, message_id=message_id)
                 )
@@ -161,7 +161,7 @@ class Scripted:
                 code=reply.fails,
                 detail="The model server is busy.",
                 retryable=True,
-                partial=activation.partial_of(effect_id),
+                partial=activation.drafts.partial_of(effect_id),
             )
             activation.post(failed)
             return
@@ -288,8 +288,8 @@ class Stage(Generic[S]):
         """Send the text that waits, as a host would, one frame a call."""
         waiting, self.drafts = self.drafts, deque()
         for activation in dict.fromkeys(waiting):
-            if (answer := activation.send_draft()) is not None:
-                await activation.confirm_draft(answer)
+            if (answer := activation.drafts.send(version=activation.state.version)) is not None:
+                await activation.drafts.confirm(answer)
 
     async def until_phase(self, phase: str, context_id: str = CONTEXT_ID) -> ContextState:
         """Wait until the store shows a phase."""

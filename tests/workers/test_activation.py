@@ -365,7 +365,7 @@ async def test_the_first_text_leaves_with_the_commit_that_begins_the_reply() -> 
             await until(lambda: stage.performer.kinds)
             begun = stage.store.hold("commit")
             await begun.reached.wait()
-            run.activation.add_text("2.0", "lo")
+            run.activation.drafts.add("2.0", "lo")
             begun.opened.set()
             await stage.until_phase("streaming_llm_response")
             assert await stage.draft() == "Hel"
@@ -382,7 +382,7 @@ async def test_later_text_leaves_in_frames_that_join_without_a_gap() -> None:
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
             for text in ("lo ", "wörld", " 👋", "!"):
-                run.activation.add_text("2.0", text)
+                run.activation.drafts.add("2.0", text)
                 await stage.send_drafts()
             assert await stage.draft() == "Hello wörld 👋!"
             assert not stage.drafts
@@ -397,9 +397,9 @@ async def test_a_frame_whose_outcome_is_unknown_is_sent_again_as_it_was(fault: F
             await stage.until_phase("streaming_llm_response")
             stage.store.fail("draft", fault, fault)
             stage.store.fail("reload", "lost")
-            run.activation.add_text("2.0", "lo")
+            run.activation.drafts.add("2.0", "lo")
             await stage.send_drafts()
-            run.activation.add_text("2.0", "!")
+            run.activation.drafts.add("2.0", "!")
             for _ in range(3):
                 await stage.send_drafts()
             assert await stage.draft() == "Hello!"
@@ -413,7 +413,7 @@ async def test_a_frame_that_does_not_continue_the_draft_ends_the_activation_at_o
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
             stage.store.fail("draft", "conflict")
-            run.activation.add_text("2.0", "lo")
+            run.activation.drafts.add("2.0", "lo")
             await stage.send_drafts()
             with pytest.RaisesGroup(DraftConflict):
                 await run.ended()
@@ -430,7 +430,7 @@ async def test_a_failure_of_the_draft_is_not_forgotten_during_a_commit() -> None
             await stage.deliver(rename("one"))
             await commit.reached.wait()
             stage.store.fail("draft", "conflict")
-            run.activation.add_text("2.0", "lo")
+            run.activation.drafts.add("2.0", "lo")
             await stage.send_drafts()
             commit.opened.set()
             with pytest.RaisesGroup(DraftConflict):
@@ -444,7 +444,7 @@ async def test_a_fenced_frame_ends_the_activation_as_taken_over() -> None:
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
             await taken_over(stage)
-            run.activation.add_text("2.0", "lo")
+            run.activation.drafts.add("2.0", "lo")
             await stage.send_drafts()
             with pytest.RaisesGroup(Fenced):
                 await run.ended()
@@ -458,13 +458,13 @@ async def test_the_outcome_of_a_frame_does_not_concern_the_draft_after_it() -> N
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
             stage.store.fail("draft", "conflict")
-            run.activation.add_text("2.0", "lo")
-            answer = run.activation.send_draft()
+            run.activation.drafts.add("2.0", "lo")
+            answer = run.activation.drafts.send(version=run.activation.state.version)
             assert answer is not None
             await stage.deliver_all(cancel(), say("two"))
             await until(lambda: len(stage.performer.kinds) == 2)
             await stage.until_phase("streaming_llm_response")
-            await run.activation.confirm_draft(answer)
+            await run.activation.drafts.confirm(answer)
             await settled()
             assert not run.task.done()
             assert await stage.draft() == "Hel"
@@ -476,12 +476,12 @@ async def test_only_one_frame_of_a_reply_is_on_its_way() -> None:
         stage.performer.usual = Reply(("Hel",), hangs=True)
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
-            run.activation.add_text("2.0", "lo")
-            answer = run.activation.send_draft()
+            run.activation.drafts.add("2.0", "lo")
+            answer = run.activation.drafts.send(version=run.activation.state.version)
             assert answer is not None
-            run.activation.add_text("2.0", "!")
-            assert run.activation.send_draft() is None
-            await run.activation.confirm_draft(answer)
+            run.activation.drafts.add("2.0", "!")
+            assert run.activation.drafts.send(version=run.activation.state.version) is None
+            await run.activation.drafts.confirm(answer)
             await stage.send_drafts()
             assert await stage.draft() == "Hello!"
 
@@ -503,11 +503,11 @@ async def test_cancel_keeps_exactly_the_text_that_had_arrived() -> None:
         stage.performer.usual = Reply(("Hel",), hangs=True)
         async with stage.running() as run:
             await stage.until_phase("streaming_llm_response")
-            run.activation.add_text("2.0", "lo")  # not sent to anybody yet
+            run.activation.drafts.add("2.0", "lo")  # not sent to anybody yet
             commit = stage.store.hold("commit")
             await stage.deliver(cancel())
             await commit.reached.wait()
-            run.activation.add_text("2.0", " too late")
+            run.activation.drafts.add("2.0", " too late")
             commit.opened.set()
             assert await run.ended() == "idle"
         assert await stage.said() == [
@@ -538,7 +538,7 @@ async def test_cancel_does_not_take_the_text_of_the_reply_before() -> None:
             commit = stage.store.hold("commit")
             await stage.deliver(cancel())
             await commit.reached.wait()
-            run.activation.add_text("2.0", "an echo of the first")
+            run.activation.drafts.add("2.0", "an echo of the first")
             commit.opened.set()
             await until(lambda: len(stage.performer.kinds) == 2)
             await stage.deliver(cancel())

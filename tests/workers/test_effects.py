@@ -181,7 +181,7 @@ async def test_a_reply_starts_with_its_first_text_and_ends_with_all_of_it() -> N
         assert isinstance(started, ReplyStarted)
         assert isinstance(ended, ReplyEnded)
         assert started.message_id == ended.message_id
-        assert ended.text == "chunk 1 chunk 2 chunk 3 " == here.ear.partial_of("2.0")
+        assert ended.text == "chunk 1 chunk 2 chunk 3 " == here.ear.drafts.partial_of("2.0")
         assert ended.at_ms - started.at_ms == 2_000
         assert ended.metadata["scripted"] is True
         assert (ended.finish_reason, ended.model) == ("stop", "scripted")
@@ -358,7 +358,7 @@ async def test_a_cancelled_call_says_nothing_more() -> None:
             async with asyncio.timeout(2.5):
                 await here.perform()
         assert [type(event) for event in here.ear.heard] == [ReplyStarted]
-        assert here.ear.partial_of("2.0") == "chunk 1 chunk 2 chunk 3 "
+        assert here.ear.drafts.partial_of("2.0") == "chunk 1 chunk 2 chunk 3 "
 
 
 # Tools
