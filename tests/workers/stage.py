@@ -393,3 +393,10 @@ async def _run(activation: Activation, outcome: asyncio.Future[str]) -> None:
         outcome.exception()  # looked at by those tests that expect one
     else:
         outcome.set_result(reason)
+
+
+async def taken_over(stage: Stage[MemoryStore]) -> None:
+    """Another worker has become the owner; ours is taken for dead."""
+    await stage.store.link.call("DEL", keys.session("w1"))
+    await stage.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
+    await stage.store.activate(CONTEXT_ID, "w2")

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from fsm import CallModel, ContextRenamed, ContextState, Phase, RetryDue
-from storage import ContextMissing, DraftConflict, Fenced, VersionConflict, keys
+from fsm import CallModel, ContextRenamed, Phase, RetryDue
+from storage import ContextMissing, Fenced, VersionConflict, keys
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryStore
 from tests.support.playbook import (
@@ -20,7 +20,7 @@ from tests.support.playbook import (
     say,
     wants,
 )
-from tests.workers.stage import POLL_S, Bug, Reply, Stage, now_ms, open_stage
+from tests.workers.stage import Bug, Reply, Stage, now_ms, open_stage, taken_over
 
 # Transition, commit, perform
 
@@ -124,13 +124,6 @@ async def test_a_fenced_activation_stops_its_effects_and_commits_nothing_more() 
         assert stage.performer.stopped == ["2.0"]
         assert (await stage.kinds())[-1] == "reply-started"
         assert await stage.waiting_mail() == [2]
-
-
-async def taken_over(stage: Stage[MemoryStore]) -> None:
-    """Another worker has become the owner; ours is taken for dead."""
-    await stage.store.link.call("DEL", keys.session("w1"))
-    await stage.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
-    await stage.store.ownership.activate(CONTEXT_ID, "w2")
 
 
 @in_virtual_time
@@ -354,198 +347,6 @@ async def test_asking_for_what_is_so_already_is_applied_and_changes_nothing() ->
         assert await titles(stage) == ["one"]
 
 
-# The draft
-
-
-@in_virtual_time
-async def test_the_first_text_leaves_with_the_commit_that_begins_the_reply() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), pause_s=1, hangs=True)
-        async with stage.running() as run:
-            await until(lambda: stage.performer.kinds)
-            begun = stage.store.hold("commit")
-            await begun.reached.wait()
-            run.activation.drafts.add("2.0", "lo")
-            begun.opened.set()
-            await stage.until_phase("streaming_llm_response")
-            assert await stage.draft() == "Hel"
-            assert "draft" not in stage.store.steps
-            await stage.send_drafts()
-            assert await stage.draft() == "Hello"
-            assert stage.store.steps.count("draft") == 1
-
-
-@in_virtual_time
-async def test_later_text_leaves_in_frames_that_join_without_a_gap() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            for text in ("lo ", "wörld", " 👋", "!"):
-                run.activation.drafts.add("2.0", text)
-                await stage.send_drafts()
-            assert await stage.draft() == "Hello wörld 👋!"
-            assert not stage.drafts
-
-
-@in_virtual_time
-@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused", "no script"])
-async def test_a_frame_whose_outcome_is_unknown_is_sent_again_as_it_was(fault: Fault) -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            stage.store.fail("draft", fault, fault)
-            stage.store.fail("reload", "lost")
-            run.activation.drafts.add("2.0", "lo")
-            await stage.send_drafts()
-            run.activation.drafts.add("2.0", "!")
-            for _ in range(3):
-                await stage.send_drafts()
-            assert await stage.draft() == "Hello!"
-            assert not run.task.done()
-
-
-@in_virtual_time
-async def test_a_frame_that_does_not_continue_the_draft_ends_the_activation_at_once() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            stage.store.fail("draft", "conflict")
-            run.activation.drafts.add("2.0", "lo")
-            await stage.send_drafts()
-            with pytest.RaisesGroup(DraftConflict):
-                await run.ended()
-        assert stage.performer.stopped == ["2.0"]
-
-
-@in_virtual_time
-async def test_a_failure_of_the_draft_is_not_forgotten_during_a_commit() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            commit = stage.store.hold("commit")
-            await stage.deliver(rename("one"))
-            await commit.reached.wait()
-            stage.store.fail("draft", "conflict")
-            run.activation.drafts.add("2.0", "lo")
-            await stage.send_drafts()
-            commit.opened.set()
-            with pytest.RaisesGroup(DraftConflict):
-                await run.ended()
-
-
-@in_virtual_time
-async def test_a_fenced_frame_ends_the_activation_as_taken_over() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            await taken_over(stage)
-            run.activation.drafts.add("2.0", "lo")
-            await stage.send_drafts()
-            with pytest.RaisesGroup(Fenced):
-                await run.ended()
-        assert await stage.draft() == "Hel"
-
-
-@in_virtual_time
-async def test_the_outcome_of_a_frame_does_not_concern_the_draft_after_it() -> None:
-    async with open_stage(say("one")) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            stage.store.fail("draft", "conflict")
-            run.activation.drafts.add("2.0", "lo")
-            answer = run.activation.drafts.send(version=run.activation.state.version)
-            assert answer is not None
-            await stage.deliver_all(cancel(), say("two"))
-            await until(lambda: len(stage.performer.kinds) == 2)
-            await stage.until_phase("streaming_llm_response")
-            await run.activation.drafts.confirm(answer)
-            await settled()
-            assert not run.task.done()
-            assert await stage.draft() == "Hel"
-
-
-@in_virtual_time
-async def test_only_one_frame_of_a_reply_is_on_its_way() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            run.activation.drafts.add("2.0", "lo")
-            answer = run.activation.drafts.send(version=run.activation.state.version)
-            assert answer is not None
-            run.activation.drafts.add("2.0", "!")
-            assert run.activation.drafts.send(version=run.activation.state.version) is None
-            await run.activation.drafts.confirm(answer)
-            await stage.send_drafts()
-            assert await stage.draft() == "Hello!"
-
-
-@in_virtual_time
-async def test_a_reply_that_has_ended_leaves_no_draft() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel", "lo"), pause_s=1)
-        await stage.pass_through()
-        assert await stage.draft() == ""
-        assert [commit.draft.op for commit in stage.store.commits] == [
-            *("keep", "start", "clear")
-        ]
-
-
-@in_virtual_time
-async def test_cancel_keeps_exactly_the_text_that_had_arrived() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply(("Hel",), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            run.activation.drafts.add("2.0", "lo")  # not sent to anybody yet
-            commit = stage.store.hold("commit")
-            await stage.deliver(cancel())
-            await commit.reached.wait()
-            run.activation.drafts.add("2.0", " too late")
-            commit.opened.set()
-            assert await run.ended() == "idle"
-        assert await stage.said() == [
-            ("user", "Hello", "complete"),
-            ("assistant", "Hello", "cancelled"),
-        ]
-        assert stage.performer.stopped == ["2.0"]
-        assert await stage.draft() == ""
-
-
-@in_virtual_time
-async def test_cancel_before_the_first_text_keeps_nothing_of_a_reply() -> None:
-    async with open_stage(say()) as stage:
-        stage.performer.usual = Reply((), hangs=True)
-        async with stage.running() as run:
-            await stage.until_phase("awaiting_llm_response")
-            await stage.deliver(cancel())
-            assert await run.ended() == "idle"
-        assert await stage.said() == [("user", "Hello", "complete")]
-
-
-@in_virtual_time
-async def test_cancel_does_not_take_the_text_of_the_reply_before() -> None:
-    async with open_stage(say("one"), say("two")) as stage:
-        stage.performer.replies.extend((Reply(("first",), hangs=True), Reply((), hangs=True)))
-        async with stage.running() as run:
-            await stage.until_phase("streaming_llm_response")
-            commit = stage.store.hold("commit")
-            await stage.deliver(cancel())
-            await commit.reached.wait()
-            run.activation.drafts.add("2.0", "an echo of the first")
-            commit.opened.set()
-            await until(lambda: len(stage.performer.kinds) == 2)
-            await stage.deliver(cancel())
-            await run.ended()
-        assert [content for _, content, _ in await stage.said()] == ["one", "first", "two"]
-
-
 # Effects
 
 
@@ -750,131 +551,10 @@ async def test_what_was_snapshotted_loads_as_what_was_committed() -> None:
         for n in range(4):
             await stage.deliver(say(f"{n}"))
             await stage.pass_through()
-        owned = await stage.store.ownership.activate(CONTEXT_ID, "w1")
+        owned = await stage.store.activate(CONTEXT_ID, "w1")
         assert owned.snapshot_version == owned.state.version == (await stage.state()).version
         assert owned.messages_saved == 8
         assert await stage.log()
-
-
-# Compaction
-
-
-@in_virtual_time
-async def test_a_long_log_is_compacted_when_its_context_is_passivated_and_no_other() -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 6})
-        await stage.pass_through()
-        assert await stage.store.logs.first(CONTEXT_ID) == 1
-        await stage.deliver(say("Two"))
-        async with stage.running() as run:
-            before = await until_said(stage, 4)
-            assert await stage.store.logs.first(CONTEXT_ID) == 1
-            assert await run.ended() == "idle"
-        first = await stage.store.logs.first(CONTEXT_ID)
-        assert first == before.version - 6 // 2 + 1
-        assert await stage.store.logs.base(CONTEXT_ID) == before == await stage.state()
-
-
-@in_virtual_time
-@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
-async def test_a_compaction_that_the_store_does_not_confirm_is_made_until_it_does(
-    fault: Fault,
-) -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
-        stage.store.fail("compact", fault, fault)
-        assert await stage.pass_through() == "idle"
-        assert stage.store.steps.count("compact") == 3
-        state = await stage.state()
-        assert await stage.store.logs.base(CONTEXT_ID) == state
-        assert await stage.store.logs.first(CONTEXT_ID) == state.version
-
-
-@in_virtual_time
-@pytest.mark.parametrize("executed", [False, True])
-async def test_a_worker_that_dies_while_it_compacts_has_lost_nothing(executed: bool) -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 2})
-        hold = stage.store.hold_answer if executed else stage.store.hold
-        gate = hold("compact")
-        async with stage.running() as run:
-            await gate.reached.wait()
-            before = await stage.state()
-            run.task.cancel()
-        await stage.die()
-        assert (await stage.store.logs.first(CONTEXT_ID) > 1) is executed
-        other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
-        await stage.deliver(say("Two"))
-        assert await other.pass_through() == "idle"
-        after = await stage.state()
-        assert after.messages[: len(before.messages)] == before.messages
-        assert len(after.messages) == len(before.messages) + 2
-        assert await stage.store.logs.base(CONTEXT_ID) == after
-
-
-@in_virtual_time
-@pytest.mark.parametrize("active", [False, True])
-async def test_a_log_is_compacted_as_somebody_has_wished_and_the_wish_is_gone(
-    active: bool,
-) -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        if active:
-            async with stage.running() as run:
-                before = await until_said(stage, 2)
-                assert await stage.store.logs.shorten(CONTEXT_ID, keep=2) == "owned"
-                assert await run.ended() == "idle"
-        else:
-            await stage.pass_through()
-            before = await stage.state()
-            assert await stage.store.logs.shorten(CONTEXT_ID, keep=2) == "asked"
-            assert await stage.pass_through() == "idle"
-        assert await stage.store.logs.first(CONTEXT_ID) == before.version - 1
-        assert await stage.store.logs.base(CONTEXT_ID) == before == await stage.state()
-        assert await stage.store.logs.wished_length(CONTEXT_ID) is None
-        assert stage.store.steps.count("compact") == 1
-
-
-@in_virtual_time
-async def test_a_log_that_was_shortened_by_wish_is_not_too_long_any_more() -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        async with stage.running() as run:
-            before = await until_said(stage, 2)
-            events_max = before.version + 1
-            limits = {"log_events_max": events_max}
-            stage.store.config = stage.store.config.model_copy(update=limits)
-            assert await stage.store.logs.shorten(CONTEXT_ID, keep=2) == "owned"
-            await asyncio.sleep(1.5)
-            assert await stage.store.logs.first(CONTEXT_ID) == before.version - 1
-            await stage.deliver_all(rename("Another"), rename("Again"))
-            assert await run.ended() == "idle"
-        assert (await stage.state()).version > events_max
-        assert stage.store.steps.count("compact") == 1
-
-
-@in_virtual_time
-async def test_a_wish_for_a_shorter_log_waits_for_the_turn_and_outlives_the_worker() -> None:
-    async with open_stage(say("One"), linger_s=1.0) as stage:
-        stage.performer.replies.append(Reply(hangs=True))
-        async with stage.running():
-            await stage.until_phase("streaming_llm_response")
-            assert await stage.store.logs.shorten(CONTEXT_ID, keep=1) == "owned"
-            await asyncio.sleep(5)
-            assert await stage.store.logs.first(CONTEXT_ID) == 1
-        await stage.die()
-        other = Stage(stage.store, worker_id="w2", settings={"linger_s": 1.0})
-        assert await other.pass_through() == "idle"
-        state = await stage.state()
-        assert await stage.store.logs.first(CONTEXT_ID) == state.version
-        assert len(state.messages) == 2
-
-
-async def until_said(stage: Stage[MemoryStore], count: int) -> ContextState:
-    """The context, once it rests with so many messages."""
-    while True:
-        state = await stage.until_phase("idle")
-        if len(state.messages) == count:
-            return state
-        await asyncio.sleep(POLL_S)
 
 
 # Titles
