@@ -261,7 +261,7 @@ class Activation:
         if self._snapshot_version == self.state.version:
             self._store.meters.count("saves:clean")
         return await self._patience.insist(
-            lambda: self._store.passivate(
+            lambda: self._store.ownership.passivate(
                 self.context_id, self.token, self._worker_id, version=self.state.version
             )
         )
@@ -403,9 +403,11 @@ class Activation:
         traceparent = batch.traceparent or self.traceparent or self._traces.of(state)
         with self._store.tracer.continued(traceparent, "commit", about):
             if ended(state):
-                await self._patience.insist(lambda: self._store.delete(commit, self._worker_id))
+                await self._patience.insist(
+                    lambda: self._store.ownership.delete(commit, self._worker_id)
+                )
             else:
-                await self._patience.insist(lambda: self._store.commit(commit))
+                await self._patience.insist(lambda: self._store.ownership.commit(commit))
         self.state = state
         self._trace_kept = trace
         for announcement in batch.announced:

@@ -29,14 +29,14 @@ class Compaction:
 
     async def as_wished(self, state: ContextState) -> None:
         """Compact the log, if an operator has asked for it, to the length asked for."""
-        keep = await self._patience.insist(lambda: self._store.wished_length(state.id))
+        keep = await self._patience.insist(lambda: self._store.logs.wished_length(state.id))
         if keep is not None:
             await self._keep(keep, state)
 
     async def _keep(self, events: int, state: ContextState) -> None:
         first = state.version - events + 1
         await self._patience.insist(
-            lambda: self._store.compact(self._token, state, first=first)
+            lambda: self._store.logs.compact(self._token, state, first=first)
         )
         self._first = first
         log.info("log compacted", context_id=state.id, version=state.version, first=first)

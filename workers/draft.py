@@ -167,7 +167,7 @@ class Drafts:
             return None
         n_before, text = unsent
         try:
-            answer = self._store.append_draft(
+            answer = self._store.ownership.append_draft(
                 self._context_id,
                 self._token,
                 began=draft.began,

@@ -399,4 +399,4 @@ async def taken_over(stage: Stage[MemoryStore]) -> None:
     """Another worker has become the owner; ours is taken for dead."""
     await stage.store.link.call("DEL", keys.session("w1"))
     await stage.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
-    await stage.store.activate(CONTEXT_ID, "w2")
+    await stage.store.ownership.activate(CONTEXT_ID, "w2")

@@ -551,7 +551,7 @@ async def test_what_was_snapshotted_loads_as_what_was_committed() -> None:
         for n in range(4):
             await stage.deliver(say(f"{n}"))
             await stage.pass_through()
-        owned = await stage.store.activate(CONTEXT_ID, "w1")
+        owned = await stage.store.ownership.activate(CONTEXT_ID, "w1")
         assert owned.snapshot_version == owned.state.version == (await stage.state()).version
         assert owned.messages_saved == 8
         assert await stage.log()
