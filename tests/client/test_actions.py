@@ -79,7 +79,8 @@ async def test_a_context_is_made_with_its_first_message_and_answered(store_url: 
 
 
 @pytest.mark.parametrize(
-    "value", ["half of a pair: \ud83d", 2**64, math.nan, [{"deep": (-math.inf,)}]]
+    "value",
+    ["half of a pair: \ud83d", {"\udc00": 1}, 2**64, math.nan, [{"deep": (-math.inf,)}]],
 )
 async def test_what_is_no_json_is_said_before_anything_is_sent(value: JsonValue) -> None:
     async with Contextd("http://127.0.0.1:1") as client:

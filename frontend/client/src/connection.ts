@@ -233,12 +233,15 @@ export class Connection {
  * send themselves: no JSON has it, and a person who has cut an emoji in two is still understood.
  *
  * @throws TypeError, where it is no JSON: a bigint, a circle, NaN (which would go out as null,
- *   and that restores a default).
+ *   and that restores a default), half of a pair in a name (two names could become one).
  */
 export function toJson(body: unknown): string {
   return JSON.stringify(body, (name, value: unknown) => {
     if (typeof value === "number" && !Number.isFinite(value)) {
       throw new TypeError(`${name}: there is no ${value.toString()} in JSON`);
+    }
+    if (!name.isWellFormed()) {
+      throw new TypeError(`${name.toWellFormed()}: half of a surrogate pair is in this name`);
     }
     return typeof value === "string" ? value.toWellFormed() : value;
   });

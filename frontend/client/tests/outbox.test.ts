@@ -438,6 +438,17 @@ describe("the outbox", () => {
     },
   );
 
+  it.each([{ "\ud83d": 1 }, { deep: [{ "cut \udc00": 1 }] }])(
+    "refuses half of a surrogate pair in a name at once",
+    async (metadata) => {
+      const { outbox } = tab();
+      await expect(outbox.add(CHAT, "named", { metadata })).rejects.toThrow(TypeError);
+      await seconds(1);
+      expect(outbox.pending(CHAT)).toEqual([]);
+      expect(sends()).toEqual([]);
+    },
+  );
+
   it("sends nothing once it is disposed", async () => {
     const storage = memoryOutbox();
     gateway.online(false);
