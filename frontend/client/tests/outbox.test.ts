@@ -116,6 +116,30 @@ describe("the outbox", () => {
     expect(sends().filter(({ body }) => body["content"] === "a").length).toBeLessThan(5);
   });
 
+  it("sends without the lock where the tab that has it does nothing", async () => {
+    const locks = {
+      request: (_name: string, { signal }: { signal: AbortSignal }) =>
+        new Promise<void>((_, reject) => {
+          signal.addEventListener("abort", () => {
+            reject(signal.reason as Error);
+          });
+        }),
+    };
+    const client = gateway.client({ storage: memoryOutbox(), locks });
+    clients.push(client);
+    await client.outbox.add(CHAT, "one");
+    await client.outbox.add(CHAT, "two");
+    await seconds(9);
+    expect(said()).toEqual([]);
+    await seconds(2);
+    expect(said()).toEqual(["one", "two"]);
+    await client.outbox.add(CHAT, "never");
+    client.dispose();
+    await seconds(20);
+    expect(said()).toEqual(["one", "two"]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it("asks for no lock where nothing waits", async () => {
     gateway.override = () => problem(422, "invalid-body", "Empty.");
     const request = vi.fn((_name: string, _options: unknown, work: () => Promise<void>) =>

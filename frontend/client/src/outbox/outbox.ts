@@ -3,7 +3,8 @@
  *
  * What is sent is decided by the storage alone. Several tabs may send the same entry: it has
  * the same key in each, so it is said once; and a tab sends an entry only once it knows that
- * those before it are done with. Web Locks, where there are some, spare the double requests.
+ * those before it are done with. Web Locks, where there are some, spare the double requests; who
+ * does not get one in time sends without.
  */
 
 import { Backoff } from "../backoff.js";
@@ -24,6 +25,8 @@ export type SendOptions = Omit<SendMessage, "content" | "client_message_id"> & {
 
 /** How often a gateway that answers may put an entry off before it has failed. */
 export const PUT_OFF_MAX = 8;
+/** How long to wait for the tab that sends: browsers suspend tabs that hold a lock. */
+export const LOCK_MS_MAX = 10_000;
 const BACKOFF_MS_BASE = 500;
 const BACKOFF_MS_MAX = 30_000;
 
@@ -211,13 +214,27 @@ export class Outbox {
     }, ended);
   }
 
-  /** Do something that at most one tab does at a time. */
-  #alone(chatId: string, work: () => Promise<void>): Promise<void> {
-    const { locks } = this.#options;
-    const { signal } = this.#ended;
-    return locks === undefined
-      ? work()
-      : locks.request(`contextd-outbox ${chatId}`, { signal }, work);
+  /** Do something that one tab does at a time, unless that one takes too long. */
+  async #alone(chatId: string, work: () => Promise<void>): Promise<void> {
+    const { locks, clock } = this.#options;
+    if (locks === undefined) return work();
+    const late = new AbortController();
+    const callOff = clock.after(LOCK_MS_MAX, () => {
+      late.abort();
+    });
+    const held = (): Promise<void> => {
+      callOff();
+      return work();
+    };
+    const signal = AbortSignal.any([this.#ended.signal, late.signal]);
+    try {
+      await locks.request(`contextd-outbox ${chatId}`, { signal }, held);
+    } catch (error) {
+      if (!late.signal.aborted) throw error;
+      await work();
+    } finally {
+      callOff();
+    }
   }
 
   #next(chatId: string): OutboxEntry | undefined {
