@@ -33,11 +33,13 @@ export const browserVisibility: Visibility = {
   },
 };
 
-export function browserOnline(listener: () => void): () => void {
+export function browserNetwork(listener: () => void): () => void {
   if (typeof addEventListener === "undefined") return () => undefined;
   addEventListener("online", listener);
+  addEventListener("offline", listener);
   return () => {
     removeEventListener("online", listener);
+    removeEventListener("offline", listener);
   };
 }
 

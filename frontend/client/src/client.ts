@@ -3,7 +3,7 @@
 import {
   browserClock,
   browserLocks,
-  browserOnline,
+  browserNetwork,
   browserOutbox,
   browserRandom,
   browserSockets,
@@ -34,8 +34,8 @@ export interface ClientOptions {
   readonly random?: () => number;
   /** True: to the console. Contents and keys are never told. */
   readonly debug?: boolean | Debug;
-  /** Be told when there is a network again; what is returned ends that. */
-  readonly onOnline?: (listener: () => void) => () => void;
+  /** Be told when the network comes or goes; what is returned ends that. */
+  readonly onNetwork?: (listener: () => void) => () => void;
   readonly visibility?: Visibility;
   /** One sender among all tabs; null: there are no Web Locks here. */
   readonly locks?: Locks | null;
@@ -65,7 +65,7 @@ export function createClient(options: ClientOptions): Client {
   const clock = options.clock ?? browserClock;
   const random = options.random ?? browserRandom;
   const debug = debugOf(options.debug);
-  const onOnline = options.onOnline ?? browserOnline;
+  const onNetwork = options.onNetwork ?? browserNetwork;
   const webSocket = options.webSocket === undefined ? browserSockets() : options.webSocket;
   const locks = options.locks === undefined ? browserLocks() : options.locks;
   const connection = new Connection({
@@ -83,7 +83,7 @@ export function createClient(options: ClientOptions): Client {
     random,
     debug,
     visibility: options.visibility ?? browserVisibility,
-    onOnline,
+    onNetwork,
   };
   /** By chat and transport. */
   const shared = new Map<string, Shared>();
@@ -103,7 +103,7 @@ export function createClient(options: ClientOptions): Client {
     debug,
     seen,
   });
-  const endOnline = onOnline(() => {
+  const endNetwork = onNetwork(() => {
     outbox.flush();
   });
 
@@ -137,7 +137,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   function dispose(): void {
-    endOnline();
+    endNetwork();
     outbox.dispose();
     for (const { replica } of shared.values()) replica.stop();
     shared.clear();

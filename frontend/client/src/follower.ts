@@ -45,8 +45,8 @@ export interface FollowerOptions {
   readonly random: () => number;
   readonly debug: Debug;
   readonly visibility: Visibility;
-  /** Be told when there is a network again; what is returned ends that. */
-  readonly onOnline: (listener: () => void) => () => void;
+  /** Be told when the network comes or goes; what is returned ends that. */
+  readonly onNetwork: (listener: () => void) => () => void;
   readonly transport: TransportName | "auto";
 }
 
@@ -84,15 +84,15 @@ export class Follower {
     else this.#ladder = new Ladder(["websocket", ...WITHOUT_SOCKETS]);
   }
 
-  /** Begin; from now on the page's being seen, and a network, begin it again. */
+  /** Begin; from now on the page's being seen, and another network or none, begin it again. */
   start(): void {
     if (this.#unsubscribe.length > 0) return;
-    const { visibility, onOnline } = this.#options;
+    const { visibility, onNetwork } = this.#options;
     this.#unsubscribe.push(
       visibility.subscribe(() => {
         this.#look();
       }),
-      onOnline(() => {
+      onNetwork(() => {
         this.restart();
       }),
     );

@@ -39,12 +39,12 @@ export class FakeGateway {
   #drawn = 0.5;
   readonly #frames: Frame[] = [];
   readonly #streams = new Set<(frame: Frame | null) => void>();
-  readonly #listeners = { visibility: new Set<() => void>(), online: new Set<() => void>() };
+  readonly #listeners = { visibility: new Set<() => void>(), network: new Set<() => void>() };
   readonly #done = new Map<string, { text: string; answer: unknown }>();
 
   /** A client of it: no sockets, no locks, memory for storage, unless a test wants others. */
   client(options: Partial<ClientOptions> = {}): Client {
-    const { visibility, online } = this.#listeners;
+    const { visibility, network } = this.#listeners;
     const gateway = this; // eslint-disable-line @typescript-eslint/no-this-alias
     return createClient({
       baseUrl: "http://gateway",
@@ -58,7 +58,7 @@ export class FakeGateway {
         },
         subscribe: (listener) => subscribe(visibility, listener),
       },
-      onOnline: (listener) => subscribe(online, listener),
+      onNetwork: (listener) => subscribe(network, listener),
       ...options,
     });
   }
@@ -76,8 +76,8 @@ export class FakeGateway {
 
   online(isOnline: boolean): void {
     this.isOnline = isOnline;
-    if (isOnline) for (const listener of this.#listeners.online) listener();
-    else for (const show of [...this.#streams]) show(null);
+    if (!isOnline) for (const show of [...this.#streams]) show(null);
+    for (const listener of this.#listeners.network) listener();
   }
 
   /** Commit an event; `change` is what it does to the view. */

@@ -221,13 +221,13 @@ describe("the transports", () => {
   });
 
   it("are told once of the network, however many show the chat", async () => {
-    const onOnline = vi.fn(() => () => undefined);
-    const first = open({ onOnline });
-    const count = onOnline.mock.calls.length;
+    const onNetwork = vi.fn(() => () => undefined);
+    const first = open({ onNetwork });
+    const count = onNetwork.mock.calls.length;
     client.open(CHAT).dispose();
     client.open(CHAT);
     await seconds(0);
-    expect(onOnline).toHaveBeenCalledTimes(count);
+    expect(onNetwork).toHaveBeenCalledTimes(count);
     expect(first.state.connection).toBe("live");
   });
 
@@ -238,6 +238,17 @@ describe("the transports", () => {
     await seconds(0);
     expect(gateway.count("GET", "/events")).toBe(2);
     expect(sync.state.connection).toBe("live");
+  });
+
+  it("are told at once that the network has gone, though a socket seems open", async () => {
+    const sync = open(withSockets());
+    await seconds(0);
+    gateway.sockets[0]?.open(gateway.view.cursor);
+    expect(sync.state.connection).toBe("live");
+    gateway.online(false);
+    await seconds(0);
+    expect(sync.state).toMatchObject({ connection: "offline", isStale: true });
+    expect(gateway.sockets[0]?.isClosed).toBe(true);
   });
 
   it("take nothing more once they have been stopped", async () => {

@@ -109,7 +109,7 @@ describe("the outbox", () => {
       storage: storage(),
       fetch: ((...asked) =>
         isOnline ? fetch(...asked) : Promise.reject(new TypeError("offline"))) as typeof fetch,
-      onOnline: (listener: () => void) => {
+      onNetwork: (listener: () => void) => {
         const before = back;
         back = () => {
           before();
