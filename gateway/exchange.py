@@ -220,9 +220,13 @@ async def asking(
         is_first = before is None and question.history is None
         if not is_first:
             await deliver(gateway, feed, owner, question.said)
-        yield Exchange(
-            feed, question, before, is_applied=not is_first, epoch=gateway.store.epoch
-        )
+        try:
+            yield Exchange(
+                feed, question, before, is_applied=not is_first, epoch=gateway.store.epoch
+            )
+        except ContextMissing:
+            await gateway.directory.head(feed.context_id, owner)  # a tombstone may say more
+            raise
 
 
 @contextlib.asynccontextmanager

@@ -130,7 +130,7 @@ BODY: Final = (
 )
 """Problems of what takes a body."""
 _ASKED: Final = (
-    *(*BODY, "not-found", "illegal-in-phase", "queue-full", "mailbox-full"),
+    *(*BODY, "not-found", "gone", "illegal-in-phase", "queue-full", "mailbox-full"),
     *("action-abandoned", "model-busy", "unknown-model", "model-refused", "model-unavailable"),
     *("answer-late", "draining", *QUOTA, *_STORE),
 )

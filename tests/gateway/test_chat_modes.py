@@ -392,6 +392,27 @@ async def test_a_deleted_session_is_forgotten_and_its_name_is_free(store_url: st
         assert [message["content"] for message in here.last_request()] == ["Two"]
 
 
+@pytest.mark.parametrize("tombstones", [False, True])
+async def test_a_question_whose_session_is_deleted_meanwhile_is_told_so(
+    store_url: str, tombstones: bool
+) -> None:
+    async with serving(store_url, storage={"tombstones": tombstones}) as service:
+        client = service.client
+
+        async def is_asked() -> bool:
+            return len(await contexts(client)) == 1
+
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(
+                chat(client, "text", "/hang", session_id="s"), name="ask"
+            )
+            await eventually(is_asked)
+            (session_id,) = await contexts(client)
+            assert (await client.act(session_id, "delete")).status == 200
+        told = (410, "gone") if tombstones else (404, "not-found")
+        assert (asking.result().status, asking.result().problem) == told
+
+
 async def test_p14_the_session_of_another_owner_is_not_found_and_not_joined(
     store_url: str,
 ) -> None:

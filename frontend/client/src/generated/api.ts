@@ -3668,6 +3668,7 @@ export interface operations {
             readonly 404: components["responses"]["404"];
             readonly 408: components["responses"]["408"];
             readonly 409: components["responses"]["409"];
+            readonly 410: components["responses"]["410"];
             readonly 413: components["responses"]["413"];
             readonly 415: components["responses"]["415"];
             readonly 422: components["responses"]["422"];
@@ -3707,6 +3708,7 @@ export interface operations {
             readonly 404: components["responses"]["404"];
             readonly 408: components["responses"]["408"];
             readonly 409: components["responses"]["409"];
+            readonly 410: components["responses"]["410"];
             readonly 413: components["responses"]["413"];
             readonly 415: components["responses"]["415"];
             readonly 422: components["responses"]["422"];
