@@ -131,6 +131,10 @@ suite("looks", (stage) => {
         '/tool calculator {"expression": "1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1+1"}\n/tool clock {}',
       );
       await person.page.locator(".panel[data-kind=approval]").waitFor();
+      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/send_message`, {
+        content: "A message that waits, and that is longer than its line is wide. ".repeat(5),
+      });
+      await person.page.locator(".panel[data-kind=queue]").waitFor();
       const widest = await person.page.evaluate(() =>
         Math.max(
           ...[...document.querySelectorAll(".stage *")]
@@ -150,6 +154,28 @@ suite("looks", (stage) => {
       await person.leave();
     });
   }
+
+  test("a table on a phone: its words are whole, and it is scrolled by itself", async () => {
+    const chat = await stage.chat("Table");
+    const cells = "| one cell | 1000000 | a longer cell with text | antidisestablishment |";
+    await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, {
+      messages: [
+        { role: "user", content: "Draw a table" },
+        { role: "assistant", content: `${cells}\n|-|-|-|-|\n${cells}` },
+      ],
+    });
+    const person = await stage.arrive({ viewport: { width: 360, height: 740 } });
+    await person.open(chat);
+    const number = person.page.getByRole("cell", { name: "1000000" });
+    const lines = await number.evaluate((cell) => {
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      return range.getClientRects().length;
+    });
+    assert.equal(lines, 1);
+    assert.equal(await person.page.evaluate(() => document.body.scrollWidth), 360);
+    await person.leave();
+  });
 
   test("the keyboard alone: from the address bar to an answer, and into a menu and out", async () => {
     const person = await stage.arrive();
