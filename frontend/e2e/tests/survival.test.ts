@@ -86,6 +86,23 @@ suite("survival", (stage) => {
     await first.leave();
   });
 
+  test("what the browser has no room to keep goes back to where it was written", async () => {
+    const person = await stage.arrive();
+    await person.context.addInitScript(() => {
+      IDBObjectStore.prototype.add = () => {
+        throw new DOMException("full", "QuotaExceededError");
+      };
+    });
+    await person.page.reload();
+    await person.open(await stage.chat("No room"));
+    await person.write("Written with care");
+    await person.page.getByText("Something went wrong").waitFor();
+    assert.equal(await person.page.locator("#composer").inputValue(), "Written with care");
+    await person.page.reload();
+    assert.equal(await person.page.locator("#composer").inputValue(), "Written with care");
+    await person.leave();
+  });
+
   test("offline x5, reload, online: five messages, in order, once each", async () => {
     const chat = await stage.chat("Offline");
     const person = await stage.arrive();

@@ -14,8 +14,11 @@ interface ComposerProps {
   readonly isBusy: boolean;
   readonly defaultPolicy: SendPolicy;
   readonly onStop: () => void;
-  /** The policy is null where the chat's own is to hold. */
-  readonly onSend: (text: string, policy: SendPolicy | null) => void;
+  /**
+   * The policy is null where the chat's own is to hold. False: the text was not taken, and is
+   * given back.
+   */
+  readonly onSend: (text: string, policy: SendPolicy | null) => Promise<boolean>;
 }
 
 export const POLICIES: Readonly<Record<SendPolicy, string>> = {
@@ -47,17 +50,19 @@ export function Composer({
     element.style.height = "auto";
     element.style.height = `${Math.min(element.scrollHeight, HEIGHT_PX_MAX).toString()}px`;
   }, [text]);
-  const send = (): void => {
+  const send = async (): Promise<void> => {
     if (isEmpty) return;
-    onSend(text, isBusy ? policy : null);
     setText("");
+    if (await onSend(text, isBusy ? policy : null)) return;
+    const written = area.current?.value ?? ""; // meanwhile
+    setText(written === "" ? text : `${text}\n${written}`);
   };
   return (
     <form
       className="composer"
       onSubmit={(event) => {
         event.preventDefault();
-        send();
+        void send();
         area.current?.focus();
       }}
     >
@@ -76,7 +81,7 @@ export function Composer({
         onKeyDown={(event) => {
           if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
           event.preventDefault();
-          send();
+          void send();
         }}
       />
       <div className="composer-acts">

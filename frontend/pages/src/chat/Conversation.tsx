@@ -117,9 +117,10 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
           isBusy={isBusy}
           defaultPolicy={context?.config.send_policy ?? "enqueue"}
           onStop={stop}
-          onSend={(text, policy) => {
+          onSend={async (text, policy) => {
             toEnd();
-            void attempt(chat.send(text, policy === null ? {} : { policy }));
+            const id = await attempt(chat.send(text, policy === null ? {} : { policy }));
+            return id !== undefined;
           }}
         />
       </div>

@@ -107,7 +107,10 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
           isBusy={false}
           defaultPolicy="enqueue"
           onStop={() => undefined}
-          onSend={(text) => void start(text, crypto.randomUUID())}
+          onSend={async (text) => {
+            await start(text, crypto.randomUUID());
+            return true; // what has failed is shown, to be edited there
+          }}
         />
       </div>
     </section>
