@@ -76,7 +76,7 @@ function Numbers({ stats }: { readonly stats: Stats | null }): ReactNode {
         label="Contexts"
         value={is((s) => s.contexts.total)}
         shown={say((s) => count(s.contexts.total))}
-        more={say((s) => `${count(s.turns.running)} at work`)}
+        more={say((s) => `${count(s.turns.running)} in a turn`)}
       />
       <Figure
         name="mailbox.waiting"
