@@ -198,6 +198,47 @@ suite("looks", (stage) => {
     await person.leave();
   });
 
+  test("the keyboard alone: what has it goes away, and it is at the composer", async () => {
+    const chat = await stage.chat("Focus", '/tool calculator {"expression": "1"}\n/chunks 1 0');
+    const person = await stage.arrive();
+    await person.open(chat);
+    const has = async (what: string): Promise<void> =>
+      until(`${what} has the keyboard`, () =>
+        person.page.evaluate(
+          (name) =>
+            document.activeElement?.matches(`#${name}, [aria-label="${name}"]`) === true,
+          what,
+        ),
+      );
+    const press = async (name: string): Promise<void> => {
+      await person.page.keyboard.press("Tab"); // from now on nobody points
+      await person.page.getByRole("button", { name, exact: true }).first().focus();
+      await person.page.keyboard.press("Enter");
+    };
+    await press("Approve");
+    await person.answered(1);
+    await has("composer");
+    await press("Edit");
+    await has("New text");
+    await person.page.keyboard.press("Escape");
+    await has("composer");
+    await person.write("/chunks 500 50");
+    for (const content of ["one", "two", "three", "four"])
+      await stage.contextd.api("POST", `/api/contexts/${chat}/actions/send_message`, {
+        content,
+      });
+    await person.page.locator("[data-waiting]").nth(3).waitFor();
+    await press("Later");
+    await until("it is moved", async () =>
+      (await person.page.locator("[data-waiting]").first().innerText()).includes("two"),
+    );
+    await has("Later");
+    await press("Remove");
+    await has("composer");
+    await stage.contextd.api("POST", `/api/contexts/${chat}/actions/cancel`, {});
+    await person.leave();
+  });
+
   test("first paint and size, measured", async (t) => {
     const person = await stage.arrive();
     const paints: number[] = [];

@@ -9,6 +9,7 @@ import { Composer } from "./Composer.js";
 import { ConnectionBar } from "./ConnectionBar.js";
 import { ConversationHead } from "./ConversationHead.js";
 import { FailurePanel } from "./FailurePanel.js";
+import { useKeptFocus } from "./focus.js";
 import { LiveStatus } from "./LiveStatus.js";
 import { MessageList } from "./MessageList.js";
 import { useNotices } from "./notices.js";
@@ -38,6 +39,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
     ({ role }) => role === "user" || role === "assistant",
   ).length;
   const { box, content, isAtEnd, unseen, toEnd } = useScrolling(spoken);
+  const keyboard = useKeptFocus();
   const version = context?.version ?? 0;
   const title = context?.title;
   const { onSeen, onChanged } = props;
@@ -84,6 +86,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   if (state.isGone) return <Gone onMenu={props.onMenu} onGone={props.onGone} />;
   return (
     <section
+      ref={keyboard}
       className="conversation"
       aria-label="Chat"
       data-status={status ?? "unknown"}
