@@ -25,7 +25,7 @@ from runtime.audit import record
 from runtime.embedded import EmbeddedStore, StoreFailed, try_lock
 from runtime.leaves import leaves
 from runtime.settings import Settings
-from runtime.store_address import BadDataFolder, prepare_data
+from runtime.store_address import AOF_FOLDER, AOF_MANIFEST, BadDataFolder, prepare_data
 from runtime.store_binary import NoStoreBinary
 from runtime.version import own_version
 from storage import (
@@ -37,10 +37,8 @@ from storage import (
     unix_ms,
 )
 
-_AOF: Final = "appendonlydir"
 _BASE: Final = "appendonly.aof.1.base.rdb"
 _FURTHER: Final = "appendonly.aof.1.incr.aof"
-_MANIFEST: Final = "appendonly.aof.manifest"
 
 
 class _Refused(Exception):
@@ -107,17 +105,17 @@ async def run_restore(settings: Settings, file: Path, *, force: bool) -> int:
 async def _into_folder(settings: Settings, file: Path, *, force: bool) -> _Restored:
     address = prepare_data(settings.data)
     with _locked(address.lock):
-        present = address.data / _AOF
+        present = address.data / AOF_FOLDER
         if present.exists() and not force:
             raise _Refused(f"{address.data} holds a store; --force sets it aside")
         with tempfile.TemporaryDirectory(prefix="restore-", dir=address.data) as scratch:
             async with _loaded(settings, file, Path(scratch)) as (url, about):
                 contexts = await _begin_anew(settings, url, file)
             if present.exists():
-                kept = present.with_name(f"{_AOF}.before-{unix_ms()}")
+                kept = present.with_name(f"{AOF_FOLDER}.before-{unix_ms()}")
                 present.rename(kept)
                 sys.stdout.write(f"What was there is in {kept}.\n")
-            (Path(scratch) / _AOF).rename(present)
+            (Path(scratch) / AOF_FOLDER).rename(present)
             sync_folder(address.data)
     return _Restored(about, contexts)
 
@@ -136,11 +134,11 @@ async def _loaded(
     settings: Settings, file: Path, folder: Path
 ) -> AsyncGenerator[tuple[str, About], None]:
     """A store of its own that has loaded a backup: its URL, and what the backup says."""
-    aof = folder / _AOF
+    aof = folder / AOF_FOLDER
     aof.mkdir(mode=0o700)
     about = await asyncio.to_thread(extract, file, aof / _BASE)
     (aof / _FURTHER).touch(mode=0o600)
-    (aof / _MANIFEST).write_text(
+    (aof / AOF_MANIFEST).write_text(
         f"file {_BASE} seq 1 type b\nfile {_FURTHER} seq 1 type i\n", encoding="ascii"
     )
     sync_folder(aof)

@@ -138,8 +138,18 @@ def _space(folder: os.PathLike[str], finding: str) -> Check:
 async def _store(settings: Settings) -> list[Check]:
     url = store_url(settings)
     if url is None:
-        return [_binary(settings)]
+        elsewhere = await _is_contextd(base_url(settings))
+        return [_unseen(settings) if elsewhere else _binary(settings)]
     return await _running_store(settings, url)
+
+
+def _unseen(settings: Settings) -> Check:
+    """Of a contextd that runs and whose store is not to be seen from here."""
+    finding = f"contextd answers at port {settings.port}, and no store runs in {settings.data}"
+    advice = (
+        "If its folder was taken away, put it back; else name its --data or CONTEXTD_REDIS_URL."
+    )
+    return Check("store", Level.WARN, finding, advice)
 
 
 def _binary(settings: Settings) -> Check:

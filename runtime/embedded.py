@@ -5,6 +5,8 @@
 - Racing starters: one gets the lock and starts the server, the others join it.
 - Every write is on disk before it is answered (`appendfsync always`), and the server has
   no TCP port. It dies with the process that started it; its folder survives.
+- Once it has run it is started in that same folder only: one that was taken away is waited
+  for, since a server in a new one would answer as if nothing had ever been there.
 - It is started without our variables: the secrets among them are none of its business.
 """
 
@@ -21,7 +23,13 @@ from pathlib import Path
 from runtime import tether
 from runtime.child import stopped_for
 from runtime.config import RuntimeConfig
-from runtime.store_address import StoreAddress, prepare_data
+from runtime.store_address import (
+    AOF_FOLDER,
+    StoreAddress,
+    folder_id,
+    prepare_data,
+    see_it_is_not_lost,
+)
 from runtime.store_binary import StoreBinary, find_store_binary
 
 _log = logging.getLogger(__name__)
@@ -56,6 +64,8 @@ class EmbeddedStore:
         """
         self._config = config
         self._process: asyncio.subprocess.Process | None = None
+        self._ran_in: tuple[int, int] | None = None
+        """Device and inode of the folder, once the server has answered."""
         self.address: StoreAddress = prepare_data(config.data)
         self.binary: StoreBinary | None = None
         """The program that we started; None while joined to a server that was there."""
@@ -72,34 +82,21 @@ class EmbeddedStore:
 
         Raises:
             BadDataFolder: The data folder cannot be used.
+            DataFolderLost: It is not the one, or not all of it, in which the server ran before.
             NoStoreBinary: There is no server to start.
             StoreFailed: The server ended at once, did not answer in time, or one of its files
                 cannot be used.
         """
-        self.address = address = prepare_data(self._config.data)
+        if self._ran_in is not None:
+            see_it_is_not_lost(self.address.data, self._ran_in)
+        self.address = address = prepare_data(self.address.data)
         if self._process is None or self._process.returncode is not None:
             self._process = self.binary = None
         try:
+            found = folder_id(address.data)
             async with asyncio.timeout(self._config.store_start_s_max):
-                kills = 0
-                while True:
-                    if await _answers(address.socket):
-                        return
-                    lock = try_lock(address.lock)
-                    if lock is not None:
-                        try:
-                            await self._launch(address, lock)
-                        except _StoreKilled:
-                            kills += 1
-                            if kills == _KILLS_MAX:
-                                raise
-                            _log.warning("the store was killed while it started")
-                            await asyncio.sleep(_AFTER_KILL_S)
-                            continue
-                        finally:
-                            os.close(lock)
-                        return
-                    await asyncio.sleep(_POLL_S)
+                await self._join_or_launch(address)
+            self._ran_in = found
         except TimeoutError:
             raise StoreFailed(
                 f"The store in {address.data} did not answer within "
@@ -154,6 +151,24 @@ class EmbeddedStore:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def _join_or_launch(self, address: StoreAddress) -> None:
+        kills = 0
+        while not await _answers(address.socket):
+            lock = try_lock(address.lock)
+            if lock is None:
+                await asyncio.sleep(_POLL_S)
+                continue
+            try:
+                await self._launch(address, lock)
+            except _StoreKilled:
+                kills += 1
+                if kills == _KILLS_MAX:
+                    raise
+                _log.warning("the store was killed while it started")
+                await asyncio.sleep(_AFTER_KILL_S)
+            finally:
+                os.close(lock)
 
     async def _launch(self, address: StoreAddress, lock: int) -> None:
         """Run the server, which inherits the lock, and wait until it answers."""
@@ -259,7 +274,7 @@ def _see_access(data: Path) -> None:
     Raises:
         OSError: It may not; names the file.
     """
-    written = data / "appendonlydir"
+    written = data / AOF_FOLDER
     for path in (data, written, *written.glob("*")):
         if path.exists() and not os.access(path, os.R_OK | os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -15,11 +15,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 SOCKET_PATH_BYTES_MAX = 100
+AOF_FOLDER = "appendonlydir"
+"""In the data folder: what the store keeps."""
+AOF_MANIFEST = "appendonly.aof.manifest"
+"""In that one; without it a server begins with nothing."""
 _LOCK = "store.lock"
 
 
 class BadDataFolder(Exception):
     """The data folder cannot be used; the message says why and what to do."""
+
+
+class DataFolderLost(BadDataFolder):
+    """What a store ran in was taken away; the message says so, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +85,37 @@ def check_data(data: Path) -> None:
         _is_to_be_closed(data)
     except OSError as error:
         raise _unusable(data, error) from None
+
+
+def folder_id(data: Path) -> tuple[int, int]:
+    """Device and inode of a data folder: the same as long as it is, also when it was moved.
+
+    Raises:
+        OSError: It is not there, or cannot be looked at.
+    """
+    status = data.stat()
+    return status.st_dev, status.st_ino
+
+
+def see_it_is_not_lost(data: Path, known_id: tuple[int, int]) -> None:
+    """See that a data folder is the one that a store ran in, with what was kept in it.
+
+    Raises:
+        DataFolderLost: It is not.
+    """
+    try:
+        if folder_id(data) != known_id:
+            what = "is another folder than the one that the store ran in, or a copy of it"
+        elif not (data / AOF_FOLDER / AOF_MANIFEST).exists():
+            what = "has lost what the store kept in it"
+        else:
+            return
+    except OSError as error:
+        what = f"is away ({error.strerror})"
+    raise DataFolderLost(
+        f"The data folder {data} {what}. Put it back, and the service goes on by itself; to "
+        "begin without it, stop contextd and start it again."
+    )
 
 
 def _unusable(data: Path, error: OSError) -> BadDataFolder:

@@ -30,7 +30,7 @@ from runtime.child import WORKER_ID, Child, stopped_for
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
 from runtime.port import Place
-from runtime.store_address import BadDataFolder
+from runtime.store_address import BadDataFolder, DataFolderLost
 from runtime.store_binary import NoStoreBinary
 from storage import end_if_cancelled
 
@@ -268,15 +268,23 @@ class Supervisor:
                 await store.gone()
                 if preparing is not None:
                     preparing.cancel()
+                lost = ""  # what was said of a data folder that was taken away
                 while True:
                     delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
-                    _log.warning("store gone, starting it again", extra={"delay_s": delay_s})
+                    if not lost:
+                        _log.warning(
+                            "store gone, starting it again", extra={"delay_s": delay_s}
+                        )
                     await asyncio.sleep(delay_s)
                     up_since_s = loop.time()
                     error = await self._start_store(store)
                     if error is None:
                         break
-                    _log.error("store did not start", extra={"reason": str(error)})
+                    if str(error) != lost:
+                        _log.error("store did not start", extra={"reason": str(error)})
+                    lost = str(error) if isinstance(error, DataFolderLost) else ""
+                if lost:
+                    _log.warning("store is up again")
                 if self._prepare is not None:
                     work = self._until_done("prepare", self._prepare)
                     preparing = group.create_task(work, name="prepare")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
+from runtime.store_address import DataFolderLost
 from runtime.supervisor import Role, Slot, Supervisor
 from tests.runtime.support import alive, run
 
@@ -111,6 +112,7 @@ class StubStore:
     def __init__(self, *, failing: bool = False, hanging: bool = False) -> None:
         self.failing = failing
         self.hanging = hanging
+        self.lost = ""
         self.comes_up = asyncio.Event()
         self.dies = asyncio.Event()
         self.starts = 0
@@ -126,6 +128,8 @@ class StubStore:
                 raise
         if self.failing:
             raise StoreFailed("no disk")
+        if self.lost:
+            raise DataFolderLost(self.lost)
         self.dies = asyncio.Event()
 
     async def gone(self) -> None:

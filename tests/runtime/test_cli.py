@@ -1,7 +1,6 @@
 """The command itself, as processes: up with a real store and a real worker, no gateway."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -293,17 +292,23 @@ def test_a_process_started_alone_drains_at_the_end_of_its_terminal_or_under_nohu
 
 @pytest.mark.real_only
 @real_store
-def test_a_data_folder_that_was_lost_gets_a_key_with_its_new_store(tmp_path: Path) -> None:
-    data = tmp_path / "contextd-data"
+def test_p1_a_data_folder_that_was_lost_is_waited_for(tmp_path: Path) -> None:
+    data, away = tmp_path / "contextd-data", tmp_path / "away"
     with up(tmp_path) as process:
-        store = store_id(tmp_path)
-        lost = (data / "owner.key").read_text()
-        shutil.rmtree(data)
+        key, store = (data / "owner.key").read_text(), store_id(tmp_path)
+        data.rename(away)
         os.kill(store, signal.SIGKILL)
-        until_now(lambda: (data / "owner.key").exists())
-        assert (data / "owner.key").read_text() != lost
+        assert process.stderr is not None
+        while "store did not start" not in (line := process.stderr.readline()):
+            assert line
+        assert f"The data folder {data} is away (No such file or directory). Put it" in line
+        assert not data.exists()
+        away.rename(data)
+        until_now(lambda: alive(store_id(tmp_path)))
+        assert (data / "owner.key").read_text() == key
         process.terminate()
         process.communicate(timeout=20)
+        assert process.returncode == 0
 
 
 @pytest.mark.real_only

@@ -170,6 +170,9 @@ def test_a_taken_port_fails_unless_contextd_has_it(tmp_path: Path) -> None:
         async with served("/openapi.json", openapi) as port:
             found = await findings(port=port, data=tmp_path)
             assert found["port"].finding.endswith("contextd answers there")
+            assert found["store"].level is Level.WARN
+            finding = f"contextd answers at port {port}, and no store runs in {tmp_path}"
+            assert found["store"].finding == finding
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]

@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import os
+import re
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 
 from runtime.config import RuntimeConfig
 from runtime.embedded import EmbeddedStore, StoreFailed
-from runtime.store_address import BadDataFolder, prepare_data
+from runtime.store_address import BadDataFolder, DataFolderLost, prepare_data
 from runtime.store_binary import NoStoreBinary, find_store_binary
 from tests.runtime.support import (
     alive,
@@ -365,6 +367,81 @@ def test_a_start_that_is_repeated_keeps_its_own_server(tmp_path: Path) -> None:
         assert (store.binary is not None, server_id(data)) == (True, server)
         await store.stop()
         assert not alive(server)
+
+    run(story())
+
+
+def is_moved(data: Path) -> Path:
+    data.rename(kept := data.with_name("moved"))
+    return kept
+
+
+def is_moved_and_another_is_in_its_place(data: Path) -> Path:
+    kept = is_moved(data)
+    shutil.copytree(kept / "appendonlydir", data / "appendonlydir")
+    data.chmod(0o700)
+    return kept
+
+
+def loses_its_contents(data: Path) -> Path:
+    (kept := data.with_name("moved")).mkdir()
+    for path in data.iterdir():
+        path.rename(kept / path.name)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("is_lost", "said"),
+    [
+        (is_moved, "is away (No such file or directory)"),
+        (is_moved_and_another_is_in_its_place, "is another folder"),
+        (loses_its_contents, "has lost what the store kept in it"),
+    ],
+)
+def test_p1_a_data_folder_that_was_lost_gets_no_new_store_and_goes_on_once_it_is_back(
+    tmp_path: Path, is_lost: Callable[[Path], Path], said: str
+) -> None:
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        store = a_store(data)
+        await store.start()
+        store_command(data / "store.sock", "SET", "k", "kept")
+        kept = is_lost(data)
+        there = sorted(data.iterdir()) if data.exists() else None
+        os.kill(server_id(kept), signal.SIGKILL)
+        await store.gone()
+        for _ in range(2):
+            with pytest.raises(DataFolderLost, match=re.escape(f"{data} {said}")):
+                await store.start()
+            assert (sorted(data.iterdir()) if data.exists() else None) == there
+        if is_lost is loses_its_contents:
+            for path in kept.iterdir():
+                path.rename(data / path.name)
+        else:
+            shutil.rmtree(data, ignore_errors=True)
+            kept.rename(data)
+        await store.start()
+        try:
+            assert store_command(data / "store.sock", "STRLEN", "k") == b":4"
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+def test_a_folder_that_was_lost_gets_an_empty_store_from_whoever_starts_anew(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+
+    async def story() -> None:
+        former, newer = a_store(data), a_store(data)
+        await former.start()
+        await former.stop()
+        shutil.rmtree(data)
+        await newer.start()
+        await newer.stop()
 
     run(story())
 

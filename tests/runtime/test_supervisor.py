@@ -356,6 +356,32 @@ def test_a_store_is_tried_again_as_often_as_its_own_bound_says(tmp_path: Path) -
     supervised(rig.supervisor(("worker", WELL)), story)
 
 
+def test_a_data_folder_that_was_lost_is_said_once_and_looked_for_until_it_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = RuntimeConfig(restart_backoff_s_base=0.01, store_backoff_s_max=0.01)
+    store = StubStore()
+    rig = Rig(tmp_path, config, store=store)
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        store.lost = "it is away"
+        store.dies.set()
+        await until(lambda: store.starts == 7)
+        store.lost = "it is another one"
+        await until(lambda: store.starts == 9)
+        store.lost = ""
+        await until(lambda: rig.prepared == 2)
+
+    supervised(rig.supervisor(("worker", WELL)), story)
+    assert [line for line in caplog.messages if line.startswith("store")] == [
+        "store gone, starting it again",
+        "store did not start",
+        "store did not start",
+        "store is up again",
+    ]
+
+
 def test_a_store_that_cannot_start_fails_the_start_by_name(tmp_path: Path) -> None:
     rig = Rig(tmp_path, store=StubStore(failing=True))
     with pytest.raises(StoreFailed, match="no disk"):
