@@ -14,7 +14,17 @@ from gateway.clients import client_address
 from gateway.guard import PRINCIPAL, Principal
 from gateway.history import next_page, read_limit
 from gateway.parameters import AFTER_RECORD, LIMIT, read_whole
-from storage import Act, Audit, Audited, ContextGone, Decision, Outcome, StorageError, rfc3339
+from storage import (
+    Act,
+    Audit,
+    Audited,
+    ContextGone,
+    Decision,
+    Outcome,
+    StorageError,
+    Unreadable,
+    rfc3339,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -142,7 +152,11 @@ async def list_audit(request: web.Request) -> web.StreamResponse:
     if len(page) == limit:
         query = {LIMIT.name: str(limit), AFTER_RECORD.name: str(page[-1].place)}
         headers["Link"] = next_page(request, query)
-    body = orjson.dumps({"records": [_shown(audited) for audited in page]})
+    shown = {
+        "records": [_shown(found) for found in page if isinstance(found, Audited)],
+        "unreadable": [found.place for found in page if isinstance(found, Unreadable)],
+    }
+    body = orjson.dumps(shown)
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 

@@ -583,6 +583,8 @@ class AuditPage(View):
     """Records, the oldest first."""
 
     records: tuple[AuditRecordView, ...]
+    unreadable: tuple[int, ...]
+    """Numbers of those between them that cannot be read: somebody has changed them."""
 
 
 class DeadLetterView(View):

@@ -16,6 +16,7 @@ from storage import (
     Chain,
     StorageError,
     Store,
+    Unreadable,
     connect,
     unix_ms,
 )
@@ -38,7 +39,7 @@ async def show_records(
     settings: Settings, url: str, *, after: int, limit: int, as_json: bool
 ) -> int:
     """Print records, the oldest first; the exit code."""
-    found: Sequence[Audited] | None = None
+    found: Sequence[Audited | Unreadable] | None = None
     try:
         async with connect(url, settings) as store:
             found = await _audit(store).page(after=after, limit=limit)
@@ -47,6 +48,11 @@ async def show_records(
     if found is None:
         return 1
     for audited in found:
+        if isinstance(audited, Unreadable):
+            sys.stderr.write(
+                f"contextd: record {audited.place} cannot be read: somebody has changed it.\n"
+            )
+            continue
         shown = audited.record.model_dump_json() if as_json else line_of(audited.record)
         sys.stdout.write(f"{shown}\n")
     return 0

@@ -32,6 +32,7 @@ from .audit import (
     Chain,
     Decision,
     Outcome,
+    Unreadable,
 )
 from .buckets import Buckets, Rate, Taking
 from .cancellation import end_if_cancelled
@@ -230,6 +231,7 @@ __all__ = [
     "Trouble",
     "TurnEnded",
     "TurnStarted",
+    "Unreadable",
     "VersionConflict",
     "View",
     "Wanted",

@@ -88,6 +88,14 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in the place of a record, and is none: somebody has changed it."""
+
+    place: int
+    """Number that it is kept under."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """The result of a check of the records."""
 
@@ -147,14 +155,14 @@ class Audit:
             before=_digest(last[1]) if last else _NOTHING,
         )
 
-    async def page(self, *, after: int, limit: int) -> Sequence[Audited]:
+    async def page(self, *, after: int, limit: int) -> Sequence[Audited | Unreadable]:
         """Records behind a number, the oldest first.
 
         Raises:
             StoreUnavailable: The store does not answer.
         """
         reply = await self.link.call("XRANGE", keys.AUDIT, after + 1, "+", "COUNT", limit)
-        return _read(reply)
+        return [_read(place, raw) for place, raw in _entries(reply)]
 
     async def check(self) -> Chain:
         """Whether each record follows the one before it.
@@ -184,14 +192,18 @@ class Audit:
 def _entries(reply: object) -> Sequence[tuple[int, bytes]]:
     """Number and JSON of records as the server has them."""
     entries = cast("list[tuple[bytes, list[bytes]]]", reply)
-    return [(int(entry_id.partition(b"-")[0]), raw) for entry_id, (_, raw) in entries]
-
-
-def _read(reply: object) -> Sequence[Audited]:
     return [
-        Audited(place, AuditRecord.model_validate_json(raw), _digest(raw))
-        for place, raw in _entries(reply)
+        # A record has one field. What has more is none, and shows as one that is no JSON.
+        (int(entry_id.partition(b"-")[0]), fields[1] if len(fields) == 2 else b"")
+        for entry_id, fields in entries
     ]
+
+
+def _read(place: int, raw: bytes) -> Audited | Unreadable:
+    try:
+        return Audited(place, AuditRecord.model_validate_json(raw), _digest(raw))
+    except ValidationError:
+        return Unreadable(place)
 
 
 def _follows(raw: bytes, place: int, number: int, digest: str) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from storage import SCOPES, Access, Audit, keys
+from storage import SCOPES, Access, Audit, Audited, keys
 from tests.gateway.arrivals import tell_store
 from tests.support.routes import SERVED
 from tests.support.service import Client, Json, Service, serving
@@ -197,10 +197,27 @@ async def test_the_pages_end_also_where_a_changed_record_names_a_smaller_number(
         listed = await audit.page(after=0, limit=9)
         tell_store(shared_store, "DEL", keys.AUDIT)
         for audited in listed:
+            assert isinstance(audited, Audited)
             number = 2 if audited.place == 4 else audited.place
             raw = audited.record.model_copy(update={"number": number}).model_dump_json()
             tell_store(shared_store, "XADD", keys.AUDIT, f"{audited.place}-0", "r", raw)
         assert await numbers(client) == [1, 2, 3, 2, 5, 6]
+
+
+async def test_a_record_that_cannot_be_read_is_named_beside_the_others(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        client = service.client
+        await client.send("DELETE", f"/admin/dead_letters/{NOBODY}.7")
+        tell_store(shared_store, "XADD", keys.AUDIT, "3-0", "r", "{}")
+        await client.send("DELETE", f"/admin/dead_letters/{NOBODY}.7")
+        page = await client.get("/admin/audit")
+        assert [record["number"] for record in page.json["records"]] == [1, 2, 4, 5]
+        assert page.json["unreadable"] == [3]
+        page = await client.get("/admin/audit?after=2&limit=1")
+        assert page.json == {"records": [], "unreadable": [3]}
+        assert "after=3" in page.headers["Link"]
 
 
 async def numbers(client: Client) -> list[int]:

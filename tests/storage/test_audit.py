@@ -5,7 +5,7 @@ from typing import Final, cast
 
 import pytest
 
-from storage import Act, Audit, Store, keys
+from storage import Act, Audit, Audited, Store, Unreadable, keys
 from tests.storage.conftest import Backend
 
 ACT: Final = Act(by="key:k", owner="ada", address="127.0.0.1", name="restart")
@@ -50,7 +50,8 @@ async def test_of_many_at_once_none_is_lost(backend: Backend) -> None:
             for number in range(30):
                 store = (one, two)[number % 2]
                 group.create_task(audit_of(store).append(ACT, "asked", at_ms=number))
-        page = await audit_of(one).page(after=0, limit=99)
+        found = await audit_of(one).page(after=0, limit=99)
+        page = [audited for audited in found if isinstance(audited, Audited)]
         assert [audited.record.number for audited in page] == list(range(1, 31))
         assert sorted(audited.record.at_ms for audited in page) == list(range(30))
         assert (await audit_of(one).check()).broken is None
@@ -85,6 +86,18 @@ async def test_a_last_record_that_was_changed_shows_and_keeps_none_from_coming_a
     assert (await audit.append(ACT, "asked", at_ms=9)).record.number == 4
     assert [audited.place for audited in await audit.page(after=3, limit=9)] == [4]
     assert (await audit.check()).broken == 3
+
+
+@pytest.mark.parametrize("fields", [("r", "{}"), ("r", ""), ("r", "{}", "s", "more")])
+async def test_a_record_that_cannot_be_read_keeps_none_of_the_others_from_being_read(
+    store: Store, fields: tuple[str, ...]
+) -> None:
+    audit = audit_of(store)
+    first = await audit.append(ACT, "asked", at_ms=1)
+    await store.link.call("XADD", keys.AUDIT, "2-0", *fields)
+    last = await audit.append(ACT, "asked", at_ms=3)
+    assert await audit.page(after=0, limit=9) == [first, Unreadable(2), last]
+    assert (await audit.check()).broken == 2
 
 
 async def test_the_oldest_records_make_room(store: Store) -> None:

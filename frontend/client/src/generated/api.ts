@@ -1277,6 +1277,7 @@ export interface components {
         /** @description Records, the oldest first. */
         readonly AuditPage: {
             readonly records: readonly components["schemas"]["AuditRecordView"][];
+            readonly unreadable: readonly number[];
         };
         /** @description Something that was asked for, or what came of it. */
         readonly AuditRecordView: {
