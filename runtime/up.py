@@ -7,6 +7,7 @@ died) and the banner.
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -120,12 +121,18 @@ class _Wiring:
         return ours
 
     async def bury(self, worker_id: str) -> None:
-        """Free the contexts of a dead worker."""
-        from storage import connect
+        """Free the contexts of a dead worker, and tell dashboards."""
+        from storage import WorkerLost, connect
 
         # A connection for each: workers die seldom, and an idle one would be one more to lose.
-        async with connect(self.url(), self.settings) as connection:
-            await connection.sessions.bury(worker_id)
+        async with connect(self.url(), self.settings) as store:
+            had = await store.sessions.bury(worker_id)
+            if had is not None:
+                store.announcer.by = f"s-{secrets.token_hex(4)}"
+                store.announcer.tell(
+                    WorkerLost(worker_id=worker_id, cause="died", contexts=had)
+                )
+                await store.announcer.flush()
 
     async def bury_others(self, ours: Collection[str]) -> None:
         """Free the contexts of all workers but ours, if the store is ours."""
@@ -133,10 +140,11 @@ class _Wiring:
 
         if self.store is None or self.store.binary is None:
             return  # somebody else's store, and perhaps his workers
-        async with connect(self.url(), self.settings) as connection:
-            for worker_id in await connection.sessions.workers():
-                if worker_id not in ours:
-                    await connection.sessions.bury(worker_id)
+        async with connect(self.url(), self.settings) as store:
+            workers = await store.sessions.workers()
+        for worker_id in workers:
+            if worker_id not in ours:
+                await self.bury(worker_id)
 
     async def prepare(self) -> None:
         """Check the store that has come up, and see that there is a key where one is needed."""

@@ -44,7 +44,7 @@ class WorkerSessions:
         """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
 
         Returns:
-            How many contexts it had active; None if somebody else has begun to bury it.
+            How many contexts it had active; None if somebody else has buried it, or begun to.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: It may have jobs left, and `renew` names it

@@ -160,14 +160,15 @@ class Host:
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
         try:
-            handed_over = await self._store.sessions.bury(self.worker_id) or 0
+            had = await self._store.sessions.bury(self.worker_id)
         except (StoreUnavailable, StoreRefusedWrite) as error:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
             return 0
-        self._tell_lost(self.worker_id, "left", handed_over)
-        log.info("worker drained", worker_id=self.worker_id, handed_over=handed_over)
-        return handed_over
+        if had is not None:
+            self._tell_lost(self.worker_id, "left", had)
+        log.info("worker drained", worker_id=self.worker_id, handed_over=had or 0)
+        return had or 0
 
     def load(self) -> Mapping[str, int]:
         """How many contexts it has: active, starting, waiting for another try."""

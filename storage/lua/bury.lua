@@ -9,7 +9,7 @@
 --
 -- KEYS 1 workers  2 ready  3 its session  4 its contexts
 -- ARGV 1 worker id  2 channel on which the others are woken
--- Returns how many contexts it had | -1: it was buried before
+-- Returns how many contexts it had | -1: it was buried before, or never lived
 local since = redis.call("ZSCORE", KEYS[1], ARGV[1])
 redis.call("DEL", KEYS[3])
 local contexts = redis.call("SMEMBERS", KEYS[4])
@@ -21,5 +21,5 @@ end
 redis.call("DEL", KEYS[4])
 redis.call("ZADD", KEYS[1], "XX", -1, ARGV[1])
 if #contexts > 0 then redis.call("PUBLISH", ARGV[2], ARGV[1]) end
-if since and tonumber(since) < 0 then return -1 end
+if not since or tonumber(since) < 0 then return -1 end
 return #contexts

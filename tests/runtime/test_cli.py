@@ -1,5 +1,7 @@
 """The command itself, as processes: up with a real store and a real worker, no gateway."""
 
+import asyncio
+import json
 import os
 import signal
 import socket
@@ -8,9 +10,11 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage import StorageConfig, announced_after, connect
 from tests.runtime.support import (
     alive,
     has_store_binary,
@@ -19,6 +23,7 @@ from tests.runtime.support import (
     until_now,
 )
 
+Json = dict[str, Any]
 COMMAND = (sys.executable, "-m", "runtime.cli")
 ROOT = str(Path(__file__).parent.parent.parent)
 real_store = pytest.mark.skipif(not has_store_binary(), reason="no server here")
@@ -233,6 +238,30 @@ def test_up_replaces_what_is_killed_and_drains_when_told(tmp_path: Path) -> None
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 0, errors
     assert not alive(store_id(tmp_path))
+
+
+async def told(folder: Path, kind: str) -> list[Json]:
+    """What dashboards were told of a kind."""
+    url = f"unix://{folder}/contextd-data/store.sock"
+    async with connect(url, StorageConfig()) as store:
+        kept = await announced_after(store.link, 0, limit=100)
+    whats = [json.loads(entry)["what"] for _, entry in kept]
+    return [what for what in whats if what["type"] == kind]
+
+
+@pytest.mark.real_only
+@real_store
+def test_dashboards_are_told_once_of_a_worker_that_has_died(tmp_path: Path) -> None:
+    with up(tmp_path, "--workers", "2") as process:
+        until_now(lambda: len(asyncio.run(told(tmp_path, "worker_joined"))) == 2)
+        first, second = asyncio.run(told(tmp_path, "worker_joined"))
+        os.kill(min(workers_of(process, tmp_path)), signal.SIGKILL)
+        until_now(lambda: len(asyncio.run(told(tmp_path, "worker_joined"))) == 3)
+        (lost,) = asyncio.run(told(tmp_path, "worker_lost"))
+        assert lost["worker_id"] in {first["worker_id"], second["worker_id"]}
+        assert (lost["cause"], lost["contexts"]) == ("died", 0)
+        process.terminate()
+        process.communicate(timeout=20)
 
 
 @pytest.fixture

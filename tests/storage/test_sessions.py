@@ -100,11 +100,11 @@ async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
     await create(store, created(OTHER_ID))
     await own(store)
     async with listening(store, WAKE) as ear:
-        assert await store.sessions.bury("nobody") == 0
+        assert await store.sessions.bury("nobody") is None
         assert await store.sessions.bury("w1") == 1
         assert await ear.hears(1) == [b"w1"]
     assert await ready(store) == [CONTEXT_ID]
-    assert await store.sessions.bury("w1") == 0
+    assert await store.sessions.bury("w1") is None, "whoever comes second has nothing to tell"
     assert await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
 
 
