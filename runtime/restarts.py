@@ -59,7 +59,10 @@ async def obey_restarts(
                     if request.restart_id == found and request.requested_at_ms < began_ms:
                         # Asked of a supervisor before us: our processes are new. What comes
                         # later is asked of us, whatever the clocks say.
-                        report = SupervisorReport(supervisor=name, status="complete")
+                        in_hand = await restarts.is_in_hand(request.restart_id)
+                        report = SupervisorReport(
+                            supervisor=name, status="complete" if in_hand else "failed"
+                        )
                         await restarts.report(request.restart_id, report)
                     else:
                         await _obey(restarts, request, supervisor, name)

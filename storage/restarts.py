@@ -226,6 +226,19 @@ class Restarts:
         else:
             await self._hold(restart_id, self._config.restart_silent_s_max)
 
+    async def is_in_hand(self, restart_id: str) -> bool:
+        """Whether a supervisor has begun it, or another one listens that may.
+
+        Only for a supervisor that listens (`requests`). Else who was asked has died before it
+        began: its processes died with it, and were not drained.
+
+        Raises:
+            StoreUnavailable: The store does not answer.
+        """
+        restart = await self.read(restart_id)
+        has_begun = restart is not None and restart.supervisors != ()
+        return has_begun or await self._others_listen(restart_id)
+
     async def fail_lost(self, restart_id: str) -> None:
         """Report the failure of supervisors that have begun, and listen no more.
 
@@ -235,14 +248,17 @@ class Restarts:
         Raises:
             StoreUnavailable, StoreRefusedWrite: Some of it may be missing from the report.
         """
-        listening = await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id)
-        if cast("int", listening) > 1:
+        if await self._others_listen(restart_id):
             return
         restart = await self.read(restart_id)
         for report in restart.supervisors if restart else ():
             if report.status == "running":
                 failed = report.model_copy(update={"status": "failed"})
                 await self.report(restart_id, failed)
+
+    async def _others_listen(self, restart_id: str) -> bool:
+        listening = await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id)
+        return cast("int", listening) > 1
 
     async def _hold(self, restart_id: str, within_s: int) -> None:
         """Remain the restart that runs for so long, unless another one has begun since."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Literal
 
 import pytest
 from typing_extensions import override
@@ -175,11 +176,21 @@ async def test_a_restart_that_a_stop_breaks_off_has_failed_and_another_one_can_b
         assert await restarts.running() is None
 
 
-async def kept_from_a_supervisor_that_was_killed(store: Store) -> str:
-    """A restart that somebody has begun who is not there any more."""
-    request = RestartRequest(restart_id="r-1", scope="workers", force=False, requested_at_ms=5)
+async def asked_of_a_supervisor_that_was_killed(
+    store: Store, kind: Literal["restart", "drain"] = "restart"
+) -> str:
+    """What nobody has begun."""
+    request = RestartRequest(
+        restart_id="r-1", scope="workers", force=False, requested_at_ms=5, kind=kind
+    )
     await store.link.call("HSET", keys.restart("r-1"), "request", request.model_dump_json())
     await store.link.call("SET", keys.RESTARTING, "r-1")
+    return "r-1"
+
+
+async def kept_from_a_supervisor_that_was_killed(store: Store) -> str:
+    """A restart that somebody has begun who is not there any more."""
+    await asked_of_a_supervisor_that_was_killed(store)
     await Restarts(store).report("r-1", SupervisorReport(supervisor="s-0", status="running"))
     return "r-1"
 
@@ -206,6 +217,26 @@ async def test_p13_a_supervisor_that_was_killed_in_a_restart_keeps_nobody_from_t
         before = supervisor.restarts
         assert await restarts.ask("workers", force=False, now_ms=20) != broken_off
         await until(lambda: supervisor.restarts > before)
+        obeying.cancel()
+
+
+@pytest.mark.parametrize("kind", ["restart", "drain"])
+async def test_what_was_asked_of_a_supervisor_that_was_killed_before_it_began_has_failed(
+    server: StoreServer, kind: Literal["restart", "drain"]
+) -> None:
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        restarts = Restarts(store)
+        asked = await asked_of_a_supervisor_that_was_killed(store, kind)
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, Obedient(), began_ms=10)
+        )
+        async with asyncio.timeout(20):
+            while await restarts.running() is not None:
+                pass
+        report = await restarts.read(asked)
+        assert report is not None
+        assert report.status == "failed"
         obeying.cancel()
 
 
