@@ -62,12 +62,18 @@ async def create_context(request: web.Request) -> web.StreamResponse:
     headers = {"Location": f"/api/contexts/{context_id}"}
     if repeated:
         headers["Idempotent-Replayed"] = "true"
+    result: Result | None = None
+    if first is not None and repeated:
+        reading = await gateway.store.read(context_id, owner, seq=1)
+        result = reading.result
+        if result is None and reading.mail_seq > gateway.store.config.results_max:
+            first = None  # what became of it is no longer remembered, and waited for in vain
     if first is None:
         mirror = await gateway.directory.read(context_id, owner)
         return action_response(mirror, status=201, headers=headers, minimal=prefer.minimal)
     if not repeated:
         await gateway.store.queue.enqueue(context_id, owner=owner)
-    receipt = Receipt(seq=1, repeated=repeated, active=True, result=None)
+    receipt = Receipt(seq=1, repeated=repeated, active=True, result=result)
     if prefer.respond_async:
         return _accepted(context_id, receipt, epoch)
     async with gateway.directory.follow(context_id, owner) as feed:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.service import serving
+from tests.support.service import Answer, Client, serving
 
 
 async def test_a_repeat_is_answered_with_the_same_action_and_the_state_of_now(
@@ -111,6 +111,32 @@ async def test_a_repeat_with_respond_async_tells_the_result(store_url: str) -> N
         )
         assert (again.status, again.headers["Idempotent-Replayed"]) == (202, "true")
         assert again.json["action"] == first.json["action"]
+
+
+async def test_a_repeated_creation_tells_what_became_of_its_message_for_as_long_as_that_is_known(
+    store_url: str,
+) -> None:
+    few = {"mailbox_max": 2, "results_max": 2}
+    made = {"message": {"content": "Hello"}}
+
+    async def create(client: Client, *prefer: str) -> Answer:
+        headers = {"Idempotency-Key": "k", **({"Prefer": prefer[0]} if prefer else {})}
+        return await client.send("POST", "/api/contexts", made, headers=headers)
+
+    async with serving(store_url, gateways=2, storage=few) as service:
+        here, there = service.clients
+        first = await create(here)
+        context_id = first.context["id"]
+        known = await create(there, "respond-async")
+        assert (known.status, known.json["action"]) == (202, first.json["action"])
+        for title in ("a", "b"):
+            await here.act(context_id, "rename", {"title": title})
+        for prefer in ((), ("respond-async",), ("wait=1",)):
+            again = await create(there, *prefer)
+            assert (again.status, again.json["action"]) == (201, None), prefer
+            assert again.headers["Location"] == f"/api/contexts/{context_id}"
+            assert again.headers["Idempotent-Replayed"] == "true"
+            assert again.context["title"] == "b"
 
 
 @pytest.mark.parametrize("key", ["x" * 255, "a b", "~!{}%$:", '"quoted"'])
