@@ -113,7 +113,7 @@ async def test_a_repeat_with_respond_async_tells_the_result(store_url: str) -> N
         assert again.json["action"] == first.json["action"]
 
 
-async def test_a_repeated_creation_tells_what_became_of_its_message_for_as_long_as_that_is_known(
+async def test_a_repeated_creation_tells_what_became_of_its_message_while_that_is_known(
     store_url: str,
 ) -> None:
     few = {"mailbox_max": 2, "results_max": 2}
