@@ -5,7 +5,8 @@ commit it shows, and counts only in the epoch of that commit (in a later one the
 have lost it). A file is written whole beside the old one, synced and renamed, so a reader
 sees the old generation or the new one. Its name is a hash: no input becomes a path. Where
 contents are sealed, its state is, and can be read by nobody else. Whoever has written one looks
-whether its context is still there: another process may have deleted it meanwhile.
+whether its context is still there: another process may have deleted it meanwhile. A mark that
+is made before says that nobody has looked yet: where a writer died, the next that starts looks.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ log = structlog.get_logger(__name__)
 FORMAT = 1
 NEW = ".new"
 """Ends the name of a file that is being written."""
+UNSEEN = ".unseen"
+"""Ends the name of a mark, which holds the id of a context that nobody has looked for yet."""
 LEFT_S = 3_600
 """Seconds without a write after which whoever wrote such a file is taken for dead."""
 
@@ -48,8 +51,9 @@ class JsonSnapshots:
         """Contexts of which nobody has looked yet whether they are there still."""
         self._work = asyncio.Event()
         self._changing_files = threading.Lock()
-        self._new = f".{secrets.token_hex(8)}{NEW}"
-        """This writer's own: in containers that share a folder all process ids are the same."""
+        writer = secrets.token_hex(8)
+        """In containers that share a folder all process ids are the same."""
+        self._new, self._unseen = f".{writer}{NEW}", f"-{writer}{UNSEEN}"
 
     def path(self, context_id: str) -> Path:
         """Where the newest generation of a context is; the one before ends in `.previous`."""
@@ -70,6 +74,7 @@ class JsonSnapshots:
         """
         try:
             await asyncio.to_thread(self.remove_leftovers)
+            await self._remove_deleted(exists)
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -87,8 +92,7 @@ class JsonSnapshots:
             except StorageError:
                 return
             self._written.discard(context_id)
-            if not is_there:
-                await asyncio.to_thread(self.delete, context_id)
+            await asyncio.to_thread(self._end_look, context_id, is_there=is_there)
 
     def _save_next(self) -> bool:
         """Write what has been due longest; False where nothing was.
@@ -102,13 +106,19 @@ class JsonSnapshots:
                 return False
             self._written.add(context_id)
             try:
+                mark = self._mark(context_id)
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.write_text(context_id)
                 self.save(state, epoch)
             except OSError as error:
                 log.exception("snapshot not written", context_id=context_id, error=str(error))
             return True
 
     def save(self, state: ContextState, epoch: str) -> None:
-        """Write a state and keep the generation before it. Blocks; raises OSError."""
+        """Write a state and keep the generation before it. Blocks; raises OSError.
+
+        One that comes late, after another process has written a newer one, is given up.
+        """
         path = self.path(state.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         sealed = self._sealer.seal("snapshot", state.id, state.model_dump_json())
@@ -128,6 +138,9 @@ class JsonSnapshots:
                 file.flush()
                 os.fsync(file.fileno())
             if path.exists():
+                if _generation(path, epoch) > state.version:
+                    new.unlink()
+                    return
                 path.replace(path.with_suffix(".previous"))
             new.replace(path)
         except OSError:
@@ -141,13 +154,21 @@ class JsonSnapshots:
         self.writes += 1
 
     def remove_leftovers(self) -> None:
-        """Remove what was left by writers that died while they wrote. Blocks."""
+        """Remove what was left by writers that died while they wrote. Blocks.
+
+        Those that had not looked yet may live: `run` looks, too.
+        """
         left_s = unix_ms() / 1_000 - LEFT_S
         try:
             for file in self.folder.glob(f"??/*{NEW}"):
                 with contextlib.suppress(FileNotFoundError):
                     if file.stat().st_mtime < left_s:
                         file.unlink()
+            for mark in self.folder.glob(f"??/*{UNSEEN}"):
+                with contextlib.suppress(FileNotFoundError):
+                    self._written.add(mark.read_text())
+                    if mark.stat().st_mtime < left_s:
+                        mark.unlink()
         except OSError as error:
             log.exception("leftovers not removed", error=str(error))
 
@@ -186,6 +207,17 @@ class JsonSnapshots:
             except OSError as error:
                 log.exception("snapshot not deleted", context_id=context_id, error=str(error))
 
+    def _mark(self, context_id: str) -> Path:
+        """Says that this writer has not looked yet; `delete` leaves it alone."""
+        path = self.path(context_id)
+        return path.with_name(path.stem + self._unseen)
+
+    def _end_look(self, context_id: str, *, is_there: bool) -> None:
+        if not is_there:
+            self.delete(context_id)
+        with contextlib.suppress(OSError):  # the next that starts looks once more
+            self._mark(context_id).unlink(missing_ok=True)
+
     def _decode(self, raw: bytes, context_id: str, epoch: str) -> ContextState:
         envelope = from_json(raw)
         content = to_json(envelope["state"])
@@ -203,6 +235,15 @@ class JsonSnapshots:
 
 class _OtherEpoch(Exception):
     """The store may have lost the commit that the file shows."""
+
+
+def _generation(path: Path, epoch: str) -> int:
+    """That of a file; 0 where it is of another epoch, or cannot be read."""
+    try:
+        envelope = from_json(path.read_bytes())
+        return int(envelope["generation"]) if envelope["epoch"] == epoch else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _checksum(content: bytes) -> str:

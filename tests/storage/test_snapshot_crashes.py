@@ -4,16 +4,18 @@ Each step of the file system is made once to die before and once after it. What 
 cleaned up behind: the error is none that anybody handles.
 """
 
+import asyncio
 import io
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from fsm import ContextState
+from storage import StoreUnavailable
 from storage.sealing import Sealer
 from storage.snapshots import LEFT_S, JsonSnapshots
 from tests.support.playbook import CONTEXT_ID, Playbook, say
@@ -213,5 +215,77 @@ def test_two_writers_of_one_context_do_not_meet_in_one_file(
 
     monkeypatch.setattr(os, "fsync", overtaken)
     late.save(first, EPOCH)
-    assert newer.load(CONTEXT_ID, EPOCH) == first
-    assert late.path(CONTEXT_ID).with_suffix(".previous").exists()
+    assert newer.load(CONTEXT_ID, EPOCH) == second
+    assert files_in(tmp_path) == {newer.path(CONTEXT_ID)}
+
+
+async def test_a_death_before_anybody_looked_leaves_no_file_of_a_context_that_is_gone(
+    tmp_path: pathlib.Path,
+) -> None:
+    files = JsonSnapshots(tmp_path, Sealer(None))
+    gone, there, _ = generations()
+    there = there.model_copy(update={"id": "another"})
+
+    async def unheard(_: str) -> bool:
+        raise StoreUnavailable("and here it dies")
+
+    async def exists(context_id: str) -> bool:
+        return context_id == there.id
+
+    written = {files.path(state.id) for state in (gone, there)}
+    async with asyncio.TaskGroup() as group:
+        for state in (gone, there):
+            files.save_later(state, EPOCH)
+        dying = group.create_task(files.run(unheard))
+        await asyncio.sleep(0)
+        dying.cancel()
+    unlooked = files_in(tmp_path) - written
+    assert len(unlooked) == 2
+    await look(tmp_path, exists, leaves={files.path(there.id), *unlooked})  # it might live
+    for mark in unlooked:
+        os.utime(mark, (0, 0))
+    await look(tmp_path, exists, leaves={files.path(there.id)})
+
+
+async def test_a_writer_that_looked_leaves_the_file_alone(tmp_path: pathlib.Path) -> None:
+    files = JsonSnapshots(tmp_path, Sealer(None))
+    state, _, _ = generations()
+
+    async def exists(_: str) -> bool:
+        return True
+
+    files.save_later(state, EPOCH)
+    await look(tmp_path, exists, leaves={files.path(state.id)}, files=files)
+
+
+def test_a_generation_that_comes_late_does_not_take_the_place_of_a_newer_one(
+    tmp_path: pathlib.Path,
+) -> None:
+    slow, quick = (JsonSnapshots(tmp_path, Sealer(None)) for _ in range(2))
+    first, second, third = generations()
+    quick.save(third, EPOCH)
+    slow.save(first, EPOCH)
+    slow.save(second, EPOCH)
+    assert quick.load(CONTEXT_ID, EPOCH) == third
+    slow.save(first, "2")  # the store has lost the others
+    assert quick.load(CONTEXT_ID, "2") == first
+
+
+def files_in(folder: pathlib.Path) -> set[pathlib.Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+async def look(
+    folder: pathlib.Path,
+    exists: Callable[[str], Awaitable[bool]],
+    *,
+    leaves: set[pathlib.Path],
+    files: JsonSnapshots | None = None,
+) -> None:
+    """A process that writes these files runs until only these are left."""
+    files = files or JsonSnapshots(folder, Sealer(None))
+    async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+        running = group.create_task(files.run(exists))
+        while files_in(folder) != leaves:  # noqa: ASYNC110 - files ring no bell
+            await asyncio.sleep(0.002)
+        running.cancel()
