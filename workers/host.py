@@ -48,6 +48,9 @@ log = structlog.get_logger(__name__)
 STARTING_MAX: Final = 256
 """Contexts loaded at once; more wait in the queue, where no owner holds up the others."""
 
+ENDING_S_MAX: Final = 1.0
+"""How long what was cancelled may take to end before the contexts are handed over."""
+
 
 @dataclass(slots=True)
 class _Crashes:
@@ -149,16 +152,23 @@ class Host:
                 self._draining = self._store.meters.draining = True
                 for task in beginning:
                     task.cancel()
-                running = await self._drain()
-                for task in (*helpers, *running, *self._doing.values()):
+                working = [*await self._drain(), *self._doing.values()]
+                for task in (*helpers, *working):
                     task.cancel()
-            for chore in self._doing:
-                # Webhooks are claimed again, retention comes with its next period.
-                await self._source.end_chore(chore, None)
+                if working:
+                    # Nobody waits for a tool that goes on though it was cancelled.
+                    await asyncio.wait(working, timeout=ENDING_S_MAX)
+                for chore in tuple(self._doing):
+                    # Webhooks are claimed again, retention comes with its next period.
+                    await self._source.end_chore(chore, None)
+                return await self._hand_over()
         finally:
             self._draining = True  # what is heard from now on starts nothing
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
+
+    async def _hand_over(self) -> int:
+        """Give what is left to others; how many contexts that was."""
         try:
             had = await self._store.sessions.bury(self.worker_id)
         except (StoreUnavailable, StoreRefusedWrite) as error:

@@ -246,6 +246,30 @@ async def test_a_turn_that_takes_longer_than_the_grace_is_handed_over_and_finish
 
 
 @in_virtual_time
+async def test_what_does_not_end_when_it_is_cancelled_keeps_no_context_from_the_others() -> (
+    None
+):
+    ids = (nth_id(1), nth_id(2))
+    async with open_world(*ids) as world, hosting_beside(world.store, "w2") as other:
+        # Given a worker with two turns, whose effects take their time to end
+        async with hosting(world.store, "w1", drain_s=2) as one:
+            one.performer.usual = Reply((), hangs=True)
+            one.performer.stops_after_s = 30
+            for context_id in ids:
+                await world.deliver(say(), context_id=context_id)
+                one.jobs.waiting.put_nowait(context_id)
+            await until(lambda: len(one.performer.kinds) == 2)
+            # When it is told to stop
+            one.stop.set()
+            # Then both are finished by another, long before its session would be over
+            for context_id in ids:
+                await world.until_phase("idle", context_id)
+            assert now_s() < 2 + 1.5
+            assert not one.task.done()
+        assert len(other.performer.kinds) == 2
+
+
+@in_virtual_time
 async def test_a_stopping_worker_activates_nothing_more() -> None:
     ids = (nth_id(1), nth_id(2))
     async with open_world(*ids) as world, hosting(world.store, drain_s=5) as one:
