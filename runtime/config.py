@@ -62,8 +62,8 @@ class RuntimeConfig(BaseModel):
         default=15.0,
         gt=0,
         description="A gateway or worker whose event loop is stuck for so long says where, on "
-        "stderr, and ends; one that is stopped (SIGSTOP) for so long its supervisor kills, the "
-        "embedded store too.",
+        "stderr, and ends; so does a worker that is over but for a tool that goes on. One that "
+        "is stopped (SIGSTOP) for so long its supervisor kills, the embedded store too.",
     )
     restart_backoff_s_base: float = Field(
         default=0.25,

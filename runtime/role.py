@@ -108,7 +108,7 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
     load(role)
     try:
         async with (
-            watched(settings.loop_stall_s_max),
+            watched(settings.loop_stall_s_max) as last_call,
             tracing(role) as tracer,
             connect(url, settings, tracer=tracer) as store,
         ):
@@ -130,7 +130,9 @@ async def run_role(role: Role, settings: Settings, *, url: str) -> int:
             else:
                 import workers
 
-                moved = await workers.serve(settings, store, stop=stop, ready=ready)
+                moved = await workers.serve(
+                    settings, store, stop=stop, ready=ready, on_over=last_call
+                )
     except* StorageError as failed:
         for error in leaves(failed):
             _log.error("store cannot be used", error=type(error).__name__, reason=str(error))

@@ -76,6 +76,7 @@ class Host:
         config: WorkerConfig,
         clock: Clock,
         chores: Chores | None = None,
+        on_over: Callable[[], object] | None = None,
     ) -> None:
         """Make a host.
 
@@ -87,9 +88,12 @@ class Host:
             config: Limits.
             clock: Unix time in milliseconds.
             chores: The maintenance that it takes part in; None leaves it to other workers.
+            on_over: Called once its session is not renewed any more. `run` then returns as soon
+                as all has ended that was cancelled, which a tool may never do.
         """
         self.worker_id = worker_id
         self._chores = chores
+        self._on_over = on_over
         self._doing: dict[Chore, asyncio.Task[None]] = {}
         self._store = store
         self._source = source
@@ -144,7 +148,7 @@ class Host:
                     asking = self._ask_for_chores(self._chores)
                     beginning.append(group.create_task(asking, name="ask-for-chores"))
                 helpers = (
-                    group.create_task(self._beat(), name="heartbeat"),
+                    group.create_task(self._live(), name="heartbeat"),
                     group.create_task(self._send_drafts(), name="drafts"),
                 )
                 ready()
@@ -291,6 +295,14 @@ class Host:
             WorkerBuried: Others have what this worker had.
         """
         await self._store.sessions.renew(self.worker_id, now_ms=self._clock())
+
+    async def _live(self) -> None:
+        """Keep the session until this host is over."""
+        try:
+            await self._beat()
+        finally:
+            if self._on_over is not None:
+                self._on_over()
 
     async def _beat(self) -> None:
         """Each heartbeat, renew the session, bury the dead, pick up what waits too long."""

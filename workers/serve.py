@@ -25,7 +25,12 @@ from workers.webhooks import open_teller
 
 
 async def serve(
-    config: WorkerConfig, store: Store, *, stop: asyncio.Event, ready: Callable[[], None]
+    config: WorkerConfig,
+    store: Store,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    on_over: Callable[[], object] | None = None,
 ) -> int:
     """Run one worker until `stop` is set and it has drained.
 
@@ -34,6 +39,7 @@ async def serve(
         store: Where the contexts are.
         stop: Set it to have running turns finished and the rest handed over.
         ready: Called once, when the worker takes contexts.
+        on_over: Called once it does not take part any more; what it has begun may not end.
 
     Returns:
         How many contexts it has handed over with their turns unfinished.
@@ -78,6 +84,7 @@ async def serve(
                 config=config,
                 clock=unix_ms,
                 chores=Chores(store, config, clock=unix_ms, teller=teller),
+                on_over=on_over,
             )
             store.begin("worker", worker_id, host.load)
             return await host.run(stop, ready)

@@ -12,7 +12,7 @@ def stuck():
     re.match("(a+)+$", "a" * 64 + "b")  # for ever, with the interpreter's lock
 
 async def main():
-    async with watched({stall_s}):
+    async with watched({stall_s}) as last_call:
         for _ in range(8):
             await asyncio.sleep({stall_s} / 5)
         {then}
@@ -44,3 +44,14 @@ def test_a_stuck_loop_ends_its_process_which_says_where_it_was() -> None:
     assert ended.stdout == ""
     assert "Timeout" in ended.stderr
     assert "in stuck" in ended.stderr
+
+
+def test_a_process_that_was_to_end_and_does_not_is_ended() -> None:
+    ended = run("last_call(); await asyncio.sleep(30)")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "Timeout" in ended.stderr
+
+
+def test_a_process_that_was_to_end_and_does_is_left_alone() -> None:
+    ended = run("last_call()")
+    assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr

@@ -89,6 +89,8 @@ class Hosting:
     stop: asyncio.Event
     task: asyncio.Task[None]
     chores: Maintenance
+    over: asyncio.Event
+    """Set once the host has said that its session is not renewed any more."""
     outcome: list[ExceptionGroup] = field(default_factory=list[ExceptionGroup])
 
     def kill(self) -> None:
@@ -109,6 +111,7 @@ async def hosting(
     jobs = Jobs(store, worker_id)
     config = WorkerConfig.model_validate(settings)
     chores = Maintenance(store, config)
+    stop, ready, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
     host = Host(
         worker_id,
         store=store,
@@ -117,8 +120,8 @@ async def hosting(
         config=config,
         clock=now_ms,
         chores=chores,
+        on_over=over.set,
     )
-    stop, ready = asyncio.Event(), asyncio.Event()
     outcome: list[ExceptionGroup] = []
 
     async def run() -> None:
@@ -131,7 +134,7 @@ async def hosting(
         task = group.create_task(run(), name=worker_id)
         try:
             await ready.wait()
-            yield Hosting(host, jobs, performer, stop, task, chores, outcome)
+            yield Hosting(host, jobs, performer, stop, task, chores, over, outcome)
         finally:
             task.cancel()
 

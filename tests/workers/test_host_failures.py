@@ -371,6 +371,21 @@ async def test_a_worker_that_was_buried_stops_and_leaves_its_contexts_to_others(
 
 
 @in_virtual_time
+async def test_a_worker_that_was_buried_says_so_though_its_effects_go_on() -> None:
+    async with open_world() as world, hosting(world.store, "w1") as one:
+        one.performer.usual = Reply((), hangs=True)
+        one.performer.stops_after_s = 30
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: one.performer.kinds)
+        assert not one.over.is_set()
+        await world.store.sessions.bury("w1")
+        await asyncio.wait((one.task,), timeout=2)
+        assert one.over.is_set()
+        assert not one.task.done()
+
+
+@in_virtual_time
 async def test_a_worker_learns_that_it_was_buried_from_its_next_activation_at_the_latest() -> (
     None
 ):
