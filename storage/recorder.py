@@ -13,6 +13,8 @@ call whose outcome is unknown is repeated under the same key, and recorded once.
 import asyncio
 import contextlib
 import hashlib
+import math
+import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -38,6 +40,10 @@ PAUSE_S: Final = 0.1
 PAUSE_S_MAX: Final = 2.0
 """Between two tries; doubles from PAUSE_S."""
 FLUSH_S_MAX: Final = 10.0
+METADATA_DEPTH_MAX: Final = 50
+"""How deeply metadata may be nested. Nobody reads JSON of 200 levels, its frames included."""
+INTEGER_MAX: Final = 2**63 - 1
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class RecordRefused(StorageError):
@@ -113,6 +119,8 @@ class Recorder:
         Raises:
             ContextMissing: No such context, or not this owner's.
             KeyReused: The key came with something else before.
+            ValueError: It is no JSON that everybody can read: a half of a surrogate pair, NaN,
+                a number beyond 64 bits, metadata of over `METADATA_DEPTH_MAX` levels.
         """
         said = RecordedMessage(
             role="user",
@@ -202,6 +210,7 @@ class Recorder:
             raise RecordRefused(context_id, refused)
 
     async def _record(self, context_id: str, said: RecordedMessage, key: str | None) -> None:
+        _check_readable(said.metadata)
         mail = Mail(event=MessagesRecorded(at_ms=unix_ms(), messages=(said,)))
         own_key = key or str(uuid7())
         digest = _digest("record", said.model_dump_json())
@@ -275,6 +284,33 @@ def _first_of(group: ExceptionGroup[Exception]) -> Exception:
     if isinstance(error, ExceptionGroup):
         return _first_of(cast("ExceptionGroup[Exception]", error))
     return error
+
+
+def _check_readable(value: object, levels: int = METADATA_DEPTH_MAX) -> None:
+    """Refuse metadata that would be mail that no worker can read, or come back as another.
+
+    Raises:
+        ValueError: It is such.
+    """
+    within: list[object] = []
+    match value:
+        case str():
+            fits = not _SURROGATE.search(value)
+        case int():
+            fits = -INTEGER_MAX - 1 <= value <= INTEGER_MAX
+        case float():
+            fits = math.isfinite(value)
+        case Mapping():
+            entries = cast("Mapping[str, object]", value)
+            within, fits = [*entries, *entries.values()], levels > 0
+        case list():
+            within, fits = cast("list[object]", value), levels > 0
+        case _:
+            fits = True
+    if not fits:
+        raise ValueError("metadata is no JSON that can be read again, or nested too deeply")
+    for each in within:
+        _check_readable(each, levels - 1)
 
 
 def _digest(*parts: str) -> str:

@@ -1,11 +1,13 @@
 """Programs that bring their own model loop record into the same mailbox as everybody."""
 
 import asyncio
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from fsm import Usage
 from storage import (
@@ -20,6 +22,7 @@ from storage import (
     connect,
     open_recorder,
 )
+from storage.recorder import METADATA_DEPTH_MAX
 from tests.support.service import eventually, serving
 from tests.support.store_server import StoreServer
 
@@ -84,6 +87,38 @@ async def test_all_that_is_recorded_of_a_message_is_kept(store_url: str) -> None
         assert (said.client_message_id, said.metadata) == ("c-1", {"n": 1})
         assert (reply.model, reply.usage, reply.finish_reason) == ("m", usage, "length")
         assert reply.metadata == {"n": 2}
+
+
+def nested(depth: int) -> JsonValue:
+    value: JsonValue = 1
+    for _ in range(depth):
+        value = {"in": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(nested(METADATA_DEPTH_MAX), nested(1_000)),
+        *(2**63, -(2**63) - 1, math.nan, math.inf, ["half \ud83d"], {"half \ud83d": 1}),
+    ],
+    ids=["deep", "deeper", "large", "small", "nan", "inf", "half", "half key"],
+)
+async def test_metadata_that_nobody_could_read_again_is_not_recorded(
+    store_url: str, value: JsonValue
+) -> None:
+    async with (
+        serving(store_url) as service,
+        open_recorder(store_url, owner=OWNER) as recorder,
+    ):
+        context_id = await recorder.initialize()
+        with pytest.raises(ValueError, match="metadata"):
+            await recorder.record_user_message(context_id, "Hello", metadata={"x": value})
+        most = {"deep": nested(METADATA_DEPTH_MAX - 1), "large": 2**63 - 1, "small": -(2**63)}
+        await recorder.record_user_message(context_id, "Hello", metadata=most)
+        assert await recorder.cleanup()
+        (said,) = (await service.client.state(context_id))["messages"]
+        assert said["metadata"] == most
 
 
 async def test_nothing_is_recorded_for_another_owner(store_url: str) -> None:
