@@ -6,11 +6,14 @@ codes: 0 done, 1 failed, 2 wrong use or settings.
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.arguments import Config, Data, fail, run, settings_or_fail, store_or_fail
+
+if TYPE_CHECKING:
+    from runtime.settings import Settings
 
 _LABEL_CHARACTERS_MAX = 200
 _KEY_DAYS_MAX = 36_500
@@ -18,6 +21,15 @@ _KEY_DAYS_MAX = 36_500
 store_app = typer.Typer()
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
 store_app.add_typer(keys_app, name="keys")
+
+
+def _settings(config: Config, data: Data) -> "Settings":
+    """The settings in force. A command says itself why it fails: the log adds errors alone."""
+    from runtime.logs import configure_logs
+
+    in_force = settings_or_fail({"config": config, "data": data})
+    configure_logs(in_force.log_level or "error")
+    return in_force
 
 
 @store_app.command()
@@ -40,15 +52,13 @@ def retention(
 
         contextd retention --dry-run --days 90
     """
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     if days is not None and not dry_run:
         fail("--days goes with --dry-run; CONTEXTD_RETENTION_DAYS decides for real.", 2)
     if not in_force.retention_days and days is None:
         fail("CONTEXTD_RETENTION_DAYS is 0: nothing is ever deleted for its age.", 2)
-    from runtime.logs import configure_logs
     from runtime.retention import run_retention, show_plan
 
-    configure_logs(in_force.log_level or "warning")
     url = store_or_fail(in_force)
     if dry_run:
         raise typer.Exit(run(show_plan(in_force, url, days=days, limit=limit)))
@@ -74,11 +84,9 @@ def audit(
         contextd audit --json --after 1200
         contextd audit --check
     """
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime.audit import check_records, show_records
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "warning")
     url = store_or_fail(in_force)
     if check:
         raise typer.Exit(run(check_records(in_force, url)))
@@ -100,11 +108,9 @@ def backup(
 
         contextd backup /backups/monday.tar
     """
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime.backup import run_backup
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "error")
     _end_as_by_ctrl_c()
     raise typer.Exit(run(run_backup(in_force, store_or_fail(in_force), file)))
 
@@ -130,11 +136,9 @@ def restore(
 
         contextd restore /backups/monday.tar --data /var/lib/contextd
     """
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime.backup import run_restore
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "error")
     _end_as_by_ctrl_c()
     raise typer.Exit(run(run_restore(in_force, file, force=force)))
 
@@ -190,11 +194,9 @@ def create_key(
         fail(
             f"{file} is there already, and may hold the only copy of a key: remove it first.", 2
         )
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime import access
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "warning")
     work = access.create_key(
         in_force,
         store_or_fail(in_force),
@@ -214,11 +216,9 @@ def list_keys(
     data: Data = None,
 ) -> None:
     """List all keys that there are or were; the keys themselves nobody can read again."""
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime import access
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "warning")
     raise typer.Exit(run(access.list_keys(in_force, store_or_fail(in_force), as_json=as_json)))
 
 
@@ -229,11 +229,9 @@ def revoke_key(
     data: Data = None,
 ) -> None:
     """Have a key open nothing any more; streams that it has opened end within a minute."""
-    in_force = settings_or_fail({"config": config, "data": data})
+    in_force = _settings(config, data)
     from runtime import access
-    from runtime.logs import configure_logs
 
-    configure_logs(in_force.log_level or "warning")
     raise typer.Exit(run(access.revoke_key(in_force, store_or_fail(in_force), key_id)))
 
 

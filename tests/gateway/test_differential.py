@@ -138,7 +138,7 @@ async def listen(client: Client, watched: Watched) -> None:
     """Listen on a socket until cancelled."""
     query = f"?after={watched.beginning}"
     async with open_socket(client, watched.context_id, query) as socket:
-        while (message := await socket.next()) is not None:
+        while (message := await socket.next(60)) is not None:
             watched.heard.append(message)
 
 

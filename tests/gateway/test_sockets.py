@@ -27,9 +27,9 @@ class Socket:
     socket: aiohttp.ClientWebSocketResponse
     results: list[Json] = field(default_factory=list[Json])
 
-    async def next(self) -> Json:
+    async def next(self, within_s: float = WITHIN_S) -> Json:
         """The next message; None once it is closed."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             message = await self.socket.receive()
         if message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}:
             return None

@@ -150,6 +150,16 @@ def test_a_socket_that_was_left_behind_is_no_store(tmp_path: Path) -> None:
     assert "no `contextd up` runs in contextd-data" in line
 
 
+@pytest.mark.parametrize("command", ["keys list", "audit", "backup all.tar"])
+def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, command: str) -> None:
+    nowhere = {"CONTEXTD_REDIS_URL": f"unix://{tmp_path}/no.sock"}
+    done = contextd(*command.split(), cwd=tmp_path, CONTEXTD_STORE_CALL_S_MAX="0.5", **nowhere)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "no connection to the store" in line
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["up", "worker"])
 def test_mcp_servers_that_are_not_understood_stop_the_start(
     tmp_path: Path, command: str
