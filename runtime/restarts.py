@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import ValidationError
 
-from runtime.supervisor import Replaced, Role, Supervisor
+from runtime.slot import Replaced, Role
+from runtime.supervisor import Supervisor
 from storage import (
     ProcessRestart,
     RestartRequest,

@@ -22,8 +22,8 @@ from runtime.key_file import NoKeys
 from runtime.leaves import leaves
 from runtime.notify import notify
 from runtime.settings import Settings, with_models
+from runtime.slot import Role
 from runtime.store_address import StoreAddress
-from runtime.supervisor import Role
 from runtime.tracing import tracing
 from runtime.watchdog import watched
 from storage import StorageError, connect

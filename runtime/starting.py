@@ -13,7 +13,7 @@ from runtime.arguments import fail, run, store_or_fail
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
-    from runtime.supervisor import Role
+    from runtime.slot import Role
 
 
 def run_all(settings: "Settings", *, started_s: float) -> int:

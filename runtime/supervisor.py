@@ -19,106 +19,18 @@ import contextlib
 import itertools
 import logging
 import secrets
-import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, Protocol
 
-from runtime.backoff import Backoff
 from runtime.child import WORKER_ID, Child, stopped_for
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
-from runtime.port import Place
-from runtime.store_address import BadDataFolder, DataFolderLost
-from runtime.store_binary import NoStoreBinary
-from storage import end_if_cancelled
+from runtime.repeating import backoff_of, until_buried, until_done
+from runtime.slot import Begun, Replaced, Role, Slot
+from runtime.standby import Standby
+from runtime.watched_store import WatchedStore, keep_up, try_start
 
 _log = logging.getLogger(__name__)
-_BURY_AGAIN_S = 0.25
-
-Role = Literal["gateway", "worker"]
-
-
-class WatchedStore(Protocol):
-    """A store that is the supervisor's to keep running."""
-
-    @property
-    def url(self) -> str:
-        """What clients connect to."""
-        ...
-
-    async def start(self) -> None:
-        """Start or join it; returns once it answers."""
-        ...
-
-    async def gone(self) -> None:
-        """Wait until it is gone."""
-        ...
-
-    async def stop(self) -> None:
-        """End it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place that is to be filled by one living process."""
-
-    role: Role
-    number: int
-    command: Sequence[str]
-    place: Place | None = None
-    """Where the process accepts connections, if it does."""
-
-    @property
-    def listen_fd(self) -> int | None:
-        """The listening socket that it inherits."""
-        return self.place.descriptor if self.place else None
-
-
-@dataclass(frozen=True, slots=True)
-class Replaced:
-    """What became of one process in a restart; see `storage.ProcessRestart`."""
-
-    slot: Slot
-    process_id: int | None
-    replaced_by: int | None
-    outcome: Literal["drained", "killed", "not replaced"]
-    moved: int | None
-    took_s: float
-
-
-@dataclass(slots=True, eq=False)
-class _Begun:
-    """A process that was started, and whether it has ended."""
-
-    child: Child
-    worker_id: str
-    """The id of its worker session, if it is a worker."""
-    moved: int | None = None
-    """What it has moved elsewhere while it drained, once it has ended."""
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it has ended."""
-
-    def is_called(self, name: str) -> bool:
-        """Whether `name` is the id of this worker, or `<host>:<process id>` of this process."""
-        return name in {self.worker_id, f"{socket.gethostname()}:{self.child.process_id}"}
-
-    def end_soon(self, *, force: bool) -> None:
-        """Have it drain, or end now."""
-        if force:
-            self.child.kill()
-        else:
-            self.child.terminate()
-
-    async def end(self) -> None:
-        """Kill it if it lives, and let go of it."""
-        self.child.kill()
-        await self.child.wait()
-        self.moved = self.child.moved()
-        self.child.close()
-        self.over.set()
 
 
 class Supervisor:
@@ -163,18 +75,25 @@ class Supervisor:
         self._store = store
         self._stop = asyncio.Event()
         self._starts = itertools.count()
-        self._standby_command = standby
-        self._standby: _Begun | None = None
-        self._taken = asyncio.Event()
+        self._standby = (
+            Standby(
+                standby,
+                config,
+                environment=partial(environment, "worker"),
+                new_id=self._new_worker_id,
+            )
+            if standby is not None
+            else None
+        )
         self._bury_others = bury_others
         self._beside = beside
         self._prepare = prepare
         self._worker_ids: set[str] = set()
         """Ids of all workers that we have ever started."""
-        self._loading: dict[Slot, _Begun] = {}
+        self._loading: dict[Slot, Begun] = {}
         """Processes of the first start, which wait for the store to be up."""
-        self._children: dict[Slot, _Begun] = {}
-        self._heirs: dict[Slot, _Begun] = {}
+        self._children: dict[Slot, Begun] = {}
+        self._heirs: dict[Slot, Begun] = {}
         """By slot: the process that serves already, for when the slot's one has drained."""
         self._held: dict[Slot, asyncio.Event] = {}
         """Slots that are kept empty, each with the event that ends that."""
@@ -213,9 +132,8 @@ class Supervisor:
                     failure = starting.result() if starting.done() else None
                 if failure is None and not self._stop.is_set():
                     if self._store is not None:
-                        keeping = group.create_task(
-                            self._watch_store(self._store), name="store"
-                        )
+                        work = keep_up(self._store, self._config, self._prepare)
+                        keeping = group.create_task(work, name="store")
                     await self._keep_children()
             finally:
                 stopping.cancel()
@@ -230,17 +148,9 @@ class Supervisor:
         if failure is not None:
             raise failure
 
-    async def _start_store(self, store: WatchedStore) -> Exception | None:
-        """Start the store; a failure is returned, so that it is not wrapped in a group."""
-        try:
-            await store.start()
-        except (StoreFailed, NoStoreBinary, BadDataFolder) as error:
-            return error
-        return None
-
     async def _first_start(self, store: WatchedStore) -> Exception | None:
         async with asyncio.TaskGroup() as group:
-            starting = group.create_task(self._start_store(store), name="start")
+            starting = group.create_task(try_start(store), name="start")
             group.create_task(self._load_children(), name="load")
         failure = starting.result()
         if failure is None and self._prepare is not None:
@@ -256,39 +166,6 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 self._loading[slot] = await self._start_new(slot, waits=True)
 
-    async def _watch_store(self, store: WatchedStore) -> None:
-        """Start the store again whenever it is gone; cancelled, nobody starts it any more."""
-        # Everything waits for the store: it is tried more often than a process of ours.
-        backoff = self._backoff(max_s=self._config.store_backoff_s_max)
-        loop = asyncio.get_running_loop()
-        up_since_s = loop.time()
-        async with asyncio.TaskGroup() as group:
-            preparing: asyncio.Task[None] | None = None
-            while True:
-                await store.gone()
-                if preparing is not None:
-                    preparing.cancel()
-                lost = ""  # what was said of a data folder that was taken away
-                while True:
-                    delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
-                    if not lost:
-                        _log.warning(
-                            "store gone, starting it again", extra={"delay_s": delay_s}
-                        )
-                    await asyncio.sleep(delay_s)
-                    up_since_s = loop.time()
-                    error = await self._start_store(store)
-                    if error is None:
-                        break
-                    if str(error) != lost:
-                        _log.error("store did not start", extra={"reason": str(error)})
-                    lost = str(error) if isinstance(error, DataFolderLost) else ""
-                if lost:
-                    _log.warning("store is up again")
-                if self._prepare is not None:
-                    work = self._until_done("prepare", self._prepare)
-                    preparing = group.create_task(work, name="prepare")
-
     async def _keep_children(self) -> None:
         async with asyncio.TaskGroup() as group:
             keepers = [
@@ -297,7 +174,7 @@ class Supervisor:
             ]
             announcing = group.create_task(self._announce_once_ready(), name="announce")
             if self._bury_others is not None:
-                work = self._until_buried(partial(self._bury_others, self._worker_ids))
+                work = until_buried(partial(self._bury_others, self._worker_ids), self._config)
                 group.create_task(work, name="bury others")
             await self._stop.wait()
             announcing.cancel()
@@ -306,99 +183,48 @@ class Supervisor:
             if keepers:
                 await asyncio.wait(keepers, timeout=self._config.drain_s_max)
             for slot, begun in (*self._children.items(), *self._heirs.items()):
-                _log.warning("did not drain in time, killed", extra=_fields(slot))
+                _log.warning("did not drain in time, killed", extra=slot.log_fields)
                 begun.child.kill()
 
     async def _announce_once_ready(self) -> None:
         for ready in self._ready.values():
             await ready.wait()
-        await self._until_done("announce", self._announce)
+        await until_done("announce", self._announce, self._config)
         async with asyncio.TaskGroup() as group:
             if self._beside is not None:
-                group.create_task(self._until_done("beside", self._beside), name="beside")
-            if self._standby_command is not None:
-                group.create_task(self._keep_standby(self._standby_command), name="standby")
-
-    async def _until_done(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Repeat some work until it succeeds; children are kept running meanwhile."""
-        backoff = self._backoff()
-        loop = asyncio.get_running_loop()
-        while True:
-            since_s = loop.time()
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - the supervisor outlives all
-                end_if_cancelled()
-                delay_s = backoff.delay_s(up_s=loop.time() - since_s)
-                _log.warning(
-                    "failed, doing it again",
-                    extra={"what": what, "delay_s": delay_s, "reason": str(error)},
-                    exc_info=not isinstance(error, StoreFailed),
-                )
-                await asyncio.sleep(delay_s)
-            else:
-                return
-
-    async def _keep_standby(self, command: Sequence[str]) -> None:
-        """Have one loaded worker waiting at all times."""
-        backoff = self._backoff()
-        loop = asyncio.get_running_loop()
-        for start in itertools.count():
-            worker_id = self._new_worker_id(f"s-{start}")
-            environment = {**self._environment("worker"), WORKER_ID: worker_id}
-            up_since_s = loop.time()
-            try:
-                child = await Child.start(command, environment, waits=True)
-            except OSError:
-                await asyncio.sleep(backoff.delay_s(up_s=0))
-                continue
-            self._taken.clear()
-            self._standby = _Begun(child, worker_id)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    ended = group.create_task(child.wait(), name="standby end")
-                    taken = group.create_task(self._taken.wait(), name="standby taken")
-                    await asyncio.wait({ended, taken}, return_when="FIRST_COMPLETED")
-                    ended.cancel()
-                    taken.cancel()
-            finally:
-                if not self._taken.is_set():
-                    self._standby = None
-                    await child.discard()
-            if not self._taken.is_set():
-                await asyncio.sleep(backoff.delay_s(up_s=loop.time() - up_since_s))
+                work = until_done("beside", self._beside, self._config)
+                group.create_task(work, name="beside")
+            if self._standby is not None:
+                group.create_task(self._standby.keep(), name="standby")
 
     def _new_worker_id(self, name: str) -> str:
         worker_id = f"worker-{name}-{secrets.token_hex(6)}"
         self._worker_ids.add(worker_id)
         return worker_id
 
-    async def _begin(self, slot: Slot) -> _Begun:
+    async def _begin(self, slot: Slot) -> Begun:
         """A process for the slot: its heir, one that has loaded, the standby, or a new one."""
         if (heir := self._heirs.pop(slot, None)) is not None:
             return heir
         if (loaded := self._loading.pop(slot, None)) is not None:
             loaded.child.go()  # if it has ended, its keeper sees that
             return loaded
-        standby = self._standby
-        if slot.role == "worker" and standby is not None:
-            self._standby = None
-            self._taken.set()
-            if standby.child.go():
-                return standby
-            await standby.child.discard()
+        if slot.role == "worker" and self._standby is not None:
+            taken = await self._standby.take()
+            if taken is not None:
+                return taken
         return await self._start_new(slot)
 
-    async def _start_new(self, slot: Slot, *, waits: bool = False) -> _Begun:
+    async def _start_new(self, slot: Slot, *, waits: bool = False) -> Begun:
         worker_id = self._new_worker_id(f"{slot.number}-{next(self._starts)}")
         environment = {**self._environment(slot.role), WORKER_ID: worker_id}
         child = await Child.start(
             slot.command, environment, waits=waits, listen_fd=slot.listen_fd
         )
-        return _Begun(child, worker_id)
+        return Begun(child, worker_id)
 
     async def _keep(self, group: asyncio.TaskGroup, slot: Slot) -> None:
-        backoff = self._backoff()
+        backoff = backoff_of(self._config)
         loop = asyncio.get_running_loop()
         while True:
             if (held := self._held.get(slot)) is not None and slot not in self._heirs:
@@ -414,7 +240,7 @@ class Supervisor:
             delay_s = backoff.delay_s(up_s=loop.time() - up_since_s)
             _log.warning(
                 "process ended, starting it again",
-                extra={**_fields(slot), "exit_code": code, "delay_s": delay_s},
+                extra={**slot.log_fields, "exit_code": code, "delay_s": delay_s},
             )
             if await self._stopped_within(delay_s) and slot not in self._heirs:
                 return
@@ -446,7 +272,7 @@ class Supervisor:
                 if replaced.outcome == "not replaced":
                     return False
             if "worker" in roles and self._standby is not None:
-                self._standby.child.kill()  # it has loaded the old code; another one is begun
+                self._standby.renew()
             return not self._stop.is_set()
 
     async def drain(
@@ -469,7 +295,7 @@ class Supervisor:
             Whether all were drained, or killed.
         """
         async with self._restarting:
-            leaving: list[tuple[Slot, _Begun | None]] = []
+            leaving: list[tuple[Slot, Begun | None]] = []
             for slot in self._slots:
                 begun = self._children.get(slot) or self._heirs.get(slot)
                 called = process is None or (begun is not None and begun.is_called(process))
@@ -510,7 +336,7 @@ class Supervisor:
         killed = await self._until_over(slot, old, due_s=due_s) or force
         return _replaced(slot, old, heir, killed=killed, took_s=loop.time() - since_s)
 
-    async def _until_over(self, slot: Slot, begun: _Begun | None, *, due_s: float) -> bool:
+    async def _until_over(self, slot: Slot, begun: Begun | None, *, due_s: float) -> bool:
         """Wait until a process has ended that was told to; whether it had to be killed."""
         if begun is None:
             return False
@@ -518,25 +344,25 @@ class Supervisor:
             async with asyncio.timeout_at(due_s):
                 await begun.over.wait()
         except TimeoutError:
-            _log.warning("did not drain in time, killed", extra=_fields(slot))
+            _log.warning("did not drain in time, killed", extra=slot.log_fields)
             begun.child.kill()
             await begun.over.wait()
             return True
         return False
 
-    async def _begin_heir(self, slot: Slot) -> _Begun | None:
+    async def _begin_heir(self, slot: Slot) -> Begun | None:
         """A new process that serves already beside the old one; None if it did not come up."""
         try:
             heir = await self._start_new(slot)
         except OSError as error:
-            _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
+            _log.error("process cannot start", extra={**slot.log_fields, "reason": str(error)})
             return None
         served = False
         try:
             async with asyncio.timeout(self._config.ready_s_max):
                 served = await heir.child.ready()
         except TimeoutError:
-            _log.warning("not ready in time, killed", extra=_fields(slot))
+            _log.warning("not ready in time, killed", extra=slot.log_fields)
         finally:
             if not served:
                 await heir.end()
@@ -549,7 +375,7 @@ class Supervisor:
         try:
             begun = await self._begin(slot)
         except OSError as error:
-            _log.error("process cannot start", extra={**_fields(slot), "reason": str(error)})
+            _log.error("process cannot start", extra={**slot.log_fields, "reason": str(error)})
             return None
         self._children[slot] = begun
         try:
@@ -559,7 +385,7 @@ class Supervisor:
             await begun.end()
             del self._children[slot]
         if slot.role == "worker" and (code != 0 or not self._stop.is_set()):
-            work = self._until_buried(partial(self._bury, begun.worker_id))
+            work = until_buried(partial(self._bury, begun.worker_id), self._config)
             group.create_task(work, name=f"bury {begun.worker_id}")
         return code
 
@@ -571,7 +397,7 @@ class Supervisor:
                 if await child.ready():
                     self._ready[slot].set()
         except TimeoutError:
-            _log.warning("not ready in time, killed", extra=_fields(slot))
+            _log.warning("not ready in time, killed", extra=slot.log_fields)
             child.kill()
         async with asyncio.TaskGroup() as group:
             look = group.create_task(self._kill_if_stopped(slot, child), name="look")
@@ -582,7 +408,7 @@ class Supervisor:
     async def _kill_if_stopped(self, slot: Slot, child: Child) -> None:
         """Kill it once a signal has stopped it for as long as a loop may be stuck."""
         await stopped_for(child.process_id, self._config.loop_stall_s_max)
-        _log.warning("stopped by a signal for too long, killed", extra=_fields(slot))
+        _log.warning("stopped by a signal for too long, killed", extra=slot.log_fields)
         child.kill()
 
     async def _stopped_within(self, delay_s: float) -> bool:
@@ -592,33 +418,9 @@ class Supervisor:
         except TimeoutError:
             return False
 
-    async def _until_buried(self, bury: Callable[[], Awaitable[None]]) -> None:
-        try:
-            async with asyncio.timeout(self._config.bury_s_max):
-                while True:
-                    try:
-                        await bury()
-                    except Exception as error:  # noqa: BLE001 - the supervisor outlives all
-                        reason = type(error).__name__
-                        _log.debug("bury failed", extra={"reason": reason})
-                        end_if_cancelled()
-                        await asyncio.sleep(_BURY_AGAIN_S)
-                    else:
-                        return
-        except TimeoutError:
-            # Not lost: the worker's session runs out and a sweeper frees its contexts.
-            _log.warning("could not bury a dead worker, its session has to run out")
-
-    def _backoff(self, *, max_s: float | None = None) -> Backoff:
-        return Backoff(
-            base_s=self._config.restart_backoff_s_base,
-            max_s=self._config.restart_backoff_s_max if max_s is None else max_s,
-            reset_s=self._config.restart_reset_s,
-        )
-
 
 def _replaced(
-    slot: Slot, old: _Begun | None, heir: _Begun | None, *, killed: bool, took_s: float
+    slot: Slot, old: Begun | None, heir: Begun | None, *, killed: bool, took_s: float
 ) -> Replaced:
     return Replaced(
         slot,
@@ -628,7 +430,3 @@ def _replaced(
         moved=old.moved if old else None,
         took_s=took_s,
     )
-
-
-def _fields(slot: Slot) -> dict[str, object]:
-    return {"role": slot.role, "slot": slot.number}

@@ -26,7 +26,8 @@ from runtime.key_file import OWNER_KEY, NoKeys
 from runtime.notify import NOTIFY_SOCKET, notify
 from runtime.port import Place, listen
 from runtime.settings import Settings, as_environment
-from runtime.supervisor import Role, Slot, Supervisor
+from runtime.slot import Role, Slot
+from runtime.supervisor import Supervisor
 from runtime.version import own_version
 from storage import unix_ms
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
+from runtime.slot import Role, Slot
 from runtime.store_address import DataFolderLost
-from runtime.supervisor import Role, Slot, Supervisor
+from runtime.supervisor import Supervisor
 from tests.runtime.support import alive, run
 
 WELL = """

@@ -11,7 +11,8 @@ from typing_extensions import override
 
 from runtime.config import RuntimeConfig
 from runtime.restarts import obey_restarts
-from runtime.supervisor import Replaced, Role, Slot, Supervisor
+from runtime.slot import Replaced, Role, Slot
+from runtime.supervisor import Supervisor
 from storage import (
     RestartRequest,
     Restarts,

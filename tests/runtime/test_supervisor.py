@@ -15,7 +15,8 @@ import pytest
 from runtime.child import Child
 from runtime.config import RuntimeConfig
 from runtime.embedded import StoreFailed
-from runtime.supervisor import Slot, Supervisor
+from runtime.slot import Slot
+from runtime.supervisor import Supervisor
 from tests.runtime.supervised import (
     CRASHING,
     NEVER_READY,
@@ -480,7 +481,8 @@ from pathlib import Path
 from runtime.child import Child
 from runtime.config import RuntimeConfig
 from runtime.embedded import EmbeddedStore
-from runtime.supervisor import Slot, Supervisor
+from runtime.slot import Slot
+from runtime.supervisor import Supervisor
 
 async def nothing(*_):
     pass

@@ -13,7 +13,8 @@ import pytest
 
 from runtime.config import RuntimeConfig
 from runtime.port import Place, listen
-from runtime.supervisor import Replaced, Role, Slot, Supervisor
+from runtime.slot import Replaced, Role, Slot
+from runtime.supervisor import Supervisor
 from tests.runtime.supervised import (
     CRASHING,
     STUBBORN,
