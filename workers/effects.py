@@ -86,6 +86,11 @@ class Effects:
         self, effect: AnyEffect, state: ContextState, activation: Activation
     ) -> None:
         """Perform one effect and post its answer."""
+        if isinstance(effect, (CallModel, RunTool)):
+            # A clock that was ahead when the turn began gives it no more time than a turn has.
+            latest_ms = self.clock() + state.config.limits.turn_s_max * 1_000
+            if effect.due_ms > latest_ms:
+                effect = effect.model_copy(update={"due_ms": latest_ms})
         match effect:
             case CallModel():
                 await self._call_model(effect, state, activation)

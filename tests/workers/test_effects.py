@@ -229,14 +229,24 @@ async def test_a_call_that_fails_tells_how_and_keeps_what_had_arrived() -> None:
 
 
 @in_virtual_time
+async def test_a_clock_that_was_ahead_gives_a_turn_no_more_time() -> None:
+    # Given a turn that began while some clock was a day ahead
+    ahead = say("/hang").model_copy(update={"at_ms": now_ms() + 86_400_000})
+    async with scene(ahead, limits={"turn_s_max": 20}) as here:
+        began_s = now_s()
+        failed = (await here.perform())[-1]
+        assert isinstance(failed, ReplyFailed)
+        assert failed.code == "turn_timeout"
+        assert now_s() - began_s == pytest.approx(20, abs=0.1)
+
+
+@in_virtual_time
 async def test_a_call_that_outlasts_its_turn_is_a_turn_timeout_and_not_retried() -> None:
     async with scene(say("/hang"), limits={"turn_s_max": 20}) as here:
         *_, failed = await here.perform()
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable) == ("turn_timeout", False)
-        effect = here.book.state.pending["2.0"]
-        assert isinstance(effect, CallModel)
-        assert effect.due_ms <= failed.at_ms < effect.due_ms + 100
+        assert now_s() == pytest.approx(20, abs=0.1)
         assert failed.partial
 
 
