@@ -392,6 +392,39 @@ async def test_a_failed_job_says_why_for_a_while(server: StoreServer, store: Red
     assert store.zcard("rq:wip:contextd") == 0
 
 
+async def test_a_job_that_is_queued_again_waits_behind_the_others_as_if_never_started(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.zadd(keys.READY, {"c1": 1})
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with open_queue(server, clock=lambda: at) as queue:
+        await queue.enqueue("c1")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        at += timedelta(seconds=90)
+        await queue.enqueue("c2")
+        assert await queue.finish("w1", job.job_id, job.execution_id)
+    assert queued(store) == ["activate-c2", "activate-c1"]
+    shown = fetch(server, "c1")
+    assert shown.enqueued_at is not None
+    assert shown.enqueued_at.replace(tzinfo=UTC) == at
+    assert (shown.started_at, shown.last_heartbeat) == (None, None)
+    assert not shown.worker_name
+
+
+async def test_of_a_job_that_fails_over_and_over_the_last_reasons_are_kept(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    async with open_queue(server) as queue:
+        for n in range(12):
+            await queue.enqueue("c1")
+            ((job,), _) = await queue.take("w1", number=n + 1, room=1)
+            await queue.fail("w1", job.job_id, job.execution_id, f"broken {n}")
+    reasons = [result.exc_string for result in fetch(server, "c1").results()]
+    assert reasons == [f"broken {n}" for n in range(11, 1, -1)]
+
+
 async def test_the_oldest_failed_jobs_make_room(server: StoreServer, store: Redis) -> None:
     live(store, "w1")
     store.zadd("rq:failed:contextd", {"expired": 1})

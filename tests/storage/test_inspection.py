@@ -1,15 +1,32 @@
 """What operators see of contexts and workers: what is at work, what is stuck, what is slow."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from fsm import ContextCreated, Event, Phase, replay
-from storage import ContextMissing, Glance, Inspector, Page, Place, Store, Wanted, keys
+from storage import (
+    ContextMissing,
+    DeadLetter,
+    Draft,
+    Glance,
+    Inspection,
+    Inspector,
+    Notice,
+    Page,
+    Place,
+    Reading,
+    Store,
+    Wanted,
+    keys,
+)
 from storage.inspection import LOOKS_MAX
+from tests.storage import arranging
 from tests.storage.arranging import die, live, next_commit, say_mail
 from tests.storage.conftest import Backend
-from tests.support.playbook import BEGAN_MS, Playbook, say
+from tests.support.playbook import BEGAN_MS, CONTEXT_ID, STARTED, Playbook, say
 from tests.workers.stage import nth_id
 
 SECRET = "the title that nobody who runs the service reads"
@@ -165,6 +182,38 @@ async def test_no_context_is_passed_over_where_the_last_of_a_page_is_gone(
     assert set(made) == {*ids(first), *ids(second)}
 
 
+async def test_no_context_is_passed_over_where_the_last_of_a_page_has_changed_its_place(
+    store: Store,
+) -> None:
+    made = [await keep(store, number) for number in range(1, 8)]
+    first = await page(store, ALL, limit=3)
+    assert first.ended is not None
+    await store.link.call("ZADD", keys.CONTEXTS, BEGAN_MS + 9_000, first.ended[1])
+    second = await page(store, ALL, limit=10, after=first.ended)
+    assert set(made) == {*ids(first), *ids(second)}
+
+
+async def test_a_list_says_whether_more_may_be_at_work_than_it_has_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.inspection.CANDIDATES_MAX", 3)
+    made = [await keep(store, number, mail=True) for number in (1, 2)]
+    found = await page(store)
+    assert (ids(found), found.complete) == (made, True)
+    made.append(await keep(store, 3, mail=True))
+    working = await keep(store, 4)
+    await work(store, working, say())
+    found = await page(store)
+    assert (ids(found), found.complete) == (made, False)
+
+
+async def test_all_that_is_due_is_listed(store: Store) -> None:
+    made = [await keep(store, number) for number in (1, 2, 3)]
+    for context_id in made:
+        await store.link.call("ZADD", keys.DUE, BEGAN_MS, context_id)
+    assert ids(await page(store)) == made
+
+
 async def test_a_page_looks_at_a_bounded_number_of_contexts(backend: Backend) -> None:
     async with backend.connect() as store:
         flat: list[int | str] = []
@@ -202,6 +251,65 @@ async def test_one_context_is_seen_in_depth_and_nothing_that_is_said_in_it(
     assert (found.job, found.compacts_to) == ("queued", None)
     assert found.log_bytes > 0
     assert SECRET not in repr(found.glance)
+
+
+async def test_what_is_kept_beside_the_log_of_a_context_is_told(store: Store) -> None:
+    book = Playbook()
+    await arranging.create(store, book.log[0])
+    owned = await arranging.own(store)
+    letter = DeadLetter(
+        id=f"{CONTEXT_ID}.2", context_id=CONTEXT_ID, owner="ada", at_ms=BEGAN_MS, cause="died"
+    )
+    said = next_commit(book.given(say()), owned, base=1, snapshot=True, letter=letter)
+    await store.ownership.commit(said)
+    await store.logs.compact(owned.token, book.state, first=3)
+    notice = Notice(
+        version=3, at_ms=BEGAN_MS, owner="ada", status="idle", occasions=("changed",), event={}
+    )
+    began = next_commit(book.given(STARTED), owned, base=2, draft=Draft("start", 5, "Hallo"))
+    await store.ownership.commit(replace(began, notices=[notice]))
+    await store.logs.shorten(CONTEXT_ID, keep=0)
+    await store.link.call("ZADD", keys.READY, BEGAN_MS + 7, CONTEXT_ID)
+    found = await Inspector(store).inspect(CONTEXT_ID, now_ms=BEGAN_MS)
+    assert (found.epoch, found.draft_chars, found.ready_since_ms) == (
+        *(store.epoch, 5, BEGAN_MS + 7),
+    )
+    assert (found.log_first, found.base_version, found.snapshot_version) == (3, 2, 2)
+    assert (found.compacts_to, found.notices, found.dead_letters) == (0, 1, 1)
+    kept = await store.link.call("HGET", keys.meta(CONTEXT_ID), "bytes")
+    assert found.log_bytes == int(cast("bytes", kept))
+
+
+async def test_a_snapshot_in_a_file_is_told(backend: Backend, tmp_path: Path) -> None:
+    async with backend.connect(snapshots=f"json:{tmp_path}") as store:
+        book = Playbook()
+        await arranging.create(store, book.log[0])
+        assert (await inspected(store)).snapshot_version == 0
+        owned = await arranging.own(store)
+        await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
+        assert store.files is not None
+        store.files.save(book.state, store.epoch)
+        assert (await inspected(store)).snapshot_version == 2
+
+
+async def inspected(store: Store) -> Inspection:
+    return await Inspector(store).inspect(CONTEXT_ID, now_ms=BEGAN_MS)
+
+
+async def test_a_context_that_goes_while_it_is_looked_at_is_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, 1)
+    read = Store.read
+
+    async def last_seen(store: Store, *given: Any, **named: Any) -> Reading:
+        found = await read(store, *given, **named)
+        await store.link.call("DEL", keys.meta(nth_id(1)))
+        return found
+
+    monkeypatch.setattr(Store, "read", last_seen)
+    with pytest.raises(ContextMissing):
+        await Inspector(store).inspect(nth_id(1), now_ms=BEGAN_MS)
 
 
 async def test_a_context_that_is_not_there_is_not_inspected(store: Store) -> None:

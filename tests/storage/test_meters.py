@@ -2,25 +2,33 @@
 
 import asyncio
 import resource
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from fakeredis import FakeServer
+from typing_extensions import override
 
 from storage import (
     Link,
     Meters,
+    Process,
     Statistics,
+    StorageConfig,
     Store,
     StoreUnavailable,
     keys,
     memory_of,
     survey,
 )
-from storage.link import Reply
+from storage.link import Argument, Reply
+from storage.meters import REPORTED_S, SLOT_S, SLOTS
 from storage.scripts import Scripts
 from tests.storage.arranging import kept
 from tests.storage.conftest import Backend
+from tests.storage.fake_store import fake_pool
+from tests.support.clock import in_virtual_time
 
 NOW_MS = 1_800_000_000_000
 
@@ -145,6 +153,70 @@ async def test_of_processes_that_came_and_went_nothing_stays(store: Store) -> No
     for key in (*slots, keys.process("a"), keys.reported("a")):
         assert cast("int", await store.link.call("TTL", key)) > 0, key
     assert len(slots) == 1
+    window_s = SLOT_S * (SLOTS + 1)
+    assert cast("int", await store.link.call("TTL", slots[0])) > window_s
+    # A report that is repeated late must still be known.
+    assert cast("int", await store.link.call("TTL", keys.reported("a"))) > REPORTED_S - 60
+
+
+async def test_latencies_are_those_of_the_last_minute_and_of_the_slot_that_has_begun(
+    store: Store,
+) -> None:
+    at_ms = (await seen(store)).at_ms
+    slots = range(at_ms // 10_000 - 9, at_ms // 10_000 + 3)
+    for number, slot in enumerate(slots):
+        await store.link.call("HSET", f"latencies:{slot}", "at", at_ms, "save:0", 2**number)
+    found = await seen(store)
+    newest = slots.index(found.at_ms // 10_000)
+    expected = sum(2**number for number in range(newest - 6, newest + 1))
+    assert found.latencies["save"].count == expected
+
+
+async def test_latencies_since_ever_are_told_only_where_they_are_asked_for(
+    store: Store,
+) -> None:
+    meters = meters_of(store, "a")
+    meters.took("save", 0.01)
+    await meters.report()
+    assert (await seen(store)).since_ever
+    assert not (await survey(store.link, store.scripts)).since_ever
+
+
+async def test_a_look_has_the_time_of_the_store(store: Store) -> None:
+    before = await store.link.call("TIME")
+    found = await seen(store)
+    after = await store.link.call("TIME")
+    assert ms_of(before) <= found.at_ms <= ms_of(after)
+
+
+def ms_of(told: Reply) -> int:
+    seconds, micros = cast("list[bytes]", told)
+    return int(seconds) * 1_000 + int(micros) // 1_000
+
+
+@in_virtual_time
+async def test_a_process_reports_now_and_then_once_it_has_said_who_it_is() -> None:
+    reports: list[Process] = []
+
+    class Heard(Scripts):
+        @override
+        async def run(
+            self, link: Link, name: str, keys: Sequence[Argument], *args: Argument
+        ) -> Reply:
+            reports.append(Process.model_validate_json(cast("str", args[2])))
+            return b"reported"
+
+    config = StorageConfig(report_s=2)
+    link = Link(fake_pool(FakeServer()), 5.0, 100)
+    meters = Meters(link, Heard(), config, lambda: NOW_MS)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(meters.run())
+        await asyncio.sleep(9)
+        assert reports == []
+        meters.begin("gateway", "g1", dict)
+        await asyncio.sleep(4)
+        running.cancel()
+    assert [(said.id, said.role, said.lag_ms) for said in reports] == [("g1", "gateway", 0)] * 2
 
 
 async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> None:

@@ -13,6 +13,7 @@ from storage import (
     Store,
     StoreUnavailable,
     VersionConflict,
+    keys,
     survey,
 )
 from tests.storage.arranging import (
@@ -175,6 +176,23 @@ async def test_mail_waits_for_as_long_as_nobody_has_taken_it(store: Store) -> No
     mail = Mail(event=MessageReceived(at_ms=BEGAN_MS + 5_000, content="Hello"))
     await store.admissions.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
     assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5_000
+
+
+async def test_the_oldest_mail_is_that_of_the_context_that_waits_longest_for_a_worker(
+    store: Store,
+) -> None:
+    for number, waits_since_ms in ((1, BEGAN_MS + 9), (2, BEGAN_MS + 5), (3, 0)):
+        # A context whose worker has died is in front: nobody knows since when.
+        await store.link.call("ZADD", keys.READY, waits_since_ms, f"c{number}")
+    assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5
+
+
+async def test_dead_letters_and_contexts_are_counted(store: Store) -> None:
+    await create(store)
+    for number in range(3):
+        await store.link.call("ZADD", keys.DEAD, number, f"letter {number}")
+    found = await seen(store)
+    assert (found.contexts, found.dead_letters) == (1, 3)
 
 
 async def test_without_a_store_there_are_no_statistics(store: Store) -> None:
