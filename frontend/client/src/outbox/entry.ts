@@ -23,7 +23,7 @@ export interface OutboxEntry {
 export interface OutboxStorage {
   /** All entries, in the order in which they were added. */
   list(): Promise<readonly OutboxEntry[]>;
-  /** Keep a new entry, last. */
+  /** Keep a new entry, last; rejects where its id is there already. */
   add(entry: Omit<OutboxEntry, "position">): Promise<OutboxEntry>;
   /** Write an entry that is there; one that was removed stays removed. */
   update(entry: OutboxEntry): Promise<void>;

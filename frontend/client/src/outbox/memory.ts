@@ -8,9 +8,12 @@ export function memoryOutbox(): OutboxStorage {
   return {
     list: () => Promise.resolve(entries),
     add(entry) {
+      if (entries.some((other) => other.id === entry.id)) {
+        return Promise.reject(new Error("There is an entry of this id."));
+      }
       position += 1;
       const kept = { ...entry, position };
-      entries = [...entries.filter((other) => other.id !== entry.id), kept];
+      entries = [...entries, kept];
       return Promise.resolve(kept);
     },
     update(entry) {
