@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 /** The hooks: in step with the store, opened and closed with the component, StrictMode or not. */
 
-import { act, StrictMode, type ReactNode } from "react";
+import { act, Activity, StrictMode, type ReactNode } from "react";
 import { createRoot, type Root } from "react-dom/client";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Client } from "../src/index.js";
@@ -129,6 +129,32 @@ describe("useChatStateSync", () => {
     expect(page.textContent).toBe("");
   });
 
+  it("shows what was seen last while it is hidden, and asks for nothing", async () => {
+    gateway.say("Seen");
+    const messages = <Messages chatId={CHAT} />;
+    await draw(<Activity>{messages}</Activity>);
+    await seconds(0);
+    await draw(<Activity mode="hidden">{messages}</Activity>);
+    await draw(<Activity mode="hidden">{<Messages chatId={CHAT} />}</Activity>);
+    const { length } = gateway.asked;
+    await seconds(60);
+    expect(page.textContent).toBe("Seen");
+    expect(gateway.asked).toHaveLength(length);
+  });
+
+  it("follows by another client, and by another transport, as soon as that is given", async () => {
+    await draw(<Messages chatId={CHAT} />);
+    await seconds(0);
+    client.dispose();
+    client = gateway.client();
+    await draw(<Messages chatId={CHAT} />);
+    await seconds(0);
+    expect(gateway.count("GET", "/state")).toBe(2);
+    await draw(<Messages chatId={CHAT} transport="sse" />);
+    await seconds(0);
+    expect(gateway.count("GET", "/events")).toBe(1);
+  });
+
   it("draws a message once, however often others change", async () => {
     const drawn = new Map<string, number>();
     function Row({
@@ -164,14 +190,20 @@ describe("useChat", () => {
     }
     await draw(<Page />);
     await act(async () => {
-      await chats[0]?.send("Hello");
+      await chats[0]?.send("Hello", { clientMessageId: "mine" });
     });
     await seconds(1);
+    const sent = gateway.asked.find(({ method }) => method === "POST");
+    expect(sent?.body["client_message_id"]).toBe("mine");
     expect(page.textContent).toBe("Hello (complete)");
     await act(async () => {
       await chats.at(-1)?.rename({ title: "T" });
     });
     expect(gateway.count("POST", `${CHAT}/actions/rename`)).toBe(1);
+    await act(async () => {
+      await chats.at(-1)?.approveTools({ tool_call_ids: ["c"] });
+    });
+    expect(gateway.count("POST", `${CHAT}/actions/approve_tools`)).toBe(1);
     expect(chats.at(-1)?.send).toBe(chats[0]?.send);
   });
 });

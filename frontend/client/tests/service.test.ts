@@ -110,6 +110,68 @@ describe("an action", () => {
     expect(gateway.asked).toMatchObject([{ method: "DELETE" }]);
   });
 
+  it.each([
+    [500, NotUnderstood],
+    [502, Unreachable],
+    [504, Unreachable],
+  ])("takes a proxy's page of status %i for what it is", async (status, kind) => {
+    gateway.override = () => new Response("<html>", { status });
+    const acting = client.service.cancel(CHAT, {}, { tries: 1 });
+    await expect(acting).rejects.toBeInstanceOf(kind);
+  });
+
+  it("tells why something could not be deleted", async () => {
+    gateway.override = () => problem(403, "forbidden", "No.");
+    await expect(client.service.deleteChat(CHAT)).rejects.toMatchObject({ status: 403 });
+  });
+
+  it("is sent again where no answer comes, 30 s after the time for which it may wait", async () => {
+    gateway.override = (_, signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => {
+          reject(signal.reason as Error);
+        });
+      });
+    for (const waitMs of [undefined, 60_000]) {
+      gateway.asked.length = 0;
+      const acting = client.service.cancel(CHAT, {}, waitMs === undefined ? {} : { waitMs });
+      const ended = acting.catch((error: unknown) => error);
+      await vi.advanceTimersByTimeAsync(29_900 + (waitMs ?? 0));
+      expect(gateway.asked).toHaveLength(1);
+      await vi.advanceTimersByTimeAsync(1_000);
+      expect(gateway.asked).toHaveLength(2);
+      await vi.advanceTimersByTimeAsync(400_000);
+      expect(await ended).toBeInstanceOf(Unreachable);
+    }
+  });
+
+  it("ends when its signal says so, also between two tries", async () => {
+    gateway.isOnline = false;
+    for (const atMs of [0, 150]) {
+      gateway.asked.length = 0;
+      const end = new AbortController();
+      const acting = client.service.cancel(CHAT, {}, { signal: end.signal });
+      const ended = acting.catch((error: unknown) => error);
+      await vi.advanceTimersByTimeAsync(atMs);
+      end.abort("enough");
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(await ended).toBe("enough");
+      expect(gateway.asked).toHaveLength(1);
+    }
+  });
+
+  it("goes to the address as it was given, without a key where there is none, past all caches", async () => {
+    const fetch = vi.fn<typeof globalThis.fetch>(() => Promise.reject(new TypeError("cut")));
+    const other = gateway.client({ baseUrl: "http://gateway/under//", fetch });
+    const acting = other.service.cancel(CHAT, {}, { tries: 1 });
+    await expect(acting).rejects.toBeInstanceOf(Unreachable);
+    other.dispose();
+    const [address, init] = fetch.mock.calls[0] ?? [];
+    expect(address).toBe(`http://gateway/under/api/contexts/${CHAT}/actions/cancel`);
+    expect(new Headers(init?.headers).has("Authorization")).toBe(false);
+    expect(init?.cache).toBe("no-store");
+  });
+
   it("takes an answer that is not contextd's for none", async () => {
     gateway.override = () => new Response("<html>", { status: 200 });
     await expect(client.service.getChatState(CHAT)).rejects.toBeInstanceOf(NotUnderstood);

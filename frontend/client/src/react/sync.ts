@@ -41,7 +41,7 @@ function sourceOf(
   callbacks: { readonly current: SyncOptions },
 ): Source {
   let sync: ChatStateSync | null = null;
-  let state = emptyState(chatId);
+  const before = emptyState(chatId);
   return {
     subscribe(listener) {
       const opened = client.open(chatId, {
@@ -50,14 +50,11 @@ function sourceOf(
         onError: (error) => callbacks.current.onError?.(error),
       });
       sync = opened;
-      const end = opened.subscribe(listener);
+      opened.subscribe(listener);
       return () => {
-        state = opened.state;
-        sync = null;
-        end();
-        opened.dispose();
+        opened.dispose(); // and shows what was seen last
       };
     },
-    state: () => sync?.state ?? state,
+    state: () => sync?.state ?? before,
   };
 }
