@@ -236,7 +236,7 @@ def revoke_key(
 
 
 def _end_as_by_ctrl_c() -> None:
-    """Have SIGTERM end what runs as Ctrl-C does, so that what was begun is taken away."""
+    """Have SIGTERM end what runs as Ctrl-C does: where it waits, and undoing what was begun."""
     import signal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -134,6 +134,7 @@ class Link:
 
     async def _keep_connected(self) -> None:
         pause_s = RECONNECT_S_MIN
+        told = ""  # why it is away; said once
         while True:
             connection = make_connection(self.pool)
             try:
@@ -141,7 +142,7 @@ class Link:
                     await establish(connection)
                     if self.on_connect is not None:
                         await self.on_connect(connection)
-                pause_s = RECONNECT_S_MIN
+                pause_s, told = RECONNECT_S_MIN, ""
                 self._connection = connection
                 self.connected.set()
                 async with asyncio.TaskGroup() as group:
@@ -151,7 +152,10 @@ class Link:
                     else:
                         await self._read_batches(connection, self.barrier)
             except* (RedisError, OSError, TimeoutError) as broken:
-                log.warning("store connection lost", error=repr(broken.exceptions[0]))
+                reason = repr(broken.exceptions[0])
+                if reason != told:
+                    log.warning("store connection lost", error=reason)
+                told = reason
             finally:
                 self.connected.clear()
                 self._connection = None

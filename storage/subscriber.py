@@ -106,13 +106,14 @@ class Subscriber:
     async def run(self) -> None:
         """Keep a connection and dispatch what it hears until cancelled."""
         pause_s = RECONNECT_S_MIN
+        told = ""  # why it is away; said once
         while True:
             connection = make_connection(self.pool)
             self._moved.clear()
             try:
                 async with asyncio.timeout(self.confirm_s_max):
                     await establish(connection)
-                pause_s = RECONNECT_S_MIN
+                pause_s, told = RECONNECT_S_MIN, ""
                 self._heard_at = asyncio.get_running_loop().time()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._write(connection), name="subscriber-write")
@@ -120,7 +121,10 @@ class Subscriber:
                     group.create_task(self._give_up(), name="subscriber-give-up")
                     await self._read(connection)
             except* (RedisError, OSError, TimeoutError) as broken:
-                log.warning("store subscription lost", error=repr(broken.exceptions[0]))
+                reason = repr(broken.exceptions[0])
+                if reason != told:
+                    log.warning("store subscription lost", error=reason)
+                told = reason
             finally:
                 self._is_connected = False
                 with contextlib.suppress(RedisError, OSError):

@@ -10,10 +10,12 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+import structlog
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -25,9 +27,10 @@ from storage import (
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
+    connect,
 )
 from storage.address import make_pool
-from storage.link import open_link
+from storage.link import RECONNECT_S_MIN, open_link
 from tests.storage.arranging import append, create, deliver, next_commit, own
 from tests.storage.conftest import Backend
 from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, say
@@ -258,6 +261,22 @@ async def test_a_killed_connection_is_made_anew(server: StoreServer, client: Red
         await answers(link, "before")
         client.client_kill_filter(_type="normal", skipme=True)
         await answers(link, "after")
+
+
+@pytest.mark.parametrize("event", ["store connection lost", "store subscription lost"])
+async def test_a_store_that_is_away_is_told_of_once_for_each_reason(
+    server: StoreServer, client: Redis, event: str
+) -> None:
+    async with connect(server.url, StorageConfig()) as store:
+        for _ in range(2):
+            with structlog.testing.capture_logs() as lines:
+                server.kill()
+                await asyncio.sleep(RECONNECT_S_MIN * 10)  # some tries
+                server.start()
+                await answers(store.link, "back")
+            reasons = [line["error"] for line in lines if line["event"] == event]
+            assert reasons
+            assert all(one != other for one, other in pairwise(reasons))
 
 
 async def test_calls_beyond_the_bound_fail_at_once(server: StoreServer, client: Redis) -> None:
