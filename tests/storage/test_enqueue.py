@@ -334,6 +334,32 @@ async def test_rq_is_told_how_long_a_worker_has_worked(
     }
 
 
+async def test_work_whose_beginning_nobody_knows_counts_as_no_time(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.hset("rq:worker:w1", "state", "idle")
+    async with open_queue(server) as queue:
+        await queue.enqueue("c1")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        store.delete(f"rq:execution:{job.job_id}:{job.execution_id}")
+        await queue.finish("w1", job.job_id, job.execution_id)
+    assert store.hgetall("rq:worker:w1") == {"state": "idle", "successful_job_count": "1"}
+
+
+async def test_jobs_that_a_worker_dies_with_are_no_successes(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.hset("rq:worker:w1", "state", "idle")
+    async with open_queue(server) as queue:
+        await queue.enqueue("c1")
+        await queue.take("w1", number=1, room=1)
+        await queue.forget_worker("w1")
+    assert store.hget("rq:worker:w1", "successful_job_count") is None
+    assert store.hget("rq:worker:w1", "death") is not None
+
+
 async def test_rq_is_shown_a_job_that_a_worker_has_for_as_long_as_it_has_any(
     server: StoreServer, store: Redis
 ) -> None:
