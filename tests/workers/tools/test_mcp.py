@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from mcp.types import Tool as ListedTool
 from structlog.testing import capture_logs
 
 from tests.runtime.support import alive, until
 from tests.support.service_processes import free_port, tethered
 from workers.tools import Registry, ToolCallContext, ToolConfig, ToolError, tool
-from workers.tools.declaration import PROBLEMS_MAX
 from workers.tools.mcp_attachment import attached
-from workers.tools.mcp_servers import BadServers, StdioServer, read_servers
-from workers.tools.mcp_tools import tool_of
+from workers.tools.mcp_servers import read_servers
 
 Json: TypeAlias = Any
 """Declarations and what a server has written down; asserted on key by key."""
@@ -245,171 +242,6 @@ async def test_arguments_are_checked_by_the_tools_own_schema_before_it_is_asked(
             assert (failed.code, failed.detail) == ("bad_arguments", problem)
         assert tools.problem(name="plain__echo", arguments_json='{"text": "hi"}') is None
         assert trace.params("tools/call") == []
-
-
-async def never(_arguments: Json, _context: ToolCallContext) -> str:
-    raise AssertionError("it is not run")
-
-
-@pytest.mark.parametrize(
-    ("schema", "reason"),
-    [
-        ({"type": "string"}, "its arguments are no JSON object"),
-        ({"type": "object", "required": 1}, "its arguments' schema is no JSON Schema"),
-        ({"type": "object", "$schema": []}, "its arguments' schema is no JSON Schema"),
-        (
-            {"type": "object", "not": {"$schema": "http://json-schema.org/draft-07/schema#"}},
-            "parts of its arguments' schema are of another draft",
-        ),
-        (
-            {"type": "object", "allOf": [{}, {"$schema": "http://json-schema.org/schema#"}]},
-            "parts of its arguments' schema are of another draft",
-        ),
-        ({"type": "object", "title": "x" * 70_000}, "its description and schema are over"),
-        ({"type": "object", "maxProperties": 2**64}, "its schema holds what no request can"),
-    ],
-)
-def test_a_tool_that_does_not_fit_is_refused_with_the_reason(schema: Json, reason: str) -> None:
-    listed = ListedTool(name="t", input_schema=schema)
-    with pytest.raises(ValueError, match=reason):
-        tool_of("s", StdioServer(command="c"), listed, never)
-
-
-def test_a_tool_may_not_be_long_in_its_description_and_its_schema_together() -> None:
-    listed = ListedTool(
-        name="t",
-        description="x" * 40_000,
-        input_schema={"type": "object", "title": "x" * 40_000},
-    )
-    with pytest.raises(ValueError, match="its description and schema are over"):
-        tool_of("s", StdioServer(command="c"), listed, never)
-
-
-def test_no_more_than_a_few_problems_of_arguments_are_told() -> None:
-    schema = {"type": "object", "required": [f"p{n}" for n in range(2 * PROBLEMS_MAX)]}
-    listed = ListedTool(name="t", input_schema=schema)
-    declared = tool_of("s", StdioServer(command="c"), listed, never)
-    with pytest.raises(ToolError) as refused:
-        declared.parsed("{}")
-    told = refused.value.detail.split("; ")
-    assert told == [f"arguments: 'p{n}' is a required property" for n in range(PROBLEMS_MAX)]
-
-
-@pytest.mark.parametrize(
-    ("schema", "problem"),
-    [
-        ({"pattern": "^(a+)+$"}, None),
-        ({"$ref": "#/$defs/nowhere"}, "The tool's own schema cannot be followed."),
-        ({"allOf": [{"$ref": "#/properties/a"}]}, "The tool's own schema cannot be followed."),
-        ({"$ref": "#/$defs/40"}, "The tool's own schema cannot be followed."),
-    ],
-)
-def test_a_schema_is_not_followed_for_ever(schema: Json, problem: str | None) -> None:
-    # Followed to its end, each of these would be looked at twice as often as the next.
-    twice = {str(n): {"allOf": [{"$ref": f"#/$defs/{n - 1}"}] * 2} for n in range(1, 41)}
-    listed = ListedTool(
-        name="t",
-        input_schema={
-            "type": "object",
-            "properties": {"a": schema},
-            "patternProperties": {"^(b+)+$": False},
-            "additionalProperties": False,
-            "$defs": {"0": {}, **twice},
-        },
-    )
-    tools = Registry((tool_of("s", StdioServer(command="c"), listed, never),), ToolConfig())
-    arguments = json.dumps({"a": "a" * 40 + "b", "b" * 40 + "c": 1})
-    assert tools.problem(name="s__t", arguments_json=arguments) == problem
-
-
-def test_a_schema_is_not_held_against_many_arguments_for_ever() -> None:
-    choices: Json = {"items": {"anyOf": [{"const": number} for number in range(1_000)]}}
-    listed = ListedTool(
-        name="t", input_schema={"type": "object", "properties": {"a": choices, "b": choices}}
-    )
-    declared = tool_of("s", StdioServer(command="c"), listed, never)
-    assert declared.parsed(json.dumps({"a": [999] * 10, "b": [0] * 500}))
-    with pytest.raises(ToolError, match="cannot be followed"):
-        declared.parsed(json.dumps({"a": [999] * 1_000}))
-
-
-LARGE: Mapping[str, Json] = {
-    "choices": {"enum": ["0", *range(5_000)]},
-    "nothing": {"allOf": [{}] * 1_000},
-}
-
-
-@pytest.mark.parametrize(
-    ("schema", "few", "many"),
-    [
-        ({"items": {}}, [0] * 50, [0] * 500),
-        ({"items": True}, [0] * 50, [0] * 10_000),
-        ({"additionalProperties": {}}, {}, dict.fromkeys(map(str, range(500)), 0)),
-        ({"if": {"type": "string"}, "then": {"$ref": "#/$defs/choices"}}, 0, "0"),
-        ({"if": {"type": "string"}, "then": {"$ref": "#/$defs/nothing"}}, 0, "0"),
-    ],
-)
-def test_what_is_large_is_not_looked_at_again_and_again(
-    schema: Json, few: Json, many: Json
-) -> None:
-    schema = {"type": "object", "properties": {"a": {"allOf": [schema] * 500}}, "$defs": LARGE}
-    listed = ListedTool(name="t", input_schema=schema)
-    declared = tool_of("s", StdioServer(command="c"), listed, never)
-    assert declared.parsed(json.dumps({"a": few}))
-    with pytest.raises(ToolError, match="cannot be followed"):
-        declared.parsed(json.dumps({"a": many}))
-
-
-def test_a_schema_that_goes_in_circles_ends_no_worker() -> None:
-    circle: Json = {"type": "object", "properties": {"a": {"not": {"$ref": "#/properties/a"}}}}
-    declared = tool_of(
-        "s", StdioServer(command="c"), ListedTool(name="t", input_schema=circle), never
-    )
-
-    def look(frames: int) -> None:
-        if frames:
-            return look(frames - 1)
-        with pytest.raises(ToolError, match="cannot be followed"):
-            declared.parsed('{"a": 1}')
-        return None
-
-    # Where on the stack Python's limit is met decides what is raised.
-    for frames in range(20):
-        look(frames)
-
-
-@pytest.mark.parametrize(
-    ("schema", "number"),
-    [
-        ({"multipleOf": 0.01}, "1" + "0" * 400),
-        ({"multipleOf": 0.01}, "1e400"),
-        ({"$ref": "#/type"}, "1"),
-        ({"$ref": "#/required/first"}, "1"),
-        ({"$ref": "http://["}, "1"),
-    ],
-)
-def test_arguments_that_cannot_be_checked_are_wrong(schema: Json, number: str) -> None:
-    listed = ListedTool(
-        name="t",
-        input_schema={"type": "object", "properties": {"a": schema}, "required": ["a"]},
-    )
-    tools = Registry((tool_of("s", StdioServer(command="c"), listed, never),), ToolConfig())
-    assert tools.problem(name="s__t", arguments_json=f'{{"a": {number}}}') == (
-        "The tool's own schema cannot be followed."
-    )
-
-
-def test_a_schema_is_not_followed_out_of_itself() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
-        url = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/schema"
-        schema = {"type": "object", "properties": {"a": {"$ref": url}}}
-        listed = ListedTool(name="t", input_schema=schema)
-        declared = tool_of("s", StdioServer(command="c"), listed, never)
-        with pytest.raises(ToolError, match="cannot be followed"):
-            declared.parsed('{"a": 1}')
-        elsewhere.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            elsewhere.accept()
 
 
 async def test_errors_of_a_tool_and_of_its_server_are_told(
@@ -671,41 +503,6 @@ async def test_an_error_of_the_block_ends_the_servers_too(tmp_path: Path, trace:
         await fail_in_the_block()
     assert caught.group_contains(LookupError)
     assert not alive(trace.process_ids[0])
-
-
-# The declarations
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("", "the file: Invalid JSON"),
-        ("{}", "mcpServers: Field required"),
-        ('{"mcpServers": {"a__b": {"command": "c"}}}', "mcpServers.a__b"),
-        ('{"mcpServers": {"a": {}}}', "mcpServers.a.stdio.command: Field required"),
-        ('{"mcpServers": {"a": {"url": "file:///b"}}}', "mcpServers.a.http.url"),
-        ('{"mcpServers": {"a": {"url": "http://b", "type": "sse"}}}', "mcpServers.a.http.type"),
-        ('{"mcpServers": {"a": {"command": "c", "role": "d"}}}', "mcpServers.a.stdio.role"),
-        (
-            '{"mcpServers": {"a": {"command": "c", "env": {"d": "${NO_SUCH}"}}}}',
-            "mcpServers.a.stdio.env.d: Value error, the variable NO_SUCH is not set",
-        ),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_told_with_the_place(
-    tmp_path: Path, text: str, told: str
-) -> None:
-    file = tmp_path / "mcp.json"
-    file.write_text(text)
-    with pytest.raises(BadServers) as caught:
-        read_servers(file)
-    assert str(caught.value).startswith(f"The MCP servers' file {file}: {told}")
-
-
-def test_a_file_that_is_missing_is_told_and_none_declares_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BadServers, match="cannot be read: No such file"):
-        read_servers(tmp_path / "mcp.json")
-    assert read_servers(None) == {}
 
 
 # Servers that the SDK makes
