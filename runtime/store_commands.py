@@ -239,4 +239,7 @@ def _end_as_by_ctrl_c() -> None:
     """Have SIGTERM end what runs as Ctrl-C does: where it waits, and undoing what was begun."""
     import signal
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    def interrupt(_signal: int, _frame: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, interrupt)
