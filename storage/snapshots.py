@@ -108,7 +108,7 @@ class JsonSnapshots:
             try:
                 mark = self._mark(context_id)
                 mark.parent.mkdir(parents=True, exist_ok=True)
-                mark.write_text(context_id)
+                mark.write_bytes(context_id.encode())
                 self.save(state, epoch)
             except OSError as error:
                 log.exception("snapshot not written", context_id=context_id, error=str(error))
@@ -166,7 +166,7 @@ class JsonSnapshots:
                         file.unlink()
             for mark in self.folder.glob(f"??/*{UNSEEN}"):
                 with contextlib.suppress(FileNotFoundError):
-                    self._written.add(mark.read_text())
+                    self._written.add(mark.read_bytes().decode())
                     if mark.stat().st_mtime < left_s:
                         mark.unlink()
         except OSError as error:

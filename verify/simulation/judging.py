@@ -228,7 +228,7 @@ def _judge_files(
     found: list[Violation] = []
     for path in sorted(Path(str(world.folder)).glob("*/*")):
         name, raw = path.name, path.read_bytes()
-        if name.endswith(".new") or context_id.encode() not in raw:
+        if name.endswith((".new", ".unseen")) or context_id.encode() not in raw:
             continue
         try:
             envelope = from_json(raw)
