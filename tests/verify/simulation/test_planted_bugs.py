@@ -15,7 +15,7 @@ from workers.models.wire import WireMessage, wire_message
 from workers.tools.declaration import ToolCallContext
 from workers.tools.registry import Registry
 
-HISTORIES_MAX = 120
+HISTORIES_MAX = 200
 CHUNK = 10
 
 
