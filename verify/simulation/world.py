@@ -357,13 +357,16 @@ class World:
         """Wait for a reply; gives the name of a process that lives and waits for one, too.
 
         That is nobody unless something is wrong: a worker gives a call up before it makes the
-        next one, and whoever takes its context over has seen it die, or declared it dead.
+        next one, and whoever takes its context over has seen it die, or declared it dead. One
+        that was declared dead while it was frozen may yet make the call that it has committed.
         """
         beside = [
             one.name
             for one, awaited in self._awaiting
             if awaited == context_id and one.runs and self._is_worker(one)
         ]
+        if not self._is_worker(process):
+            beside.clear()
         self._awaiting.append((process, context_id))
         try:
             yield beside[0] if beside else ""
