@@ -228,3 +228,11 @@ async def test_an_address_of_its_own_is_that_of_no_context_or_dead_letter(
         answer = await service.client.send(method, path)
         assert (answer.status, answer.problem) == (405, "method-not-allowed")
         assert answer.headers["Allow"] == "OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/contexts/imported", "/api/chat/titles", "/admin/dead_letters/retry-1"]
+)
+async def test_an_id_may_begin_as_an_address_of_its_own(store_url: str, path: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        assert (await service.client.send("OPTIONS", path)).status == 204

@@ -139,6 +139,22 @@ async def test_a_repeated_creation_tells_what_became_of_its_message_while_that_i
             assert again.context["title"] == "b"
 
 
+async def test_a_repeated_creation_whose_message_waits_for_a_worker_is_not_called_done(
+    store_url: str,
+) -> None:
+    made = {"message": {"content": "Hello"}}
+    async with serving(store_url, workers=0, gateway={"applied_s_max": 0.2}) as service:
+        answers = [
+            await service.client.send(
+                "POST", "/api/contexts", made, headers={"Idempotency-Key": "k"}
+            )
+            for _ in range(2)
+        ]
+    assert [answer.status for answer in answers] == [202, 202]
+    assert answers[0].json["action"]["id"] == answers[1].json["action"]["id"]
+    assert answers[1].headers["Idempotent-Replayed"] == "true"
+
+
 @pytest.mark.parametrize("key", ["x" * 255, "a b", "~!{}%$:", '"quoted"'])
 async def test_keys_of_printable_text_are_taken(store_url: str, key: str) -> None:
     async with serving(store_url) as service:
