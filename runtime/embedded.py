@@ -3,8 +3,9 @@
 - The server holds an flock on `<data>/store.lock` for as long as it lives (it inherits
   the descriptor), so two servers never write one append-only file, whoever is killed.
 - Racing starters: one gets the lock and starts the server, the others join it.
-- Every write is on disk before it is answered (`appendfsync always`), and the server has
-  no TCP port. It dies with the process that started it; its folder survives.
+- Every write is on disk before it is answered (`appendfsync always`), or within a second
+  where durability is `standard`. The server has no TCP port. It dies with the process that
+  started it; its folder survives.
 - Once it has run it is started in that same folder only: one that was taken away is waited
   for, since a server in a new one would answer as if nothing had ever been there.
 - It is started without our variables: the secrets among them are none of its business.
@@ -56,13 +57,19 @@ class _StoreKilled(StoreFailed):
 class EmbeddedStore:
     """The server of one data folder, ours or joined."""
 
-    def __init__(self, config: RuntimeConfig) -> None:
+    def __init__(self, config: RuntimeConfig, *, strict: bool = True) -> None:
         """Make its folder, if it is missing; nothing is started yet.
+
+        Args:
+            config: The folder, the program and the bounds.
+            strict: Whether the server that we start has writes on disk before it answers them.
+                One that is joined is held against `durability` at every connection.
 
         Raises:
             BadDataFolder: The data folder cannot be used.
         """
         self._config = config
+        self._strict = strict
         self._process: asyncio.subprocess.Process | None = None
         self._ran_in: tuple[int, int] | None = None
         """Device and inode of the folder, once the server has answered."""
@@ -176,7 +183,7 @@ class EmbeddedStore:
         _see_room(lock)
         _see_access(address.data)
         _set_aside(address.log, bytes_max=self._config.store_log_bytes_max)
-        arguments = _arguments(address)
+        arguments = _arguments(address, strict=self._strict)
         with address.log.open("ab") as log:
             # The address of the log is opened here too: complaints about the arguments
             # come before the server opens it.
@@ -209,7 +216,7 @@ def _failure(who: str, code: int, log: Path) -> StoreFailed:
     return _StoreKilled(f"{who} was ended by signal {-code} ({signal.strsignal(-code)}). {end}")
 
 
-def _arguments(address: StoreAddress) -> tuple[str, ...]:
+def _arguments(address: StoreAddress, *, strict: bool) -> tuple[str, ...]:
     options = {
         "port": "0",
         "unixsocket": str(address.socket),
@@ -218,7 +225,7 @@ def _arguments(address: StoreAddress) -> tuple[str, ...]:
         "logfile": str(address.log),
         "daemonize": "no",
         "appendonly": "yes",
-        "appendfsync": "always",
+        "appendfsync": "always" if strict else "everysec",
         "aof-load-truncated": "yes",
         "save": "",
         "maxmemory-policy": "noeviction",

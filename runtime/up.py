@@ -61,7 +61,11 @@ async def supervise(settings: Settings, *, started_s: float) -> int:
     if listeners:
         settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
     began_ms = unix_ms()
-    store = EmbeddedStore(settings) if settings.redis_url is None else None
+    store = (
+        EmbeddedStore(settings, strict=settings.durability == "strict")
+        if settings.redis_url is None
+        else None
+    )
     wiring = _Wiring(settings, store, started_s)
 
     async def obey_restarts() -> None:

@@ -23,7 +23,7 @@ class StorageConfig(BaseModel):
     durability: Literal["strict", "standard"] = Field(
         default="strict",
         description="What a 2xx to an action promises: `strict` needs a store with "
-        "appendfsync always, `standard` takes everysec.",
+        "appendfsync always, `standard` takes everysec. The embedded store is run so.",
     )
     snapshots: str = Field(
         default="store",

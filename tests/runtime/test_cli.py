@@ -20,6 +20,7 @@ from tests.runtime.support import (
     has_store_binary,
     processes_of,
     store_command,
+    store_config,
     until_now,
 )
 
@@ -397,6 +398,19 @@ def test_a_second_up_joins_the_store_and_outlives_the_first(tmp_path: Path) -> N
         first.terminate()
         first.communicate(timeout=20)
         until_now(lambda: store_id(tmp_path) in processes_of(second.pid))
+
+
+@pytest.mark.real_only
+@real_store
+@pytest.mark.parametrize(
+    ("durability", "appendfsync"), [("strict", "always"), ("standard", "everysec")]
+)
+def test_the_embedded_store_keeps_what_durability_says(
+    tmp_path: Path, durability: str, appendfsync: str
+) -> None:
+    with up(tmp_path, CONTEXTD_DURABILITY=durability):
+        socket = tmp_path / "contextd-data" / "store.sock"
+        assert store_config(socket, "appendfsync") == appendfsync
 
 
 @pytest.mark.real_only

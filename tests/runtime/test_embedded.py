@@ -91,18 +91,21 @@ def test_a_server_that_signals_end_is_given_up_with_the_signal(tmp_path: Path) -
     assert starts.read_text() == "\n" * 5
 
 
-def test_the_store_keeps_every_write_and_has_no_tcp_port(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strict", "appendfsync"), [(True, "always"), (False, "everysec")])
+def test_the_store_keeps_every_write_and_has_no_tcp_port(
+    tmp_path: Path, strict: bool, appendfsync: str
+) -> None:
     data = tmp_path / "data"
 
     async def story() -> None:
-        store = a_store(data)
+        store = EmbeddedStore(RuntimeConfig(data=data), strict=strict)
         await store.start()
         try:
             socket = data / "store.sock"
             assert store.url == f"unix://{socket}"
             expected = {
                 "appendonly": "yes",
-                "appendfsync": "always",
+                "appendfsync": appendfsync,
                 "port": "0",
                 "maxmemory-policy": "noeviction",
             }
