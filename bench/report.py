@@ -42,6 +42,8 @@ class Row(Value):
     measure: str
     unit: str
     contextd: float | None
+    standard: float | None
+    """Of contextd with `CONTEXTD_DURABILITY=standard`."""
     floor: float | None
     floor_synced: float | None
     goal: Goal | None
@@ -62,7 +64,7 @@ class Row(Value):
 class Column:
     """The readings of one system in one scenario."""
 
-    system: Literal["contextd", "floor", "floor-synced"]
+    system: Literal["contextd", "standard", "floor", "floor-synced"]
     readings: Sequence[Reading]
 
 
@@ -89,6 +91,7 @@ def rows(
                 measure=measure,
                 unit=any_reading.unit,
                 contextd=values.get("contextd"),
+                standard=values.get("standard"),
                 floor=values.get("floor"),
                 floor_synced=values.get("floor-synced"),
                 goal=goals.get(measure),
@@ -115,6 +118,7 @@ def table(all_rows: Sequence[Row]) -> str:
         "contextd",
         "target",
         "",
+        "standard",
         "floor",
         "floor, synced",
         "unit",
@@ -127,6 +131,7 @@ def table(all_rows: Sequence[Row]) -> str:
             _number(row.contextd),
             f"{row.goal.at} {_number(row.goal.number)}" if row.goal is not None else "",
             row.verdict,
+            _number(row.standard),
             _number(row.floor),
             _number(row.floor_synced),
             row.unit,

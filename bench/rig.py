@@ -85,7 +85,7 @@ class Scenario:
     has_floor: bool = True
     awaits_disk: bool = False
     """Whether contextd's answer waits for the disk; then a second floor, which does too, is
-    measured."""
+    measured, and a contextd that does not."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {"": {}})
     """Settings to run it with; the label leads its measures. `@` stands for a new folder."""
 

@@ -138,6 +138,7 @@ def contextd(
     model_port: int,
     gateways: int,
     workers: int,
+    name: str = "contextd",
     environment: Mapping[str, str] | None = None,
 ) -> Generator[System]:
     """Start `contextd up` with the mock as its model; SIGTERM at the end.
@@ -147,6 +148,7 @@ def contextd(
         model_port: Where the mock listens.
         gateways: How many gateway processes.
         workers: How many worker processes.
+        name: What the system is called.
         environment: Further settings.
 
     Yields:
@@ -185,7 +187,7 @@ def contextd(
             told = {pid: command_line(pid) for pid in descendants(child.pid)}
             raise RuntimeError(f"no {missing} among contextd's processes: {told}")
         yield System(
-            name="contextd",
+            name=name,
             target=Target(port=port, token=token),
             roles=family,
             store_socket=_store_socket(data),
