@@ -225,7 +225,7 @@ class Link:
             await asyncio.sleep(self.call_s_max / 10)
             now = asyncio.get_running_loop().time()
             while self._waiting and self._waiting[0].due <= now:
-                self._fail_one(self._waiting.popleft(), "no connection to the store")
+                _settle(self._waiting.popleft(), StoreUnavailable("no connection to the store"))
             if self._sent and self._sent[0].due <= now and self._connection is not None:
                 silent, self._connection = self._connection, None
                 self._fail(self._sent, "the store did not answer in time")
@@ -233,13 +233,7 @@ class Link:
 
     def _fail(self, calls: deque[_Call], why: str) -> None:
         while calls:
-            self._fail_one(calls.popleft(), why)
-
-    @staticmethod
-    def _fail_one(call: _Call, why: str) -> None:
-        if not call.answer.done():
-            call.answer.set_exception(StoreUnavailable(why))
-            call.answer.exception()  # retrieved: no complaint if nobody awaits it any more
+            _settle(calls.popleft(), StoreUnavailable(why))
 
 
 def _settle(call: _Call, reply: Reply | Exception) -> None:
@@ -247,6 +241,7 @@ def _settle(call: _Call, reply: Reply | Exception) -> None:
         return
     if isinstance(reply, Exception):
         call.answer.set_exception(reply)
+        call.answer.exception()  # retrieved: no complaint if nobody awaits it any more
     else:
         call.answer.set_result(reply)
 

@@ -7,6 +7,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -310,6 +311,20 @@ async def test_an_error_is_its_own_calls_alone(server: StoreServer, client: Redi
         with pytest.raises(ResponseError, match="NONSENSE"):
             await calls[1]
         assert await calls[2] == b"b"
+
+
+async def test_an_error_that_nobody_waits_for_any_more_is_no_complaint(
+    server: StoreServer, client: Redis
+) -> None:
+    complaints: list[dict[str, object]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+    async with linked(server) as link:
+        forgotten = link.call("NONSENSE")
+        await answers(link, "b")
+        del forgotten
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_closed_link_fails_what_is_left(server: StoreServer, client: Redis) -> None:
