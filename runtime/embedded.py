@@ -120,8 +120,8 @@ class EmbeddedStore:
     async def gone(self) -> None:
         """Wait until the server is gone, ours or joined.
 
-        Ours is killed once a signal has stopped it for `loop_stall_s_max`: all that it has
-        answered is on disk, and nobody else could take its place.
+        Ours is killed once a signal has stopped it for `loop_stall_s_max`: nobody else could
+        take its place, and it has answered nothing that `durability` does not cover.
         """
         if (process := self._process) is not None:
             async with asyncio.TaskGroup() as group:
