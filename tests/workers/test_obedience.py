@@ -17,8 +17,8 @@ from tests.support.clock import in_virtual_time
 from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import Playbook, approve, say
 from tests.workers.obedience import Call, Injection, ObedientModel, injections, page
+from tests.workers.performing import Ear
 from tests.workers.stage import now_ms
-from tests.workers.test_effects import Ear
 from workers import Effects, WorkerConfig
 from workers.models.request import RequestBuilder
 from workers.places import Places
