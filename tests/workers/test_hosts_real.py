@@ -5,7 +5,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -34,12 +34,6 @@ pytestmark = pytest.mark.real_only
 SESSION_MS = 2_000
 """A busy machine is not to take hosts for dead that stand still for a moment."""
 DEADLINE_S = 40.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StoreServer]:
-    with StoreServer() as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -22,12 +22,6 @@ from workers.webhooks import NOTICES_MAX, Teller, cloud_event, open_teller, sign
 pytestmark = pytest.mark.real_only
 
 NOW_MS = 1_760_000_123_456
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StoreServer]:
-    with StoreServer() as server:
-        yield server
 
 
 @dataclass
