@@ -165,9 +165,11 @@ class ContextWorker(BaseWorker):
 
     def beat(self) -> None:
         """Tell rq that the worker is still there; registers it again where rq forgot it."""
-        if self.connection.exists(self.key):
+        if self.connection.hexists(self.key, "birth"):
             self.heartbeat()
         else:
+            # A beat just after rq forgot it leaves a registration that is nothing but a beat.
+            self.connection.delete(self.key)
             self.register()
 
     def retire(self) -> None:

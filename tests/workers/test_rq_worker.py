@@ -127,6 +127,17 @@ async def test_a_worker_that_rq_has_lost_is_registered_again(
         assert " busy contextd" in worker
 
 
+async def test_a_worker_that_rq_has_lost_during_a_beat_is_registered_again(
+    server: StoreServer, store: Redis
+) -> None:
+    async with open_worker(server.url, "w1") as worker:
+        store.delete("rq:worker:w1", "rq:workers", "rq:workers:contextd")
+        await asyncio.to_thread(worker.heartbeat)  # all that the beat had still to do
+        await asyncio.to_thread(worker.beat)
+        _, (told,) = await rq_info(server)
+        assert " idle contextd" in told
+
+
 async def test_a_worker_beats_and_lives_no_longer_than_its_beats(
     server: StoreServer, store: Redis
 ) -> None:
