@@ -1,19 +1,33 @@
 """Announcements are numbered once for all processes, and cost nobody anything."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Final, get_args
 
 import orjson
+import pytest
+from fakeredis import FakeServer
+from typing_extensions import override
 
 from storage import (
     ANNOUNCEMENTS,
     ActionReceived,
     Announcer,
     AnyAnnouncement,
+    ApprovalRequested,
+    ContextRecovered,
     Entry,
+    ErrorSeen,
+    Link,
     Listener,
     Meters,
+    RestartAsked,
+    RestartComplete,
+    RestartProgress,
     Statistics,
+    StorageConfig,
     Store,
+    StoreRefusedWrite,
     WorkerLost,
     announced_after,
     first_announced,
@@ -21,11 +35,19 @@ from storage import (
     read_announced,
     survey,
 )
-from storage.announcements import COLLECTED_MAX
+from storage.announcements import ANNOUNCE_S, COLLECTED_MAX
+from storage.link import Argument, Reply
+from storage.scripts import Scripts
 from tests.storage.conftest import Backend
+from tests.storage.fake_store import fake_pool
+from tests.support.clock import in_virtual_time
 
 NOW_MS = 1_800_000_000_000
 LOST = WorkerLost(worker_id="w", cause="died", contexts=3)
+CRITICAL: Final = {
+    *(ApprovalRequested, WorkerLost, ContextRecovered, ErrorSeen),
+    *(RestartAsked, RestartProgress, RestartComplete),
+}
 
 
 def received(number: int = 0) -> ActionReceived:
@@ -67,6 +89,18 @@ async def test_several_processes_share_one_line_of_numbers(store: Store) -> None
     assert (await first_announced(store.link), newest) == (1, 12)
     assert (await survey(store.link, store.scripts)).announced == 12
     assert await told(store, 10) == found[10:]
+    kept = await announced_after(store.link, 3, limit=2)
+    assert [seq for seq, _ in kept] == [4, 5]
+
+
+async def test_before_anything_is_announced_there_is_no_number(store: Store) -> None:
+    assert await last_announced(store.link) == (0, b"")
+    assert await first_announced(store.link) == 0
+
+
+def test_what_somebody_has_to_look_at_is_critical_and_nothing_else_is() -> None:
+    kinds: tuple[type[AnyAnnouncement], ...] = get_args(AnyAnnouncement)
+    assert {kind for kind in kinds if kind.is_critical} == CRITICAL
 
 
 async def test_a_batch_that_is_sent_twice_is_told_once(store: Store) -> None:
@@ -195,7 +229,46 @@ async def test_while_the_store_is_away_announcements_are_bounded_dropped_and_cou
     assert found == COLLECTED_MAX + 7
 
 
+async def test_what_the_store_refuses_is_dropped_and_counted(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> Reply:
+        raise StoreRefusedWrite("the store is full")
+
+    announcer, meters = announcer_of(store, "a")
+    announcer.tell(LOST)
+    with monkeypatch.context() as patched:
+        patched.setattr(Scripts, "run", refused)
+        await announcer.flush()
+    assert (await totals(store, meters)).totals["announcements:dropped"] == 1
+
+
+@in_virtual_time
+async def test_what_happens_in_one_moment_is_told_together_soon_after() -> None:
+    loop, batches = asyncio.get_running_loop(), list[tuple[float, int]]()
+
+    class Heard(Scripts):
+        @override
+        async def run(
+            self, link: Link, name: str, keys: Sequence[Argument], *args: Argument
+        ) -> Reply:
+            batches.append((round(loop.time(), 3), len(args) - 3))
+            return 0
+
+    scripts, config = Heard(), StorageConfig()
+    link = Link(fake_pool(FakeServer()), 5.0, 100)
+    announcer = Announcer(link, scripts, config, Meters(link, scripts, config, lambda: NOW_MS))
+    announcer.by = "a"
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(announcer.run())
+        for at_s in (1.0, 1.05, 2.0):
+            loop.call_at(at_s, announcer.tell, LOST)
+        loop.call_at(60.0, running.cancel)
+    assert batches == [(1.0 + ANNOUNCE_S, 2), (2.0 + ANNOUNCE_S, 1)]
+
+
 async def test_a_command_announces_nothing(store: Store) -> None:
+    assert store.announcer.leaves_out()
     store.announcer.tell(LOST)
     await store.announcer.flush()
     assert await told(store) == []

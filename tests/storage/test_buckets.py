@@ -28,6 +28,16 @@ async def pass_time(store: Store, name: str, span_us: int) -> None:
     await store.link.call("DECRBY", keys.bucket(name), span_us)
 
 
+def test_a_bucket_is_never_less_than_empty_nor_more_than_full() -> None:
+    assert (SLOW.left(400.0), SLOW.wait_s(400.0)) == (0, 160.0)
+    assert (SLOW.left(0.0), SLOW.wait_s(0.0)) == (5, 0.0)
+
+
+def test_a_token_that_takes_no_whole_number_of_microseconds_is_not_lost() -> None:
+    # Given three sevenths of a minute, as the store counts them
+    assert Rate(per_minute=7, burst=10).left(25.714286) == 7
+
+
 async def test_a_bucket_gives_what_it_holds_and_then_what_time_brings(store: Store) -> None:
     taken = [await buckets(store).take(of("b")) for _ in range(6)]
     assert [granted for granted, _ in taken] == [True] * 5 + [False]

@@ -1,5 +1,6 @@
 """What operators see of contexts and workers: what is at work, what is stuck, what is slow."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +24,11 @@ from storage import (
     keys,
 )
 from storage.inspection import LOOKS_MAX
+from storage.link import Argument, Link, Reply
 from tests.storage import arranging
 from tests.storage.arranging import die, live, next_commit, say_mail
 from tests.storage.conftest import Backend
+from tests.storage.test_sealing import key_file
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, STARTED, Playbook, say
 from tests.workers.stage import nth_id
 
@@ -106,9 +109,9 @@ async def test_what_a_living_worker_has_is_slow_where_nothing_is_committed_for_l
     store: Store,
 ) -> None:
     context_id = await keep(store, 1)
-    await work(store, context_id, say())
+    await work(store, context_id, say().model_copy(update={"at_ms": BEGAN_MS + 3}))
     glance = await only(store, after_ms=SLOW_MS)
-    assert glance.worker == "w1"
+    assert (glance.worker, glance.changed_ms) == ("w1", BEGAN_MS + 3)
     assert glance.worker_lives
     assert (Phase(glance.status), glance.trouble) == (Phase.AWAITING_LLM_RESPONSE, None)
     changed_ms = glance.changed_ms - BEGAN_MS
@@ -121,6 +124,26 @@ async def test_what_a_dead_worker_had_is_stuck(store: Store) -> None:
     await die(store, "w1")
     glance = await only(store, after_ms=SLOW_MS)
     assert (glance.worker, glance.worker_lives, glance.trouble) == ("w1", False, "stuck")
+
+
+async def test_what_is_at_work_waits_since_the_first_of_what_it_waits_for(
+    store: Store,
+) -> None:
+    context_id = await keep(store, 1, mail=True)
+    await work(store, context_id, say().model_copy(update={"at_ms": BEGAN_MS + 3}))
+    assert (await only(store)).waits_since_ms == BEGAN_MS
+    await store.link.call("ZADD", keys.DUE, BEGAN_MS - 7, context_id)
+    assert (await only(store)).waits_since_ms == BEGAN_MS - 7
+
+
+async def test_activations_that_have_committed_nothing_are_told(store: Store) -> None:
+    context_id = await keep(store, 1, mail=True)
+    assert (await only(store)).attempts == 0
+    await live(store, "w1")
+    owned = await store.ownership.activate(context_id, "w1")
+    assert (await only(store)).attempts == 1
+    await store.ownership.count_attempt(owned, 2)
+    assert (await only(store)).attempts == 2
 
 
 async def test_what_is_due_and_not_activated_is_stuck_and_what_will_be_due_is_not_listed(
@@ -163,6 +186,7 @@ async def test_pages_have_each_context_once(store: Store, wanted: Wanted) -> Non
     ended: Place | None = None
     while True:
         found = await page(store, wanted, limit=3, after=ended)
+        assert len(found.glances) <= 3
         seen += ids(found)
         if (ended := found.ended) is None:
             break
@@ -205,6 +229,19 @@ async def test_a_list_says_whether_more_may_be_at_work_than_it_has_looked_at(
     await work(store, working, say())
     found = await page(store)
     assert (ids(found), found.complete) == (made, False)
+    found = await page(store, limit=1)
+    assert (ids(found), found.complete) == (made[:1], False)
+    await keep(store, 5, mail=True)
+    assert ids(await page(store)) == made, "no more than these are considered"
+
+
+async def test_what_will_be_due_takes_no_place_of_what_is_at_work(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.inspection.CANDIDATES_MAX", 3)
+    for number in (1, 2, 3):
+        await store.link.call("ZADD", keys.DUE, BEGAN_MS + 1, await keep(store, number))
+    assert await page(store) == Page([], None, complete=True)
 
 
 async def test_all_that_is_due_is_listed(store: Store) -> None:
@@ -222,8 +259,7 @@ async def test_a_page_looks_at_a_bounded_number_of_contexts(backend: Backend) ->
         await store.link.call("ZADD", keys.CONTEXTS, *flat)
         last = await keep(store, LOOKS_MAX + 60)
         first = await page(store, ALL)
-        assert ids(first) == []
-        assert first.ended is not None
+        assert (ids(first), first.ended) == ([], (BEGAN_MS, nth_id(LOOKS_MAX - 1)))
         second = await page(store, ALL, after=first.ended)
         assert (ids(second), second.ended) == ([last], None)
 
@@ -235,6 +271,19 @@ async def test_mail_that_cannot_be_read_is_listed_all_the_same(store: Store) -> 
     await store.link.call("XADD", mail, "1-0", "m", "{}")
     glance = await only(store, after_ms=STUCK_MS + 1)
     assert (glance.mail, glance.oldest_mail_ms, glance.trouble) == (1, None, "stuck")
+
+
+async def test_mail_that_cannot_be_opened_is_listed_all_the_same(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
+        await keep(store, 1, mail=True)
+        (mail,), (other,) = (keys.of_context(nth_id(number), "mail") for number in (1, 2))
+        await store.link.call("RENAME", mail, other)
+        await keep(store, 2)
+        await store.link.call("ZADD", keys.READY, BEGAN_MS, nth_id(2))
+        glance = await only(store, after_ms=STUCK_MS + 1)
+        assert (glance.context_id, glance.mail, glance.oldest_mail_ms) == (nth_id(2), 1, None)
 
 
 async def test_one_context_is_seen_in_depth_and_nothing_that_is_said_in_it(
@@ -284,7 +333,8 @@ async def test_a_snapshot_in_a_file_is_told(backend: Backend, tmp_path: Path) ->
     async with backend.connect(snapshots=f"json:{tmp_path}") as store:
         book = Playbook()
         await arranging.create(store, book.log[0])
-        assert (await inspected(store)).snapshot_version == 0
+        found = await inspected(store)
+        assert (found.snapshot_version, found.ready_since_ms) == (0, None)
         owned = await arranging.own(store)
         await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
         assert store.files is not None
@@ -312,6 +362,28 @@ async def test_a_context_that_goes_while_it_is_looked_at_is_missing(
         await Inspector(store).inspect(nth_id(1), now_ms=BEGAN_MS)
 
 
+async def test_a_context_that_goes_before_the_last_look_at_it_is_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(store, 1)
+    dead, meta = keys.of_context(nth_id(1), "dead", "meta")
+    call = Link.call
+
+    def goes_next(link: Link, *command: Argument) -> asyncio.Future[Reply]:
+        answer = call(link, *command)
+        if command == ("HLEN", dead):
+            _gone = call(link, "DEL", meta)
+        return answer
+
+    monkeypatch.setattr(Link, "call", goes_next)
+    with pytest.raises(ContextMissing):
+        await Inspector(store).inspect(nth_id(1), now_ms=BEGAN_MS)
+
+
+async def test_the_owner_of_a_context_is_told(store: Store) -> None:
+    assert await Inspector(store).owner(await keep(store, 1, owner="eve")) == "eve"
+
+
 async def test_a_context_that_is_not_there_is_not_inspected(store: Store) -> None:
     with pytest.raises(ContextMissing):
         await Inspector(store).inspect(nth_id(1), now_ms=BEGAN_MS)
@@ -324,9 +396,11 @@ async def test_workers_are_told_with_what_they_have_and_whether_they_live(
 ) -> None:
     context_id = await keep(store, 1)
     await work(store, context_id, say(), worker_id="w1")
-    await live(store, "w2")
+    await store.sessions.renew("w1", now_ms=BEGAN_MS + 5)
+    await live(store, "w2", "w3")
     await die(store, "w2")
+    await store.link.call("ZADD", keys.WORKERS, -1, "w3")  # buried, its jobs are ended still
     first, second = await Inspector(store).workers()
-    assert (first.worker_id, first.since_ms, first.seen_ms) == ("w1", BEGAN_MS, BEGAN_MS)
+    assert (first.worker_id, first.since_ms, first.seen_ms) == ("w1", BEGAN_MS, BEGAN_MS + 5)
     assert (first.contexts, second.contexts) == (1, 0)
     assert (second.worker_id, second.seen_ms) == ("w2", None)

@@ -1,6 +1,7 @@
 """What processes count and time is added up in the store, once."""
 
 import asyncio
+import os
 import resource
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -16,7 +17,9 @@ from storage import (
     Process,
     Statistics,
     StorageConfig,
+    StorageError,
     Store,
+    StoreRefusedWrite,
     StoreUnavailable,
     keys,
     memory_of,
@@ -28,7 +31,7 @@ from storage.scripts import Scripts
 from tests.storage.arranging import kept
 from tests.storage.conftest import Backend
 from tests.storage.fake_store import fake_pool
-from tests.support.clock import in_virtual_time
+from tests.support.clock import VirtualTimeLoop, in_virtual_time
 
 NOW_MS = 1_800_000_000_000
 
@@ -79,14 +82,15 @@ async def test_a_report_of_which_nobody_knows_whether_it_came_is_counted_once(
     assert (await seen(store)).totals["errors:gone"] == 11
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable, StoreRefusedWrite])
 async def test_a_process_that_leaves_tells_what_it_has_counted_since_a_report_that_failed(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
 ) -> None:
     meters = meters_of(store, "a")
     meters.count("errors:gone")
 
     async def refused(_scripts: Scripts, _link: Link, _name: str, *_rest: Any) -> Reply:
-        raise StoreUnavailable("the store is away")
+        raise error("not now")
 
     with monkeypatch.context() as patched:
         patched.setattr(Scripts, "run", refused)
@@ -94,6 +98,23 @@ async def test_a_process_that_leaves_tells_what_it_has_counted_since_a_report_th
     meters.count("errors:gone", 10)
     await meters.leave()
     assert (await seen(store)).totals["errors:gone"] == 11
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, StoreRefusedWrite])
+async def test_a_process_that_cannot_take_its_leave_falls_silent(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
+) -> None:
+    meters, call = meters_of(store, "a"), Link.call
+
+    def refused(link: Link, *command: Argument) -> asyncio.Future[Reply]:
+        if command[0] == "ZREM":
+            raise error("not now")
+        return call(link, *command)
+
+    monkeypatch.setattr(Link, "call", refused)
+    await meters.leave()
+    assert meters.process_id == ""
+    assert [process.id for process in (await seen(store)).processes] == ["a"]
 
 
 async def test_what_a_process_counts_that_has_the_id_of_an_earlier_one_is_added(
@@ -109,7 +130,7 @@ async def test_what_a_process_counts_that_has_the_id_of_an_earlier_one_is_added(
 
 async def test_percentiles_are_those_of_all_processes_within_a_hundredth(store: Store) -> None:
     one, other = meters_of(store, "a"), meters_of(store, "b")
-    taken_ms = [0.2 * number for number in range(1, 1_001)]
+    taken_ms = [0.0031 * number for number in range(1, 1_001)]
     for number, took_ms in enumerate(taken_ms):
         (one, other)[number % 2].took("send", took_ms / 1_000)
     await one.report()
@@ -124,10 +145,12 @@ async def test_percentiles_are_those_of_all_processes_within_a_hundredth(store: 
 async def test_what_takes_no_time_and_what_takes_an_hour_are_kept(store: Store) -> None:
     meters = meters_of(store, "a")
     meters.took("poll", 0.0)
+    meters.took("poll", 0.0)
     meters.took("first_token", 3_600.0)
     await meters.report()
     found = (await seen(store)).since_ever
     assert list(found["poll"]) == [pytest.approx(0.001, rel=0.02)]
+    assert [*found["poll"].values(), *found["first_token"].values()] == [2, 1]
     assert list(found["first_token"]) == [pytest.approx(3_600_000, rel=0.02)]
 
 
@@ -189,6 +212,13 @@ async def test_a_look_has_the_time_of_the_store(store: Store) -> None:
     assert ms_of(before) <= found.at_ms <= ms_of(after)
 
 
+def stand_still(span_s: float) -> None:
+    """As a call that blocks the loop for so long."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    loop.stand_still(span_s)
+
+
 def ms_of(told: Reply) -> int:
     seconds, micros = cast("list[bytes]", told)
     return int(seconds) * 1_000 + int(micros) // 1_000
@@ -219,19 +249,53 @@ async def test_a_process_reports_now_and_then_once_it_has_said_who_it_is() -> No
     assert [(said.id, said.role, said.lag_ms) for said in reports] == [("g1", "gateway", 0)] * 2
 
 
+@in_virtual_time
+async def test_a_process_says_how_late_its_loop_came_back() -> None:
+    loop, lags_ms = asyncio.get_running_loop(), list[float]()
+
+    class Heard(Scripts):
+        @override
+        async def run(
+            self, link: Link, name: str, keys: Sequence[Argument], *args: Argument
+        ) -> Reply:
+            lags_ms.append(Process.model_validate_json(cast("str", args[2])).lag_ms)
+            return b"reported"
+
+    link = Link(fake_pool(FakeServer()), 5.0, 100)
+    meters = Meters(link, Heard(), StorageConfig(report_s=2), lambda: NOW_MS)
+    meters.begin("gateway", "g1", dict)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(meters.run())
+        loop.call_at(1.9, stand_still, 0.35)
+        loop.call_at(5.0, running.cancel)
+    assert lags_ms == [250, 0]
+
+
 async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> None:
     both = "actions:applied turns:started"
     await store.link.call("HINCRBY", "totals", both, 1_000)
     await store.link.call("HINCRBY", "totals", "actions:applied", 30)
     await meters_of(store, "a").report()
     (slot,) = cast("list[bytes]", await store.link.call("KEYS", "latencies:*"))
-    await store.link.call("HINCRBY", "totals", "actions:applied", 30)
+    await store.link.call("HINCRBY", "totals", "actions:applied", 33)
     await store.link.call("HINCRBY", "totals", both, 20)
     await store.link.call("HINCRBY", slot, "at", -10_000)
     found = await seen(store)
     assert found.window_s == pytest.approx(10, abs=2)
-    assert found.actions_s == pytest.approx(50 / found.window_s, rel=0.01)
+    assert found.actions_s == pytest.approx(53 / found.window_s, rel=0.01)
     assert found.turns_s == pytest.approx(20 / found.window_s, rel=0.01)
+
+
+async def test_rates_are_those_since_the_oldest_slot_of_the_window_began(store: Store) -> None:
+    at_ms = (await seen(store)).at_ms
+    slot = at_ms // 10_000
+    for number, before in ((slot - 3, 0), (slot - 2, 90)):
+        began = ("at", number * 10_000, "actions", before, "turns", before)
+        await store.link.call("HSET", f"latencies:{number}", *began)
+    await store.link.call("HINCRBY", "totals", "actions:applied", 100)
+    found = await seen(store)
+    assert found.window_s == pytest.approx((found.at_ms - (slot - 3) * 10_000) / 1_000)
+    assert found.actions_s == pytest.approx(100 / found.window_s, rel=0.01)
 
 
 async def test_a_process_says_how_it_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +307,7 @@ async def test_a_process_says_how_it_is(store: Store, monkeypatch: pytest.Monkey
     await meters.report()
     (process,) = (await seen(store)).processes
     assert (process.started_at_ms, process.at_ms, process.draining) == (NOW_MS, NOW_MS, True)
+    assert (process.host, process.process_id) == (os.uname().nodename, os.getpid())
     assert before_kb * 1_024 <= process.memory_bytes <= resident_kb() * 1_024
     assert process.cpu == 0.0  # since when, nobody knows
     used_s[:] = [3.0, 1.5]
@@ -256,6 +321,26 @@ async def test_a_process_says_how_it_is(store: Store, monkeypatch: pytest.Monkey
     assert process.cpu >= round(0.5 / (now_s() - second), 4)
     await meters.report()
     assert [process.cpu for process in (await seen(store)).processes] == [0.0]
+
+
+async def test_two_reports_at_one_moment_tell_of_no_processor_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meters = meters_of(store, "a")
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 7.0)
+    await meters.report()
+    await meters.report()
+    assert [process.cpu for process in (await seen(store)).processes] == [0.0]
+
+
+async def test_what_a_newer_release_says_of_itself_beyond_what_is_known_is_left_out(
+    store: Store,
+) -> None:
+    await meters_of(store, "a").report()
+    (process,) = (await seen(store)).processes
+    said = process.model_dump_json().removesuffix("}") + ',"unheard_of":1}'
+    await store.link.call("SET", keys.process("a"), said)
+    assert (await seen(store)).processes == [process]
 
 
 def resident_kb() -> int:

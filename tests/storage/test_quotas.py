@@ -9,8 +9,20 @@ from typing import cast
 import pytest
 from uuid_utils import uuid7
 
-from fsm import ContextRenamed, MessagesRecorded, RecordedMessage
+from fsm import (
+    BranchMerged,
+    BranchSwitched,
+    ContextRenamed,
+    Event,
+    MessageEdited,
+    MessagesRecorded,
+    RecordedMessage,
+    RegenerateRequested,
+    RetryRequested,
+    TurnRequested,
+)
 from storage import Commit, Fenced, Listener, Mail, Owned, QuotaExceeded, Store, keys, usage_of
+from storage.quotas import demand_of
 from tests.storage.arranging import create, created, next_commit, own, say_mail
 from tests.storage.conftest import Backend
 from tests.support.playbook import (
@@ -50,6 +62,26 @@ async def rest(store: Store, owned: Owned, *, base: int, seq: int) -> Commit:
     commit = next_commit(book, owned, base=base, acknowledged=seq)
     await store.ownership.commit(commit)
     return commit
+
+
+@pytest.mark.parametrize(
+    ("demand", "event"),
+    [
+        ("begins", say_event()),
+        ("begins", MessageEdited(at_ms=BEGAN_MS, message_id="m", content="c")),
+        ("begins", RegenerateRequested(at_ms=BEGAN_MS)),
+        ("begins", TurnRequested(at_ms=BEGAN_MS, messages=())),
+        ("begins", RetryRequested(at_ms=BEGAN_MS)),
+        ("adds", MessagesRecorded(at_ms=BEGAN_MS, messages=())),
+        ("adds", BranchMerged(at_ms=BEGAN_MS, source="b")),
+        ("", BranchSwitched(at_ms=BEGAN_MS, name="b")),
+        ("", ContextRenamed(at_ms=BEGAN_MS, title="t")),
+    ],
+)
+def test_what_begins_a_turn_and_what_adds_messages_are_asked_about(
+    demand: str, event: Event
+) -> None:
+    assert demand_of(Mail.model_validate({"event": event})) == demand
 
 
 async def test_an_owner_has_no_more_contexts_than_one_may_have(backend: Backend) -> None:

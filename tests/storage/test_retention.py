@@ -1,5 +1,6 @@
 """What grows old goes, like anybody's deletion; what is pinned, at work or waiting stays."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from storage import (
     KeyReused,
     Mail,
     MailboxFull,
+    Owned,
     Plan,
     Receipt,
     Retention,
@@ -21,10 +23,11 @@ from storage import (
     unix_ms,
 )
 from storage.admissions import Admissions
+from storage.link import Argument, Link, Reply
 from storage.retention import DAY_MS, PAGE
 from tests.storage.arranging import create, next_commit, own, say_mail
 from tests.storage.conftest import Backend
-from tests.support.playbook import BEGAN_MS, DELETE, Playbook, say
+from tests.support.playbook import BEGAN_MS, DELETE, Playbook, rename, say
 from tests.workers.stage import nth_id
 
 DAYS = 30
@@ -42,19 +45,25 @@ async def keep(store: Store, number: int, *, at_ms: int = BEGAN_MS) -> str:
 
 
 async def change(store: Store, context_id: str, *events: Event) -> ContextState:
+    """Have events committed behind the first one, by a worker that gives the context back."""
+    owned, state = await commit(store, context_id, *events)
+    assert await store.ownership.passivate(context_id, owned.token, "w1", version=state.version)
+    return state
+
+
+async def commit(store: Store, context_id: str, *events: Event) -> tuple[Owned, ContextState]:
     """Have events committed behind the first one."""
     await store.sessions.renew("w1", now_ms=BEGAN_MS, begin=True)
     owned = await store.ownership.activate(context_id, "w1")
     book = Playbook()
     state = replay(events, owned.state)
-    commit = replace(
+    step = replace(
         next_commit(book, owned, base=1),
         events=[event.model_dump_json().encode() for event in events],
         state=state,
     )
-    await store.ownership.commit(commit)
-    assert await store.ownership.passivate(context_id, owned.token, "w1", version=state.version)
-    return state
+    await store.ownership.commit(step)
+    return owned, state
 
 
 async def plan_of(store: Store, *, limit: int = 1_000, days: int | None = None) -> Plan:
@@ -99,7 +108,8 @@ async def test_a_dry_run_lists_what_would_go_and_changes_nothing(backend: Backen
         plan = await plan_of(store, limit=2)
         assert (plan.count, plan.complete, plan.kept) == (3, True, {"pinned": 1})
         assert (ids(plan), plan.before_ms) == (old[:2], NOW_MS - DAYS * DAY_MS)
-        assert plan.contexts[0].owner == "ada"
+        first = plan.contexts[0]
+        assert (first.owner, first.status, first.version) == ("ada", "idle", 1)
         assert await store.link.call("ZRANGE", keys.CONTEXTS, 0, -1, "WITHSCORES") == before
         assert await asked_to_go(store, *old, pinned) == []
 
@@ -113,7 +123,7 @@ async def test_a_run_asks_for_the_deletion_of_what_the_dry_run_has_listed(
         assert await Retention(store).run(lambda: NOW_MS) == 1
         assert await asked_to_go(store, old, young) == [old]
         (waiting,) = await store.undelivered(old)
-        assert waiting.mail.if_version == 1
+        assert waiting.mail == Mail(event=ContextDeleted(at_ms=NOW_MS), if_version=1)
         queued = await store.link.call("LRANGE", store.queue.KEY, 0, -1)
         assert queued == [store.queue.job_id(old).encode()]
 
@@ -124,12 +134,60 @@ async def test_what_was_changed_since_is_looked_at_only_once_it_is_old_again(
     async with backend.connect(retention_days=DAYS) as store:
         context_id = await keep(store, 1)
         state = await change(store, context_id, say().model_copy(update={"at_ms": NOW_MS - 7}))
-        assert (await plan_of(store)).count == 0
+        plan = await plan_of(store)
+        assert (plan.count, plan.kept) == (0, {})
         assert await Retention(store).run(lambda: NOW_MS) == 0
         score = await store.link.call("ZSCORE", keys.CONTEXTS, context_id)
         assert float(str(score, "ascii") if isinstance(score, bytes) else 0) == (
             state.updated_at_ms
         )
+
+
+async def test_what_goes_while_it_is_looked_at_does_not_come_back_into_the_index(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Link.call
+
+    def goes_first(link: Link, *command: Argument) -> asyncio.Future[Reply]:
+        if command[0] == "ZADD":
+            _gone = call(link, "ZREM", keys.CONTEXTS, nth_id(1))
+        return call(link, *command)
+
+    async with backend.connect(retention_days=DAYS) as store:
+        context_id = await keep(store, 1)
+        await change(store, context_id, say().model_copy(update={"at_ms": NOW_MS - 7}))
+        monkeypatch.setattr(Link, "call", goes_first)
+        assert await Retention(store).run(lambda: NOW_MS) == 0
+        assert await store.link.call("EXISTS", keys.CONTEXTS) == 0
+
+
+async def test_a_context_is_asked_to_go_once_for_each_version_that_was_old(
+    backend: Backend,
+) -> None:
+    async with backend.connect(retention_days=DAYS, retention_deletes_s_max=1e6) as store:
+        context_id = await keep(store, 1)
+
+        async def run_again() -> list[int | None]:
+            """As where nobody has taken the mail, and it is not known to wait."""
+            await store.link.call("ZREM", keys.READY, context_id)
+            await store.link.call("ZADD", keys.CONTEXTS, BEGAN_MS, context_id)
+            assert await Retention(store).run(lambda: NOW_MS) == 1
+            return [each.mail.if_version for each in await store.undelivered(context_id)]
+
+        assert await run_again() == [1]
+        assert await run_again() == [1]
+        await commit(store, context_id, rename("t").model_copy(update={"at_ms": BEGAN_MS + 1}))
+        assert await run_again() == [1, 2]
+
+
+async def test_what_a_worker_has_is_asked_to_go_without_a_job(backend: Backend) -> None:
+    async with backend.connect(retention_days=DAYS) as store:
+        context_id = await keep(store, 1)
+        await store.sessions.renew("w1", now_ms=BEGAN_MS, begin=True)
+        await store.ownership.activate(context_id, "w1")
+        assert await Retention(store).run(lambda: NOW_MS) == 1
+        assert await asked_to_go(store, context_id) == [context_id]
+        assert await store.link.call("EXISTS", store.queue.KEY) == 0
 
 
 async def test_what_is_at_work_or_waits_for_something_stays(backend: Backend) -> None:
@@ -147,10 +205,24 @@ async def test_what_is_at_work_or_waits_for_something_stays(backend: Backend) ->
 async def test_a_copy_is_as_young_as_its_id_however_old_its_log(backend: Backend) -> None:
     async with backend.connect(retention_days=DAYS) as store:
         await keep(store, 1, at_ms=MADE_MS - 1_000 * DAY_MS)
-        plan = await Retention(store).plan(now_ms=MADE_MS + 29 * DAY_MS, limit=9)
+        plan = await Retention(store).plan(now_ms=MADE_MS + DAYS * DAY_MS - 1, limit=9)
         assert plan.count == 0
-        plan = await Retention(store).plan(now_ms=MADE_MS + 31 * DAY_MS, limit=9)
+        plan = await Retention(store).plan(now_ms=MADE_MS + DAYS * DAY_MS, limit=9)
         assert plan.contexts[0].touched_ms == MADE_MS
+
+
+async def test_a_dry_run_looks_at_page_after_page_and_says_where_it_stopped(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with backend.connect(retention_days=DAYS) as store:
+        for number in range(2 * PAGE + 5):
+            await keep(store, number)
+        plan = await plan_of(store)
+        assert (plan.count, plan.complete) == (2 * PAGE + 5, True)
+        assert len(set(ids(plan))) == 2 * PAGE + 5
+        monkeypatch.setattr("storage.retention.LOOKS_MAX", 2 * PAGE)
+        plan = await plan_of(store)
+        assert (plan.count, plan.complete) == (2 * PAGE, False)
 
 
 async def test_a_run_is_bounded_and_the_next_one_goes_on(backend: Backend) -> None:

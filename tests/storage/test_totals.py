@@ -187,6 +187,21 @@ async def test_the_oldest_mail_is_that_of_the_context_that_waits_longest_for_a_w
     assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5
 
 
+async def test_an_empty_store_has_nothing_of_anything(store: Store) -> None:
+    found = await seen(store)
+    assert (found.by_phase, found.announced, found.window_s) == ({"idle": 0}, 0, 0.0)
+
+
+async def test_totals_that_say_more_than_there_is_leave_nothing_below_zero(
+    store: Store,
+) -> None:
+    for name in ("phase:b", "phase:a", "actions:applied"):
+        await store.link.call("HINCRBY", "totals", name, 2)
+    found = await seen(store)
+    assert list(found.by_phase.items()) == [("idle", 0), ("a", 2), ("b", 2)]
+    assert found.mail_waiting == 0
+
+
 async def test_dead_letters_and_contexts_are_counted(store: Store) -> None:
     await create(store)
     for number in range(3):

@@ -70,6 +70,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now_s
 
+    def stand_still(self, span_s: float) -> None:
+        """Let time pass as where a call blocks the loop for so long."""
+        self._virtual.now_s += span_s
+
 
 def in_virtual_time(
     test: Callable[P, Coroutine[object, object, None]],
