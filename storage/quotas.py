@@ -85,7 +85,7 @@ async def usage_of(link: Link, owner: str) -> OwnerUsage:
     spent = link.call("HMGET", keys.owner_tokens(owner), "day", "used")
     now_s = int(cast("list[bytes]", await link.call("TIME"))[0])
     day, used = cast("list[bytes | None]", await spent)
-    is_today = day is not None and int(day) == now_s // _DAY_S
+    is_today = int(day or 0) == now_s // _DAY_S
     return OwnerUsage(
         contexts=cast("int", await contexts),
         turns=cast("int", await turns),

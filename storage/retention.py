@@ -115,7 +115,7 @@ class Retention:
         seconds, _ = cast("list[bytes]", await self._store.link.call("TIME"))
         before_ms = self._before_ms(min(clock(), 1_000 * int(seconds)), None)
         gone = 0
-        while before_ms > 0 and gone < self._config.retention_run_max:
+        while gone < self._config.retention_run_max:
             # What was leased and is not looked at would wait for a day.
             limit = min(PAGE, self._config.retention_run_max - gone)
             page = await self._lease(before_ms, limit)
@@ -131,12 +131,11 @@ class Retention:
         return gone
 
     def _before_ms(self, now_ms: int, days: int | None) -> int:
+        """What was changed later is too young; 0, which nothing is older than: all is."""
         days = self._config.retention_days if days is None else days
         return now_ms - days * DAY_MS if days else 0
 
     async def _page(self, before_ms: int, skipped: int) -> list[bytes]:
-        if before_ms == 0:
-            return []
         reply = await self._store.link.call(
             *("ZRANGEBYSCORE", keys.CONTEXTS, "-inf", before_ms, "LIMIT", skipped, PAGE)
         )
