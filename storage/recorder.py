@@ -83,6 +83,11 @@ class Recorder:
 
         Returns:
             Its id.
+
+        Raises:
+            KeyReused: The key came with something else before.
+            QuotaExceeded: The owner has as many contexts as one may have.
+            StoreUnavailable, StoreRefusedWrite: As in `TRIES_MAX` tries.
         """
         event = ContextCreated(
             at_ms=unix_ms(),
@@ -119,6 +124,8 @@ class Recorder:
         Raises:
             ContextMissing: No such context, or not this owner's.
             KeyReused: The key came with something else before.
+            QuotaExceeded: The context has as much as one may have.
+            StoreUnavailable, StoreRefusedWrite, MailboxFull: As in `TRIES_MAX` tries.
             ValueError: It is no JSON that everybody can read: a half of a surrogate pair, NaN,
                 a number beyond 64 bits, metadata of over `METADATA_DEPTH_MAX` levels.
         """
@@ -242,7 +249,7 @@ class _Tries:
         self.made += 1
         if self.made >= TRIES_MAX:
             raise error
-        await asyncio.sleep(min(PAUSE_S * 2**self.made, PAUSE_S_MAX))
+        await asyncio.sleep(min(PAUSE_S * 2 ** (self.made - 1), PAUSE_S_MAX))
 
 
 @contextlib.asynccontextmanager

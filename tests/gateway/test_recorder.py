@@ -49,7 +49,9 @@ async def test_a_recorded_conversation_is_read_like_any_other(store_url: str) ->
             ("assistant", "We", "failed"),
         ]
         assert context["title"] == "Hello"
-        assert context["messages"][3]["metadata"] == {"error": "The provider is down."}
+        failed = context["messages"][3]
+        assert failed["metadata"] == {"error": "The provider is down."}
+        assert failed["finish_reason"] == "error"
         assert context["status"] == "idle"
 
 
