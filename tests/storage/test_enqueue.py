@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -16,7 +16,7 @@ from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
-from rq.utils import now
+from rq.utils import now, utcformat
 from rq.worker import Worker
 
 from storage import ActivationQueue, Link, WorkerBuried, keys
@@ -347,17 +347,32 @@ async def test_work_whose_beginning_nobody_knows_counts_as_no_time(
     assert store.hgetall("rq:worker:w1") == {"state": "idle", "successful_job_count": "1"}
 
 
+async def test_a_clock_that_was_set_back_takes_no_time_from_a_worker(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.hset("rq:worker:w1", "state", "idle")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with open_queue(server, clock=lambda: at) as queue:
+        await queue.enqueue("c1")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        at -= timedelta(seconds=90)
+        await queue.fail("w1", job.job_id, job.execution_id, "broken")
+    assert store.hgetall("rq:worker:w1") == {"state": "idle", "failed_job_count": "1"}
+
+
 async def test_jobs_that_a_worker_dies_with_are_no_successes(
     server: StoreServer, store: Redis
 ) -> None:
     live(store, "w1")
     store.hset("rq:worker:w1", "state", "idle")
-    async with open_queue(server) as queue:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    async with open_queue(server, clock=lambda: at) as queue:
         await queue.enqueue("c1")
         await queue.take("w1", number=1, room=1)
         await queue.forget_worker("w1")
-    assert store.hget("rq:worker:w1", "successful_job_count") is None
-    assert store.hget("rq:worker:w1", "death") is not None
+    assert store.hgetall("rq:worker:w1") == {"state": "busy", "death": utcformat(at)}
+    assert 0 < store.ttl("rq:worker:w1") <= 60
 
 
 async def test_rq_is_shown_a_job_that_a_worker_has_for_as_long_as_it_has_any(
@@ -396,14 +411,29 @@ async def test_a_job_whose_context_is_elsewhere_is_not_queued_again(
     assert store.exists("rq:job:activate-c1") == 0
 
 
+async def test_a_chore_that_is_called_as_a_context_that_waits_is_not_queued_again(
+    server: StoreServer, store: Redis
+) -> None:
+    live(store, "w1")
+    store.zadd(keys.READY, {"retention": 1})
+    async with open_queue(server) as queue:
+        await queue.enqueue_chore("retention")
+        ((job,), _) = await queue.take("w1", number=1, room=1)
+        assert not await queue.finish("w1", job.job_id, job.execution_id)
+    assert queued(store) == []
+
+
 async def test_a_failed_job_says_why_for_a_while(server: StoreServer, store: Redis) -> None:
     live(store, "w1")
+    began = now()
     async with open_queue(server) as queue:
         await queue.enqueue("c1")
         ((job,), _) = await queue.take("w1", number=1, room=1)
         await queue.fail("w1", job.job_id, job.execution_id, "Traceback: it broke")
     shown = fetch(server, "c1")
     assert (shown.get_status(), shown.is_failed) == ("failed", True)
+    assert shown.ended_at is not None
+    assert began <= shown.ended_at.replace(tzinfo=UTC) <= now()
     result = shown.latest_result()
     assert result is not None
     assert (result.type, result.exc_string, result.worker_name) == (
@@ -493,6 +523,38 @@ async def test_the_jobs_of_a_dead_worker_are_forgotten_and_those_with_mail_queue
     assert Worker.all(connection=rq_client(server)) == []
     assert cast("set[str]", store.smembers("rq:workers:contextd")) == set()
     assert store.exists("rq:contextd:jobs:w1", "rq:contextd:take:w1") == 0
+
+
+async def test_a_dead_worker_is_forgotten_in_steps_and_registered_until_the_last(
+    server: StoreServer, store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live(store, "w1")
+    registered: list[bool] = []
+    run = Scripts.run
+
+    async def watched(scripts: Scripts, *asked: Any, **named: Any) -> object:
+        registered.append(store.exists("rq:contextd:take:w1") == 1)
+        return await run(scripts, *asked, **named)
+
+    async with open_queue(server) as queue:
+        for n in range(2 * FORGETS_MAX + 1):
+            await queue.enqueue(f"c{n}")
+        await queue.take("w1", number=1, room=2 * FORGETS_MAX + 1)
+        store.delete(keys.session("w1"))
+        monkeypatch.setattr(Scripts, "run", watched)
+        await queue.forget_worker("w1")
+    assert registered == [True, True, True]
+    assert store.exists("rq:contextd:take:w1", "rq:contextd:jobs:w1") == 0
+
+
+async def test_a_worker_that_nobody_has_buried_stays_among_the_workers(
+    server: StoreServer, store: Redis
+) -> None:
+    store.zadd(keys.WORKERS, {"w1": 5, "w2": -1})
+    async with open_queue(server) as queue:
+        for worker_id in ("w1", "w2"):
+            await queue.forget_worker(worker_id)
+    assert store.zrange(keys.WORKERS, 0, -1) == ["w1"]
 
 
 async def test_a_foreign_job_on_a_dead_worker_is_seen_as_failed(
