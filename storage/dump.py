@@ -54,7 +54,7 @@ async def dump(url: str) -> AsyncGenerator[bytes, None]:
             yield part
     except ResponseError as error:
         raise StoreRefusedWrite(f"it gives no copy of its data: {error}") from None
-    except (RedisError, OSError, EOFError, TimeoutError) as error:
+    except (RedisError, OSError, EOFError) as error:
         reason = str(error) or type(error).__name__
         raise StoreUnavailable(f"the copy of its data broke off: {reason}") from None
     finally:

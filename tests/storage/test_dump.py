@@ -5,9 +5,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hiredis import Reader
@@ -120,22 +120,90 @@ async def test_a_user_who_may_not_take_a_copy_is_told() -> None:
         await whole_dump(store.url("contextd"))
 
 
-async def test_a_copy_that_breaks_off_is_none() -> None:
+@contextlib.asynccontextmanager
+async def scripted(
+    copy: bytes, *, then: Literal["close", "abort", "hang"] = "close", silent_at: bytes = b""
+) -> AsyncGenerator[tuple[str, list[list[bytes]]], None]:
+    """A server that answers OK until it is asked for a copy; its url, and what it was asked."""
+    asked: list[list[bytes]] = []
+    gone = asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer OK until a copy is asked for, and break off in the middle of that."""
         commands = Reader()
-        while (command := commands.gets()) != [b"SYNC"]:
-            if command is False:
-                commands.feed(await reader.read(1_000))
-            else:
-                writer.write(b"+OK\r\n")
-        writer.write(b"\n$EOF:" + b"m" * 40 + b"\r\nREDIS0011 and no more")
+        while [b"SYNC"] not in asked and (read := await reader.read(1_000)):
+            commands.feed(read)
+            while (command := commands.gets()) is not False:
+                asked.append(command)
+                writer.write(b"" if command[0] in {silent_at, b"SYNC"} else b"+OK\r\n")
+        writer.write(copy)
+        if then == "abort":
+            await writer.drain()
+            writer.transport.abort()
+        elif then == "hang":
+            await reader.read()
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        gone.set()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(StoreUnavailable, match="broke off"):
-            await whole_dump(f"redis://127.0.0.1:{port}")
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        async with asyncio.timeout(10):
+            await gone.wait()
+
+
+async def test_a_copy_is_asked_for_as_it_is_made_and_without_what_follows() -> None:
+    async with scripted(b"$5\r\nREDIS*1\r\n$4\r\nPING\r\n") as (url, asked):
+        assert await whole_dump(url) == b"REDIS"
+    assert asked[-3:] == [
+        [b"REPLCONF", b"capa", b"eof"],
+        [b"REPLCONF", b"rdb-only", b"1"],
+        [b"SYNC"],
+    ]
+
+
+@pytest.mark.parametrize("begins", [b"$100", b"$EOF:" + b"m" * 40])
+async def test_a_copy_of_many_parts_is_whole(
+    monkeypatch: pytest.MonkeyPatch, begins: bytes
+) -> None:
+    monkeypatch.setitem(dump.__globals__, "PART_BYTES_MAX", 7)
+    copy = begins + b"\r\n" + b"REDIS" * 20 + b"m" * 40
+    async with scripted(copy, then="hang") as (url, _):
+        assert await whole_dump(url) == b"REDIS" * 20
+
+
+@pytest.mark.parametrize("then", ["close", "abort"])
+@pytest.mark.parametrize(
+    "copy", [b"", b"\n$EOF:" + b"m" * 40 + b"\r\nREDIS0011 and no more", b"$99\r\nREDIS"]
+)
+async def test_a_copy_that_breaks_off_is_none(
+    copy: bytes, then: Literal["close", "abort"]
+) -> None:
+    async with scripted(copy, then=then) as (url, _):
+        with pytest.raises(StoreUnavailable, match=r"broke off: .+"):
+            await whole_dump(url)
+
+
+@pytest.mark.parametrize("silent_at", [b"REPLCONF", b"SYNC", b""])
+async def test_a_server_that_says_nothing_for_too_long_gives_no_copy(
+    monkeypatch: pytest.MonkeyPatch, silent_at: bytes
+) -> None:
+    monkeypatch.setitem(dump.__globals__, "SILENT_S_MAX", 0.2)
+    copy = b"" if silent_at else b"$99\r\nREDIS"
+    async with scripted(copy, then="hang", silent_at=silent_at) as (url, _):
+        with pytest.raises(StoreUnavailable, match="broke off: TimeoutError"):
+            await whole_dump(url)
+
+
+async def test_a_server_that_refuses_a_copy_says_why() -> None:
+    async with scripted(b"-NOMASTERLINK Can\xff't SYNC\r\n") as (url, _):
+        with pytest.raises(StoreRefusedWrite, match="gives no copy of its data: NOMASTERLINK"):
+            await whole_dump(url)
+
+
+async def test_of_a_server_that_is_not_there_there_is_no_copy(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="broke off"):
+        await whole_dump(f"unix://{tmp_path}/nobody.sock")
 
 
 async def test_all_keys_are_copied_with_their_types_and_times(
@@ -221,10 +289,12 @@ async def test_a_store_that_workers_live_on_is_not_replaced_even_by_force(
     with target.client() as client:
         client.flushall()
         async with connect(target.url, CONFIG) as store:
-            await store.sessions.renew("w1", now_ms=1, begin=True)
+            for now_ms, worker_id in enumerate(("w0", "w1"), 1):
+                await store.sessions.renew(worker_id, now_ms=now_ms, begin=True)
+            client.delete(keys.session("w0"))
             with taken("workers are at work on it"):
                 await replace_contents(target.url, source.url, CONFIG, force=True)
-        assert client.zrange("workers", 0, -1) == ["w1"]
+        assert client.zrange("workers", 0, -1) == ["w0", "w1"]
         client.delete(keys.session("w1"))  # it was killed, and nobody has buried it
         await replace_contents(target.url, source.url, CONFIG, force=True)
 
