@@ -81,7 +81,7 @@ async def _is_empty(link: Link) -> bool:
 async def _copy(source: Link, target: Link, name: bytes) -> None:
     kind = cast("bytes", await source.call("TYPE", name))
     expires_ms = cast("int", await source.call("PEXPIRETIME", name))
-    await target.call("DEL", name)
+    await target.call("DEL", name)  # SCAN may name it twice
     match kind:
         case b"string":
             value = cast("bytes | None", await source.call("GET", name))

@@ -5,9 +5,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 from hiredis import Reader
@@ -213,6 +213,25 @@ async def test_all_keys_are_copied_with_their_types_and_times(
     await replace_contents(target.url, source.url, CONFIG, force=False)
     assert contents(target) == before
     assert contents(source) == before
+
+
+async def test_keys_that_the_server_names_twice_are_copied_once(
+    source: StoreServer, target: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, named = Link.call, list[bytes]()
+
+    async def named_again(answer: asyncio.Future[Reply]) -> Reply:
+        cursor, names = cast("tuple[bytes, list[bytes]]", await answer)
+        named.extend(names)
+        return (cursor, named) if cursor == b"0" else (cursor, names)
+
+    def called(link: Link, *command: Argument) -> Awaitable[Reply]:
+        answer = call(link, *command)
+        return named_again(answer) if command[0] == "SCAN" else answer
+
+    monkeypatch.setattr(Link, "call", called)
+    await replace_contents(target.url, source.url, CONFIG, force=True)
+    assert contents(target) == contents(source)
 
 
 @pytest.mark.parametrize("kind", ["string", "stream"])
