@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 import structlog
+from pydantic import ValidationError
 
 import storage.keys as keys
 from fsm import RESTING, ContextDeleted, Phase
 from storage.codec import read_summary
 from storage.contract import Mail, Summary
-from storage.errors import ContextMissing, KeyReused, MailboxFull
+from storage.errors import CannotOpen, ContextMissing, KeyReused, MailboxFull
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -149,7 +150,7 @@ class Retention:
         return cast("list[bytes]", found)
 
     async def _judge(self, page: Sequence[bytes], before_ms: int) -> list[Aged]:
-        """Look at contexts; those that are gone are left out."""
+        """Look at contexts; those that are gone, or cannot be read, are left out."""
         call = self._store.link.call
         asked = [
             (
@@ -166,7 +167,12 @@ class Retention:
             waits = await due is not None or await ready is not None
             if owner is None or summary is None:
                 continue
-            shown = read_summary(self._store.sealer, context_id, summary)
+            try:
+                shown = read_summary(self._store.sealer, context_id, summary)
+            except (CannotOpen, ValidationError) as error:
+                reason = type(error).__name__
+                log.warning("context cannot be read", context_id=context_id, reason=reason)
+                continue
             touched_ms = max(shown.updated_at_ms, _made_ms(context_id))
             found.append(
                 Aged(

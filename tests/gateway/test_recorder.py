@@ -91,20 +91,20 @@ async def test_all_that_is_recorded_of_a_message_is_kept(store_url: str) -> None
         assert reply.metadata == {"n": 2}
 
 
-def nested(depth: int) -> JsonValue:
+def nested(depth: int, *, lists: bool = False) -> JsonValue:
     value: JsonValue = 1
     for _ in range(depth):
-        value = {"in": value}
+        value = [value] if lists else {"in": value}
     return value
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        *(nested(METADATA_DEPTH_MAX), nested(1_000)),
+        *(nested(METADATA_DEPTH_MAX), nested(METADATA_DEPTH_MAX, lists=True), nested(1_000)),
         *(2**63, -(2**63) - 1, math.nan, math.inf, ["half \ud83d"], {"half \ud83d": 1}),
     ],
-    ids=["deep", "deeper", "large", "small", "nan", "inf", "half", "half key"],
+    ids=["deep", "deep lists", "deeper", "large", "small", "nan", "inf", "half", "half key"],
 )
 async def test_metadata_that_nobody_could_read_again_is_not_recorded(
     store_url: str, value: JsonValue

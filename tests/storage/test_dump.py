@@ -234,6 +234,28 @@ async def test_keys_that_the_server_names_twice_are_copied_once(
     assert contents(target) == contents(source)
 
 
+async def test_a_page_of_a_key_that_is_empty_is_none_to_be_written(
+    source: StoreServer, target: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Link.call
+
+    async def empty() -> Reply:
+        return (b"the first", [])
+
+    def called(link: Link, *command: Argument) -> Awaitable[Reply]:
+        match command:
+            case ("HSCAN" | "SSCAN", _, b"0", *_):
+                return empty()
+            case (scan, name, b"the first", *rest):
+                return call(link, scan, name, b"0", *rest)
+            case _:
+                return call(link, *command)
+
+    monkeypatch.setattr(Link, "call", called)
+    await replace_contents(target.url, source.url, CONFIG, force=True)
+    assert contents(target) == contents(source)
+
+
 @pytest.mark.parametrize("kind", ["string", "stream"])
 async def test_a_key_that_expires_while_it_is_copied_is_left_out(
     target: StoreServer, monkeypatch: pytest.MonkeyPatch, kind: str

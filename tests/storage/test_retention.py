@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fsm import ContextCreated, ContextDeleted, ContextPinned, ContextState, Event, replay
 from storage import (
@@ -27,6 +29,7 @@ from storage.link import Argument, Link, Reply
 from storage.retention import DAY_MS, PAGE
 from tests.storage.arranging import create, next_commit, own, say_mail
 from tests.storage.conftest import Backend
+from tests.storage.test_sealing import key_file
 from tests.support.playbook import BEGAN_MS, DELETE, Playbook, rename, say
 from tests.workers.stage import nth_id
 
@@ -291,6 +294,29 @@ async def test_what_cannot_be_asked_to_go_stops_no_run(
         monkeypatch.setattr(Admissions, "deliver", refuse)
         assert await Retention(store).run(lambda: NOW_MS) == 1
         assert await asked_to_go(store, refused, old) == [old]
+
+
+async def test_what_cannot_be_opened_stops_no_run(backend: Backend, tmp_path: Path) -> None:
+    encryption = key_file(tmp_path, "new")
+    async with backend.connect(
+        retention_days=DAYS, retention_deletes_s_max=1e6, encryption=encryption
+    ) as store:
+        first, sealed_as_another, no_summary, old = [
+            await keep(store, number) for number in range(4)
+        ]
+        summary = await store.link.call("HGET", keys.meta(first), "summary")
+        assert isinstance(summary, bytes)
+        await store.link.call("HSET", keys.meta(sealed_as_another), "summary", summary)
+        odd = store.sealer.seal("summary", no_summary, b"{}")
+        await store.link.call("HSET", keys.meta(no_summary), "summary", odd)
+        with capture_logs() as logs:  # of the plan first
+            assert ids(await plan_of(store)) == [first, old]
+            assert await Retention(store).run(lambda: NOW_MS) == 2
+        told = [(entry["context_id"], entry["reason"]) for entry in logs[:2]]
+        assert told == [
+            (sealed_as_another, "CannotOpen"),
+            (no_summary, "ValidationError"),
+        ]
 
 
 async def test_deletions_are_spread_over_time(backend: Backend) -> None:
