@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, get_args
+from typing import Final, cast, get_args
 
 import orjson
 import pytest
@@ -31,11 +31,12 @@ from storage import (
     WorkerLost,
     announced_after,
     first_announced,
+    keys,
     last_announced,
     read_announced,
     survey,
 )
-from storage.announcements import ANNOUNCE_S, COLLECTED_MAX
+from storage.announcements import ANNOUNCE_S, ANNOUNCED_S, COLLECTED_MAX
 from storage.link import Argument, Reply
 from storage.scripts import Scripts
 from tests.storage.conftest import Backend
@@ -111,6 +112,8 @@ async def test_a_batch_that_is_sent_twice_is_told_once(store: Store) -> None:
     announcer.tell(received())
     await announcer.flush()
     assert len(await told(store)) == 1
+    lives_s = cast("int", await store.link.call("TTL", keys.announced("a")))
+    assert ANNOUNCED_S - 30 < lives_s <= ANNOUNCED_S
 
 
 async def test_what_a_process_tells_that_has_the_name_of_an_earlier_one_is_told(

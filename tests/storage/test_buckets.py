@@ -75,6 +75,16 @@ async def test_a_clock_that_was_set_back_locks_nobody_out(store: Store) -> None:
     assert (granted, 295 < full_s <= 300) == (False, True)
 
 
+async def test_a_debt_of_more_windows_than_anybody_runs_up_is_a_clock_that_was_set_back(
+    store: Store,
+) -> None:
+    for windows, counted_s in ((20, 20 * SLOW.window_s), (21, SLOW.window_s)):
+        name = f"{windows} windows"
+        await buckets(store).settle([of(name, 5 * windows)])
+        granted, full_s = await buckets(store).take(of(name))
+        assert (granted, counted_s - 5 < full_s <= counted_s) == (False, True), windows
+
+
 async def test_gateways_that_take_at_once_take_no_more_than_there_is(backend: Backend) -> None:
     rate = Rate(per_minute=1, burst=30)
     async with backend.connect() as one, backend.connect() as other:

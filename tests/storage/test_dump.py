@@ -240,7 +240,7 @@ async def test_a_page_of_a_key_that_is_empty_is_none_to_be_written(
     call = Link.call
 
     async def empty() -> Reply:
-        return (b"the first", [])
+        return (b"the first", list[bytes]())
 
     def called(link: Link, *command: Argument) -> Awaitable[Reply]:
         match command:

@@ -128,6 +128,15 @@ async def test_what_a_process_counts_that_has_the_id_of_an_earlier_one_is_added(
     assert (await seen(store)).totals["errors:gone"] == 6
 
 
+async def test_totals_are_those_since_the_first_report(store: Store) -> None:
+    at_ms = (await seen(store)).at_ms
+    await meters_of(store, "a").report()
+    assert (since_ms := (await seen(store)).totals["since"]) >= at_ms
+    await store.link.call("HINCRBY", keys.TOTALS, "since", -7)
+    await meters_of(store, "b").report()
+    assert (await seen(store)).totals["since"] == since_ms - 7
+
+
 async def test_percentiles_are_those_of_all_processes_within_a_hundredth(store: Store) -> None:
     one, other = meters_of(store, "a"), meters_of(store, "b")
     taken_ms = [0.0031 * number for number in range(1, 1_001)]
@@ -280,6 +289,7 @@ async def test_rates_are_differences_of_totals_over_the_window(store: Store) -> 
     await store.link.call("HINCRBY", "totals", "actions:applied", 33)
     await store.link.call("HINCRBY", "totals", both, 20)
     await store.link.call("HINCRBY", slot, "at", -10_000)
+    await meters_of(store, "b").report()  # the slot has begun already
     found = await seen(store)
     assert found.window_s == pytest.approx(10, abs=2)
     assert found.actions_s == pytest.approx(53 / found.window_s, rel=0.01)
