@@ -13,7 +13,8 @@ A context, `ctx:{id}:...`
   context rests, if somebody wishes that). create, deliver, activate, attempt, commit, draft,
   passivate, compact, shorten, bury.
 * `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
-* `log` (stream): events as JSON, `<version>-0`. create, commit.
+* `log` (stream): events as JSON, `<version>-0`. create, commit; fill, for a context that is not
+  there yet: then it lives `FILL_S`.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.
 * `keys` (hash): idempotency key -> seq and body digest, the last `results_max`. deliver.
 * `results` (hash): seq -> what became of the action, the last `results_max`. commit adds,

@@ -30,6 +30,7 @@ NAMES: Final = (
     "deliver",
     "draft",
     "enqueue",
+    "fill",
     "finish",
     "hold",
     "lease",

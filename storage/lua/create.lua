@@ -4,43 +4,58 @@
 -- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
 --      7 due  8 contexts  9 notices  10 webhooks  11 base  12 owner's names (unused without ARGV 13)
 --      13 owner's turns  14 owner's tokens  15 totals
--- ARGV 1 context id  2 owner  3 context-created event  4 summary  5 first mail or ""
+-- ARGV 1 context id  2 owner  3 version to which `fill` has brought the log, or 0  4 summary
+--      5 first mail or ""
 --      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
 --      9 when to activate it by itself (ms), or ""  10 notice of the first event or ""
---      11 version of a base or 0  12 its state: then ARGV 3 is not logged, and the log begins
---      behind the base  13 the owner's name for it, or ""  14 messages that it has
+--      11 version of a base or 0  12 its state: the log begins behind it
+--      13 the owner's name for it, or ""  14 messages that it has
 --      15 what the first mail demands: see deliver  16 contexts  17 messages  18 bytes  19 turns
 --      20 tokens that the quotas allow, each 0 for any number  21 its phase  22 1: a turn runs in it
---      then further events
+--      23 bytes that `fill` has brought
+--      then the events behind these, or the base, or all
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
---      | {"over", quota, how many are used}
+--      | {"over", quota, how many are used} | {"lost"}
 --      reused: the key came with another request
+--      lost: what `fill` has brought is not there any more
 --- include quotas
+local base, filled = tonumber(ARGV[11]), tonumber(ARGV[3])
+
+-- What `fill` has brought is nobody's where it is not created.
+local function instead(...)
+  if filled > 0 and redis.call("EXISTS", KEYS[1]) == 0 then redis.call("DEL", KEYS[2]) end
+  return {...}
+end
+
 if ARGV[7] ~= "" then
   local before = redis.call("GET", KEYS[5])
   if before then
     local id, digest = string.match(before, "^(%S+) (%S+)$")
-    if digest ~= ARGV[7] then return {"reused"} end
-    return {"repeated", id}
+    if digest ~= ARGV[7] then return instead("reused") end
+    return instead("repeated", id)
   end
 end
 if redis.call("EXISTS", KEYS[1]) == 1 then return {"created"} end
 if ARGV[13] ~= "" then
   local named = redis.call("HGET", KEYS[12], ARGV[13])
-  if named then return {"repeated", named} end
+  if named then return instead("repeated", named) end
 end
-local base, messages = tonumber(ARGV[11]), tonumber(ARGV[14])
-local bytes = base > 0 and #ARGV[12] or #ARGV[3]
-for i = 23, #ARGV do bytes = bytes + #ARGV[i] end
+if filled > 0 then
+  local last = redis.call("XREVRANGE", KEYS[2], "+", "-", "COUNT", 1)[1]
+  if not last or last[1] ~= ARGV[3] .. "-0" then return {"lost"} end
+end
+local messages, bytes = tonumber(ARGV[14]), #ARGV[12] + tonumber(ARGV[23])
+for i = 24, #ARGV do bytes = bytes + #ARGV[i] end
 local contexts = redis.call("ZCARD", KEYS[4])
-if is_over(ARGV[16], contexts) then return {"over", "contexts", contexts} end
-if is_over(ARGV[17], messages - 1) then return {"over", "messages", messages} end
-if is_over(ARGV[18], bytes - 1) then return {"over", "bytes", bytes} end
+if is_over(ARGV[16], contexts) then return instead("over", "contexts", contexts) end
+if is_over(ARGV[17], messages - 1) then return instead("over", "messages", messages) end
+if is_over(ARGV[18], bytes - 1) then return instead("over", "bytes", bytes) end
 if ARGV[15] == "begins" then
   local over = begin_turn(ARGV[1], KEYS[13], KEYS[14], ARGV[19], ARGV[20])
   if over then return over end
 end
-local version = math.max(base, 1) + #ARGV - 22
+if filled > 0 then redis.call("PERSIST", KEYS[2]) end
+local version = math.max(base, filled) + #ARGV - 23
 local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
   "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes,
@@ -51,10 +66,8 @@ if ARGV[22] == "1" then redis.call("HINCRBY", KEYS[15], "turns:started", 1) end
 if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
-else
-  redis.call("XADD", KEYS[2], "1-0", "e", ARGV[3])
 end
-for i = 23, #ARGV do
+for i = 24, #ARGV do
   redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
 end
 if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end
