@@ -25,7 +25,7 @@ class MailboxStats(View):
 
     waiting: int
     oldest_s: float
-    """How long the oldest context with undelivered mail waits; 0: none does."""
+    """How long the oldest of them waits; 0: there is none."""
 
 
 class ActionStats(View):

@@ -12,7 +12,8 @@ A context, `ctx:{id}:...`
   (of the running turn, if it has one), keep (events that the log is to have left once the
   context rests, if somebody wishes that). create, deliver, activate, attempt, commit, draft,
   passivate, compact, shorten, bury.
-* `mail` (stream): undelivered actions, `<seq>-0`. create and deliver add, commit trims.
+* `mail` (stream): undelivered actions and when they came (ms), `<seq>-0`. create and deliver
+  add, commit trims.
 * `log` (stream): events as JSON, `<version>-0`. create, commit; fill, for a context that is not
   there yet: then it lives `FILL_S`.
 * `draft` (string): text of the reply that has arrived and is not committed. draft, commit.

@@ -13,12 +13,14 @@ from storage.meters import ACCURACY, MAPPING, SLOT_S, SLOTS, Process
 from storage.scripts import Scripts
 
 PERCENTILES: Final = (0.5, 0.95, 0.99)
+MAILBOXES_MAX: Final = 1_000
+"""Contexts that wait for a worker, and whose oldest mail is looked at: a millisecond or two."""
 
 _PHASE: Final = "phase:"
 
 _Flat: TypeAlias = list[bytes]
 _Surveyed: TypeAlias = tuple[
-    int, _Flat, _Flat, int, int, _Flat, list[_Flat], _Flat, list[tuple[bytes, object]]
+    int, _Flat, _Flat, int, int, list[int], list[_Flat], _Flat, list[tuple[bytes, object]]
 ]
 """What survey.lua returns."""
 
@@ -48,7 +50,8 @@ class Statistics:
     contexts: int
     dead_letters: int
     oldest_mail_ms: int | None
-    """Since when the oldest mail of a context waits that nobody has taken."""
+    """When the oldest mail came that nobody has taken; of MAILBOXES_MAX contexts, those that
+    workers were not offered for the longest time."""
     latencies: Mapping[str, Latency]
     """Latencies of the last `window_s` seconds, by kind."""
     window_s: float
@@ -84,7 +87,9 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
     """
     where = [keys.TOTALS, keys.PROCESSES, keys.CONTEXTS, keys.DEAD, keys.READY]
     where += [keys.LATENCIES, keys.ANNOUNCEMENTS]
-    reply = await scripts.run(link, "survey", where, SLOT_S, SLOTS, int(since_ever))
+    reply = await scripts.run(
+        link, "survey", where, SLOT_S, SLOTS, int(since_ever), MAILBOXES_MAX
+    )
     now_ms, raw_totals, rows, contexts, dead, oldest, raw_slots, ever, newest = cast(
         "_Surveyed",
         tuple(cast("list[object]", reply)),
@@ -101,7 +106,7 @@ async def survey(link: Link, scripts: Scripts, *, since_ever: bool = False) -> S
         processes=[Process.model_validate_json(row) for row in rows],
         contexts=contexts,
         dead_letters=dead,
-        oldest_mail_ms=int(float(oldest[1])) if oldest else None,
+        oldest_mail_ms=oldest[0] if oldest else None,
         latencies=_latencies(slots),
         window_s=window_s,
         actions_s=_per_s(totals, "actions:applied", began.get("actions"), window_s),

@@ -85,7 +85,7 @@ if ARGV[7] ~= "" then
   redis.call("SET", KEYS[5], ARGV[1] .. " " .. ARGV[7], "EX", ARGV[8])
 end
 if mail_seq == 1 then
-  redis.call("XADD", KEYS[3], "1-0", "m", ARGV[5])
+  redis.call("XADD", KEYS[3], "1-0", "m", ARGV[5], "t", ARGV[6])
   redis.call("HINCRBY", KEYS[15], "actions:delivered", 1)
   redis.call("ZADD", KEYS[6], ARGV[6], ARGV[1])
 end

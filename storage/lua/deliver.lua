@@ -47,7 +47,7 @@ if ARGV[9] == "begins" then
 end
 local seq = tonumber(meta[3]) + 1
 redis.call("HSET", KEYS[1], "mail_seq", seq)
-redis.call("XADD", KEYS[2], seq .. "-0", "m", ARGV[3])
+redis.call("XADD", KEYS[2], seq .. "-0", "m", ARGV[3], "t", ARGV[6])
 redis.call("HINCRBY", KEYS[9], "actions:delivered", 1)
 redis.call("ZADD", KEYS[5], "NX", ARGV[6], ARGV[1])
 if ARGV[4] ~= "" then

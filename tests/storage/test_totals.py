@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+import storage.statistics as statistics
 from fsm import MessageReceived, replay
 from storage import (
     Mail,
@@ -178,12 +179,28 @@ async def test_mail_waits_for_as_long_as_nobody_has_taken_it(store: Store) -> No
     assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5_000
 
 
-async def test_the_oldest_mail_is_that_of_the_context_that_waits_longest_for_a_worker(
-    store: Store,
+async def say_at(store: Store, context_id: str, at_ms: int) -> None:
+    """Mail that comes at some time."""
+    mail = Mail(event=MessageReceived(at_ms=at_ms, content="Hello"))
+    await store.admissions.deliver(context_id, "ada", mail, key="", digest="")
+
+
+async def test_mail_waits_since_it_came_whoever_was_offered_its_context_since(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number, waits_since_ms in ((1, BEGAN_MS + 9), (2, BEGAN_MS + 5), (3, 0)):
-        # A context whose worker has died is in front: nobody knows since when.
-        await store.link.call("ZADD", keys.READY, waits_since_ms, f"c{number}")
+    await create(store, first=say_mail())
+    await create(store, created(NOBODY))
+    await say_at(store, NOBODY, BEGAN_MS + 5)
+    await say_at(store, CONTEXT_ID, BEGAN_MS + 9)
+    later_ms = BEGAN_MS + 60_000
+    assert len(await store.ownership.claim(now_ms=later_ms, overdue_ms=1_000)) == 2
+    assert (await seen(store)).oldest_mail_ms == BEGAN_MS
+    await own(store)
+    await store.sessions.bury("w1")
+    assert (await seen(store)).oldest_mail_ms == BEGAN_MS
+    monkeypatch.setattr(statistics, "MAILBOXES_MAX", 1)
+    await store.link.call("ZADD", keys.READY, later_ms, CONTEXT_ID)
+    await store.link.call("ZADD", keys.READY, 0, NOBODY)
     assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 5
 
 
@@ -200,6 +217,28 @@ async def test_totals_that_say_more_than_there_is_leave_nothing_below_zero(
     found = await seen(store)
     assert list(found.by_phase.items()) == [("idle", 0), ("a", 2), ("b", 2)]
     assert found.mail_waiting == 0
+
+
+async def test_mail_that_was_taken_waits_no_longer(store: Store) -> None:
+    book = Playbook()
+    await create(store, book.log[0], first=say_mail())
+    await say_at(store, CONTEXT_ID, BEGAN_MS + 7)
+    owned = await own(store)
+    await store.ownership.commit(
+        next_commit(book.given(say()), owned, base=1, acknowledged=1, results={1: APPLIED})
+    )
+    assert (await seen(store)).oldest_mail_ms == BEGAN_MS + 7
+    await store.ownership.commit(
+        next_commit(book.given(say()), owned, base=2, acknowledged=2, results={2: APPLIED})
+    )
+    assert (await seen(store)).oldest_mail_ms is None
+
+
+async def test_a_context_whose_worker_has_died_has_no_mail_by_that(store: Store) -> None:
+    await create(store)
+    await own(store)
+    await store.sessions.bury("w1")
+    assert (await seen(store)).oldest_mail_ms is None
 
 
 async def test_dead_letters_and_contexts_are_counted(store: Store) -> None:
