@@ -127,17 +127,12 @@ class _Wiring:
 
     async def bury(self, worker_id: str) -> None:
         """Free the contexts of a dead worker, and tell dashboards."""
-        from storage import WorkerLost, connect
+        from storage import connect
 
         # A connection for each: workers die seldom, and an idle one would be one more to lose.
         async with connect(self.url(), self.settings) as store:
-            had = await store.sessions.bury(worker_id)
-            if had is not None:
-                store.announcer.by = f"s-{secrets.token_hex(4)}"
-                store.announcer.tell(
-                    WorkerLost(worker_id=worker_id, cause="died", contexts=had)
-                )
-                await store.announcer.flush()
+            store.announcer.by = f"s-{secrets.token_hex(4)}"
+            await store.sessions.bury(worker_id)
 
     async def bury_others(self, ours: Collection[str]) -> None:
         """Free the contexts of all workers but ours, if the store is ours."""

@@ -242,6 +242,12 @@ class Announcer:
         self._collected.append(Entry(at_ms=now_ms, by=self.by, what=what))
         self._waits.set()
 
+    def written(self, what: AnyAnnouncement) -> str:
+        """An announcement as it is kept, for a script that makes it; empty: none is made."""
+        if not self.by:
+            return ""
+        return Entry(at_ms=self._meters.clock(), by=self.by, what=what).model_dump_json()
+
     def leaves_out(self) -> bool:
         """Whether a non-critical announcement would be dropped now; counts it if so."""
         if not self.by:

@@ -97,7 +97,7 @@ The store
   JSON. report.
 * `reported:<process>` (string, lives `REPORTED_S`): number of its last report. report.
 * `announcements` (stream): what dashboards show, as JSON, `<seq>-0`, the last
-  `announcements_kept`. announce.
+  `announcements_kept`. announce, bury.
 * `announced:<process>` (string, lives `ANNOUNCED_S`): number of its last batch. announce.
 * `audit` (stream): what somebody may have to answer for, as JSON, `<number>-0`, the last
   `audit_records_max`. storage/audit.py.
@@ -115,7 +115,7 @@ Channels
   delete to the gateways.
 * `worker:<id>:mail`: mail of active contexts, from deliver to the worker; empty: look
   into the mailbox, from activate.
-* `announcements`: what was announced, from announce to the dashboards.
+* `announcements`: what was announced, from announce and bury to the dashboards.
 * `supervisors`: ids of restarts, from gateways to supervisors.
 * `workers:wake`: somebody was buried, look at `ready` now; from bury to the workers.
 * `replicated`: nobody listens; what is published is behind everything that replicas have to

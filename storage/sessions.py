@@ -6,9 +6,10 @@ and, where it writes, StoreRefusedWrite (nothing has happened).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import storage.keys as keys
+from storage.announcements import Announcer, WorkerLost
 from storage.enqueue import ActivationQueue
 from storage.errors import WorkerBuried
 from storage.link import Link
@@ -22,8 +23,10 @@ class WorkerSessions:
     link: Link
     scripts: Scripts
     queue: ActivationQueue
+    announcer: Announcer
     session_ms: int
     """How long a session lives after it was renewed, in milliseconds."""
+    announcements_kept: int
 
     async def renew(self, worker_id: str, *, now_ms: int, begin: bool = False) -> list[str]:
         """Prolong a worker's session; returns the workers whose session is over.
@@ -40,11 +43,13 @@ class WorkerSessions:
             raise WorkerBuried(worker_id)
         return [other.decode() for other in dead]
 
-    async def bury(self, worker_id: str) -> int | None:
-        """Free the contexts and jobs of a worker that is dead or leaves; wakes the others.
+    async def bury(self, worker_id: str, *, cause: Literal["died", "left"] = "died") -> int:
+        """Free the contexts and jobs of a worker that is dead or leaves.
+
+        Wakes the others, and tells dashboards, whoever else buries it and however often.
 
         Returns:
-            How many contexts it had active; None if somebody else has buried it, or begun to.
+            How many contexts it had active, that nobody else has freed.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: It may have jobs left, and `renew` names it
@@ -55,11 +60,23 @@ class WorkerSessions:
             keys.READY,
             keys.session(worker_id),
             keys.worker_contexts(worker_id),
+            keys.ANNOUNCEMENTS,
         ]
-        reply = await self.scripts.run(self.link, "bury", where, worker_id, keys.WAKE)
+        lost = WorkerLost(worker_id=worker_id, cause=cause, contexts=0)
+        # The script knows how many there are.
+        before, _, after = self.announcer.written(lost).rpartition("0")
+        reply = await self.scripts.run(
+            self.link,
+            "bury",
+            where,
+            worker_id,
+            keys.WAKE,
+            before,
+            after,
+            self.announcements_kept,
+        )
         await self.queue.forget_worker(worker_id)
-        had = cast("int", reply)
-        return None if had < 0 else had
+        return cast("int", reply)
 
     async def workers(self) -> Sequence[str]:
         """Ids of all workers that nobody has buried, oldest first."""

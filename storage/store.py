@@ -275,7 +275,9 @@ async def connect(
         files,
         url,
         queue,
-        WorkerSessions(link, scripts, queue, config.worker_session_ms),
+        WorkerSessions(
+            link, scripts, queue, announcer, config.worker_session_ms, config.announcements_kept
+        ),
         Admissions(link, scripts, config, sealer, webhooks, announcer, tracer),
         Ownership(link, scripts, config, sealer, files, meters, lambda: store.epoch),
         Logs(link, scripts, sealer),

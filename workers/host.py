@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import structlog
 from pydantic import ValidationError
@@ -33,7 +33,6 @@ from storage import (
     StoreUnavailable,
     WorkerBuried,
     WorkerJoined,
-    WorkerLost,
     read_mail,
     worker_mail,
 )
@@ -174,15 +173,13 @@ class Host:
     async def _hand_over(self) -> int:
         """Give what is left to others; how many contexts that was."""
         try:
-            had = await self._store.sessions.bury(self.worker_id)
+            had = await self._store.sessions.bury(self.worker_id, cause="left")
         except (StoreUnavailable, StoreRefusedWrite) as error:
             # Others find the session expired a little later.
             log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
             return 0
-        if had is not None:
-            self._tell_lost(self.worker_id, "left", had)
-        log.info("worker drained", worker_id=self.worker_id, handed_over=had or 0)
-        return had or 0
+        log.info("worker drained", worker_id=self.worker_id, handed_over=had)
+        return had
 
     def load(self) -> Mapping[str, int]:
         """How many contexts it has: active, starting, waiting for another try."""
@@ -191,9 +188,6 @@ class Host:
             "starting": len(self._starting),
             "waiting_for_retry": len(self._crashes),
         }
-
-    def _tell_lost(self, worker_id: str, cause: Literal["died", "left"], had: int) -> None:
-        self._store.announcer.tell(WorkerLost(worker_id=worker_id, cause=cause, contexts=had))
 
     async def _begin_session(self, stop: asyncio.Event) -> bool:
         """Begin the session as soon as the store takes it; False if `stop` was set first."""
@@ -313,9 +307,7 @@ class Host:
                     self.worker_id, now_ms=self._clock()
                 ):
                     log.warning("worker is dead", worker_id=other)
-                    had = await self._store.sessions.bury(other)
-                    if had is not None:
-                        self._tell_lost(other, "died", had)
+                    await self._store.sessions.bury(other)
                 await self._pick_up_overdue()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()

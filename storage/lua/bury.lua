@@ -7,9 +7,14 @@
 -- It stays in `workers`, with a score below 0, until `finish` has ended its jobs: whoever buries
 -- it may die between the two, and `renew` names it to the others.
 --
--- KEYS 1 workers  2 ready  3 its session  4 its contexts
--- ARGV 1 worker id  2 channel on which the others are woken
--- Returns how many contexts it had | -1: it was buried before, or never lived
+-- Dashboards are told here, and not by the caller: a repeat finds it buried, and so does whoever
+-- comes after a caller that has died.
+--
+-- KEYS 1 workers  2 ready  3 its session  4 its contexts  5 announcements
+-- ARGV 1 worker id  2 channel on which the others are woken  3 the announcement up to the number
+--      of its contexts, or ""  4 the rest of it  5 announcements kept
+-- Returns how many contexts it had; 0 if it was buried before, or never lived
+--- include announcements
 local since = redis.call("ZSCORE", KEYS[1], ARGV[1])
 redis.call("DEL", KEYS[3])
 local contexts = redis.call("SMEMBERS", KEYS[4])
@@ -21,5 +26,7 @@ end
 redis.call("DEL", KEYS[4])
 redis.call("ZADD", KEYS[1], "XX", -1, ARGV[1])
 if #contexts > 0 then redis.call("PUBLISH", ARGV[2], ARGV[1]) end
-if not since or tonumber(since) < 0 then return -1 end
+if since and tonumber(since) >= 0 and ARGV[3] ~= "" then
+  announce(KEYS[5], ARGV[5], {ARGV[3] .. #contexts .. ARGV[4]})
+end
 return #contexts

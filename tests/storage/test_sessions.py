@@ -4,7 +4,18 @@ import asyncio
 
 import pytest
 
-from storage import WAKE, Store, StoreUnavailable, WorkerBuried, keys, unix_ms
+from storage import (
+    WAKE,
+    Store,
+    StoreUnavailable,
+    WorkerBuried,
+    WorkerLost,
+    announced_after,
+    keys,
+    read_announced,
+    unix_ms,
+)
+from storage.announcements import Entry
 from storage.ownership import CLAIMS_MAX
 from tests.storage.arranging import (
     create,
@@ -65,6 +76,7 @@ async def test_a_worker_whose_burial_was_cut_short_is_named_until_its_jobs_are_e
     async def lose(_: str) -> None:
         raise StoreUnavailable("lost")
 
+    store.announcer.by = "s"
     await live(store, "w1", "w2")
     await store.queue.enqueue_chore("retention")
     await store.queue.take("w1", number=1, room=1)
@@ -77,9 +89,39 @@ async def test_a_worker_whose_burial_was_cut_short_is_named_until_its_jobs_are_e
     assert not await store.queue.enqueue_chore("retention")
     assert await store.sessions.workers() == ["w2"]
     assert await store.sessions.renew("w2", now_ms=BEGAN_MS) == ["w1"]
-    assert await store.sessions.bury("w1") is None
+    assert await store.sessions.bury("w1") == 0
     assert await store.queue.enqueue_chore("retention")
     assert await store.sessions.renew("w2", now_ms=BEGAN_MS) == []
+    assert len(await announced_after(store.link, 0, limit=100)) == 1, (
+        "dashboards were told then"
+    )
+
+
+async def test_dashboards_are_told_of_a_burial_once_whoever_hears_its_answer(
+    store: Store,
+) -> None:
+    await create(store)
+    await own(store)
+    await live(store, "w2")
+    async with listening(store, keys.ANNOUNCEMENTS) as ear:
+        await store.sessions.bury("w1")
+        store.announcer.by = "s"
+        await store.sessions.bury("w1")
+        await store.sessions.bury("nobody")
+        await store.sessions.bury("w2", cause="left")
+        await own(store)
+        await store.sessions.bury("w1")
+        heard = await ear.hears(2)
+        await store.sessions.bury("w1")
+        await store.sessions.bury("w2")
+    kept = await announced_after(store.link, 0, limit=100)
+    assert [one for batch in heard for one in read_announced(batch)] == kept
+    entries = [Entry.model_validate_json(raw) for _, raw in kept]
+    assert {entry.by for entry in entries} == {"s"}
+    assert [entry.what for entry in entries] == [
+        WorkerLost(worker_id="w2", cause="left", contexts=0),
+        WorkerLost(worker_id="w1", cause="died", contexts=1),
+    ]
 
 
 async def test_a_worker_that_does_not_renew_is_dead_when_its_session_is_over(
@@ -100,11 +142,11 @@ async def test_the_contexts_of_the_buried_get_ready_and_the_others_are_woken(
     await create(store, created(OTHER_ID))
     await own(store)
     async with listening(store, WAKE) as ear:
-        assert await store.sessions.bury("nobody") is None
+        assert await store.sessions.bury("nobody") == 0
         assert await store.sessions.bury("w1") == 1
         assert await ear.hears(1) == [b"w1"]
     assert await ready(store) == [CONTEXT_ID]
-    assert await store.sessions.bury("w1") is None, "whoever comes second has nothing to tell"
+    assert await store.sessions.bury("w1") == 0
     assert await store.ownership.claim(now_ms=BEGAN_MS, overdue_ms=60_000) == [CONTEXT_ID]
 
 

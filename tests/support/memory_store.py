@@ -239,9 +239,9 @@ class MemorySessions(WorkerSessions):
         )
 
     @override
-    async def bury(self, worker_id: str) -> int | None:
+    async def bury(self, worker_id: str, *, cause: Literal["died", "left"] = "died") -> int:
         step = super().bury
-        return await self._store.made("bury", lambda: step(worker_id))
+        return await self._store.made("bury", lambda: step(worker_id, cause=cause))
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,6 @@ from structlog.testing import capture_logs
 
 from fsm import Phase, RequestedCall
 from storage import (
-    AnyAnnouncement,
     ContextBusy,
     ContextMissing,
     Owned,
@@ -16,11 +15,11 @@ from storage import (
     WorkerBuried,
     WorkerJoined,
     WorkerLost,
+    announced_after,
     keys,
     worker_mail,
 )
-from storage.announcements import Announcer
-from storage.sessions import WorkerSessions
+from storage.announcements import Entry
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryOwnership
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
@@ -453,23 +452,10 @@ async def test_a_burial_that_was_cut_short_is_repeated_with_the_next_heartbeat(
         assert forgotten == ["w1", "w1"]
 
 
-def announcements(monkeypatch: pytest.MonkeyPatch) -> list[AnyAnnouncement]:
-    """What is announced from now on."""
-    told: list[AnyAnnouncement] = []
-
-    def tell(_: Announcer, what: AnyAnnouncement) -> None:
-        told.append(what)
-
-    monkeypatch.setattr(Announcer, "tell", tell)
-    return told
-
-
 @in_virtual_time
-async def test_dashboards_are_told_who_takes_contexts_and_who_does_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = announcements(monkeypatch)
+async def test_dashboards_are_told_who_takes_contexts_and_who_does_no_more() -> None:
     async with open_world() as world:
+        world.store.announcer.by = "w1"
         await world.store.sessions.renew("w0", now_ms=now_ms(), begin=True)
         await world.store.ownership.activate(CONTEXT_ID, "w0")
         await world.store.link.call("DEL", keys.session("w0"))
@@ -477,33 +463,15 @@ async def test_dashboards_are_told_who_takes_contexts_and_who_does_no_more(
             await asyncio.sleep(2)
             one.stop.set()
             await one.task
-    assert [what for what in told if isinstance(what, WorkerJoined | WorkerLost)] == [
-        WorkerJoined(worker_id="w1"),
+        told = await announced_after(world.store.link, 0, limit=100)
+    whats = [Entry.model_validate_json(raw).what for _, raw in told]
+    assert [what for what in whats if isinstance(what, WorkerJoined)] == [
+        WorkerJoined(worker_id="w1")
+    ]
+    assert [what for what in whats if isinstance(what, WorkerLost)] == [
         WorkerLost(worker_id="w0", cause="died", contexts=1),
         WorkerLost(worker_id="w1", cause="left", contexts=0),
     ]
-
-
-@in_virtual_time
-async def test_a_death_that_another_worker_tells_of_is_not_told_twice(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = announcements(monkeypatch)
-
-    bury = WorkerSessions.bury
-
-    async def bury_second(self: WorkerSessions, worker_id: str) -> None:
-        """Find that somebody else has begun, who tells of it."""
-        await bury(self, worker_id)
-
-    async with open_world() as world:
-        await world.store.sessions.renew("w0", now_ms=now_ms(), begin=True)
-        await world.store.link.call("DEL", keys.session("w0"))
-        monkeypatch.setattr(WorkerSessions, "bury", bury_second)
-        async with hosting(world.store, "w1", worker_heartbeat_s=600) as one:
-            await settled()
-            assert told == [WorkerJoined(worker_id="w1")]
-            assert not one.task.done()
 
 
 @in_virtual_time
