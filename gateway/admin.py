@@ -114,7 +114,8 @@ async def _busy(gateway: Gateway) -> dict[str, int]:
 
 async def restart_report(request: web.Request) -> web.StreamResponse:
     """How far a restart or drain has come, process by process."""
-    found = await Restarts(request.app[GATEWAY].store).read(restart_id_of(request))
+    restarts = Restarts(request.app[GATEWAY].store)
+    found = await restarts.fail_lost(restart_id_of(request))
     if found is None:
         raise Problem("not-found", "There is no such restart, or it was long ago.")
     return json_response(_report(found))

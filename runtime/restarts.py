@@ -1,6 +1,7 @@
 """Carries out the restarts and drains that are asked for through a gateway."""
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from runtime.slot import Replaced, Role
 from runtime.supervisor import Supervisor
 from storage import (
+    CARRIER_S,
     ProcessRestart,
     RestartRequest,
     Restarts,
@@ -69,7 +71,7 @@ async def obey_restarts(
                         await _obey(restarts, request, supervisor, name)
                     if request.restart_id == found:
                         # Whom we replace may have been killed in the middle of it.
-                        await restarts.fail_lost(request.restart_id)
+                        await restarts.fail_lost(request.restart_id, listens=True)
         except* (StorageError, ValidationError) as failed:
             _log.debug("restarts cannot be heard", extra={"reason": str(failed.exceptions[0])})
         end_if_cancelled()
@@ -100,17 +102,30 @@ async def _obey(
     roles = _ROLES[request.scope]
     status = "failed"
     try:
-        if request.kind == "drain":
-            done = await supervisor.drain(
-                roles, process=request.process, force=request.force, told=told
+        async with asyncio.TaskGroup() as group:
+            signs = group.create_task(
+                _give_signs(restarts, request.restart_id, name), name="restart-signs"
             )
-        else:
-            done = await supervisor.restart(roles, force=request.force, told=told)
+            if request.kind == "drain":
+                done = await supervisor.drain(
+                    roles, process=request.process, force=request.force, told=told
+                )
+            else:
+                done = await supervisor.restart(roles, force=request.force, told=told)
+            signs.cancel()
         status = "complete" if done else "failed"
     finally:
         # A stop breaks it off; told of no end, nobody could begin another one for a while.
         await tell(report.model_copy(update={"status": status}))
         _log.info("restarted", extra={**fields, "status": status})
+
+
+async def _give_signs(restarts: Restarts, restart_id: str, name: str) -> None:
+    """Say that we are there, until cancelled: who gives no sign has failed, others say."""
+    while True:
+        await asyncio.sleep(CARRIER_S / 4)
+        with contextlib.suppress(StorageError):
+            await restarts.carry(restart_id, name)
 
 
 def _entry(replaced: Replaced) -> ProcessRestart:

@@ -99,6 +99,7 @@ from .quotas import OwnerUsage, usage_of
 from .recorder import Recorder, RecordRefused, open_recorder
 from .redaction import make_redactor
 from .restarts import (
+    CARRIER_S,
     NoSupervisor,
     OtherRuns,
     ProcessRestart,
@@ -121,6 +122,7 @@ from .webhooks import Webhooks
 
 __all__ = [
     "ANNOUNCEMENTS",
+    "CARRIER_S",
     "KEY_PREFIX",
     "KINDS",
     "MAIL",

@@ -49,6 +49,8 @@ Operations
   storage/restarts.py, hold.
 * `restart:<id>` (hash, lives `restart_report_s`): the request, and what each supervisor
   has done. storage/restarts.py.
+* `restart:<id>:<supervisor>` (string, lives `CARRIER_S`): this supervisor carries it out.
+  storage/restarts.py.
 * `dead` (zset): ids of all dead letters; score: since when (ms). commit, delete, settle,
   storage/letters.py.
 
@@ -203,6 +205,11 @@ def worker_mail(worker_id: str) -> str:
 def restart(restart_id: str) -> str:
     """The request and the reports of a restart."""
     return f"restart:{restart_id}"
+
+
+def carrier(restart_id: str, supervisor: str) -> str:
+    """The sign of a supervisor that carries a restart out."""
+    return f"{restart(restart_id)}:{supervisor}"
 
 
 def notes(owner: str) -> str:

@@ -7,7 +7,7 @@ that no supervisor hears is withdrawn. What is kept of one lives `restart_report
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from typing import Literal, cast
+from typing import Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,6 +19,10 @@ from storage.subscriber import Listener
 
 SUPERVISOR_LOOKS, SUPERVISOR_LOOK_S = 10, 0.3
 """How often, and how far apart, it is looked for somebody to carry a restart out."""
+
+CARRIER_S: Final = 10
+"""For how long a supervisor that carries one out is taken to be there after its last sign."""
+GONE: Final = "its supervisor is gone"
 
 RestartScope = Literal["all", "gateways", "workers"]
 
@@ -84,6 +88,8 @@ class SupervisorReport(BaseModel):
     supervisor: str
     status: Literal["running", "complete", "failed"]
     processes: tuple[ProcessRestart, ...] = ()
+    reason: str | None = None
+    """Why it has failed, where the supervisor could not say so itself."""
 
 
 class Restart(BaseModel):
@@ -168,9 +174,13 @@ class Restarts:
         """Make this the restart that runs; returns the id of another one that runs already."""
         call, within_s = self._store.link.call, self._config.restart_silent_s_max
         while await call("SET", keys.RESTARTING, restart_id, "NX", "EX", within_s) is None:
-            if (running := await self.running()) is not None:
+            running = await self.running()
+            if running is None:
+                continue  # that one has ended just now
+            found = await self.fail_lost(running)
+            if found is None or found.status in {"requested", "running"}:
                 return running
-            # That one has ended just now.
+            await self._hold(running, 0)
         return None
 
     async def running(self) -> str | None:
@@ -213,6 +223,8 @@ class Restarts:
             StoreUnavailable, StoreRefusedWrite: It may be missing from the report.
         """
         call = self._store.link.call
+        if report.status == "running":
+            await self.carry(restart_id, report.supervisor)
         field = f"supervisor:{report.supervisor}"
         await call("HSET", keys.restart(restart_id), field, report.model_dump_json())
         self._tell_progress(restart_id, report)
@@ -225,6 +237,15 @@ class Restarts:
             self._store.announcer.tell(RestartComplete(restart_id=restart_id, status=status))
         else:
             await self._hold(restart_id, self._config.restart_silent_s_max)
+
+    async def carry(self, restart_id: str, supervisor: str) -> None:
+        """Say that a supervisor is there, and carries a restart out; for CARRIER_S.
+
+        Raises:
+            StoreUnavailable, StoreRefusedWrite: Others may take it to be gone.
+        """
+        sign = keys.carrier(restart_id, supervisor)
+        await self._store.link.call("SET", sign, "", "EX", CARRIER_S)
 
     async def is_in_hand(self, restart_id: str) -> bool:
         """Whether a supervisor has begun it, or another one listens that may.
@@ -239,22 +260,31 @@ class Restarts:
         has_begun = restart is not None and restart.supervisors != ()
         return has_begun or await self._others_listen(restart_id)
 
-    async def fail_lost(self, restart_id: str) -> None:
-        """Report the failure of supervisors that have begun, and listen no more.
+    async def fail_lost(self, restart_id: str, *, listens: bool = False) -> Restart | None:
+        """Report the failure of supervisors that have begun and are gone.
 
-        Only for a supervisor that listens (`requests`). Where others do so too it is not known
-        who is lost: nothing happens, and the restart is over once it was silent for too long.
+        Args:
+            restart_id: Of the restart.
+            listens: Whether a supervisor asks that listens (`requests`). Where no other one
+                does, all but itself are gone, however short ago they gave a sign.
+
+        Returns:
+            The restart as it is then; None if there is none, or not any more.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: Some of it may be missing from the report.
         """
-        if await self._others_listen(restart_id):
-            return
         restart = await self.read(restart_id)
-        for report in restart.supervisors if restart else ():
-            if report.status == "running":
-                failed = report.model_copy(update={"status": "failed"})
+        running = (
+            [one for one in restart.supervisors if one.status == "running"] if restart else []
+        )
+        is_alone = listens and running and not await self._others_listen(restart_id)
+        for report in running:
+            sign = keys.carrier(restart_id, report.supervisor)
+            if is_alone or await self._store.link.call("EXISTS", sign) == 0:
+                failed = report.model_copy(update={"status": "failed", "reason": GONE})
                 await self.report(restart_id, failed)
+        return await self.read(restart_id) if running else restart
 
     async def _others_listen(self, restart_id: str) -> bool:
         listening = await self._store.link.call("PUBLISH", keys.SUPERVISORS, restart_id)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from storage import DeadLetter, keys
+from storage import DeadLetter, RestartRequest, SupervisorReport, keys
 from storage.contract import Mail
+from storage.restarts import GONE
 from tests.gateway.arrivals import tell_store
 from tests.support.playbook import say
 from tests.support.service import serving
@@ -52,6 +53,24 @@ async def test_a_restart_that_never_was_is_not_found(store_url: str, restart_id:
     async with serving(store_url, workers=0) as service:
         answer = await service.client.get(f"/admin/restarts/{restart_id}")
         assert (answer.status, answer.problem) == (404, "not-found")
+
+
+async def test_a_restart_whose_supervisor_is_gone_has_failed_and_says_why(
+    store_url: str, shared_store: StoreServer
+) -> None:
+    restart_id = "r-0123456789abcdef"
+    asked = RestartRequest(
+        restart_id=restart_id, scope="workers", force=False, requested_at_ms=1
+    )
+    report = SupervisorReport(supervisor="s-1", status="running")
+    fields = ("request", asked.model_dump_json(), "supervisor:s-1", report.model_dump_json())
+    tell_store(shared_store, "HSET", keys.restart(restart_id), *fields)
+    async with serving(store_url, workers=0) as service:
+        found = (await service.client.get(f"/admin/restarts/{restart_id}")).json
+    assert found["status"] == "failed"
+    assert found["supervisors"] == [
+        {**report.model_dump(mode="json"), "status": "failed", "reason": GONE}
+    ]
 
 
 async def test_p11_dead_letters_are_listed_newest_first_and_counted(

@@ -22,6 +22,7 @@ from storage import (
     connect,
     keys,
 )
+from storage.restarts import GONE
 from tests.runtime.support import until
 from tests.support.store_server import StoreServer
 
@@ -213,7 +214,8 @@ async def test_p13_a_supervisor_that_was_killed_in_a_restart_keeps_nobody_from_t
                 pass
         report = await restarts.read(broken_off)
         assert report is not None
-        assert [one.status for one in report.supervisors].count("failed") == 1
+        lost = [one for one in report.supervisors if one.status == "failed"]
+        assert [(one.supervisor, one.reason) for one in lost] == [("s-0", GONE)]
         assert report.status == "failed"
         before = supervisor.restarts
         assert await restarts.ask("workers", force=False, now_ms=20) != broken_off
@@ -246,8 +248,8 @@ async def test_p13_a_restart_that_another_supervisor_carries_out_is_left_to_it(
 ) -> None:
     looked, fail_lost = asyncio.Event(), Restarts.fail_lost
 
-    async def look(self: Restarts, restart_id: str) -> None:
-        await fail_lost(self, restart_id)
+    async def look(self: Restarts, restart_id: str, *, listens: bool) -> None:
+        await fail_lost(self, restart_id, listens=listens)
         looked.set()
 
     monkeypatch.setattr(Restarts, "fail_lost", look)
@@ -273,3 +275,26 @@ async def test_p13_a_restart_that_another_supervisor_carries_out_is_left_to_it(
         assert await restarts.running() == running
         for each in obeying:
             each.cancel()
+
+
+async def test_a_supervisor_says_that_it_is_there_for_as_long_as_it_restarts(
+    server: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.restarts.CARRIER_S", 0.01)
+    config = StorageConfig()
+    async with connect(server.url, config) as store, asyncio.TaskGroup() as group:
+        supervisor, restarts = Unfinished(), Restarts(store)
+        obeying = group.create_task(
+            obey_restarts(lambda: server.url, config, supervisor, began_ms=0)
+        )
+        running = await restarts.ask("workers", force=False, now_ms=5)
+        await until(lambda: supervisor.has_begun)
+        report = await restarts.read(running)
+        assert report is not None
+        (sign,) = (keys.carrier(running, one.supervisor) for one in report.supervisors)
+        for _ in range(3):
+            await store.link.call("DEL", sign)
+            async with asyncio.timeout(20):
+                while await store.link.call("EXISTS", sign) == 0:
+                    pass
+        obeying.cancel()

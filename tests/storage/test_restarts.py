@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from storage import (
+    CARRIER_S,
     Entry,
     NoSupervisor,
     OtherRuns,
@@ -19,6 +20,8 @@ from storage import (
     announced_after,
     keys,
 )
+from storage.restarts import GONE
+from tests.storage.arranging import listening
 from tests.support.playbook import BEGAN_MS
 
 
@@ -210,3 +213,66 @@ async def test_dashboards_are_told_what_was_asked_for_how_far_it_is_and_how_it_e
     ]
     assert {one["restart_id"] for one in told} == {restart_id}
     assert told[-1]["status"] == "complete"
+
+
+async def reported(
+    store: Store, restart_id: str, **statuses: Literal["running", "complete"]
+) -> None:
+    """Reports of supervisors, by their names."""
+    for name, status in statuses.items():
+        report = SupervisorReport(supervisor=name, status=status)
+        await Restarts(store).report(restart_id, report)
+
+
+async def be_silent(store: Store, restart_id: str, supervisor: str) -> None:
+    """A supervisor has given no sign for so long that it is taken to be gone."""
+    assert await store.link.call("TTL", keys.carrier(restart_id, supervisor)) == CARRIER_S
+    await store.link.call("DEL", keys.carrier(restart_id, supervisor))
+
+
+async def test_a_supervisor_that_gives_no_sign_any_more_has_failed_for_whoever_looks(
+    store: Store,
+) -> None:
+    restart_id = await begin(store)
+    await reported(store, restart_id, gone="running", here="running", done="complete")
+    await be_silent(store, restart_id, "gone")
+    found = await Restarts(store).fail_lost(restart_id)
+    assert found is not None
+    assert found == await Restarts(store).read(restart_id)
+    assert [(one.supervisor, one.status, one.reason) for one in found.supervisors] == [
+        ("done", "complete", None),
+        ("gone", "failed", GONE),
+        ("here", "running", None),
+    ]
+    assert found.status == "running"
+    await be_silent(store, restart_id, "here")
+    await Restarts(store).carry(restart_id, "here")
+    assert await Restarts(store).fail_lost(restart_id) == found
+    await be_silent(store, restart_id, "here")
+    found = await Restarts(store).fail_lost(restart_id)
+    assert found is not None
+    assert found.status == "failed"
+    assert await Restarts(store).running() is None
+    assert await Restarts(store).fail_lost("r-unknown") is None
+
+
+async def test_what_supervisors_that_are_gone_have_begun_keeps_nobody_from_another_one(
+    store: Store,
+) -> None:
+    restart_id = await begin(store, "drain", "w1")
+    await reported(store, restart_id, gone="running")
+    with pytest.raises(OtherRuns):
+        await ask(store)
+    await be_silent(store, restart_id, "gone")
+    async with listening(store, keys.SUPERVISORS):
+        assert await ask(store) != restart_id
+
+
+async def test_one_that_is_over_and_was_not_said_to_be_keeps_nobody_from_another_one(
+    store: Store,
+) -> None:
+    restart_id = await begin(store, "drain", "w1")
+    await reported(store, restart_id, done="complete")
+    await store.link.call("SET", keys.RESTARTING, restart_id)  # who reported died before
+    async with listening(store, keys.SUPERVISORS):
+        assert await ask(store) != restart_id

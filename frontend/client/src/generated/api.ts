@@ -2654,6 +2654,8 @@ export interface components {
         readonly SupervisorReport: {
             /** @default [] */
             readonly processes?: readonly components["schemas"]["ProcessRestart"][];
+            /** @default null */
+            readonly reason?: string | null;
             /** @enum {string} */
             readonly status: "running" | "complete" | "failed";
             readonly supervisor: string;
