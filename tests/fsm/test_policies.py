@@ -16,6 +16,7 @@ from tests.support.playbook import (
     approve,
     branch,
     cancel,
+    configure,
     edit,
     failed,
     prepared,
@@ -108,6 +109,15 @@ def test_rollback_drops_the_running_turn_from_the_branch_but_not_from_the_tree()
 def test_rollback_of_a_first_turn_begins_at_the_root() -> None:
     book = Playbook().given(say("one"), STARTED).when(say("two", policy="rollback"))
     assert book.said == [("user", "two", "complete")]
+
+
+@pytest.mark.parametrize("running", [(), (configure(mode="deep"),)])
+def test_rollback_drops_neither_configuration_nor_title(running: Sequence[Event]) -> None:
+    book = Playbook().given(say("one", patch={"model": "m-2"}), STARTED, *running)
+    before = book.state
+    book.when(say("two", policy="rollback"))
+    assert (book.state.config, book.state.title) == (before.config, "one")
+    assert book.state.config.model == "m-2"
 
 
 def test_rollback_of_an_edit_on_an_empty_branch_leaves_it_empty() -> None:
