@@ -36,12 +36,14 @@ class Logs:
         (log,) = keys.of_context(context_id, "log")
         events = list[bytes]()
         while after < until:
-            last = min(after + READ_EVENTS_MAX, until)
-            reply = await self.link.call("XRANGE", log, f"{after + 1}-0", f"{last}-0")
+            start, end = f"{after + 1}-0", f"{until}-0"
+            reply = await self.link.call("XRANGE", log, start, end, "COUNT", READ_EVENTS_MAX)
             entries = cast("list[tuple[bytes, list[bytes]]]", reply)
             raw = [fields[1] for _, fields in entries]
             events += read_events(self.sealer, context_id, raw)
-            after = last
+            if len(entries) < READ_EVENTS_MAX:
+                break
+            after = int(entries[-1][0].split(b"-")[0])
         return events
 
     async def first(self, context_id: str) -> int:

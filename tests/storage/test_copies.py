@@ -103,7 +103,7 @@ async def test_no_more_than_a_piece_of_a_log_is_asked_for_at_once(
 
     monkeypatch.setattr(Link, "call", noted)
     assert len(await store.logs.events(CONTEXT_ID, after=1, until=5)) == 4
-    assert asked == [("2-0", "3-0"), ("4-0", "5-0")]
+    assert asked == [("2-0", "5-0", "COUNT", 2), ("4-0", "5-0", "COUNT", 2)]
 
 
 @pytest.mark.parametrize("events", [3, 4, 5, 6, 7, 8])
