@@ -62,17 +62,15 @@ class WorkerSessions:
             keys.worker_contexts(worker_id),
             keys.ANNOUNCEMENTS,
         ]
+        # The script knows how many contexts there are.
         lost = WorkerLost(worker_id=worker_id, cause=cause, contexts=0)
-        # The script knows how many there are.
-        before, _, after = self.announcer.written(lost).rpartition("0")
         reply = await self.scripts.run(
             self.link,
             "bury",
             where,
             worker_id,
             keys.WAKE,
-            before,
-            after,
+            self.announcer.written(lost),
             self.announcements_kept,
         )
         await self.queue.forget_worker(worker_id)

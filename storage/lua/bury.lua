@@ -11,8 +11,8 @@
 -- comes after a caller that has died.
 --
 -- KEYS 1 workers  2 ready  3 its session  4 its contexts  5 announcements
--- ARGV 1 worker id  2 channel on which the others are woken  3 the announcement up to the number
---      of its contexts, or ""  4 the rest of it  5 announcements kept
+-- ARGV 1 worker id  2 channel on which the others are woken  3 the announcement, in which the
+--      number of its contexts is 0, or ""  4 announcements kept
 -- Returns how many contexts it had; 0 if it was buried before, or never lived
 --- include announcements
 local since = redis.call("ZSCORE", KEYS[1], ARGV[1])
@@ -27,6 +27,7 @@ redis.call("DEL", KEYS[4])
 redis.call("ZADD", KEYS[1], "XX", -1, ARGV[1])
 if #contexts > 0 then redis.call("PUBLISH", ARGV[2], ARGV[1]) end
 if since and tonumber(since) >= 0 and ARGV[3] ~= "" then
-  announce(KEYS[5], ARGV[5], {ARGV[3] .. #contexts .. ARGV[4]})
+  local counted = string.gsub(ARGV[3], '"contexts":0', '"contexts":' .. #contexts)
+  announce(KEYS[5], ARGV[4], {counted})
 end
 return #contexts
