@@ -5,6 +5,7 @@ leads on, and what it leads to stays where it is, because the tree and the log o
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import orjson
 from aiohttp import web
@@ -23,7 +24,7 @@ from gateway.parameters import (
     read_whole,
 )
 from gateway.problems import Problem
-from storage import ContextMissing, LogCompacted, StoreUnavailable, View, rfc3339
+from storage import LogCompacted, View, rfc3339
 
 LIMIT_DEFAULT = 50
 
@@ -116,9 +117,12 @@ async def get_log(request: web.Request) -> web.StreamResponse:
     limit = read_limit(request, gateway.config.list_max)
     after = read_whole(request, AFTER_VERSION.name) or 0
     context_id, owner = context_id_of(request), gateway.owner_of(request)
+    epoch = gateway.store.epoch
     version, _ = await gateway.directory.head(context_id, owner)
     until = min(version, after + limit)
-    events = await read_log(gateway, context_id, after=after, until=until)
+    events = await gateway.store.read_log(
+        context_id, owner, after=after, until=until, epoch=epoch
+    )
     headers: dict[str, str] = {}
     if until < version:
         query = {LIMIT.name: str(limit), AFTER_VERSION.name: str(until)}
@@ -131,28 +135,9 @@ async def get_log(request: web.Request) -> web.StreamResponse:
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 
-async def read_log(gateway: Gateway, context_id: str, *, after: int, until: int) -> list[bytes]:
-    """Events of a context that was there a moment ago.
-
-    Raises:
-        ContextMissing: It was deleted meanwhile.
-        LogCompacted: The log begins later.
-        StoreUnavailable: The store was restarted meanwhile, and may have lost some.
-    """
-    epoch = gateway.store.epoch
-    events = await gateway.store.logs.events(context_id, after=after, until=until)
-    if gateway.store.epoch != epoch:
-        raise StoreUnavailable("the store was restarted while we read")
-    if len(events) != max(0, until - after):
-        if (first := await gateway.store.logs.first(context_id)) > after + 1:
-            raise LogCompacted(context_id, first)
-        raise ContextMissing(context_id)
-    return list(events)
-
-
 async def read_history(
-    gateway: Gateway, context_id: str, *, until: int
-) -> tuple[ContextState | None, list[bytes]]:
+    gateway: Gateway, context_id: str, owner: str, *, until: int
+) -> tuple[ContextState | None, Sequence[bytes]]:
     """What leads to a version: the base of a compacted log, and the events behind that.
 
     Raises:
@@ -161,20 +146,21 @@ async def read_history(
         StoreUnavailable: The store was restarted meanwhile, and may have lost some.
     """
     try:
-        return await _base_and_log(gateway, context_id, until=until)
+        return await _base_and_log(gateway, context_id, owner, until=until)
     except LogCompacted:
         # Perhaps just now, between the base and the log.
-        return await _base_and_log(gateway, context_id, until=until)
+        return await _base_and_log(gateway, context_id, owner, until=until)
 
 
 async def _base_and_log(
-    gateway: Gateway, context_id: str, *, until: int
-) -> tuple[ContextState | None, list[bytes]]:
-    base = await gateway.store.logs.base(context_id)
+    gateway: Gateway, context_id: str, owner: str, *, until: int
+) -> tuple[ContextState | None, Sequence[bytes]]:
+    store, epoch = gateway.store, gateway.store.epoch
+    base = await store.logs.base(context_id)
     before = base.version if base else 0
     if until < before:
         raise LogCompacted(context_id, before)
-    return base, await read_log(gateway, context_id, after=before, until=until)
+    return base, await store.read_log(context_id, owner, after=before, until=until, epoch=epoch)
 
 
 async def state_at(
@@ -186,7 +172,7 @@ async def state_at(
     if not 1 <= version <= head:
         raise Problem("invalid-parameter", f"at_version takes 1 to {head}, the present one.")
     epoch = gateway.store.epoch
-    base, events = await read_history(gateway, context_id, until=version)
+    base, events = await read_history(gateway, context_id, owner, until=version)
 
     def answer() -> web.Response:
         state = replay(map(decode_event, events), base)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gateway.feed import COMPACTED, SET_BACK, Feed
 from gateway.mirror import Mirror
 from gateway.stream import Frame, Position, frames_between, reset_frame
-from storage import ContextMissing, Store, StoreUnavailable, View
+from storage import LogCompacted, Store, View
 
 
 def parse_cursor(text: str) -> tuple[str, int, int] | None:
@@ -33,29 +33,32 @@ async def begin(
     if resume is None:
         frames = [Frame(here, "snapshot", mirror.context_json())]
     else:
-        frames = await backlog_frames(store, feed.context_id, mirror, resume)
+        frames = await backlog_frames(store, mirror, resume)
     resumed = resume is not None and not (frames and frames[0].event == "reset")
     return {"epoch": epoch, "cursor": here, "resumed": resumed}, frames
 
 
-async def backlog_frames(
-    store: Store, context_id: str, mirror: Mirror, resume: str
-) -> list[Frame]:
-    """What has happened between a cursor and the mirror; one `reset` where that is unknown."""
+async def backlog_frames(store: Store, mirror: Mirror, resume: str) -> list[Frame]:
+    """What has happened between a cursor and the mirror; one `reset` where that is unknown.
+
+    Raises:
+        ContextMissing: The context was deleted while we looked, and its log with it.
+        StoreUnavailable: The epoch has ended.
+    """
     view, epoch = mirror.view, mirror.epoch
     asked = parse_cursor(resume)
     reason = _why_not_resumable(asked, epoch, view)
     if asked is None or reason is not None:
         return [reset_frame(mirror, reason or "")]
     at = Position(asked[1], asked[2])
-    events = await store.logs.events(context_id, after=at.version, until=view.state.version)
-    if store.epoch != epoch:
-        raise StoreUnavailable("the store was restarted while we read")
-    if len(events) != view.state.version - at.version:
-        if await store.logs.first(context_id) > at.version + 1:
-            # Of the view that was: what the mirror has taken meanwhile is held for the viewer.
-            return [reset_frame(Mirror(view, epoch), COMPACTED)]
-        raise ContextMissing(context_id)  # deleted while we looked, and its log with it
+    state = view.state
+    try:
+        events = await store.read_log(
+            state.id, state.owner, after=at.version, until=state.version, epoch=epoch
+        )
+    except LogCompacted:
+        # Of the view that was: what the mirror has taken meanwhile is held for the viewer.
+        return [reset_frame(Mirror(view, epoch), COMPACTED)]
     return frames_between(epoch, at, events, view)
 
 

@@ -187,7 +187,7 @@ async def _events_after(
     if ended(state):
         frames = [reset_frame(mirror, DELETED)]
     else:
-        frames = await backlog_frames(gateway.store, context_id, mirror, after)
+        frames = await backlog_frames(gateway.store, mirror, after)
     body = b'{"events":[%s],"cursor":"%s","status":"%s","version":%d}' % (
         b",".join([frame.json() for frame in frames]),
         here.encode(),

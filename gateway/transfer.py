@@ -45,7 +45,7 @@ async def export_context(request: web.Request) -> web.StreamResponse:
     gateway = request.app[GATEWAY]
     context_id, owner = context_id_of(request), gateway.owner_of(request)
     version, _ = await gateway.directory.head(context_id, owner)
-    base, events = await read_history(gateway, context_id, until=version)
+    base, events = await read_history(gateway, context_id, owner, until=version)
     body = b'{"format":"%s","context_id":"%s","version":%d,%s"events":[\n%s\n]}\n' % (
         FORMAT.encode(),
         context_id.encode(),
@@ -129,7 +129,7 @@ async def fork(request: web.Request) -> web.StreamResponse:
     version = body.at_version or head
     if version > head:
         raise Problem("invalid-body", f"at_version: the present version is {head}.")
-    base, events = await read_history(gateway, context_id, until=version)
+    base, events = await read_history(gateway, context_id, owner, until=version)
     copy_id, at_ms = str(uuid7()), gateway.clock()
 
     def copy() -> CopiedLog:

@@ -6,10 +6,10 @@ same arguments is safe) and, where it writes, StoreRefusedWrite (nothing has hap
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
@@ -30,7 +30,7 @@ from storage.config import StorageConfig
 from storage.contract import Delivered, Reading, Summary, View
 from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
-from storage.errors import ContextGone, ContextMissing, StoreUnavailable
+from storage.errors import ContextGone, ContextMissing, LogCompacted, StoreUnavailable
 from storage.link import Link, Reply, open_link
 from storage.logs import Logs
 from storage.meters import Meters, Role
@@ -43,6 +43,8 @@ from storage.subscriber import Subscriber, open_subscriber
 from storage.times import unix_ms
 from storage.tracing import NO_TRACES, Tracer
 from storage.webhooks import Webhooks
+
+_RESTARTED: Final = "the store was restarted while we read"
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Store:
             self.link, "read", _read_keys(context_id), owner, version, n, 0, seq
         )
         if known and self.epoch != epoch:
-            raise StoreUnavailable("the store was restarted while we read")
+            raise StoreUnavailable(_RESTARTED)
         sealer = self.sealer
         match _parts(reply):
             case [b"same", int() as at, int() as now, int() as mail_seq, bytes() as result]:
@@ -150,6 +152,36 @@ class Store:
                 return version, n
             case _:
                 raise _absent(context_id, reply)
+
+    async def read_log(
+        self, context_id: str, owner: str, *, after: int, until: int, epoch: str
+    ) -> Sequence[bytes]:
+        """Events of a context that was there a moment ago: all of `after` < v <= `until`.
+
+        Args:
+            context_id: Which.
+            owner: Whose.
+            after: The version before the first.
+            until: The version of the last.
+            epoch: When the context was there.
+
+        Raises:
+            ContextMissing: It was deleted meanwhile.
+            ContextGone: It was, and its owner is told so.
+            LogCompacted: The log begins later.
+            StoreUnavailable: The epoch has ended, and some of it may be lost.
+        """
+        events = await self.logs.events(context_id, after=after, until=until)
+        is_whole = len(events) == max(0, until - after)
+        first = 1 if is_whole else await self.logs.first(context_id)
+        if self.epoch != epoch:
+            raise StoreUnavailable(_RESTARTED)
+        if is_whole:
+            return events
+        if first > after + 1:
+            raise LogCompacted(context_id, first)
+        await self.read(context_id, owner)  # a tombstone may say more
+        raise ContextMissing(context_id)
 
     async def contexts(
         self, owner: str, *, limit: int, after: str | None

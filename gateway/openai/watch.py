@@ -11,7 +11,7 @@ from gateway.openai.ids import conversation_id
 from gateway.openai.transcript import Happening, Transcript
 from gateway.problems import Problem
 from gateway.stream import Frame, Position, event_frames, frames_between
-from storage import ContextMissing, Store, StoreUnavailable, View
+from storage import LogCompacted, Store, StoreUnavailable, View
 
 _PAGE_EVENTS: Final = 500
 """Log entries that are read and judged at once; the loop has other things to do, too."""
@@ -161,13 +161,12 @@ async def replayed(
     at, end = Position(first, 0), view.state.version
     while at.version < end and transcript.over is None:
         until = min(at.version + _PAGE_EVENTS, end)
-        events = await store.logs.events(view.state.id, after=at.version, until=until)
-        if store.epoch != epoch:
-            raise StoreUnavailable("the store was restarted while we read")
-        if len(events) != until - at.version:
-            if await store.logs.first(view.state.id) > at.version + 1:
-                raise StoreUnavailable("the log was compacted while we read")
-            raise ContextMissing(view.state.id)
+        try:
+            events = await store.read_log(
+                view.state.id, view.state.owner, after=at.version, until=until, epoch=epoch
+            )
+        except LogCompacted:
+            raise StoreUnavailable("the log was compacted while we read") from None
         if until == end:
             yield happenings_of(transcript, frames_between(epoch, at, events, view))
             return

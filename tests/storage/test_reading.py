@@ -5,9 +5,19 @@ import asyncio
 import pytest
 
 from fsm import decode_event, replay
-from storage import ContextMissing, Draft, Reading, Store, StoreUnavailable, View
+from storage import (
+    ContextGone,
+    ContextMissing,
+    Draft,
+    LogCompacted,
+    Reading,
+    Store,
+    StoreUnavailable,
+    View,
+)
 from tests.storage.arranging import append, create, logged, next_commit, own
-from tests.support.playbook import CONTEXT_ID, STARTED, Playbook, replied, say
+from tests.storage.conftest import Backend
+from tests.support.playbook import CONTEXT_ID, DELETE, STARTED, Playbook, replied, say
 
 
 async def peek(store: Store, owner: str = "ada") -> tuple[int, int]:
@@ -135,3 +145,35 @@ async def test_events_are_those_behind_one_version_up_to_another(store: Store) -
     assert list(await store.logs.events(CONTEXT_ID, after=1, until=3)) == log[1:3]
     assert list(await store.logs.events(CONTEXT_ID, after=3, until=9)) == log[3:]
     assert list(await store.logs.events(CONTEXT_ID, after=4, until=4)) == []
+
+
+async def test_a_log_is_read_whole_or_it_is_said_why_not(backend: Backend) -> None:
+    book = Playbook().given(say(), STARTED, replied("Hi"))
+    async with backend.connect(tombstones=True) as store:
+
+        async def log(after: int, until: int, *, epoch: str = store.epoch) -> list[bytes]:
+            return list(
+                await store.read_log(CONTEXT_ID, "ada", after=after, until=until, epoch=epoch)
+            )
+
+        await create(store, book.log[0])
+        owned = await own(store)
+        await store.ownership.commit(next_commit(book, owned, base=1))
+        assert await log(1, 4) == logged(book)[1:]
+        assert await log(4, 4) == []
+        with pytest.raises(StoreUnavailable):
+            await log(1, 4, epoch="0")
+        await store.logs.compact(owned.token, book.state, first=3)
+        assert await log(2, 4) == logged(book)[2:]
+        with pytest.raises(LogCompacted) as compacted:
+            await log(1, 4)
+        assert compacted.value.first == 3
+        with pytest.raises(StoreUnavailable):
+            await log(1, 4, epoch="0")
+        book.given(DELETE)
+        await store.ownership.delete(next_commit(book, owned, base=4), "w1")
+        with pytest.raises(ContextGone):
+            await log(1, 4)
+        with pytest.raises(ContextMissing) as missing:
+            await store.read_log(CONTEXT_ID, "eve", after=1, until=4, epoch=store.epoch)
+        assert type(missing.value) is ContextMissing
