@@ -1,6 +1,7 @@
 """Problems in the shape that clients of these doors know.
 
-The typed exceptions of OpenAI's SDK go by the status alone; 422 is 400 there.
+The typed exceptions of OpenAI's SDK go by the status alone; 422 is 400 there, and what is gone
+is not found.
 """
 
 from typing import Final
@@ -13,7 +14,11 @@ from gateway.route import BASES
 
 _PREFIX: Final = "/v1/"
 _KINDS: Final = {429: "rate_limit_error", 409: "conflict_error"}
-_CODES: Final = {"rate-limited": "rate_limit_exceeded", "quota-exceeded": "insufficient_quota"}
+_CODES: Final = {
+    "rate-limited": "rate_limit_exceeded",
+    "quota-exceeded": "insufficient_quota",
+    "gone": "not-found",
+}
 ONCE: Final = {"x-should-retry": "false"}
 """Header of answers that the SDK must not repeat the request after."""
 
@@ -26,7 +31,7 @@ def speaks_openai(path: str) -> bool:
 
 def status_of(problem_type: str) -> int:
     """The status that a type of problem is answered with here."""
-    status = TYPES[problem_type].status
+    status = TYPES["not-found" if problem_type == "gone" else problem_type].status
     return 400 if status == 422 else status
 
 

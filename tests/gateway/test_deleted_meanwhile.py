@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from storage.logs import Logs
+from tests.gateway.openai.sdk import MODEL, talking
 from tests.support.service import Service, serving
 
 
@@ -50,3 +51,15 @@ async def test_what_is_deleted_between_two_reads_is_gone(
         answer = await client.send(method, address, body)
         told = (410, "gone") if tombstones else (404, "not-found")
         assert (answer.status, answer.problem) == told
+
+
+async def test_a_response_whose_context_is_deleted_between_two_reads_is_not_found(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with talking(store_url, storage={"tombstones": True}) as talk:
+        made = await talk.client.responses.create(model=MODEL, input="Hello")
+        delete_before_log(monkeypatch, talk.service)
+        client = talk.service.client
+        async with client.session.get(f"{client.url}/v1/responses/{made.id}") as read:
+            error = (await read.json())["error"]
+        assert (read.status, error["code"]) == (404, "not-found")

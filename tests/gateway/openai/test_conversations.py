@@ -59,6 +59,22 @@ async def test_a_deleted_conversation_is_not_found_also_where_tombstones_are_on(
             await conversations.retrieve(made.id)
         with pytest.raises(openai.NotFoundError):
             await conversations.delete(made.id)
+        asked: dict[str, object] = {"model": MODEL, "input": "x", "conversation": made.id}
+        chat: dict[str, object] = {
+            "model": MODEL,
+            "messages": [{"role": "user", "content": "x"}],
+        }
+        for path, body in (
+            ("/v1/responses", asked),
+            ("/v1/responses", asked | {"stream": True}),
+            ("/v1/chat/completions", chat),
+            ("/v1/chat/completions", chat | {"stream": True}),
+        ):
+            session, url = talk.service.client.session, talk.service.client.url + path
+            bound = {"Contextd-Context-Id": context["id"]}
+            async with session.post(url, json=body, headers=bound) as refused:
+                error = (await refused.json())["error"]
+            assert (refused.status, error["code"]) == (404, "not-found"), body
 
 
 async def test_items_come_in_pages_from_either_end(store_url: str) -> None:
