@@ -66,6 +66,31 @@ _CLOSED: Final = "the link was closed"
 
 
 @dataclass(slots=True)
+class Absence:
+    """How long a connection has been away: tells each reason once, tries ever more rarely."""
+
+    event: str
+    """What is logged."""
+    _reason: str = ""
+    _pause_s: float = RECONNECT_S_MIN
+
+    def tell(self, error: Exception) -> None:
+        """Log why there is no connection, unless that was logged last."""
+        if (reason := repr(error)) != self._reason:
+            log.warning(self.event, error=reason)
+        self._reason = reason
+
+    async def pause(self) -> None:
+        """Wait before the next try."""
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(RECONNECT_S_MAX, self._pause_s * 2)
+
+    def end(self) -> None:
+        """Begin anew: it is connected."""
+        self._reason, self._pause_s = "", RECONNECT_S_MIN
+
+
+@dataclass(slots=True)
 class _Call:
     packed: bytes
     answer: asyncio.Future[Reply]
@@ -133,8 +158,7 @@ class Link:
             self._fail(self._waiting, _CLOSED)
 
     async def _keep_connected(self) -> None:
-        pause_s = RECONNECT_S_MIN
-        told = ""  # why it is away; said once
+        absence = Absence("store connection lost")
         while True:
             connection = make_connection(self.pool)
             try:
@@ -142,7 +166,7 @@ class Link:
                     await establish(connection)
                     if self.on_connect is not None:
                         await self.on_connect(connection)
-                pause_s, told = RECONNECT_S_MIN, ""
+                absence.end()
                 self._connection = connection
                 self.connected.set()
                 async with asyncio.TaskGroup() as group:
@@ -152,10 +176,7 @@ class Link:
                     else:
                         await self._read_batches(connection, self.barrier)
             except* (RedisError, OSError, TimeoutError) as broken:
-                reason = repr(broken.exceptions[0])
-                if reason != told:
-                    log.warning("store connection lost", error=reason)
-                told = reason
+                absence.tell(broken.exceptions[0])
             finally:
                 self.connected.clear()
                 self._connection = None
@@ -164,8 +185,7 @@ class Link:
                 if self.barrier is not None:
                     self.barrier.forget()
             end_if_cancelled()
-            await asyncio.sleep(pause_s)
-            pause_s = min(RECONNECT_S_MAX, pause_s * 2)
+            await absence.pause()
 
     async def _write(self, connection: AbstractConnection) -> None:
         while True:

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-import structlog
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import (
     ConnectionError as ConnectionBroken,
@@ -20,16 +19,7 @@ from redis.exceptions import (
 
 from storage.cancellation import end_if_cancelled
 from storage.errors import StoreUnavailable
-from storage.link import (
-    RECONNECT_S_MAX,
-    RECONNECT_S_MIN,
-    establish,
-    make_connection,
-    read_reply,
-    refuses_writes,
-)
-
-log = structlog.get_logger(__name__)
+from storage.link import Absence, establish, make_connection, read_reply, refuses_writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +95,14 @@ class Subscriber:
 
     async def run(self) -> None:
         """Keep a connection and dispatch what it hears until cancelled."""
-        pause_s = RECONNECT_S_MIN
-        told = ""  # why it is away; said once
+        absence = Absence("store subscription lost")
         while True:
             connection = make_connection(self.pool)
             self._moved.clear()
             try:
                 async with asyncio.timeout(self.confirm_s_max):
                     await establish(connection)
-                pause_s, told = RECONNECT_S_MIN, ""
+                absence.end()
                 self._heard_at = asyncio.get_running_loop().time()
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._write(connection), name="subscriber-write")
@@ -121,10 +110,7 @@ class Subscriber:
                     group.create_task(self._give_up(), name="subscriber-give-up")
                     await self._read(connection)
             except* (RedisError, OSError, TimeoutError) as broken:
-                reason = repr(broken.exceptions[0])
-                if reason != told:
-                    log.warning("store subscription lost", error=reason)
-                told = reason
+                absence.tell(broken.exceptions[0])
             finally:
                 self._is_connected = False
                 with contextlib.suppress(RedisError, OSError):
@@ -132,8 +118,7 @@ class Subscriber:
             end_if_cancelled()
             for confirmed in self._confirmations.values():
                 confirmed.clear()
-            await asyncio.sleep(pause_s)
-            pause_s = min(RECONNECT_S_MAX, pause_s * 2)
+            await absence.pause()
 
     async def _write(self, connection: AbstractConnection) -> None:
         while not self._outgoing.empty():
