@@ -8,12 +8,23 @@
 const NAME = "contextd.key";
 const ACCOUNT = "contextd.account";
 const IN_ADDRESS = /^#key=([\x21-\x7e]+)$/;
+const KEY = /^[\x21-\x7e]+$/;
 
 export function takeKeyOfAddress(): void {
   const brought = IN_ADDRESS.exec(location.hash)?.[1];
   if (brought === undefined) return;
   history.replaceState(null, "", location.pathname + location.search);
-  keepKey(decodeURIComponent(brought), { forLong: localStorage.getItem(NAME) !== null });
+  keepKey(decoded(brought), { forLong: localStorage.getItem(NAME) !== null });
+}
+
+/** What encodes no key stays as it stands: the gateway refuses it, and the page says so. */
+function decoded(brought: string): string {
+  try {
+    const key = decodeURIComponent(brought);
+    return KEY.test(key) ? key : brought;
+  } catch {
+    return brought;
+  }
 }
 
 export function readKey(): string {
