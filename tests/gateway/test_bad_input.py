@@ -153,7 +153,14 @@ async def test_fields_that_are_wrong_are_named(store_url: str, action: str, raw:
     [
         *(b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400", b"1" * 5_000, b"01", b"+1"),
         *(b"1" + b"0" * 30, b"-" + b"9" * 30, b"9223372036854775808", b"-9223372036854775809"),
-        *(b'"\\ud800"', b'"\\udc00\\ud800"', b'{"\\udfff":1}', b'"\xed\xa0\x80"', b'"\xff"'),
+        *(
+            b'"\\ud800"',
+            b'"\\uD800"',
+            b'"\\udc00\\ud800"',
+            b'{"\\udfff":1}',
+            b'"\xed\xa0\x80"',
+            b'"\xff"',
+        ),
         *(b'{"a":1,"a":2}', b'{"a":{"b":1,"b":1}}', b'{"\\u0061":1,"a":2}', b'"\0"', b'"\t"'),
         *(b"[" * 64 + b"]" * 64, b'{"a":' * 64 + b"1" + b"}" * 64),
     ],
@@ -279,6 +286,19 @@ async def test_other_media_types_are_refused(
         assert (
             await client.get(f"/api/actions/{service.action_id(context_id, 1)}")
         ).status == 404
+
+
+async def test_a_body_may_say_that_it_is_as_it_is_and_none_may_say_anything(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        for raw, headers in (
+            (b'{"title":"x"}', {"Content-Encoding": "Identity"}),
+            (b'{"title":"x"}', {"Content-Type": "application/json; charset=utf-8"}),
+            (b"", {"Content-Type": "text/plain"}),
+        ):
+            made = await service.client.send("POST", "/api/contexts", raw=raw, headers=headers)
+            assert made.status == 201, headers
 
 
 async def test_a_body_that_is_too_large_is_refused_and_one_that_just_fits_is_taken(

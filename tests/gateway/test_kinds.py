@@ -169,8 +169,10 @@ COMPLETE: dict[str, tuple[dict[str, JsonValue], AnyAction]] = {
     "pause": ({}, PauseRequested(at_ms=AT_MS)),
     "resume": ({}, ResumeRequested(at_ms=AT_MS)),
     "configure": (
-        {"model": None, "limits": {"rounds_max": 2}},
-        ContextConfigured(at_ms=AT_MS, patch={"model": None, "limits": {"rounds_max": 2}}),
+        {"model": None, "limits": {"rounds_max": 2, "tools_max": None}},
+        ContextConfigured(
+            at_ms=AT_MS, patch={"model": None, "limits": {"rounds_max": 2, "tools_max": None}}
+        ),
     ),
     "rename": ({"title": "Tea"}, ContextRenamed(at_ms=AT_MS, title="Tea")),
     "generate_title": ({}, TitleRequested(at_ms=AT_MS)),

@@ -138,6 +138,7 @@ async def test_p12_half_a_body_costs_a_connection_for_the_time_of_a_body(
                 writer.write(f'{head}Content-Length: 99\r\n\r\n{{"content": "'.encode())
             answers = [await rest(reader) for reader, _ in half_open]
         assert {problem_in(answer) for answer in answers} == {(408, "request-timeout")}
+        assert all(b"Connection: close" in answer for answer in answers)
         assert await client.state(context_id) == before
         await assert_served(client, context_id)
 
