@@ -9,12 +9,13 @@ from fsm import branch_messages, ended, rests
 from gateway.answers import action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.headers import has_seen, read_prefer, takes_stale
-from gateway.history import read_limit, state_at
+from gateway.history import next_page, read_limit, state_at
 from gateway.mirror import Mirror, cursor
 from gateway.parameters import (
     AFTER_CURSOR,
     AFTER_ID,
     AT_VERSION,
+    LIMIT,
     MESSAGES,
     STATES,
     context_id_of,
@@ -60,9 +61,9 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
         shown.append(entry)
     headers: dict[str, str] = {}
     if len(found) > limit:
-        query = f"limit={limit}&after={found[limit - 1][0]}"
-        query += "&states=true" if with_states else ""
-        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+        last_id, _ = found[limit - 1]
+        query = {**request.query, LIMIT.name: str(limit), AFTER_ID.name: last_id}
+        headers["Link"] = next_page(request, query)
     return json_response({"contexts": shown}, headers=headers)
 
 
@@ -148,7 +149,7 @@ def _stale(request: web.Request, mirror: Mirror) -> web.Response:
         response = web.Response(status=304, headers={"ETag": f'"{seen}"'})
     else:
         response = _state(request, mirror)
-    response.headers.update({"Contextd-Stale": "true", "Cache-Control": "no-store"})
+    response.headers["Contextd-Stale"] = "true"
     return response
 
 

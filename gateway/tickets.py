@@ -14,4 +14,4 @@ async def issue_ticket(request: web.Request) -> web.StreamResponse:
     ticket = await gateway.guard.issue(request[PRINCIPAL])
     expires_at = rfc3339(gateway.clock() + round(gateway.config.ticket_s * 1_000))
     body = {"ticket": ticket, "expires_at": expires_at}
-    return json_response(body, status=201, headers={"Cache-Control": "no-store"})
+    return json_response(body, status=201)

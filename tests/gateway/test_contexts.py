@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from storage import Store, Summary
 from tests.support.service import Service, serving
 
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -124,12 +125,37 @@ async def test_lists_show_the_newest_first_page_by_page(store_url: str) -> None:
 
 async def test_a_list_with_states_has_the_cursor_of_each(store_url: str) -> None:
     async with serving(store_url, workers=0) as service:
-        context_id = await service.client.create()
-        plain = await service.client.get("/api/contexts")
+        client = service.client
+        older, newer = await client.create(), await client.create()
+        plain = await client.get("/api/contexts")
         assert "cursor" not in plain.json["contexts"][0]
-        page = await service.client.get("/api/contexts?states=true")
-        (entry,) = page.json["contexts"]
-        assert entry["cursor"] == (await service.client.state(context_id))["cursor"]
+        path = "/api/contexts?states=true&limit=1"
+        for context_id in (newer, older):
+            page = await client.get(path)
+            (entry,) = page.json["contexts"]
+            assert entry["cursor"] == (await client.state(context_id))["cursor"]
+            path = page.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        assert path == ""
+
+
+async def test_a_list_with_states_leaves_out_what_is_deleted_meanwhile(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        kept, deleted = await client.create(), await client.create()
+        found = Store.contexts
+
+        async def late(
+            store: Store, owner: str, *, limit: int, after: str | None
+        ) -> list[tuple[str, Summary]]:
+            shown = await found(store, owner, limit=limit, after=after)
+            assert (await client.act(deleted, "delete")).status == 200
+            return shown
+
+        monkeypatch.setattr(Store, "contexts", late)
+        page = await client.get("/api/contexts?states=true")
+        assert [entry["id"] for entry in page.json["contexts"]] == [kept]
 
 
 async def test_a_list_shows_title_status_and_version_after_a_turn(store_url: str) -> None:
@@ -137,9 +163,9 @@ async def test_a_list_shows_title_status_and_version_after_a_turn(store_url: str
         context_id = await service.client.create()
         answer = await service.client.say(context_id, "What a day")
         (entry,) = (await service.client.get("/api/contexts")).json["contexts"]
-        assert entry["title"] == "What a day"
-        assert entry["status"] == "idle"
-        assert entry["version"] == answer.json["version"]
+        assert (entry["title"], entry["status"]) == ("What a day", "idle")
+        shown = ("version", "pinned", "created_at", "updated_at")
+        assert [entry[name] for name in shown] == [answer.context[name] for name in shown]
 
 
 async def test_the_alias_serves_the_same_contexts(store_url: str) -> None:

@@ -226,7 +226,8 @@ async def test_p6_a_state_that_may_be_behind_says_so_and_is_never_given_where_it
         state = await knows.get(f"/api/contexts/{context_id}/state")
         assert "Contextd-Stale" not in state.headers
         (own_store.kill if killed else own_store.pause)()
-        for path in (f"/api/contexts/{context_id}/state", f"/api/contexts/{context_id}"):
+        paths = (f"/api/contexts/{context_id}/state", f"/api/contexts/{context_id}")
+        for path in paths:
             began_s = time.monotonic()
             stale = await knows.get(path)
             assert time.monotonic() - began_s < CALL_S_MAX
@@ -244,6 +245,25 @@ async def test_p6_a_state_that_may_be_behind_says_so_and_is_never_given_where_it
         answer = await knows.get(f"/api/contexts/{context_id}/state")
         assert "Contextd-Stale" not in answer.headers
         assert answer.context["title"] == "after"
+        counted = (await knows.get("/api/v1/metrics/activity")).json
+        read = 3 + len(paths) * 2  # stale ones were answered from memory, too
+        assert counted["cache_hits"] + counted["cache_misses"] == read
+
+
+async def test_where_nothing_is_known_a_slow_store_is_waited_for(
+    own_store: StoreServer,
+) -> None:
+    storage, gateway = {"store_call_s_max": CALL_S_MAX}, {"stale_after_s": 0.1}
+    async with serving(own_store.url, gateways=2, storage=storage, gateway=gateway) as service:
+        made, other = service.clients
+        path = f"/api/contexts/{await made.create()}/state"
+        own_store.pause()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(other.get(path))
+            await asyncio.sleep(0.4)  # longer than a state that is known would be waited for
+            own_store.resume()
+        assert asking.result().status == 200
+        assert "Contextd-Stale" not in asking.result().headers
 
 
 async def test_what_was_seen_in_an_epoch_that_is_over_is_not_given_as_stale() -> None:
