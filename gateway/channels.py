@@ -7,15 +7,8 @@ from gateway.bodies import Ask, SocketAction
 from gateway.channel import Channel, Envelope, Message
 from gateway.openapi import OWN_FRAMES
 from gateway.parameters import CONTEXTS, DELTAS, KINDS_SHOWN, RESUME, TICKET
-from gateway.views import (
-    ByeData,
-    ChatAnswer,
-    ChatChunk,
-    HellosData,
-    ProblemDocument,
-    SocketResult,
-    WebhookEvent,
-)
+from gateway.stream_views import ByeData, ChatChunk, HellosData, SocketResult, WebhookEvent
+from gateway.views import ChatAnswer, ProblemDocument
 
 _RESUMING: Final = (
     "`id` is a cursor: a stream that is opened again with it, on any gateway, shows what has "

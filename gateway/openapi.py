@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode, JsonSchemaValue, models_json_schema
 
 from fsm import EVENT_TYPES, Config
+from gateway.admin_views import AuditPage, RestartAccepted, RestartReport, RetentionPlan
 from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
 from gateway.openai.errors import speaks_openai, status_of
@@ -29,18 +30,21 @@ from gateway.parameters import (
 )
 from gateway.problems import TYPES
 from gateway.route import Route
+from gateway.stream_views import (
+    ByeData,
+    ChatChunk,
+    EventsPage,
+    HelloData,
+    ReplyDeltaData,
+    ResetData,
+)
 from gateway.views import (
     ActionResponse,
     ActionStatus,
-    AuditPage,
-    ByeData,
     ChatAnswer,
-    ChatChunk,
     ContextExport,
     ContextList,
     ContextView,
-    EventsPage,
-    HelloData,
     LimitsView,
     Liveness,
     LogPage,
@@ -51,11 +55,6 @@ from gateway.views import (
     ProblemDocument,
     ProblemTypeView,
     Readiness,
-    ReplyDeltaData,
-    ResetData,
-    RestartAccepted,
-    RestartReport,
-    RetentionPlan,
     TicketView,
     TitleView,
     TurnList,

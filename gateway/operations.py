@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
+from gateway.admin_views import AuditPage, RestartAccepted, RestartReport, RetentionPlan
 from gateway.bodies import (
     AddNote,
     ApproveTools,
@@ -24,14 +25,13 @@ from gateway.bodies import (
 from gateway.operation import Answer, Header, Operation, Schema
 from gateway.operators.bodies import DrainOrder
 from gateway.parameters import CURSOR_PATTERN
+from gateway.stream_views import EventsPage
 from gateway.views import (
     ActionResponse,
     ActionStatus,
-    AuditPage,
     ChatAnswer,
     ContextExport,
     ContextList,
-    EventsPage,
     LimitsView,
     Liveness,
     LogPage,
@@ -41,9 +41,6 @@ from gateway.views import (
     NoteView,
     ProblemTypeView,
     Readiness,
-    RestartAccepted,
-    RestartReport,
-    RetentionPlan,
     TicketView,
     TitleView,
     TurnList,

@@ -21,7 +21,6 @@ from fsm import (
     ToolCall,
     Usage,
 )
-from storage import RestartScope, SupervisorReport
 
 
 class View(BaseModel):
@@ -299,60 +298,6 @@ class ContextList(View):
     contexts: tuple[ContextSummary, ...]
 
 
-class EventFrame(View):
-    """One event as the streams show it."""
-
-    id: str
-    event: str
-    data: Mapping[str, JsonValue]
-
-
-class EventsPage(View):
-    """The events since a cursor."""
-
-    events: tuple[EventFrame, ...]
-    cursor: str
-    status: Phase
-    version: int
-
-
-class HelloData(View):
-    """First event of a stream; it has no id."""
-
-    epoch: str
-    cursor: str
-    resumed: bool
-
-
-class ReplyDeltaData(View):
-    """Some more text of a reply, which has `n` characters with it."""
-
-    message_id: str
-    n: int
-    text: str
-
-
-class ResetData(View):
-    """The stream could not go on from the cursor: the whole state instead."""
-
-    reason: str
-    context: ContextView
-
-
-class HellosData(View):
-    """First event of a stream of several contexts."""
-
-    contexts: Mapping[str, HelloData]
-    """By id."""
-
-
-class ByeData(View):
-    """Last event of a stream that the gateway ends; connect again after `retry_ms`."""
-
-    reason: str
-    retry_ms: int
-
-
 class ChatAnswer(View):
     """The answer to a question, and what was found for it."""
 
@@ -365,13 +310,6 @@ class ChatAnswer(View):
     """What the sources hang together with; null in the modes `text` and `semantic`."""
     model: str | None
     """What the model server says has answered."""
-
-
-class ChatChunk(View):
-    """Some more text of an answer that is arriving; another id begins the text anew."""
-
-    message_id: str
-    text: str
 
 
 class TitleView(View):
@@ -421,49 +359,6 @@ class ProblemDocument(View):
     used: int | None = None
 
 
-class SocketResult(View):
-    """What became of an action that has come on a WebSocket."""
-
-    ref: str | None
-    idempotency_key: str | None
-    status: int
-    """The status that an HTTP answer would have; 202: it is not applied yet."""
-    action: ActionView | None = None
-    repeated: bool | None = None
-    """Whether the key was seen before."""
-    problem: ProblemDocument | None = None
-    """Why it was refused."""
-
-
-class WebhookData(View):
-    """What has happened to a context."""
-
-    context_id: str
-    owner: str
-    version: int
-    status: Phase
-    """After the event."""
-    occasions: tuple[str, ...]
-    """What filters select by: the event's kind, then what became of the turn."""
-    event: Mapping[str, JsonValue]
-    """The event, as the log has it, but for what the operator has blanked out."""
-
-
-class WebhookEvent(View):
-    """A CloudEvent 1.0, as the webhook gets it."""
-
-    specversion: Literal["1.0"]
-    id: str
-    """`<context id>.<version>`; the same in every repetition."""
-    source: str
-    """Address of the context."""
-    type: str
-    """`contextd.` and the event's kind."""
-    time: str
-    datacontenttype: Literal["application/json"]
-    data: WebhookData
-
-
 class ProblemTypeView(View):
     """What a type of problem means and what to do about it."""
 
@@ -498,123 +393,6 @@ class WorkersReadiness(View):
     ok: bool
     count: int | None = None
     hint: str | None = None
-
-
-class RestartAccepted(View):
-    """A restart or drain begins, or runs already."""
-
-    status: Literal["restarting", "draining"]
-    restart_id: str
-    report_url: str
-
-
-class RestartReport(View):
-    """How far a restart or drain has come."""
-
-    restart_id: str
-    status: Literal["requested", "running", "complete", "failed"]
-    kind: Literal["restart", "drain"]
-    scope: RestartScope
-    process: str | None
-    """The one process that a drain is about, if it is about one."""
-    force: bool
-    requested_at_ms: int
-    supervisors: tuple[SupervisorReport, ...]
-
-
-class AgedContext(View):
-    """A context that retention would delete: nobody has changed it since `touched_at`."""
-
-    id: str
-    owner: str
-    status: Phase
-    version: int
-    touched_at: str
-
-
-class RetentionPlan(View):
-    """What retention would delete now."""
-
-    days: int
-    """0: nothing is ever deleted."""
-    before: str | None
-    """What was last changed before this goes."""
-    count: int
-    complete: bool
-    """All that are old enough were counted; else there are more."""
-    kept: dict[Literal["pinned", "at-work", "waiting"], int]
-    """How many are old enough and stay, and why; those that a run has just passed over are
-    not counted for a day."""
-    contexts: tuple[AgedContext, ...]
-
-
-class DecisionView(View):
-    """What a person has decided about a tool call."""
-
-    call_id: str
-    verdict: Literal["approved", "denied", "answered"]
-    tool: str | None
-    digest: str | None
-    """Digest of the tool's name and the approved arguments."""
-
-
-class AuditRecordView(View):
-    """Something that was asked for, or what came of it."""
-
-    number: int
-    at: str
-    outcome: Literal["asked", "done", "failed"]
-    """`asked`: before it was done."""
-    of: int | None
-    """Number of the record of what was asked."""
-    by: str
-    """`key:<id>`, `token`, `anybody` where nobody is asked, or `command:<user>`."""
-    owner: str
-    address: str
-    name: str
-    target: str
-    decisions: tuple[DecisionView, ...]
-    before: str
-    """Digest of the record before."""
-    digest: str
-
-
-class AuditPage(View):
-    """Records, the oldest first."""
-
-    records: tuple[AuditRecordView, ...]
-    unreadable: tuple[int, ...]
-    """Numbers of those between them that cannot be read: somebody has changed them."""
-
-
-class DeadLetterView(View):
-    """What was given up: it ended each worker that began it, or the webhook did not take it."""
-
-    id: str
-    context_id: str
-    at_ms: int
-    cause: str
-    action: str | None
-    """None: not an action, but the running turn, or a webhook."""
-    event: dict[str, JsonValue] | None
-    """The action, as it was sent; or what the webhook was to be told of."""
-    webhook: str | None = None
-    """Its `webhook-id`, where the webhook has not taken it."""
-
-
-class DeadLetterList(View):
-    """A page of dead letters, newest first; the header Link leads on."""
-
-    count: int
-    """How many letters there are in all."""
-    dead_letters: tuple[DeadLetterView, ...]
-
-
-class LetterRetried(View):
-    """The letter's action is delivered again; `action_id` is null for a webhook."""
-
-    id: str
-    action_id: str | None
 
 
 class Readiness(View):

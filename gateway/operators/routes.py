@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
+from gateway.admin_views import DeadLetterList, LetterRetried
 from gateway.operation import Answer, Operation
 from gateway.operations import BODY, LINK, LOCATION, QUOTA
 from gateway.operators.bodies import CompactOrder, LettersOrder
@@ -49,7 +50,6 @@ from gateway.operators.views import (
 )
 from gateway.parameters import LIMIT, Parameter
 from gateway.route import Route
-from gateway.views import DeadLetterList, LetterRetried
 from storage import Scope
 
 _STORE: Final = "store-unavailable"

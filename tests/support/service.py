@@ -1,7 +1,7 @@
 """Gateways and workers in this process over a real store, for the length of a block.
 
 Each has a store connection of its own, as separate processes would. The scripted model
-answers. Every answer that a `Client` gets is held to the models of `gateway/views.py`.
+answers. Every answer that a `Client` gets is held to its model (`gateway/views.py`).
 """
 
 import asyncio
@@ -35,6 +35,14 @@ from dashboard import (
     WebSocketConfig,
 )
 from gateway import Extension, GatewayConfig, serve as serve_gateway
+from gateway.admin_views import (
+    AuditPage,
+    DeadLetterList,
+    LetterRetried,
+    RestartAccepted,
+    RestartReport,
+    RetentionPlan,
+)
 from gateway.operators.views import (
     CancelDelivered,
     CompactionAsked,
@@ -45,16 +53,13 @@ from gateway.operators.views import (
     Requeued,
     WorkerList,
 )
+from gateway.stream_views import EventsPage
 from gateway.views import (
     ActionResponse,
     ActionStatus,
-    AuditPage,
     ChatAnswer,
     ContextExport,
     ContextList,
-    DeadLetterList,
-    EventsPage,
-    LetterRetried,
     LimitsView,
     Liveness,
     LogPage,
@@ -65,9 +70,6 @@ from gateway.views import (
     ProblemDocument,
     ProblemTypeView,
     Readiness,
-    RestartAccepted,
-    RestartReport,
-    RetentionPlan,
     TicketView,
     TitleView,
     TurnList,
