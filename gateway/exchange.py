@@ -35,7 +35,7 @@ from gateway.delivery import deliver, forget, orphaned_ms
 from gateway.feed import RESTARTED, Feed
 from gateway.mirror import Mirror
 from gateway.problems import Problem, unanswered
-from storage import ContextMissing, Mail, StoreUnavailable, View
+from storage import ContextMissing, LogCompacted, Mail, StoreUnavailable, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +144,15 @@ class Exchange:
 
     async def references(self, gateway: Gateway) -> Sequence[Reference]:
         """What the model was given to read for this question, as far as the log tells."""
-        state, until = self.before, self.mirror.version
+        state, now = self.before, self.mirror.view.state
         after = state.version if state else 0
+        try:
+            events = await gateway.store.read_log(
+                now.id, now.owner, after=after, until=now.version, epoch=self.epoch
+            )
+        except (LogCompacted, ContextMissing):
+            return ()  # since it was answered
         found: Sequence[Reference] = ()
-        events = await gateway.store.logs.events(self.feed.context_id, after=after, until=until)
-        if gateway.store.epoch != self.epoch:
-            raise StoreUnavailable(RESTARTED)
-        if len(events) != until - after:
-            return ()  # compacted since
         for raw in events:
             event = decode_event(raw)
             state = replay([event], state)

@@ -129,6 +129,7 @@ async def test_a_list_with_a_query_that_is_wrong_is_refused(store_url: str, quer
     "query",
     [
         *("messages=x", "messages=-1", "messages=", "messages=1&messages=2", "messages=%D9%A3"),
+        "messages=1000000000",
         *("after=x", "after=1.2", "after=1.2.x", "after=", "after=1.1.0&after=1.1.0"),
         *("after=9.9.99999999999999999999", "kinds=all", "wait=10"),
     ],
@@ -136,8 +137,11 @@ async def test_a_list_with_a_query_that_is_wrong_is_refused(store_url: str, quer
 async def test_a_poll_with_a_query_that_is_wrong_is_refused(store_url: str, query: str) -> None:
     async with serving(store_url, workers=0) as service:
         context_id = await service.client.create()
-        answer = await service.client.get(f"/api/contexts/{context_id}/state?{query}")
-        assert (answer.status, answer.problem) == (400, "invalid-parameter"), answer.body
+        path = f"/api/contexts/{context_id}/state?{query}"
+        seen = (await service.client.state(context_id))["cursor"]
+        for headers in ({}, {"If_None_Match": f'"{seen}"'}):
+            answer = await service.client.get(path, **headers)
+            assert (answer.status, answer.problem) == (400, "invalid-parameter"), answer.body
 
 
 async def test_other_addresses_refuse_queries_too(store_url: str) -> None:

@@ -1,8 +1,10 @@
 """What operators ask of a gateway: restarts without a supervisor, and dead letters."""
 
+import asyncio
+
 import pytest
 
-from storage import DeadLetter, RestartRequest, SupervisorReport, keys
+from storage import DeadLetter, Restarts, SupervisorReport, keys
 from storage.contract import Mail
 from storage.restarts import GONE
 from tests.gateway.arrivals import tell_store
@@ -37,6 +39,38 @@ async def test_p13_without_a_supervisor_a_restart_is_refused_and_nothing_is_left
         assert (answer.status, answer.problem) == (409, "no-supervisor")
         assert tell_store(shared_store, "EXISTS", keys.RESTARTING) == 0
         assert tell_store(shared_store, "KEYS", "restart:*") == []
+
+
+async def test_a_report_says_what_was_asked_for_and_that_a_supervisor_has_failed(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0) as service, asyncio.TaskGroup() as group:
+        restarts = Restarts(service.stores[0])
+        reports = (
+            SupervisorReport(supervisor="a", status="complete"),
+            SupervisorReport(supervisor="b", status="failed"),
+        )
+
+        async def supervise() -> None:
+            async for request in restarts.requests():
+                for report in reports:
+                    await restarts.report(request.restart_id, report)
+                return
+
+        supervising = group.create_task(supervise())
+        order = {"scope": "workers", "force": True}
+        accepted = (await service.client.send("POST", "/admin/restart", order)).json
+        await supervising
+        report = (await service.client.get(accepted["report_url"])).json
+        assert report.pop("requested_at_ms") > 0
+        assert report == {
+            "restart_id": accepted["restart_id"],
+            "status": "failed",
+            "kind": "restart",
+            **order,
+            "process": None,
+            "supervisors": [one.model_dump(mode="json") for one in reports],
+        }
 
 
 @pytest.mark.parametrize("body", [{"scope": "store"}, {"force": "perhaps"}, {"now": True}, []])

@@ -136,6 +136,23 @@ async def test_who_has_approved_what_is_recorded_with_its_digest(store_url: str)
         assert "kestrel" not in str(record)
 
 
+async def test_who_has_answered_a_question_is_recorded_without_the_answer(
+    store_url: str,
+) -> None:
+    async with serving(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        asked = await client.say(context_id, '/tool ask_person {"question": "Which bird?"}')
+        (question,) = asked.context["pending_questions"]
+        body = {"question_id": question["id"], "content": "A kestrel."}
+        assert (await client.act(context_id, "answer", body)).status == 200
+        (record,) = await records(client)
+        assert (record["name"], record["target"]) == ("answer", context_id)
+        answered = {"call_id": question["id"], "verdict": "answered"}
+        assert record["decisions"] == [{**answered, "tool": None, "digest": None}]
+        assert "kestrel" not in str(record)
+
+
 async def test_a_socket_s_approval_is_recorded_too(store_url: str) -> None:
     async with serving(store_url) as service:
         client = service.client

@@ -89,6 +89,16 @@ async def test_a_turn_is_a_row_with_what_was_asked_and_answered(store_url: str) 
         assert second["assistant_text"].startswith("You said")
 
 
+async def test_a_turn_without_a_reply_is_a_row_without_a_status(store_url: str) -> None:
+    async with serving(store_url) as service:
+        context_id = await service.client.create()
+        said = {"messages": [{"role": "user", "content": text} for text in ("one", "two")]}
+        assert (await service.client.act(context_id, "record_messages", said)).status == 200
+        ((row,),) = await pages(service, f"/api/contexts/{context_id}/turns", "turns")
+        assert (row["seq"], row["user_text"], row["assistant_text"]) == (1, "one\ntwo", "")
+        assert (row["tool_calls"], row["status"]) == (0, None)
+
+
 async def test_the_log_is_what_the_state_is_made_of(store_url: str) -> None:
     async with serving(store_url) as service:
         context_id = await talk(service, "one", "two")

@@ -342,6 +342,13 @@ async def test_what_a_poll_asks_the_store_is_timed_before_it_waits_for_a_change(
         after = seen.strip('"')
         await service.client.get(f"{path}?after={after}", Prefer="wait=1")
         assert noted == ["poll", "poll", "wait", "poll", "wait"]
+        noted.clear()
+        epoch, _, _ = after.split(".")
+        missed = await service.client.get(f"{path}?after={epoch}.0.0", Prefer="wait=1")
+        assert ([event["event"] for event in missed.json["events"]], noted) == (
+            ["context-created"],
+            ["poll"],
+        )
 
 
 async def test_a_hundred_polls_at_once_ask_the_store_once(
