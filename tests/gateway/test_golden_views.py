@@ -1,8 +1,10 @@
 """What the client's reducer is held to is what the gateway shows."""
 
+import orjson
 import pytest
 
-from tests.gateway.golden_views import WRITTEN, histories, written
+from gateway.views import ContextView
+from tests.gateway.golden_views import WRITTEN, histories, views, written
 
 HISTORIES = histories()
 
@@ -10,6 +12,15 @@ HISTORIES = histories()
 @pytest.mark.parametrize("name", HISTORIES)
 def test_the_written_views_are_those_of_the_mirror(name: str) -> None:
     assert (WRITTEN / f"{name}.jsonl").read_text() == written(HISTORIES[name])
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_every_view_is_one_that_the_description_knows(name: str) -> None:
+    made = views(HISTORIES[name])
+    view = made["view"]
+    for changed in ({}, *(step["changed"] for step in made["steps"])):
+        view |= changed
+        ContextView.model_validate_json(orjson.dumps(view))
 
 
 def test_nothing_else_is_written() -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.sockets import SocketViewer
 from gateway.stream import Frame, Wanted
+from gateway.stream_views import SocketResult
 from tests.gateway.bare import raw
 from tests.support.service import Client, Json, serving
 
@@ -33,7 +34,10 @@ class Socket:
             message = await self.socket.receive()
         if message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}:
             return None
-        return orjson.loads(message.data)
+        told: Json = orjson.loads(message.data)
+        if told["event"] == "action-result":
+            SocketResult.model_validate_json(orjson.dumps(told["data"]))
+        return told
 
     async def until(self, enough: Callable[[Json], bool]) -> list[Json]:
         """Every message up to the one that is wanted."""
