@@ -86,6 +86,11 @@ def several(value: object) -> Callable[[int], object]:
     return lambda count: [value] * count
 
 
+def moved_to(place: int) -> object:
+    """A message's new place in the queue."""
+    return {"m": place}
+
+
 def by_id(value: object) -> Callable[[int], object]:
     """The same under so many ids."""
     return lambda count: {f"id{number}": value for number in range(count)}
@@ -118,7 +123,7 @@ CALL: Final = {"id": "c", "name": "n", "arguments": "{}"}
         (UpdateQueue, "remove", several("m"), None, 1_000, {}),
         (UpdateQueue, "edit", by_id("x"), None, 1_000, {}),
         (UpdateQueue, "move", by_id(0), None, 1_000, {}),
-        (UpdateQueue, "move", lambda place: {"m": place}, 0, 1_000, {}),
+        (UpdateQueue, "move", moved_to, 0, 1_000, {}),
         (CreateBranch, "name", text, 1, 100, {}),
         (CreateBranch, "system_prompt", text, None, 60_000, {"name": "b"}),
         (MergeBranch, "message_ids", several("m"), None, 1_000, {"source": "b"}),

@@ -4,6 +4,7 @@
 # Some tests give a feed its mirror.
 
 import asyncio
+from dataclasses import replace
 from typing import Final, cast
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.playbook import (
     RESET,
     STARTED,
     Playbook,
+    abandoned,
     cancel,
     failed,
     replied,
@@ -103,3 +105,13 @@ def test_a_question_without_an_answer_says_why() -> None:
         with pytest.raises(Problem, match=reason) as refused:
             asked.reply()
         assert refused.value.type == "illegal-in-phase"
+
+
+async def test_a_question_that_was_given_up_before_it_was_said_is_waited_for_no_longer() -> (
+    None
+):
+    asked = replace(after(abandoned()), is_applied=False)
+    async with asyncio.timeout(WITHIN_S):
+        await asked.answered()
+    with pytest.raises(Problem):
+        asked.reply()

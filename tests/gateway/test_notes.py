@@ -90,7 +90,9 @@ async def test_what_is_no_note_is_not_found(store_url: str, note_id: str) -> Non
         assert answer.status == 404
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "after=x", f"after={NOTE_ID}"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "after=x", f"after={NOTE_ID}", f"after=1.{NOTE_ID}x"]
+)
 async def test_a_page_that_cannot_be_is_refused(store_url: str, query: str) -> None:
     async with serving(store_url, workers=0) as service:
         answer = await service.client.get(f"/api/notes?{query}")

@@ -121,6 +121,40 @@ async def test_headers_are_described_where_they_are_read(store_url: str) -> None
     assert named("GET /api/contexts/{id}/events") == {"Last-Event-ID"}
 
 
+async def test_headers_of_answers_are_described(store_url: str) -> None:
+    described = operations(await fetch(store_url))
+
+    def named(operation: str, status: int) -> set[str]:
+        return set(described[operation]["responses"][str(status)].get("headers", {}))
+
+    state, old = "GET /api/contexts/{id}/state", "PUT /api/contexts/{id}"
+    assert named(state, 304) >= {"ETag", "Contextd-Stale"}
+    assert named(state, 200) >= {"ETag", "Poll-After-Ms", "Link", "Contextd-Stale"}
+    for status in (200, 202):
+        assert named(old, status) >= {"Deprecation", "Sunset", "Link", "ETag"}
+        acted = named("POST /api/contexts/{id}/actions/pause", status)
+        assert acted >= {"ETag", "Idempotent-Replayed", "Preference-Applied"}
+    assert named("POST /api/contexts", 201) >= {"ETag", "Location"}
+    for page in ("GET /api/contexts", "GET /api/notes", "GET /api/contexts/{id}/log"):
+        assert "Link" in named(page, 200), page
+
+
+async def test_answers_are_described_by_their_models(store_url: str) -> None:
+    described = operations(await fetch(store_url))
+    for operation, status, model in (
+        ("GET /readyz", 200, "Readiness"),
+        ("GET /readyz", 503, "Readiness"),
+        ("POST /admin/restart", 200, "RestartAccepted"),
+        ("GET /admin/restarts/{restart_id}", 200, "RestartReport"),
+        ("GET /admin/retention", 200, "RetentionPlan"),
+        ("POST /api/notes", 201, "NoteView"),
+    ):
+        content = described[operation]["responses"][str(status)]["content"]
+        assert content["application/json"]["schema"] == {
+            "$ref": f"#/components/schemas/{model}"
+        }
+
+
 async def test_the_docs_page_loads_its_own_files_and_nothing_else(store_url: str) -> None:
     async with serving(store_url, workers=0) as service:
         page = await service.client.get("/docs")
