@@ -17,7 +17,7 @@ import {
 } from "./environment.js";
 import { Ladder } from "./ladder.js";
 import { Pace } from "./pace.js";
-import { ContextdError, Problem } from "./problems.js";
+import { Problem } from "./problems.js";
 import type { Connection as ConnectionState, TransportName } from "./state.js";
 import { longPoll, poll } from "./transports/poll.js";
 import { sse } from "./transports/sse.js";
@@ -205,8 +205,8 @@ export class Follower {
       this.#ladder.climb();
       return 0;
     }
-    if (failure !== null && !(failure instanceof ContextdError)) {
-      debug("transport has failed", { transport: name, error: failure.message });
+    if (failure !== null) {
+      debug("transport has failed", { transport: name, error: String(failure) });
     }
     this.#for.connected("connecting", null);
     const retryAfterMs = failure instanceof Problem ? (failure.retryAfterMs ?? 0) : waitMs;

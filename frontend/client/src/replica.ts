@@ -163,11 +163,10 @@ export class Replica {
   async #read(): Promise<void> {
     const { connection } = this.#options;
     const { signal } = this.#ended;
-    const cursor = this.#seen.context?.cursor;
+    const cursor = this.#seen.context?.cursor ?? null;
     const link = { chatId: this.chatId, connection };
-    const etag = cursor === undefined ? null : `"${cursor}"`;
     try {
-      const { frame } = await readState(link, etag, signal);
+      const frame = await readState(link, cursor, signal);
       if (frame === null) this.#release();
       else this.take(frame);
       this.#tell({ error: null });

@@ -221,3 +221,76 @@ describe("polling", () => {
     expect(polled().state.context).toBeNull();
   });
 });
+
+describe("long polling", () => {
+  const longPolled = (): ChatStateSync => client.open(CHAT, { transport: "long-poll" });
+  const rename = (title: string): void => {
+    gateway.commit("context-renamed", { title }, { title });
+  };
+  const longPolls = (): number =>
+    gateway.asked.filter(({ headers }) => headers.get("Prefer") === "wait=25").length;
+
+  it("asks again at once after something new, and after 250 ms after nothing", async () => {
+    const sync = longPolled();
+    await seconds(0.3); // the state, then what happens next
+    expect(longPolls()).toBe(1);
+    for (let times = 1; times <= 3; times += 1) {
+      rename(`${times}`);
+      await seconds(0);
+      expect(sync.state.context).toEqual(gateway.view);
+      expect(longPolls()).toBe(1 + times);
+    }
+    gateway.override = ({ path }) =>
+      path.endsWith("/state") ? Response.json({ events: [] }) : undefined;
+    rename("unheard");
+    await seconds(0);
+    const before = longPolls();
+    await seconds(10);
+    expect(longPolls() - before).toBe(40);
+  });
+
+  it("waits for an answer 30 s longer than the gateway is to wait", async () => {
+    const sync = longPolled();
+    await seconds(0.3);
+    let answer = (): void => undefined;
+    gateway.override = ({ headers }) =>
+      headers.has("Prefer")
+        ? new Promise((resolve) => {
+            answer = () => {
+              resolve(Response.json({ events: [] }));
+            };
+          })
+        : undefined;
+    rename("one");
+    await seconds(54);
+    expect(longPolls()).toBe(2);
+    answer();
+    await seconds(0.3);
+    expect(longPolls()).toBe(3);
+    expect(sync.state.connection).toBe("polling");
+  });
+
+  it.each(["long-poll", "poll"] as const)(
+    "finds out at once that it fails, as a %s does",
+    async (transport) => {
+      const sync = client.open(CHAT, { transport });
+      await seconds(0.3);
+      gateway.isOnline = false;
+      rename("unheard");
+      await seconds(2);
+      expect(sync.state).toMatchObject({ connection: "offline", isStale: true });
+    },
+  );
+
+  it("ends its request when the chat is closed", async () => {
+    const signals: AbortSignal[] = [];
+    gateway.override = (_, signal) => {
+      signals.push(signal);
+      return undefined;
+    };
+    const sync = longPolled();
+    await seconds(0.3);
+    sync.dispose();
+    expect(signals.at(-1)?.aborted).toBe(true);
+  });
+});

@@ -6,14 +6,11 @@ import type { Link, Transport } from "./transport.js";
 
 /** Ask for the state at the pace of what happens. */
 export const poll: Transport = async (link, signal) => {
-  let etag: string | null = null;
   while (!signal.aborted) {
     const before = link.cursor();
-    const known = etag ?? (before === null ? null : `"${before}"`);
-    const answered = await readState(link, known, signal);
-    etag = answered.etag;
+    const frame = await readState(link, before, signal);
     link.opened();
-    if (answered.frame !== null) link.take(answered.frame);
+    if (frame !== null) link.take(frame);
     if (link.cursor() === before) link.pace.unchanged();
     else link.pace.changed();
     await link.pause(link.pace.delayMs);
@@ -33,7 +30,7 @@ export const longPoll: Transport = async (link, signal) => {
   while (!signal.aborted) {
     const cursor = link.cursor();
     if (cursor === null) {
-      const { frame } = await readState(link, null, signal);
+      const frame = await readState(link, null, signal);
       if (frame !== null) link.take(frame);
     } else {
       const { body } = await link.connection.ask<EventsPage>(
@@ -50,29 +47,24 @@ export const longPoll: Transport = async (link, signal) => {
     }
     link.opened();
     // Where a frame could not be folded, the state is being read: the cursor goes on with it.
-    if (waitMs > 0 && link.cursor() === cursor) await link.pause(REPEAT_MS);
+    if (link.cursor() === cursor) await link.pause(REPEAT_MS);
     waitMs = LONG_POLL_MS;
   }
   return 0;
 };
 
-/** The state as a frame; null: it is what `etag` says. */
+/** The state as a frame; null: it is still at `cursor`. */
 export async function readState(
   link: Pick<Link, "chatId" | "connection">,
-  etag: string | null,
+  cursor: string | null,
   signal: AbortSignal,
-): Promise<{ readonly frame: Frame | null; readonly etag: string | null }> {
-  const { headers, body } = await link.connection.ask<ActionResponse>(
-    `${pathOf(link.chatId)}/state`,
-    {
-      method: "GET",
-      headers: etag === null ? {} : { "If-None-Match": etag },
-      tries: 1,
-      signal,
-    },
-  );
+): Promise<Frame | null> {
+  const { body } = await link.connection.ask<ActionResponse>(`${pathOf(link.chatId)}/state`, {
+    method: "GET",
+    headers: cursor === null ? {} : { "If-None-Match": `"${cursor}"` },
+    tries: 1,
+    signal,
+  });
   const context = body?.context ?? null;
-  const frame =
-    context === null ? null : { id: context.cursor, event: "snapshot", data: { ...context } };
-  return { frame, etag: headers.get("ETag") ?? etag };
+  return context && { id: context.cursor, event: "snapshot", data: { ...context } };
 }

@@ -3,6 +3,7 @@
 import type { Connection, Debug } from "../connection.js";
 import type { Clock, SocketFactory } from "../environment.js";
 import type { Pace } from "../pace.js";
+import { NotUnderstood } from "../problems.js";
 import type { Frame } from "../wire.js";
 
 /** What a transport works with. */
@@ -32,3 +33,16 @@ export interface Link {
  * @throws ContextdError, where it could not be opened, or was cut.
  */
 export type Transport = (link: Link, signal: AbortSignal) => Promise<number>;
+
+/**
+ * What the gateway says in a stream.
+ *
+ * @throws NotUnderstood, without what was said: it may be private.
+ */
+export function fromJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new NotUnderstood("What was said is not JSON.");
+  }
+}

@@ -1,10 +1,11 @@
 /** A WebSocket: the frames as JSON messages. */
 
+import { isOver } from "../environment.js";
 import { NotUnderstood, Unreachable } from "../problems.js";
 import { pathOf } from "../service.js";
 import type { Frame } from "../wire.js";
 import { retryMsOf } from "./sse.js";
-import type { Transport } from "./transport.js";
+import { fromJson, type Transport } from "./transport.js";
 
 /** How long it may take until the gateway says hello. */
 export const OPEN_MS_MAX = 10_000;
@@ -20,6 +21,7 @@ export const websocket: Transport = async (link, signal) => {
   if (openSocket === undefined) throw new NotUnderstood("There are no WebSockets here.");
   const after = link.cursor() ?? undefined;
   const url = await connection.socketUrl(`${pathOf(link.chatId)}/ws`, { after }, signal);
+  if (isOver(signal)) return 0;
   return new Promise<number>((resolve, reject) => {
     let isOpen = false;
     let retryMs = 0;
@@ -33,9 +35,9 @@ export const websocket: Transport = async (link, signal) => {
       socket.close();
       settle();
     };
-    const cut = (text: string): void => {
+    const cut = (error: Error): void => {
       end(() => {
-        reject(new Unreachable(text));
+        reject(error);
       });
     };
     const abandon = (): void => {
@@ -47,18 +49,18 @@ export const websocket: Transport = async (link, signal) => {
       callOff();
       callOff = clock.after(isOpen ? CHECK_MS : OPEN_MS_MAX, () => {
         if (!isOpen) {
-          cut("The socket did not open.");
+          cut(new Unreachable("The socket did not open."));
           return;
         }
         const before = link.cursor();
         link.check().then(
           () => {
             // What the socket should have told first: it is dead, or far behind.
-            if (link.cursor() !== before) cut("The socket was silent.");
+            if (link.cursor() !== before) cut(new Unreachable("The socket was silent."));
             else heard();
           },
           () => {
-            cut("The socket was silent, and nobody answers.");
+            cut(new Unreachable("The socket was silent, and nobody answers."));
           },
         );
       });
@@ -66,7 +68,13 @@ export const websocket: Transport = async (link, signal) => {
 
     signal.addEventListener("abort", abandon);
     socket.onmessage = ({ data }) => {
-      const frame = JSON.parse(String(data)) as Frame;
+      let frame: Frame;
+      try {
+        frame = fromJson(String(data)) as Frame;
+      } catch (error) {
+        cut(error as Error);
+        return;
+      }
       if (frame.event === "hello") {
         isOpen = true;
         link.opened();
@@ -76,13 +84,10 @@ export const websocket: Transport = async (link, signal) => {
       else link.take(frame);
     };
     socket.onclose = () => {
-      if (!isOpen) cut("The socket was closed before it was open.");
-      else
-        end(() => {
-          resolve(retryMs);
-        });
+      end(() => {
+        resolve(retryMs);
+      });
     };
     heard();
-    if (signal.aborted) abandon();
   });
 };
