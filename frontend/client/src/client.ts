@@ -88,7 +88,6 @@ export function createClient(options: ClientOptions): Client {
   /** By chat and transport. */
   const shared = new Map<string, Shared>();
   const seen = ({ context }: ActionResponse): void => {
-    if (context === null) return;
     for (const { replica } of shared.values()) {
       if (replica.chatId === context.id) replica.adopt(context);
     }

@@ -41,10 +41,8 @@ export async function resolveConflicts<Body>(
       if (!(error instanceof Problem) || !error.isConflict) throw error;
       const { context } = await read();
       const problem = new Problem(error.document, context);
-      const isSettled = error.status === 409 && error.version === context?.version;
-      if (context === null || rebases === REBASES_MAX || onConflict === "server-wins") {
-        throw problem;
-      }
+      const isSettled = error.status === 409 && error.version === context.version;
+      if (rebases === REBASES_MAX || onConflict === "server-wins") throw problem;
       if (onConflict === "rebase") {
         if (isSettled) throw problem; // in the same state it would be refused again
       } else {

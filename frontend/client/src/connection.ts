@@ -301,7 +301,7 @@ function abandonable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
       reject(signal.reason as Error);
     };
     if (signal.aborted) abandon();
-    signal.addEventListener("abort", abandon, { once: true });
+    signal.addEventListener("abort", abandon);
     promise.then(resolve, reject).finally(() => {
       signal.removeEventListener("abort", abandon);
     });

@@ -93,7 +93,7 @@ export class Follower {
         this.#look();
       }),
       onNetwork(() => {
-        this.restart();
+        this.#restart();
       }),
     );
     this.#begin();
@@ -105,8 +105,7 @@ export class Follower {
   }
 
   /** Begin a new connection now, from the cursor on. */
-  restart(): void {
-    if (this.#unsubscribe.length === 0) return;
+  #restart(): void {
     this.#connected.abort();
     this.#pausing.abort();
     this.#begin();
@@ -131,8 +130,7 @@ export class Follower {
       return;
     }
     const hiddenMs = this.#hiddenAtMs === null ? 0 : clock.now() - this.#hiddenAtMs;
-    this.#hiddenAtMs = null;
-    if (hiddenMs > HIDDEN_MS_MAX) this.restart();
+    if (hiddenMs > HIDDEN_MS_MAX) this.#restart();
     else this.#begin();
   }
 

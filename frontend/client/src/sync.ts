@@ -100,7 +100,6 @@ export class ChatStateSync {
   dispose(): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.#listeners.clear();
     for (const end of this.#ends) end();
   }
 

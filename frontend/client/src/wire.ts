@@ -12,8 +12,14 @@ export type Config = Omit<Complete<Schemas["Config"]>, "limits" | "tool_policy">
   readonly tool_policy: Complete<Schemas["ToolPolicy"]>;
 };
 export type ContextView = Omit<Schemas["ContextView"], "config"> & { readonly config: Config };
-export type ActionResponse = Omit<Schemas["ActionResponse"], "context"> & {
-  readonly context: ContextView | null;
+/** The state is always in it: only with `respond-async`, which is not asked for here, it is not. */
+export type ActionResponse = Omit<
+  Schemas["ActionResponse"],
+  "context" | "status" | "version"
+> & {
+  readonly context: ContextView;
+  readonly status: Phase;
+  readonly version: number;
 };
 
 export type ActionStatus = Schemas["ActionStatus"];
@@ -41,8 +47,8 @@ export type CreateContext = Schemas["CreateContext"];
 export type Fork = Schemas["Fork"];
 export type SendMessage = Schemas["SendMessage"];
 
-/** Names of the actions that change a context, as in `/actions/{action}`. */
-export type ActionName = Exclude<ActionOf<keyof paths>, "fork">;
+/** Names of the actions after which a context is another, as in `/actions/{action}`. */
+export type ActionName = Exclude<ActionOf<keyof paths>, "fork" | "delete">;
 type ActionOf<Path> = Path extends `/api/contexts/{id}/actions/${infer Name}` ? Name : never;
 
 /** The body of an action. */

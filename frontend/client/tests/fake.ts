@@ -133,6 +133,16 @@ export class FakeGateway {
     return this.asked.filter((one) => one.method === method && one.path.endsWith(end)).length;
   }
 
+  /** What was sent as messages. */
+  sends(): readonly Asked[] {
+    return this.asked.filter(({ path }) => path.endsWith("/send_message"));
+  }
+
+  /** What the context has been told. */
+  said(): readonly string[] {
+    return this.view.messages.map(({ content }) => content);
+  }
+
   /** How many seconds lie between requests of a kind. */
   gaps(end: string): readonly number[] {
     const times = this.asked.filter(({ path }) => path.endsWith(end)).map(({ atMs }) => atMs);

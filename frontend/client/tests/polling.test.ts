@@ -253,9 +253,12 @@ describe("long polling", () => {
     const sync = longPolled();
     await seconds(0.3);
     let answer = (): void => undefined;
-    gateway.override = ({ headers }) =>
+    gateway.override = ({ headers }, signal) =>
       headers.has("Prefer")
-        ? new Promise((resolve) => {
+        ? new Promise((resolve, reject) => {
+            signal.addEventListener("abort", () => {
+              reject(signal.reason as Error);
+            });
             answer = () => {
               resolve(Response.json({ events: [] }));
             };

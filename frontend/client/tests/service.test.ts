@@ -1,5 +1,6 @@
 /** Requests: each action once, reads shared, conflicts as asked for. */
 
+import { getEventListeners } from "node:events";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { NotUnderstood, Problem, Unreachable, type Client } from "../src/index.js";
 import { CHAT, EMPTY, FakeGateway, problem } from "./fake.js";
@@ -145,19 +146,57 @@ describe("an action", () => {
     }
   });
 
-  it("ends when its signal says so, also between two tries", async () => {
+  it.each([
+    ["before it is answered", null, {}],
+    ["in its only try", null, { tries: 1 }],
+    ["between two tries", 150, {}],
+  ] as const)("ends when its signal says so %s", async (_, atMs, options) => {
+    client.dispose();
+    const apiKey = vi.fn(() => "key");
+    client = gateway.client({ apiKey });
     gateway.isOnline = false;
-    for (const atMs of [0, 150]) {
-      gateway.asked.length = 0;
-      const end = new AbortController();
-      const acting = client.service.cancel(CHAT, {}, { signal: end.signal });
-      const ended = acting.catch((error: unknown) => error);
-      await vi.advanceTimersByTimeAsync(atMs);
-      end.abort("enough");
-      await vi.advanceTimersByTimeAsync(10_000);
-      expect(await ended).toBe("enough");
-      expect(gateway.asked).toHaveLength(1);
-    }
+    const end = new AbortController();
+    const acting = client.service.cancel(CHAT, {}, { ...options, signal: end.signal });
+    const ended = acting.catch((error: unknown) => error);
+    if (atMs !== null) await vi.advanceTimersByTimeAsync(atMs);
+    end.abort("enough");
+    expect(await ended).toBe("enough");
+    expect(apiKey).toHaveBeenCalledOnce();
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("is sent again when it was told to, not before", async () => {
+    let busy = 1;
+    gateway.override = () =>
+      (busy -= 1) >= 0
+        ? problem(503, "draining", "Elsewhere.", { retry_after_s: 5 })
+        : undefined;
+    const acting = client.service.rename(CHAT, { title: "T" });
+    await vi.advanceTimersByTimeAsync(4_900);
+    expect(gateway.asked).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(200);
+    await acting;
+    expect(gateway.asked).toHaveLength(2);
+  });
+
+  it("is sent again where its answer is cut in the middle", async () => {
+    let cuts = 1;
+    gateway.override = () => {
+      if ((cuts -= 1) < 0) return undefined;
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode('{"context":'));
+        },
+        pull(controller) {
+          controller.error(new TypeError("cut"));
+        },
+      });
+      return new Response(body);
+    };
+    const acting = client.service.rename(CHAT, { title: "T" });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect((await acting).action?.result).toBe("applied");
+    expect(gateway.asked).toHaveLength(2);
   });
 
   it("goes to the address as it was given, without a key where there is none, past all caches", async () => {
@@ -229,8 +268,8 @@ describe("a read", () => {
     const late = client.service.getChatState(CHAT);
     await vi.advanceTimersByTimeAsync(0);
     release();
-    expect((await early).context?.messages).toHaveLength(0);
-    expect((await late).context?.messages).toHaveLength(1);
+    expect((await early).context.messages).toHaveLength(0);
+    expect((await late).context.messages).toHaveLength(1);
   });
 
   it("is abandoned by one who asks, and goes on for the other", async () => {
@@ -238,9 +277,31 @@ describe("a read", () => {
     const abandoned = new AbortController();
     const one = service.getChatState(CHAT, { signal: abandoned.signal });
     const two = service.getChatState(CHAT);
-    abandoned.abort();
-    await expect(one).rejects.toThrow();
-    expect((await two).context?.id).toBe(CHAT);
+    abandoned.abort("enough");
+    await expect(one).rejects.toBe("enough");
+    expect((await two).context.id).toBe(CHAT);
+    await expect(service.getChatState(CHAT, { signal: abandoned.signal })).rejects.toBe(
+      "enough",
+    );
+  });
+
+  it("leaves nothing at a signal that lives longer", async () => {
+    const { signal } = new AbortController();
+    await client.service.getChatState(CHAT, { signal });
+    await vi.advanceTimersByTimeAsync(0);
+    expect(getEventListeners(signal, "abort")).toEqual([]);
+  });
+
+  it("says where the next page of a list begins, if there is one", async () => {
+    for (const [link, next] of [
+      ['</api/contexts?limit=2&after=a%2Fb>; rel="next"', "a/b"],
+      ["", null],
+    ] as const) {
+      const headers = link === "" ? {} : { Link: link };
+      gateway.override = () => Response.json({ contexts: [] }, { headers });
+      expect(await client.service.listChats({ limit: 2 })).toEqual({ contexts: [], next });
+    }
+    expect([...(gateway.asked[0]?.query ?? [])]).toEqual([["limit", "2"]]);
   });
 });
 

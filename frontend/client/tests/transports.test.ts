@@ -98,6 +98,12 @@ describe("the transports", () => {
     sync.dispose();
     await seconds(0);
     expect(vi.getTimerCount()).toBe(0);
+    const again = client.open(CHAT);
+    gateway.online(false);
+    await seconds(60);
+    again.dispose(); // between two tries
+    await seconds(0);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it("try the better ones less and less often where they go on to fail", async () => {

@@ -47,8 +47,11 @@ describe("a socket", () => {
     expect(states()).toBe(1);
     greet(first); // too late
     expect(sync.state.connection).toBe("connecting");
-    await seconds(1);
-    expect(gateway.sockets).toHaveLength(2);
+    await seconds(11);
+    expect(gateway.sockets).toHaveLength(3);
+    client.dispose();
+    await seconds(0);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it("is kept in silence, and the state asked for each 30 s", async () => {
@@ -139,5 +142,30 @@ describe("a socket", () => {
     client.open(CHAT, { transport: "websocket" });
     await seconds(1);
     expect(told.join()).toContain("There are no WebSockets here.");
+  });
+
+  it("is asked for with a ticket that nobody waits for once the chat is closed", async () => {
+    client.dispose();
+    client = gateway.client({ webSocket: gateway.socket, apiKey: "k" });
+    const signals: AbortSignal[] = [];
+    gateway.override = (_, signal) => {
+      signals.push(signal);
+      return new Promise(() => undefined);
+    };
+    const other = client.open(CHAT, { transport: "websocket" });
+    await seconds(1);
+    other.dispose();
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+  });
+
+  it.each([
+    ["http://gateway", "ws://gateway/api"],
+    ["https://gateway/under", "wss://gateway/under/api"],
+  ])("is as safe as the address is: %s", async (baseUrl, begins) => {
+    client.dispose();
+    client = gateway.client({ webSocket: gateway.socket, baseUrl });
+    client.open(CHAT);
+    await seconds(0);
+    expect(socket().url.startsWith(begins)).toBe(true);
   });
 });

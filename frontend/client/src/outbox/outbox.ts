@@ -214,7 +214,7 @@ export class Outbox {
     }, ended);
   }
 
-  /** Do something that one tab does at a time, unless that one takes too long. */
+  /** Do something that one tab does at a time, unless there is no lock to be had in time. */
   async #alone(chatId: string, work: () => Promise<void>): Promise<void> {
     const { locks, clock } = this.#options;
     if (locks === undefined) return work();
@@ -222,7 +222,9 @@ export class Outbox {
     const callOff = clock.after(LOCK_MS_MAX, () => {
       late.abort();
     });
+    let isHeld = false as boolean; // changed by a callback
     const held = (): Promise<void> => {
+      isHeld = true;
       callOff();
       return work();
     };
@@ -230,7 +232,7 @@ export class Outbox {
     try {
       await locks.request(`contextd-outbox ${chatId}`, { signal }, held);
     } catch (error) {
-      if (!late.signal.aborted) throw error;
+      if (isHeld) throw error;
       await work();
     } finally {
       callOff();

@@ -24,7 +24,7 @@ it.concurrent.each(["websocket", "sse", "long-poll", "poll"] as const)(
     const counted = await countingProxy(Number(new URL(server.url).port));
     const client = clientOf({ ...server, url: `http://127.0.0.1:${counted.port}` });
     const { context } = await client.service.createChat({ title: "Idle" });
-    const sync = client.open(context?.id ?? "", { transport });
+    const sync = client.open(context.id, { transport });
     await until(sync, (state) => state.transport === transport);
     await wait(SETTLE_MS);
     const [sent, received] = [counted.sent(), counted.received()];

@@ -19,7 +19,6 @@ afterAll(async () => {
 
 async function newChat(client: Client): Promise<string> {
   const { context } = await client.service.createChat({ title: "Test" });
-  if (context === null) throw new Error("no context");
   return context.id;
 }
 
@@ -38,7 +37,7 @@ describe.each(TRANSPORTS)("by %s", (transport) => {
     const now = await client.service.getChatState(chatId);
     expect(context).toEqual(now.context);
     const reply = messages.at(-1)?.content ?? "";
-    expect(reply).toBe(now.context?.messages.at(-1)?.content);
+    expect(reply).toBe(now.context.messages.at(-1)?.content);
     expect(texts.every((text) => reply.startsWith(text))).toBe(true);
     expect(new Set(texts).size).toBeGreaterThan(transport === "poll" ? 1 : 10);
     expect(sync.state.transport).toBe(transport);
@@ -52,7 +51,7 @@ describe.each(TRANSPORTS)("by %s", (transport) => {
     const { service } = other;
     const same = async (): Promise<void> => {
       const { context } = await service.getChatState(chatId);
-      const shown = await until(sync, ({ cursor }) => cursor === context?.cursor);
+      const shown = await until(sync, ({ cursor }) => cursor === context.cursor);
       expect(shown.context).toEqual(context);
     };
     await service.sendMessageAction(chatId, {
@@ -73,7 +72,7 @@ describe.each(TRANSPORTS)("by %s", (transport) => {
     const { context } = await service.regenerate(chatId, {}, { waitMs: 10_000 });
     await same();
     await service.createBranch(chatId, { name: "side", from_message_id: null });
-    const first = context?.messages.find(({ role }) => role === "user")?.id ?? "";
+    const first = context.messages.find(({ role }) => role === "user")?.id ?? "";
     const edited = { message_id: first, content: "Other\n/chunks 3 1" };
     await service.editMessage(chatId, edited, { waitMs: 10_000 });
     await same();

@@ -38,7 +38,7 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
         { title: titleFor(text), message: { content: text, client_message_id: key } },
         { idempotencyKey: key, signal: controller.signal },
       );
-      if (made.context !== null) onStarted(made.context.id);
+      onStarted(made.context.id);
     } catch {
       if (!controller.signal.aborted) setAttempted({ text, key, hasFailed: true });
     }
