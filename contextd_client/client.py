@@ -16,7 +16,7 @@ from contextd_client.bodies import CreateOptions, NewMessage, encode
 from contextd_client.connection import Connection
 from contextd_client.context import Context, post
 from contextd_client.limits import LIMITS, ClientLimits, Draw, Sleep
-from contextd_client.views import ActionStatus, ContextList, ContextSummary
+from contextd_client.views import ActionResponse, ActionStatus, ContextList, ContextSummary
 
 _NEXT: Final = re.compile(r'<[^>?]*\?([^>]*)>;\s*rel="?next"?')
 
@@ -101,7 +101,8 @@ class Contextd:
                 "expires_at": expires_at,
             }
         )
-        made = (await post(self._connection, "/api/contexts", body, options)).context
+        answer = await post(self._connection, "/api/contexts", body, options)
+        made = answer.read(ActionResponse).context
         return Context(self._connection, made.id, seen=made)
 
     async def import_context(
@@ -113,7 +114,7 @@ class Contextd:
             InvalidRequest: It is no log; the detail names the first event that is wrong.
         """
         answer = await post(self._connection, "/api/contexts/import", document, options)
-        made = answer.context
+        made = answer.read(ActionResponse).context
         return Context(self._connection, made.id, seen=made)
 
     async def contexts(self, *, per_page: int = 50) -> AsyncGenerator[ContextSummary, None]:

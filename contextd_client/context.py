@@ -26,7 +26,7 @@ from contextd_client.bodies import (
     encode,
     to_json,
 )
-from contextd_client.connection import Connection
+from contextd_client.connection import Answer, Connection
 from contextd_client.events import Bye, Event, Hello, ReplyDelta
 from contextd_client.problems import NotFound
 from contextd_client.stream import follow
@@ -40,7 +40,7 @@ async def post(
     options: CreateOptions,
     *,
     if_cursor: str | None = None,
-) -> ActionResponse:
+) -> Answer:
     """Send a request that is to be done once, under an Idempotency-Key."""
     key = options.get("idempotency_key")
     if key is None:
@@ -51,8 +51,7 @@ async def post(
         headers["Prefer"] = f"wait={wait_s}"
     if if_cursor is not None:
         headers["If-Match"] = f'"{if_cursor}"'
-    answer = await connection.ask("POST", path, body=body, headers=headers, wait_s=wait_s)
-    return answer.read(ActionResponse)
+    return await connection.ask("POST", path, body=body, headers=headers, wait_s=wait_s)
 
 
 class Context:
@@ -364,7 +363,8 @@ class Context:
             NotFound: It does not exist, and this call has not deleted it.
         """
         try:
-            await self._act("delete", options)
+            # A repeat may be answered without a state: there is none any more.
+            await self._post("delete", options, encode({}))
         except NotFound as problem:
             # A deleted context remembers nothing, not even who deleted it: an answer that was
             # lost cannot be told from one that somebody else got.
@@ -388,9 +388,8 @@ class Context:
             **options: See `CreateOptions`.
         """
         body = encode({"at_version": at_version, "title": title})
-        made = (
-            await post(self._connection, f"{self._path}/actions/fork", body, options)
-        ).context
+        answer = await post(self._connection, f"{self._path}/actions/fork", body, options)
+        made = answer.read(ActionResponse).context
         return Context(self._connection, made.id, seen=made)
 
     async def export(self) -> bytes:
@@ -407,12 +406,15 @@ class Context:
         return await self._send(action, options, encode(fields))
 
     async def _send(self, action: str, options: ActionOptions, body: bytes) -> ActionResponse:
-        answer = await post(
+        answer = (await self._post(action, options, body)).read(ActionResponse)
+        self.seen = answer.context
+        return answer
+
+    async def _post(self, action: str, options: ActionOptions, body: bytes) -> Answer:
+        return await post(
             self._connection,
             f"{self._path}/actions/{action}",
             body,
             options,
             if_cursor=options.get("if_cursor"),
         )
-        self.seen = answer.context
-        return answer

@@ -67,9 +67,12 @@ async def test_a_creation_whose_answer_is_cut_makes_one_context(store_url: str) 
         assert [summary.id async for summary in client.contexts()] == [context.id]
 
 
-async def test_a_deletion_whose_answer_is_cut_is_no_error(store_url: str) -> None:
+@pytest.mark.parametrize("tombstones", [False, True])
+async def test_a_deletion_whose_answer_is_cut_is_no_error(
+    store_url: str, tombstones: bool
+) -> None:
     async with (
-        serving(store_url) as service,
+        serving(store_url, storage={"tombstones": tombstones}) as service,
         open_proxy(service.client.url) as proxy,
         impatient(proxy.url) as client,
     ):
