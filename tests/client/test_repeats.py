@@ -272,3 +272,11 @@ async def test_the_key_goes_with_every_request_and_no_id_leaves_its_path() -> No
     assert asked.headers["Authorization"] == "Bearer s3cret"
     assert asked.path == "/api/contexts/..%2Fa%20b/state"
     assert asked.headers["Cache-Control"] == "no-cache"
+
+
+async def test_no_key_is_sent_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONTEXTD_API_KEY", raising=False)
+    server = MadeUpServer([acted()])
+    async with server.served() as url, Contextd(url) as client:
+        await client.context("c1").state()
+    assert "Authorization" not in server.asked[0].headers

@@ -29,6 +29,7 @@ from contextd_client import (
     UnknownEvent,
     Unreachable,
 )
+from contextd_client.problems import FrameTooLarge
 from tests.client.cutting_proxy import CuttingProxy, open_proxy
 from tests.client.made_up_server import (
     MadeUpServer,
@@ -236,6 +237,27 @@ async def test_a_reconnection_waits_as_long_as_the_server_has_asked() -> None:
     assert waits.seconds == pytest.approx([1.1, 2.2, 3.6])
 
 
+async def test_what_a_server_has_asked_holds_until_it_asks_for_something_else() -> None:
+    waits = Waits()
+    server = MadeUpServer(
+        [streams(b"retry: 1000\n\n", HELLO), problem(503, "draining"), streams(HELLO, DELETED)]
+    )
+    async with server.served() as url, impatient(url, waits) as client:
+        await everything(client.context("c1"))
+    assert waits.seconds == pytest.approx([1.1, 1.2])
+
+
+async def test_an_event_may_be_as_large_as_a_context_and_no_larger() -> None:
+    large = frame("snapshot", state(title="x" * 100_000), id="1.1.0")
+    server = MadeUpServer([streams(HELLO, large, DELETED)])
+    async with server.served() as url, impatient(url) as client:
+        assert len(await everything(client.context("c1"))) == 3
+    limits = ClientLimits(context_bytes_max=50_000)
+    async with server.served() as url, impatient(url, limits=limits) as client:
+        with pytest.raises(FrameTooLarge):
+            await everything(client.context("c1"))
+
+
 async def test_a_stream_waits_no_longer_than_its_bound_however_long_the_server_asks() -> None:
     waits = Waits()
     server = MadeUpServer([streams(b"retry: 999000000\n\n", HELLO), streams(HELLO, DELETED)])
@@ -268,9 +290,11 @@ async def test_a_server_that_stays_away_is_given_up_after_so_many_tries(
     waits, server = Waits(), MadeUpServer([streams(HELLO, SNAPSHOT), away])
     limits = ClientLimits(tries_max=4)
     async with server.served() as url, impatient(url, waits, limits=limits) as client:
-        with pytest.raises(kind):
+        with pytest.raises(kind) as given_up:
             await everything(client.context("c1"))
     assert len(waits.seconds) == 4
+    if isinstance(given_up.value, Problem):
+        assert given_up.value.tries == 4
 
 
 async def test_a_stream_that_is_refused_is_not_asked_for_again() -> None:
@@ -455,6 +479,21 @@ async def test_who_waits_for_an_answer_is_told_when_the_client_is_closed() -> No
             await client.close()
         assert isinstance(asking.result(), Unreachable)
         assert watching.result() == []
+
+
+async def test_a_request_beyond_the_bound_of_connections_waits_until_one_ends() -> None:
+    server = MadeUpServer([streams(HELLO, hangs=True)])
+    limits = ClientLimits(connections_max=1)
+    async with server.served() as url, impatient(url, limits=limits) as client:
+        context = client.context("c1")
+        async with aclosing(context.stream()) as events, asyncio.timeout(5):
+            await anext(events)
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(error_of(context.state()))
+                await asyncio.sleep(0.1)
+                assert len(server.asked) == 1
+                await client.close()
+            assert isinstance(asking.result(), Unreachable)
 
 
 async def has_been_asked(server: MadeUpServer, times: int) -> bool:
