@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from storage import DeadLetter, Restarts, SupervisorReport, keys
+from storage import DeadLetter, RestartRequest, Restarts, SupervisorReport, keys
 from storage.contract import Mail
 from storage.restarts import GONE
 from tests.gateway.arrivals import tell_store
