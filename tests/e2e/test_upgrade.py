@@ -32,7 +32,9 @@ class Upgraded(Service):
     def start(self) -> None:
         self.data.mkdir(mode=0o700)
         with tarfile.open(self._golden) as archive:
-            archive.extractall(self.data, filter="data")
+            # Debian 12's Python 3.11.2 has no filters yet.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(self.data)
         self.shown = orjson.loads((self.data / SHOWN).read_bytes())
         (self.data / SHOWN).unlink()
         assert {path.name for path in self.data.iterdir()} == {STORE}
