@@ -215,10 +215,11 @@ class Network:
             return
         key = command[3]
         ends_s = self._sessions[key] = self.loop.time() + self._session_s
-        self.at(ends_s, lambda: self._end_session(key))
+        self.at(ends_s, lambda: self._end_session(key, ends_s))
 
-    def _end_session(self, key: bytes) -> None:
-        if self._sessions[key] <= self.loop.time():
+    def _end_session(self, key: bytes, ends_s: float) -> None:
+        # Not by the clock: with other timers of its moment this one may go off a little before.
+        if self._sessions[key] == ends_s:
             self.server.call("DEL", key)
 
     def answer_preparation(self, command: Sequence[Argument]) -> Reply:
