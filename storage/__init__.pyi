@@ -79,6 +79,7 @@ from .errors import (
     StoreUnavailable,
     VersionConflict,
     WorkerBuried,
+    describe,
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
 from .inspection import (
@@ -246,6 +247,7 @@ __all__ = [
     "announced_after",
     "connect",
     "decode_frame",
+    "describe",
     "dump",
     "end_if_cancelled",
     "feed",

@@ -121,3 +121,9 @@ class ContextBusy(StorageError):
 
 class NoScript(StorageError):
     """The store does not know the script; nothing has happened."""
+
+
+def describe(error: BaseException) -> str:
+    """What an error is and says; redis-py's own `repr` (8.1) leaves out what it says."""
+    said = str(error).rstrip(".")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

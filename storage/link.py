@@ -42,7 +42,7 @@ from typing_extensions import override
 
 from storage.barrier import TAIL_REPLIES, Barrier
 from storage.cancellation import end_if_cancelled
-from storage.errors import NoScript, StoreRefusedWrite, StoreUnavailable
+from storage.errors import NoScript, StoreRefusedWrite, StoreUnavailable, describe
 
 log = structlog.get_logger(__name__)
 
@@ -71,14 +71,15 @@ class Absence:
 
     event: str
     """What is logged."""
-    _reason: str = ""
+    reason: str = ""
+    """Why there is no connection; empty while there is one, and before the first."""
     _pause_s: float = RECONNECT_S_MIN
 
     def tell(self, error: Exception) -> None:
         """Log why there is no connection, unless that was logged last."""
-        if (reason := repr(error)) != self._reason:
+        if (reason := describe(error)) != self.reason:
             log.warning(self.event, error=reason)
-        self._reason = reason
+        self.reason = reason
 
     async def pause(self) -> None:
         """Wait before the next try."""
@@ -87,7 +88,7 @@ class Absence:
 
     def end(self) -> None:
         """Begin anew: it is connected."""
-        self._reason, self._pause_s = "", RECONNECT_S_MIN
+        self.reason, self._pause_s = "", RECONNECT_S_MIN
 
 
 @dataclass(slots=True)
@@ -114,6 +115,7 @@ class Link:
     _waiting: deque[_Call] = field(default_factory=deque[_Call])
     _sent: deque[_Call] = field(default_factory=deque[_Call])
     _work: asyncio.Event = field(default_factory=asyncio.Event)
+    _absence: Absence = field(default_factory=lambda: Absence("store connection lost"))
     _closed: bool = False
 
     @override
@@ -158,7 +160,6 @@ class Link:
             self._fail(self._waiting, _CLOSED)
 
     async def _keep_connected(self) -> None:
-        absence = Absence("store connection lost")
         while True:
             connection = make_connection(self.pool)
             try:
@@ -166,7 +167,7 @@ class Link:
                     await establish(connection)
                     if self.on_connect is not None:
                         await self.on_connect(connection)
-                absence.end()
+                self._absence.end()
                 self._connection = connection
                 self.connected.set()
                 async with asyncio.TaskGroup() as group:
@@ -176,7 +177,7 @@ class Link:
                     else:
                         await self._read_batches(connection, self.barrier)
             except* (RedisError, OSError, TimeoutError) as broken:
-                absence.tell(broken.exceptions[0])
+                self._absence.tell(broken.exceptions[0])
             finally:
                 self.connected.clear()
                 self._connection = None
@@ -185,7 +186,7 @@ class Link:
                 if self.barrier is not None:
                     self.barrier.forget()
             end_if_cancelled()
-            await absence.pause()
+            await self._absence.pause()
 
     async def _write(self, connection: AbstractConnection) -> None:
         while True:
@@ -245,11 +246,15 @@ class Link:
             await asyncio.sleep(self.call_s_max / 10)
             now = asyncio.get_running_loop().time()
             while self._waiting and self._waiting[0].due <= now:
-                _settle(self._waiting.popleft(), StoreUnavailable("no connection to the store"))
+                _settle(self._waiting.popleft(), StoreUnavailable(self._why_away()))
             if self._sent and self._sent[0].due <= now and self._connection is not None:
                 silent, self._connection = self._connection, None
                 self._fail(self._sent, "the store did not answer in time")
                 await _close(silent)
+
+    def _why_away(self) -> str:
+        why = "no connection to the store"
+        return f"{why} ({reason})" if (reason := self._absence.reason) else why
 
     def _fail(self, calls: deque[_Call], why: str) -> None:
         while calls:

@@ -30,6 +30,7 @@ from storage import (
     Link,
     StoreRefusedWrite,
     StoreUnavailable,
+    describe,
     make_client,
     unix_ms,
 )
@@ -217,7 +218,9 @@ async def open_worker(
             await asyncio.to_thread(worker.retire)
         except RedisError as error:
             # rq drops it by itself once its heartbeats are missed.
-            log.warning("rq worker not unregistered", worker_id=worker_id, error=repr(error))
+            log.warning(
+                "rq worker not unregistered", worker_id=worker_id, error=describe(error)
+            )
 
 
 async def _beat(worker: ContextWorker, heartbeat_s: float) -> None:
@@ -226,7 +229,7 @@ async def _beat(worker: ContextWorker, heartbeat_s: float) -> None:
         try:
             await asyncio.to_thread(worker.beat)
         except RedisError as error:
-            log.warning("rq heartbeat missed", worker_id=worker.name, error=repr(error))
+            log.warning("rq heartbeat missed", worker_id=worker.name, error=describe(error))
 
 
 @dataclass(frozen=True, slots=True)

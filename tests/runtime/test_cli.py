@@ -157,7 +157,10 @@ def test_a_store_that_is_away_is_one_sentence(tmp_path: Path, command: str) -> N
     done = contextd(*command.split(), cwd=tmp_path, CONTEXTD_STORE_CALL_S_MAX="0.5", **nowhere)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "no connection to the store" in line
+    assert (
+        f"no connection to the store (ConnectionError: Error 2 connecting to {tmp_path}/no.sock"
+        in line
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -277,6 +277,7 @@ async def test_a_store_that_is_away_is_told_of_once_for_each_reason(
                 await answers(store.link, "back")
             reasons = [line["error"] for line in lines if line["event"] == event]
             assert reasons
+            assert any("connecting to" in reason for reason in reasons)
             assert all(one != other for one, other in pairwise(reasons))
 
 
