@@ -37,7 +37,7 @@ from fsm import (
     call_digest,
     title_of,
 )
-from storage import NO_TRACES, Span, StorageError, Tracer
+from storage import NO_TRACES, Span, StorageError, Tracer, describe
 from workers.activation import Activation, Clock
 from workers.models.protocol import (
     Model,
@@ -131,6 +131,7 @@ class Effects:
                 effect_id=effect_id,
                 code=error.code,
                 retryable=error.retryable,
+                cause=describe(error.__cause__) if error.__cause__ else None,
             )
             activation.post(
                 ReplyFailed(

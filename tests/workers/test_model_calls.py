@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+import structlog
 
 from fsm import (
     CallModel,
@@ -144,6 +145,19 @@ async def test_a_wait_that_ends_with_the_turn_is_not_waited(
         assert isinstance(failed, ReplyFailed)
         assert (failed.code, failed.retryable) == ("rate_limited", retryable)
         assert failed.retry_after_ms == wait_s * 1_000
+
+
+@in_virtual_time
+async def test_the_log_says_what_a_call_failed_of() -> None:
+    async with scene(say()) as here:
+        unreachable = ModelError("connection", "It could not be reached.", True)
+        unreachable.__cause__ = ConnectionRefusedError(111, "Connect call failed")
+        object.__setattr__(here.effects, "model", Refusing(unreachable))
+        with structlog.testing.capture_logs() as lines:
+            await here.perform()
+    (line,) = lines
+    assert line["code"] == "connection"
+    assert line["cause"] == "ConnectionRefusedError: [Errno 111] Connect call failed"
 
 
 @in_virtual_time

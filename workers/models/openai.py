@@ -211,10 +211,10 @@ class OpenAIModel:
             raise ModelError(
                 "connection", "No trusted connection to the model server could be made.", False
             ) from error
-        except aiohttp.ClientResponseError as error:
+        except aiohttp.ClientResponseError:
             raise ModelError(
                 "bad_response", "The model server's answer is not HTTP.", True
-            ) from error
+            ) from None
         except (aiohttp.ClientError, OSError) as error:
             if (refusal := refusal_in(error)) is not None:
                 raise ModelError("connection", str(refusal), False) from error

@@ -33,7 +33,10 @@ ModelErrorCode: TypeAlias = Literal[
 
 
 class ModelError(Exception):
-    """A model call has failed; the one error that `Model.stream` raises."""
+    """A model call has failed; the one error that `Model.stream` raises.
+
+    What it is raised from is logged: nothing that quotes a prompt or an answer.
+    """
 
     def __init__(
         self,

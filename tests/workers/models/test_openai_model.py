@@ -10,6 +10,7 @@ import pytest
 from pydantic import JsonValue, SecretStr, ValidationError
 
 from fsm import Usage
+from storage import describe
 from tests.support.model_server import ModelServer, Script, ScriptedCall
 from tests.workers.models.calling import TOOL, call, request
 from workers.models import (
@@ -302,6 +303,7 @@ async def test_what_is_no_http_and_what_hangs_up_are_told_apart(body: bytes, cod
     async with raw_server(b"", body) as model:
         failure = (await call(model, request())).failure
     assert (failure.code, failure.retryable) == (code, True)
+    assert "nonsense" not in describe(failure.__cause__ or failure)
 
 
 async def test_a_refused_connection_is_told() -> None:
@@ -312,6 +314,7 @@ async def test_a_refused_connection_is_told() -> None:
         failure = (await call(model, request())).failure
         await model.close()
     assert (failure.code, failure.retryable) == ("connection", True)
+    assert base_url.removeprefix("http://").removesuffix("/v1") in str(failure.__cause__)
 
 
 async def test_what_failures_name_is_the_server_and_the_model_and_no_secret() -> None:
