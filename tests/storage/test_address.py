@@ -5,18 +5,20 @@
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
 from hiredis import Reader
+from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as ConnectionBroken
 
 from storage import Link, Listener, StorageConfig, connect, parse_sentinels
 from storage.address import ANSWER_S_MAX, find_primary, make_pool
 from storage.link import open_link
-from storage.sentinels import Sentinels
+from storage.sentinels import _TLS_OPTIONS, Sentinels
 from tests.support.service_processes import free_port
 from tests.support.store_server import StoreServer
 
@@ -34,6 +36,38 @@ def test_a_url_names_sentinels_the_service_and_who_we_are_to_its_servers() -> No
 @pytest.mark.parametrize("url", ["redis://one:1/0", "rediss://one", "unix:///a/store.sock"])
 def test_other_urls_name_none(url: str) -> None:
     assert parse_sentinels(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "redis://one?socket_timeout=1",
+            "redis://one/0?decode_responses=True",
+            "redis://one?x=",
+        ),
+        *("rediss://one?protocol=3", "unix:///a/store.sock?max_connections=1"),
+        *("redis://one?ssl_ca_certs=ca.pem", "redis://one?db=1&nonsense=1"),
+    ],
+)
+def test_an_address_asks_nothing_of_redis_py_that_is_ours_to_say(url: str) -> None:
+    with pytest.raises(ValueError, match="its options are none but db"):
+        parse_sentinels(url)
+
+
+def test_an_address_names_its_database_by_a_number() -> None:
+    for url in ("redis://one/main", "rediss://one/1x", "redis://one/0/1"):
+        with pytest.raises(ValueError, match="number of a database"):
+            parse_sentinels(url)
+    for url in ("redis://one", "redis://one/", "redis://one/12", "unix:///a/b?db=3&password=x"):
+        assert parse_sentinels(url) is None
+
+
+def test_an_address_s_options_are_those_of_the_connections_themselves() -> None:
+    taken = inspect.signature(SSLConnection.__init__).parameters
+    assert taken.keys() >= _TLS_OPTIONS
+    query = "&".join(f"{name}=True" for name in _TLS_OPTIONS - {"ssl_min_version"})
+    assert parse_sentinels(f"rediss://one?{query}&ssl_min_version=771&db=1") is None
 
 
 def test_each_connection_begins_with_another_sentinel() -> None:
