@@ -202,8 +202,8 @@ class GatewayConfig(BaseModel):
         default=100_000,
         ge=1,
         description="Events of an export that is imported (422 above). The store takes them in "
-        "pieces. Whoever reads the new context first gets all of them in one step: about 5 us "
-        "each, in which the store serves nobody else.",
+        "pieces. Whoever reads the new context first gets all its messages in one step: about "
+        "2 us each, in which the store serves nobody else.",
     )
     openai_body_bytes_max: int = Field(
         default=4_194_304,

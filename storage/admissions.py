@@ -4,14 +4,14 @@ Every method may raise StoreUnavailable (the outcome is unknown; calling it agai
 same arguments is safe) and, where it writes, StoreRefusedWrite (nothing has happened).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import storage.keys as keys
 from fsm import ContextCreated, ContextState, replay, turn_change, wakes_at_ms
 from storage.announcements import ActionReceived, Announcer
-from storage.codec import read_result, write_state, write_summary
+from storage.codec import read_result, write_head, write_state, write_summary
 from storage.config import StorageConfig
 from storage.contract import Mail, Receipt
 from storage.errors import (
@@ -25,6 +25,7 @@ from storage.link import Link
 from storage.quotas import allowed, demand_of, exceeded
 from storage.scripts import Scripts
 from storage.sealing import Sealer
+from storage.snapshots import JsonSnapshots
 from storage.tracing import Tracer
 from storage.webhooks import Webhooks
 
@@ -42,7 +43,7 @@ class _Filled:
     """How much of a log is where it will be."""
 
     version: int
-    """Of the last event that is there; 0: none is."""
+    """Of the last event that is there; 0: none is, the log is short."""
     byte_count: int
     """Of all that are there."""
     rest: Sequence[bytes]
@@ -57,9 +58,13 @@ class Admissions:
     scripts: Scripts
     config: StorageConfig
     sealer: Sealer
+    files: JsonSnapshots | None
+    """None where snapshots are kept in the store."""
     webhooks: Webhooks
     announcer: Announcer
     tracer: Tracer
+    epoch: Callable[[], str]
+    """The store's, as of now."""
 
     async def create(
         self,
@@ -92,19 +97,20 @@ class Admissions:
             KeyReused: The key came with another digest.
             QuotaExceeded: The owner has as much as one may have.
 
-        A long log goes to the store in pieces that nobody sees before the last one is there; a
-        call that is cancelled in between leaves nothing after `FILL_S`.
+        A long log goes to the store in pieces that nobody sees before the last one is there,
+        and a snapshot with it, so that nobody has to replay it. A call that is cancelled in
+        between leaves nothing after `FILL_S`.
         """
         context_id, owner = event.context_id, event.owner
-        meta, log, mail, notices, based = keys.of_context(
-            context_id, "meta", "log", "mail", "notices", "base"
+        meta, log, mail, notices, based, *snapshot = keys.of_context(
+            context_id, "meta", "log", "mail", "notices", "base", "snap", "msgs"
         )
         where = [meta, log, mail, keys.owner_contexts(owner), keys.creation(owner, key)]
         where += [keys.READY, keys.DUE, keys.CONTEXTS, notices, keys.WEBHOOKS, based]
         where += [keys.owner_names(owner), keys.owner_turns(owner), keys.owner_tokens(owner)]
-        where.append(keys.TOTALS)
+        where += [keys.TOTALS, *snapshot]
         opened = replay([event])
-        state = state or opened
+        state, epoch = state or opened, self.epoch()
         wake_ms = wakes_at_ms(state)
         notice = self.webhooks.notice(None, event, opened)
         seal = self.sealer.seal
@@ -113,6 +119,9 @@ class Admissions:
             first = first and first.within(span.traceparent)
             logged = further if base else (event.to_json(), *further)
             filled = await self._fill(context_id, logged, after=base.version if base else 0)
+            in_store = filled.version > 0 and self.files is None
+            if in_store:
+                await self._fill_messages(state)
             reply = await self.scripts.run(
                 self.link,
                 "create",
@@ -136,12 +145,15 @@ class Admissions:
                 state.phase.value,
                 int(turn_change(opened, event, state).began),
                 filled.byte_count,
+                write_head(self.sealer, state) if in_store else "",
                 *filled.rest,
             )
         match reply:
             case [b"created"]:
                 if first is not None:
                     self._tell_received(context_id, first, repeated=False)
+                if filled.version > 0 and self.files is not None:
+                    self.files.save_later(state, epoch)
                 return context_id, False
             case [b"repeated", bytes() as before]:
                 return before.decode(), True
@@ -160,23 +172,36 @@ class Admissions:
             events: JSON of the whole log.
             after: Version before the first of them.
         """
-        where = keys.of_context(context_id, "meta", "log")
-        version, filled_bytes = after, 0
-        piece, piece_bytes = list[bytes](), 0
-        for raw in events:
-            event = self.sealer.seal("event", context_id, raw)
-            is_full = piece_bytes + len(event) > PIECE_BYTES_MAX
-            if piece and (is_full or len(piece) == PIECE_EVENTS_MAX):
-                reply = await self.scripts.run(
-                    self.link, "fill", where, after, version, FILL_S, *piece
-                )
-                if reply == b"lost":
-                    raise StoreUnavailable(_LOST)
-                version, filled_bytes = version + len(piece), filled_bytes + piece_bytes
-                piece, piece_bytes = [], 0
-            piece.append(event)
-            piece_bytes += len(event)
-        return _Filled(version if filled_bytes else 0, filled_bytes, piece)
+        version, filled_bytes, rest = after, 0, list[bytes]()
+        for piece in _pieces(self.sealer.seal("event", context_id, raw) for raw in events):
+            if rest:
+                await self._bring(context_id, "log", rest, first=after, before=version)
+                version, filled_bytes = version + len(rest), filled_bytes + sum(map(len, rest))
+            rest = piece
+        return _Filled(version if filled_bytes else 0, filled_bytes, rest)
+
+    async def _fill_messages(self, state: ContextState) -> None:
+        """Bring the messages of a snapshot to where they will be, all of them."""
+        brought, seal = 0, self.sealer.seal
+        for piece in _pieces(seal("message", state.id, m.to_json()) for m in state.messages):
+            await self._bring(state.id, "msgs", piece, first=0, before=brought)
+            brought += len(piece)
+
+    async def _bring(
+        self,
+        context_id: str,
+        what: Literal["log", "msgs"],
+        piece: Sequence[bytes],
+        *,
+        first: int,
+        before: int,
+    ) -> None:
+        where = keys.of_context(context_id, "meta", what)
+        reply = await self.scripts.run(
+            self.link, "fill", where, what, first, before, FILL_S, *piece
+        )
+        if reply == b"lost":
+            raise StoreUnavailable(_LOST)
 
     async def created(self, owner: str, *, key: str, digest: str) -> str | None:
         """Id of what the owner's Idempotency-Key has created, or None.
@@ -251,3 +276,17 @@ class Admissions:
             self.announcer.tell(
                 ActionReceived(context_id=context_id, action=action, repeated=repeated)
             )
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Parts of something long, by what the store takes in one step."""
+    piece, piece_bytes = list[bytes](), 0
+    for part in parts:
+        is_full = piece_bytes + len(part) > PIECE_BYTES_MAX
+        if piece and (is_full or len(piece) == PIECE_EVENTS_MAX):
+            yield piece
+            piece, piece_bytes = [], 0
+        piece.append(part)
+        piece_bytes += len(part)
+    if piece:
+        yield piece

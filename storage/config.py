@@ -29,7 +29,7 @@ class StorageConfig(BaseModel):
         default="store",
         pattern=r"^(store|json:.+)$",
         description="Where snapshots go: `store`, or `json:DIR` for one readable JSON file "
-        "per context. Workers on several machines need one folder that they share: else what "
+        "per context. Processes on several machines need one folder that they share: else what "
         "moves between them is replayed from its log, and files of deleted contexts stay.",
     )
     encryption: str | None = Field(

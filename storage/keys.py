@@ -20,9 +20,9 @@ A context, `ctx:{id}:...`
 * `keys` (hash): idempotency key -> seq and body digest, the last `results_max`. deliver.
 * `results` (hash): seq -> what became of the action, the last `results_max`. commit adds,
   deliver trims.
-* `snap` (hash): version, head (the state without its messages), writes. commit.
-* `msgs` (list): messages of the snapshot as JSON. commit.
-
+* `snap` (hash): version, head (the state without its messages), writes. commit; create, for a
+  long log that was copied.
+* `msgs` (list): messages of the snapshot as JSON. commit; fill and create, as with such a log.
 * `base` (hash): version, state: what the log begins with where it was compacted; no cache,
   the events before it are gone. create, compact.
 * `dead` (hash): dead letter id -> the letter as JSON. commit, settle, storage/letters.py.

@@ -106,12 +106,15 @@ class Store:
             ContextMissing: No such context, or not this owner's.
             ContextGone: This owner has deleted it.
         """
-        version, n = (known.state.version, known.n) if known else (-1, 0)
-        epoch = self.epoch
+        base, n, epoch = known.state if known else None, known.n if known else 0, self.epoch
+        if known is None and self.files is not None:
+            base = await asyncio.to_thread(self.files.load, context_id, epoch)
+            n = -1  # no draft of its is known: the store says how it stands
+        version = base.version if base else -1
         reply = await self.scripts.run(
             self.link, "read", _read_keys(context_id), owner, version, n, 0, seq
         )
-        if known and self.epoch != epoch:
+        if base and self.epoch != epoch:
             raise StoreUnavailable(_RESTARTED)
         sealer = self.sealer
         match _parts(reply):
@@ -122,9 +125,8 @@ class Store:
                     "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
                     tuple(rest),
                 )
-                base = read_snapshot(sealer, context_id, head, messages)
-                if known and snapshot_version == version:
-                    base = known.state
+                if snapshot_version != version:
+                    base = read_snapshot(sealer, context_id, head, messages)
                 events = read_events(sealer, context_id, raw)
                 state = replay(map(decode_event, events), base)
                 view = View(state, now, sealer.open("draft", context_id, draft).decode())
@@ -310,7 +312,10 @@ async def connect(
         WorkerSessions(
             link, scripts, queue, announcer, config.worker_session_ms, config.announcements_kept
         ),
-        Admissions(link, scripts, config, sealer, webhooks, announcer, tracer),
+        Admissions(
+            *(link, scripts, config, sealer, files, webhooks, announcer, tracer),
+            lambda: store.epoch,
+        ),
         Ownership(link, scripts, config, sealer, files, meters, lambda: store.epoch),
         Logs(link, scripts, sealer),
         webhooks,

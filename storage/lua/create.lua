@@ -3,7 +3,7 @@
 --
 -- KEYS 1 meta  2 log  3 mail  4 owner's index  5 creation key (unused without ARGV 7)  6 ready
 --      7 due  8 contexts  9 notices  10 webhooks  11 base  12 owner's names (unused without ARGV 13)
---      13 owner's turns  14 owner's tokens  15 totals
+--      13 owner's turns  14 owner's tokens  15 totals  16 snap  17 msgs
 -- ARGV 1 context id  2 owner  3 version to which `fill` has brought the log, or 0  4 summary
 --      5 first mail or ""
 --      6 now (ms)  7 digest of the request or "" (no Idempotency-Key)  8 creation ttl (s)
@@ -12,7 +12,7 @@
 --      13 the owner's name for it, or ""  14 messages that it has
 --      15 what the first mail demands: see deliver  16 contexts  17 messages  18 bytes  19 turns
 --      20 tokens that the quotas allow, each 0 for any number  21 its phase  22 1: a turn runs in it
---      23 bytes that `fill` has brought
+--      23 bytes that `fill` has brought  24 head of a snapshot whose messages it has brought, or ""
 --      then the events behind these, or the base, or all
 -- Returns {"created"} | {"repeated", id of the context created before, or of that name} | {"reused"}
 --      | {"over", quota, how many are used} | {"lost"}
@@ -23,7 +23,7 @@ local base, filled = tonumber(ARGV[11]), tonumber(ARGV[3])
 
 -- What `fill` has brought is nobody's where it is not created.
 local function instead(...)
-  if filled > 0 and redis.call("EXISTS", KEYS[1]) == 0 then redis.call("DEL", KEYS[2]) end
+  if filled > 0 and redis.call("EXISTS", KEYS[1]) == 0 then redis.call("DEL", KEYS[2], KEYS[17]) end
   return {...}
 end
 
@@ -45,17 +45,18 @@ if filled > 0 then
   if not last or last[1] ~= ARGV[3] .. "-0" then return {"lost"} end
 end
 local messages, bytes = tonumber(ARGV[14]), #ARGV[12] + tonumber(ARGV[23])
-for i = 24, #ARGV do bytes = bytes + #ARGV[i] end
+if ARGV[24] ~= "" and redis.call("LLEN", KEYS[17]) ~= messages then return {"lost"} end
+for i = 25, #ARGV do bytes = bytes + #ARGV[i] end
 local contexts = redis.call("ZCARD", KEYS[4])
 if is_over(ARGV[16], contexts) then return instead("over", "contexts", contexts) end
 if is_over(ARGV[17], messages - 1) then return instead("over", "messages", messages) end
 if is_over(ARGV[18], bytes - 1) then return instead("over", "bytes", bytes) end
 if ARGV[15] == "begins" then
   local over = begin_turn(ARGV[1], KEYS[13], KEYS[14], ARGV[19], ARGV[20])
-  if over then return over end
+  if over then return instead(unpack(over)) end
 end
 if filled > 0 then redis.call("PERSIST", KEYS[2]) end
-local version = math.max(base, filled) + #ARGV - 23
+local version = math.max(base, filled) + #ARGV - 24
 local mail_seq = ARGV[5] == "" and 0 or 1
 redis.call("HSET", KEYS[1], "owner", ARGV[2], "token", 0, "worker", "", "version", version,
   "n", 0, "mail_seq", mail_seq, "summary", ARGV[4], "messages", messages, "bytes", bytes,
@@ -67,8 +68,13 @@ if base > 0 then
   redis.call("HSET", KEYS[11], "version", base, "state", ARGV[12])
   redis.call("HSET", KEYS[1], "first", base + 1)
 end
-for i = 24, #ARGV do
+for i = 25, #ARGV do
   redis.call("XADD", KEYS[2], (version - #ARGV + i) .. "-0", "e", ARGV[i])
+end
+if ARGV[24] ~= "" then
+  redis.call("PERSIST", KEYS[17])
+  redis.call("HSET", KEYS[16], "version", version, "head", ARGV[24])
+  redis.call("HINCRBY", KEYS[16], "writes", 1)
 end
 if ARGV[9] ~= "" then redis.call("ZADD", KEYS[7], ARGV[9], ARGV[1]) end
 redis.call("ZADD", KEYS[4], 0, ARGV[1])

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from redis.exceptions import NoPermissionError
 
+import storage.admissions as admissions
 from storage import SCOPES, Access, StorageConfig, connect, make_client
 from tests.support.acl_store import AclStore, acl_store
 from tests.support.service import eventually, serving
@@ -92,7 +93,10 @@ def test_a_user_can_do_nothing_but_what_its_role_does(store: AclStore, user: str
     assert len(store.refused()) > 0
 
 
-async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
+async def test_all_that_contextd_does_its_users_may_do(
+    store: AclStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admissions, "PIECE_EVENTS_MAX", 1)  # a copy comes in pieces
     async with connect(store.url("contextd"), StorageConfig()) as opened:
         _, text = await Access(opened.link).create(
             "k", owner="ada", scopes=SCOPES, now_ms=NOW_MS
@@ -183,6 +187,8 @@ async def test_all_that_contextd_does_its_users_may_do(store: AclStore) -> None:
         exported = await one.get(f"/api/contexts/{context_id}/export")
         copy = await one.send("POST", "/api/contexts/import", raw=exported.body)
         assert copy.status == 201
+        talk = await one.create(message={"content": "Hello"})
+        assert (await one.send("POST", f"/api/contexts/{talk}/actions/fork", {})).status == 201
         await receiver.until(3)
 
         async def compacted() -> bool:

@@ -1,6 +1,8 @@
 """What readers see of a context: all of it, what has changed, or that nothing has."""
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +17,10 @@ from storage import (
     StoreUnavailable,
     View,
 )
+from storage.link import Argument, Link, Reply
 from tests.storage.arranging import append, create, logged, next_commit, own
 from tests.storage.conftest import Backend
+from tests.storage.saving import opened, play
 from tests.support.playbook import CONTEXT_ID, DELETE, STARTED, Playbook, replied, say
 
 
@@ -75,6 +79,47 @@ async def test_a_reader_is_told_nothing_by_a_store_that_was_restarted_meanwhile(
             group.create_task(store.read(CONTEXT_ID, "ada", known=known))
             await asyncio.sleep(0)
             store.epoch += "1"
+
+
+async def test_a_reader_is_shown_no_file_by_a_store_that_was_restarted_meanwhile(
+    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(backend, f"json:{tmp_path}") as kept:
+        store, book = kept.store, Playbook()
+        await create(store, book.log[0])
+        await play(store, await own(store), book, say())
+        await kept.writes()
+        run = store.scripts.run
+
+        async def restarted(
+            link: Link, name: str, where: Sequence[Argument], *args: Argument
+        ) -> Reply:
+            store.epoch += "1"
+            return await run(link, name, where, *args)
+
+        monkeypatch.setattr(store.scripts, "run", restarted)
+        with pytest.raises(StoreUnavailable):
+            await store.read(CONTEXT_ID, "ada")
+        monkeypatch.undo()
+        reading = await store.read(CONTEXT_ID, "ada")  # the file is of another epoch by now
+        assert reading.view == View(book.state, 0, "")
+
+
+async def test_a_reader_sees_the_draft_behind_a_file(backend: Backend, tmp_path: Path) -> None:
+    async with opened(backend, f"json:{tmp_path}") as kept:
+        store, book = kept.store, Playbook()
+        await create(store, book.log[0])
+        owned = await own(store)
+        book.given(say(), STARTED)
+        start = Draft("start", 1, "H")
+        await store.ownership.commit(
+            next_commit(book, owned, base=1, draft=start, snapshot=True)
+        )
+        await kept.writes()
+        reading = await store.read(CONTEXT_ID, "ada")
+        assert reading.view == View(book.state, 1, "H")
+        with pytest.raises(ContextMissing):
+            await store.read(CONTEXT_ID, "bob")
 
 
 async def test_a_draft_that_has_grown_is_a_change(store: Store) -> None:
