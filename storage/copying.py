@@ -48,7 +48,7 @@ async def replace_contents(
             raise StoreTaken("gateways are at work on it")  # they would not hear of the epoch
         if not force and not await _is_empty(target):
             raise StoreTaken("there are keys in it")
-        await target.call("FLUSHDB")
+        await target.call("FLUSHDB", "ASYNC")  # all of it may take longer than a call
         cursor = b""
         while cursor != b"0":
             reply = await source.call("SCAN", cursor or b"0", "COUNT", KEYS_AT_ONCE)

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -287,16 +288,20 @@ class Inspector:
     async def _at_work(self, now_ms: int) -> tuple[Sequence[Place], bool]:
         """Contexts that may be at work, by their ids, and whether these are all."""
         call = self._call
-        ready = call("ZRANGE", keys.READY, 0, CANDIDATES_MAX - 1)
-        due = call("ZRANGEBYSCORE", keys.DUE, "-inf", now_ms, "LIMIT", 0, CANDIDATES_MAX)
-        found = {*cast("list[bytes]", await ready), *cast("list[bytes]", await due)}
+        ready = call("ZRANGE", keys.READY, 0, CANDIDATES_MAX)
+        due = call("ZRANGEBYSCORE", keys.DUE, "-inf", now_ms, "LIMIT", 0, CANDIDATES_MAX + 1)
+        # In this order: what waits longest is not left out for what its worker has.
+        found = dict.fromkeys(
+            [*cast("list[bytes]", await ready), *cast("list[bytes]", await due)]
+        )
         for worker_id in await self._store.sessions.workers():
-            if len(found) >= CANDIDATES_MAX:
+            if len(found) > CANDIDATES_MAX:
                 break
             active = await call("SMEMBERS", keys.worker_contexts(worker_id))
-            found |= {*cast("list[bytes]", active)}
-        complete = len(found) < CANDIDATES_MAX
-        return [(0, context_id.decode()) for context_id in sorted(found)], complete
+            found |= dict.fromkeys(cast("list[bytes]", active))
+        kept = sorted(itertools.islice(found, CANDIDATES_MAX))
+        complete = len(found) <= CANDIDATES_MAX
+        return [(0, context_id.decode()) for context_id in kept], complete
 
     async def _of_owner(self, owner: str, after: Place | None) -> Sequence[Place]:
         start = f"({after[1]}" if after else "+"

@@ -297,6 +297,21 @@ async def test_what_is_there_is_replaced_by_force_only(
         assert client.exists("theirs") == 0
 
 
+async def test_what_is_replaced_goes_in_the_background_however_much_it_is(
+    source: StoreServer, target: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, flushes = Link.call, list[tuple[Argument, ...]]()
+
+    def noted(link: Link, *command: Argument) -> Awaitable[Reply]:
+        if command[0] == "FLUSHDB":
+            flushes.append(command)
+        return call(link, *command)
+
+    monkeypatch.setattr(Link, "call", noted)
+    await replace_contents(target.url, source.url, CONFIG, force=True)
+    assert flushes == [("FLUSHDB", "ASYNC")]
+
+
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_a_store_that_was_only_opened_is_empty(
     source: StoreServer, target: StoreServer, tmp_path: Path, *, encrypted: bool

@@ -225,6 +225,8 @@ async def test_a_list_says_whether_more_may_be_at_work_than_it_has_looked_at(
     found = await page(store)
     assert (ids(found), found.complete) == (made, True)
     made.append(await keep(store, 3, mail=True))
+    found = await page(store)
+    assert (ids(found), found.complete) == (made, True), "there are no more"
     working = await keep(store, 4)
     await work(store, working, say())
     found = await page(store)
@@ -233,6 +235,36 @@ async def test_a_list_says_whether_more_may_be_at_work_than_it_has_looked_at(
     assert (ids(found), found.complete) == (made[:1], False)
     await keep(store, 5, mail=True)
     assert ids(await page(store)) == made, "no more than these are considered"
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+async def test_a_list_says_that_more_wait_or_are_due_than_it_has_looked_at(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, is_due: bool
+) -> None:
+    monkeypatch.setattr("storage.inspection.CANDIDATES_MAX", 3)
+    made = [await keep(store, number, mail=not is_due) for number in (1, 2, 3, 4)]
+    for context_id in made if is_due else ():
+        await store.link.call("ZADD", keys.DUE, BEGAN_MS, context_id)
+    found = await page(store)
+    assert (ids(found), found.complete) == (made[:3], False)
+
+
+async def test_of_too_many_those_come_first_that_wait_for_a_worker_and_then_what_is_due(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.inspection.CANDIDATES_MAX", 3)
+    await work(store, await keep(store, 1), say())
+    due = [await keep(store, number) for number in (2, 3)]
+    for context_id in due:
+        await store.link.call("ZADD", keys.DUE, BEGAN_MS, context_id)
+    waits = await keep(store, 4, mail=True)
+    found = await page(store)
+    assert (ids(found), found.complete) == ([*due, waits], False)
+    for number in (5, 6, 7):
+        due.append(await keep(store, number))
+        await store.link.call("ZADD", keys.DUE, BEGAN_MS, due[-1])
+    found = await page(store)
+    assert (ids(found), found.complete) == ([*due[:2], waits], False)
 
 
 async def test_what_will_be_due_takes_no_place_of_what_is_at_work(
