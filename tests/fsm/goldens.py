@@ -35,6 +35,7 @@ from tests.support.playbook import (
     RESUME,
     RETRY,
     STARTED,
+    STEP_MS,
     TIME,
     TITLE,
     UNPIN,
@@ -268,6 +269,128 @@ def copied() -> Playbook:
     return book.given(say(), replied(), say("Mine."), replied("Yours."))
 
 
+def appointments() -> Playbook:
+    """Messages for later, beside what is said at once, is in line, or has missed its time."""
+    book = Playbook()
+    book.given(say("Tomorrow", policy="interrupt", not_before_ms=book.now_ms + 86_400_000))
+    book.given(say("Soon", client_message_id="c-1", not_before_ms=book.now_ms + 60_000))
+    tomorrow, soon = (said.id for said in book.state.scheduled)
+    book.given(say("Now"), STARTED, say("a"), say("b", policy="steer"), say("c"))
+    a, b, c = (said.id for said in book.state.queue)
+    book.given(update_queue(edit={soon: "Sooner", a: "A"}, move={b: 0}))
+    book.given(update_queue(move={b: 2, a: 1}))
+    book.given(update_queue(remove=(b, tomorrow), move={b: 0}))
+    book.given(update_queue(move={c: 1}), say("d", policy="latest"))
+    book.given(say("stop", policy="interrupt", partial="N"))
+    book.given(update_queue(remove=(book.state.queue[0].id,)), STARTED, replied("Stopped."))
+    book.given(say("This second", not_before_ms=book.now_ms + STEP_MS), STARTED)
+    book.given(say("At once", not_before_ms=book.now_ms + STEP_MS)).later(seconds=-1)
+    book.given(say("e"), say("f"))
+    book.given(update_queue(remove=(book.state.queue[1].id,)), replied())
+    book.later(seconds=60).given(say("g"), TIME, *(replied("Next.") for _ in range(4)))
+    book.given(say("Never", not_before_ms=book.now_ms + 60_000))
+    book.given(say("Last", policy="latest"), STARTED, cancel("No"), say("h"), STARTED)
+    return book.given(say("i"), DELETE)
+
+
+def cutting_in() -> Playbook:
+    """Messages that end a turn, in each of its phases, and by a policy that changes in it."""
+    book = Playbook(retrieval=["notes"], model="scripted-1").given(
+        say("one"), say("two", policy="interrupt"), prepared()
+    )
+    book.given(say("three", policy="interrupt"), configure(retrieval=None), prepared(), BUSY)
+    book.given(say("four", policy="interrupt"), STARTED, say("waits"), PAUSE)
+    book.given(say("five", policy="interrupt"), say("six", policy="rollback"))
+    book.given(say("seven", policy="latest"), RESUME, replied("", wants("a")), say("waits"))
+    book.given(configure(send_policy="interrupt"), say("eight"), STARTED)
+    book.given(say("nine", partial="Hel"), configure(send_policy="steer"), say("ten"))
+    book.given(replied("Waited."), replied("", wants("q", question=True)))
+    book.given(say("eleven", policy="interrupt"))
+    book.given(say("twelve", policy="interrupt", partial="unseen"), replied("Well."))
+    book.given(say("thirteen", policy="rollback"), replied("13"))
+    return book.given(say("14", policy="reject"), cancel(), say("15", policy="latest"))
+
+
+def given_up() -> Playbook:
+    """Messages that end a turn that has failed, with others in line and with none."""
+    book = Playbook(title="Kept").given(say("one"), say("two"), failed())
+    book.given(say("three", policy="interrupt"), say("four"), failed("Th"))
+    book.given(say("five", policy="latest"), say("six"), failed(), say("seven"))
+    book.given(replied("7"), failed(), say("eight", policy="rollback"), failed(), RESET)
+    return book.given(abandoned(), say("nine"), abandoned(action=None), RESET)
+
+
+def backoff() -> Playbook:
+    """Waits within their bounds, as the model server asks, and until attempts are over."""
+    limits: JsonValue = {"attempts_max": 5, "backoff_ms_base": 501, "backoff_ms_max": 1_999}
+    book = Playbook(limits=limits, model="scripted-1").later(seconds=-10).given(say())
+    book.given(failed(retryable=True, jitter=0.5)).later(seconds=10).given(DUE, STARTED)
+    book.given(failed("Hel", retryable=True, jitter=1.0, retry_after_ms=1_001), DUE)
+    book.given(failed(retryable=True, retry_after_ms=1_003), DUE)
+    book.given(failed(retryable=True, jitter=1.0), DUE, STARTED)
+    return book.given(failed("Hel", retryable=True), rename("Failing"), DELETE)
+
+
+def tried_again() -> Playbook:
+    """A person tries again: before the time, with all attempts, with calls still to be run."""
+    book = Playbook(
+        limits={"attempts_max": 2, "turn_s_max": 60},
+        tool_policy={"mode": "auto_loop"},
+        retrieval=["notes"],
+    )
+    book.given(say("one"), prepared(), BUSY, DUE, STARTED, failed(retryable=True), RETRY)
+    book.given(configure(retrieval=None), BUSY, RETRY, BUSY, PAUSE, RESUME, cancel())
+    book.given(say("two"), failed("Half"), RETRY, replied("", wants("a"), wants("b")))
+    book.later(seconds=60).given(returned("late"), RETRY, returned("in time"), replied("Two."))
+    book.given(say("three"), replied("", wants("q", question=True)), abandoned(), RETRY)
+    book.given(answer("q"), reply_lost(), STARTED, configure(on_takeover="keep"), BUSY, RETRY)
+    book.given(STARTED, reply_lost(), failed(retryable=True), RETRY, replied("Three."))
+    book.given(say("four"), replied("", wants("c")), tool_failed(), failed(), RETRY)
+    book.given(replied("Four is broken."))
+    return book.given(say("five"), PAUSE, cancel(), RESUME, abandoned(), RETRY)
+
+
+def configured() -> Playbook:
+    """Messages that configure their turns: at once, in line, for later and cutting in."""
+    book = Playbook(model="scripted-1").given(say("one", patch={"model": "scripted-2"}))
+    book.given(say("two", patch={"retrieval": ["notes"], "model": None}), replied("1"))
+    book.given(prepared(), replied("2"))
+    book.given(say("three", patch={"model": "x"}, not_before_ms=book.now_ms + 60_000))
+    book.given(say("four"), prepared(), STARTED)
+    return book.given(say("five", policy="interrupt", partial="F", patch={"retrieval": None}))
+
+
+def attached() -> Playbook:
+    """A history that just fits its budget with the texts that are attached, and one more."""
+    book = Playbook(limits={"history_tokens_max": 500})
+    text: JsonValue = {"type": "text", "text": "x" * 1_000}
+    file: JsonValue = {"type": "file_reference", "name": "a.pdf"}
+    note: JsonValue = {"type": "text_attachment", "name": "a.txt", "text": "y" * 403}
+    lost: JsonValue = {"type": "text_attachment", "name": "b.txt", "text": 7}
+    first = say("x" * 1_000 + "\U0001f600" * 27).model_copy(update={"parts": (text, file)})
+    second = say("z" * 511).model_copy(update={"parts": (note, lost)})
+    book.given(first, replied("Read."), second)
+    assert book.state.tokens == 500
+    return book.given(cancel(), say(), abandoned(), RETRY)
+
+
+def used() -> Playbook:
+    """What replies cost, and what is said of them."""
+    usage = Usage(prompt_tokens=12, completion_tokens=5, total_tokens=18)
+    plain = replied("Hi.")
+    cut = plain.model_copy(update={"usage": usage, "finish_reason": "length", "model": "m"})
+    more = Usage(prompt_tokens=100, total_tokens=101)
+    last = plain.model_copy(update={"usage": more, "metadata": {"a": [1]}})
+    book = Playbook().given(say(), cut, say(), plain, say(), STARTED)
+    return book.later(seconds=-10).given(last)
+
+
+def empty_branch() -> Playbook:
+    """A line on which nothing was said yet, while something was on the other one."""
+    book = Playbook().given(branch("side"), say(" Hello,\n there "), replied("Hi."))
+    return book.given(switch("side"), say("Else?"), replied("No."))
+
+
 HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "plain-turn": plain_turn,
     "tools-approved-and-edited": tools,
@@ -288,6 +411,15 @@ HISTORIES: Final[Mapping[str, Callable[[], Playbook]]] = {
     "scheduled": scheduled,
     "summarised": summarised,
     "copied": copied,
+    "appointments": appointments,
+    "cutting-in": cutting_in,
+    "given-up": given_up,
+    "backoff": backoff,
+    "tried-again": tried_again,
+    "configured-by-messages": configured,
+    "attached": attached,
+    "used": used,
+    "empty-branch": empty_branch,
 }
 
 

@@ -31,7 +31,7 @@ export function reduce(view: ContextView, frame: Frame): ContextView | null {
     const context = state as ContextView;
     return compareCursors(context.cursor, view.cursor) > 0 ? context : view;
   }
-  if (frame.id === "" || compareCursors(frame.id, view.cursor) <= 0) return view;
+  if (compareCursors(frame.id, view.cursor) <= 0) return view;
   if (frame.event === "reply-delta") return appendText(view, frame);
   const [before, after] = [positionOf(view.cursor), positionOf(frame.id)];
   const fold = RULES[frame.event];
@@ -44,7 +44,8 @@ export function reduce(view: ContextView, frame: Frame): ContextView | null {
     cursor: frame.id,
     updated_at: timeOf(Math.max(Date.parse(view.updated_at), event.at_ms)),
   };
-  return fold(next, event as never) ? next : null;
+  // Of a reply that goes on all must be here that was shown before the event.
+  return fold(next, event as never) && (next.draft?.n ?? 0) === after.n ? next : null;
 }
 
 /** Changes the view; false: what follows is not in it. */
@@ -111,12 +112,11 @@ function receive(view: Next, event: Event<"MessageReceived">): boolean {
   const isAtRest = view.status === "idle" || view.status === "failed";
   if (isAtRest || (cutsIn && view.status !== "paused")) {
     if (waiting.length > 0 && !cutsIn && policy !== "latest") return false;
-    if (!isAtRest && !keepReply(view, event.partial, "cancelled")) return false;
+    if (!keepReply(view, event.partial, "cancelled")) return false;
     if (policy === "latest") view.queue = scheduled;
     return beginTurn(view, said, event);
   }
   if (cutsIn) {
-    if (!keepReply(view, event.partial, "cancelled")) return false;
     endTurn(view);
     view.queue = [said, ...view.queue];
     return true;
@@ -126,6 +126,8 @@ function receive(view: Next, event: Event<"MessageReceived">): boolean {
 }
 
 function beginTurn(view: Next, said: QueueEntryView, event: Event<"MessageReceived">): boolean {
+  // What it configures may be a default, which is not in the view.
+  if (Object.keys(event.patch ?? {}).length > 0) return false;
   const isAppended = append(view, {
     id: said.id,
     role: "user",
@@ -381,10 +383,17 @@ const TOKENS_PER_MESSAGE = 4;
 /** Whether the line may be too long for the model, as the machine counts. */
 function mayBeSummarised(view: Next): boolean {
   let tokens = 0;
-  for (const { content } of view.messages) {
-    tokens += Math.floor(codePoints(content) / CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE;
+  for (const { content, parts } of view.messages) {
+    tokens += tokensOf(content);
+    for (const { type, text } of parts) {
+      if (type === "text_attachment" && typeof text === "string") tokens += tokensOf(text);
+    }
   }
   return tokens > view.config.limits.history_tokens_max;
+}
+
+function tokensOf(text: string): number {
+  return Math.floor(codePoints(text) / CHARS_PER_TOKEN) + TOKENS_PER_MESSAGE;
 }
 
 function sum(left: Usage, right: Usage): Usage {
