@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from verify.plan import Plan
 from verify.records import Violation
 from verify.report import Finding, PartReport
+from verify.simulation.configuration import FAMILIES, Family
 from verify.simulation.crashes import (
     CrashReport,
     count_points,
@@ -20,9 +21,7 @@ from verify.simulation.crashes import (
     run_crash_points,
 )
 from verify.simulation.explorer import (
-    FAMILIES,
     ExploreReport,
-    Family,
     explore,
     replay_seed,
 )

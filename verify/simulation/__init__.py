@@ -1,5 +1,6 @@
 """The product's own code in virtual time, over a real store: crash points and interleavings."""
 
+from verify.simulation.configuration import FAMILIES, Configuration, Family, configuration
 from verify.simulation.crashes import (
     CrashReport,
     CrashViolation,
@@ -10,12 +11,8 @@ from verify.simulation.crashes import (
     run_crash_points,
 )
 from verify.simulation.explorer import (
-    FAMILIES,
-    Configuration,
     ExploreReport,
-    Family,
     SeedViolation,
-    configuration,
     explore,
     replay_seed,
 )

@@ -16,7 +16,7 @@ from typing import Final
 
 from verify.records import Violation
 from verify.simulation.clock import Process, VirtualTimeLoop
-from verify.simulation.network import QUICK, Fate
+from verify.simulation.fates import QUICK, Fate
 from verify.simulation.run import (
     FORGET_EVERY,
     VIOLATIONS_MAX,

@@ -262,7 +262,7 @@ def _judge_performed(
     found: list[Violation] = []
     counts: Counter[str] = Counter()
     charges: Counter[str] = Counter()
-    for performed in world.performed:
+    for performed in world.performances.performed:
         if performed.context_id != context_id:
             continue
         effect_id = performed.effect_id

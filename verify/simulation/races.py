@@ -12,9 +12,11 @@ from typing import Final
 
 from fsm import SendPolicy
 from verify.promises import check_policy
+from verify.simulation.chances import RandomPlan
 from verify.simulation.clients import Client
 from verify.simulation.clock import VirtualTimeLoop
-from verify.simulation.explorer import ExploreReport, RandomPlan, configuration
+from verify.simulation.configuration import configuration
+from verify.simulation.explorer import ExploreReport
 from verify.simulation.run import Ran, Scene, run, silent
 from verify.simulation.scenarios import see_through
 from verify.simulation.server import Server, open_server

@@ -36,12 +36,13 @@ from verify.model_calls import check_model_calls
 from verify.records import Final as FinalState, Log, Losses, Violation
 from verify.simulation.clients import Client, Records, Viewer
 from verify.simulation.clock import NothingHappens, VirtualTimeLoop
+from verify.simulation.fates import Plan
 from verify.simulation.folder import snapshot_folder
 from verify.simulation.judging import come_to_rest, judge_store, judge_world
-from verify.simulation.network import Plan
 from verify.simulation.server import Server
+from verify.simulation.settings import Settings
 from verify.simulation.watching import Watch
-from verify.simulation.world import Settings, World, innermost
+from verify.simulation.world import World, innermost
 from verify.streams import check_streams
 
 ENDS_S: Final = 1_200.0
@@ -264,7 +265,7 @@ async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
                 earlier = watch.log_of(context_id)[: log.after]
                 events = (*(from_json(event) for event in earlier), *log.events)
                 records.logs.append(Log(context_id=context_id, events=events))
-        elif world.version_of(context_id):
+        elif world.network.version_of(context_id):
             violations.append(Violation("unreadable", context_id, "It cannot be read.", {}))
         else:
             records.finals.append(FinalState(context_id=context_id, found=False))
@@ -297,7 +298,7 @@ async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
             records.logs,
             accepted_may_be_refused=True,
         )
-        violations += check_model_calls(world.model_calls, records.logs)
+        violations += check_model_calls(world.performances.model_calls, records.logs)
     return violations
 
 
@@ -307,7 +308,9 @@ async def _catch_up(scene: Scene) -> None:
     await asyncio.sleep(SETTLES_S)
     given_s = world.settings.call_s_max + world.settings.feed_check_s
     for _ in range(round(given_s / LOOK_S)):
-        if all(one.version >= world.version_of(one.context_id) for one in scene.viewers):
+        if all(
+            one.version >= world.network.version_of(one.context_id) for one in scene.viewers
+        ):
             return
         await asyncio.sleep(LOOK_S)
 

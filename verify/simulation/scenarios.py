@@ -12,7 +12,7 @@ from typing import Final
 from verify.records import Json
 from verify.simulation.clients import Client
 from verify.simulation.run import Scene, Story
-from verify.simulation.world import Settings
+from verify.simulation.settings import Settings
 
 SEEN_THROUGH_S_MAX: Final = 60.0
 _RESTING: Final = (*("idle", "awaiting_tool_approval", "awaiting_answer", "failed", "paused"),)

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 from verify.simulation.clock import VirtualTimeLoop
-from verify.simulation.network import Network, Plan
+from verify.simulation.network import Network
 
 if TYPE_CHECKING:
+    from verify.simulation.fates import Plan
     from verify.simulation.server import Server
 
 RENEW: Final = b"digest of renew"
