@@ -118,7 +118,10 @@ class Contextd:
         return Context(self._connection, made.id, seen=made)
 
     async def contexts(self, *, per_page: int = 50) -> AsyncGenerator[ContextSummary, None]:
-        """Your contexts, newest first, asked for page by page as they are taken."""
+        """Your contexts, newest first, asked for page by page as they are taken.
+
+        One whose contents the server cannot open is left out.
+        """
         query: str | None = f"limit={per_page}"
         while query is not None:
             answer = await self._connection.ask("GET", f"/api/contexts?{query}")

@@ -231,6 +231,8 @@ class ContextList(View):
     """A page of contexts, newest first."""
 
     contexts: tuple[ContextSummary, ...]
+    unreadable: tuple[str, ...] = ()
+    """Ids of those whose contents the server cannot open."""
 
 
 class ConflictView(View):

@@ -42,7 +42,11 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
     owner = gateway.owner_of(request)
     found = await gateway.store.contexts(owner, limit=limit + 1, after=after)
     shown: list[dict[str, object]] = []
+    unreadable: list[str] = []
     for context_id, summary in found[:limit]:
+        if summary is None:
+            unreadable.append(context_id)
+            continue
         entry: dict[str, object] = {
             "id": context_id,
             "title": summary.title,
@@ -64,7 +68,7 @@ async def list_contexts(request: web.Request) -> web.StreamResponse:
         last_id, _ = found[limit - 1]
         query = {**request.query, LIMIT.name: str(limit), AFTER_ID.name: last_id}
         headers["Link"] = next_page(request, query)
-    return json_response({"contexts": shown}, headers=headers)
+    return json_response({"contexts": shown, "unreadable": unreadable}, headers=headers)
 
 
 async def get_context(request: web.Request) -> web.StreamResponse:

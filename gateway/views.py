@@ -296,6 +296,8 @@ class ContextList(View):
     """A page of contexts, newest first; the header Link leads to the next."""
 
     contexts: tuple[ContextSummary, ...]
+    unreadable: tuple[str, ...]
+    """Ids of those whose contents cannot be opened: they were changed, or their key is gone."""
 
 
 class ChatAnswer(View):

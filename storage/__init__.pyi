@@ -83,6 +83,7 @@ from .errors import (
 )
 from .frames import CommitFrame, DraftFrame, decode_frame
 from .inspection import (
+    UNREADABLE,
     Glance,
     Inspection,
     Inspector,
@@ -131,6 +132,7 @@ __all__ = [
     "PERCENTILES",
     "SCOPES",
     "TALLY_S",
+    "UNREADABLE",
     "WAKE",
     "Access",
     "Act",

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import orjson
+from pydantic import ValidationError
 
 from fsm import ContextState, Message, decode_event, replay
 from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Place, Result, Summary
+from storage.errors import CannotOpen
 from storage.sealing import Sealer
 
 _Activated: TypeAlias = tuple[
@@ -56,8 +58,20 @@ def read_events(sealer: Sealer, context_id: str, raw: Sequence[bytes]) -> list[b
 
 
 def read_summary(sealer: Sealer, context_id: str, raw: bytes) -> Summary:
-    """The stored summary of a context."""
+    """The stored summary of a context.
+
+    Raises:
+        CannotOpen, ValidationError: It is none of this context's.
+    """
     return Summary.model_validate_json(sealer.open("summary", context_id, raw))
+
+
+def summary_if_readable(sealer: Sealer, context_id: str, raw: bytes) -> Summary | None:
+    """The stored summary of a context; None: it cannot be read, and others can."""
+    try:
+        return read_summary(sealer, context_id, raw)
+    except (CannotOpen, ValidationError):
+        return None
 
 
 def write_summary(sealer: Sealer, state: ContextState) -> str | bytes:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 import storage.keys as keys
 from fsm import RESTING, ContextState, Phase
-from storage.codec import read_mail, read_places, read_summary
+from storage.codec import read_mail, read_places, summary_if_readable
 from storage.contract import Mail, Place, Summary
 from storage.errors import CannotOpen, ContextMissing
 from storage.store import Store
@@ -30,11 +30,14 @@ LOOKS_MAX: Final = 1_000
 CANDIDATES_MAX: Final = 20_000
 """Contexts at work that one list considers; beyond, it says that there are more."""
 
+UNREADABLE: Final = "unreadable"
+"""Status where contents cannot be opened: they were changed, or their key is gone."""
 Trouble = Literal["stuck", "slow"]
 """`stuck`: something is to happen, and no living worker has the context. `slow`: one has it,
 and nothing is committed."""
 _Entries: TypeAlias = list[tuple[bytes, list[bytes]]]
-"""Entries of a stream, as XRANGE returns them."""
+"""Entries of a mailbox, as XRANGE returns them: a mail's content, and when it came."""
+_META: Final = ("owner", "summary", "worker", "attempts", "version")
 _Source: TypeAlias = Callable[[Place | None], Awaitable[Sequence[Place]]]
 """Up to PAGE contexts behind a place, in their order."""
 
@@ -58,18 +61,21 @@ class Glance:
     context_id: str
     owner: str
     status: str
+    """Its phase, or UNREADABLE."""
     version: int
-    changed_ms: int
-    """When its last event was committed: it has its status at least since then."""
+    changed_ms: int | None
+    """When its last event was committed: it has its status at least since then; None: it is
+    unreadable."""
     waits_since_ms: int | None
-    """Since when something is to happen; None: nothing is until somebody acts."""
+    """Since when something is to happen; None: nothing is until somebody acts, as far as can
+    be read."""
     worker: str
     """The worker that has it; empty: none has."""
     worker_lives: bool
     mail: int
     """Undelivered actions."""
     oldest_mail_ms: int | None
-    """When the first of them came; None: there is none, or it cannot be read."""
+    """When the first of them came; None: there is none."""
     due_ms: int | None
     """When it wants to be activated by itself."""
     attempts: int
@@ -99,7 +105,9 @@ class Wanted:
         if self.troubles and glance.trouble not in self.troubles:
             return False
         if glance.waits_since_ms is None:
-            return self.everything and self.waits_s_min == 0
+            # Of what is at work and unreadable nobody knows what is to happen.
+            fits = self.everything or glance.status == UNREADABLE
+            return fits and self.waits_s_min == 0
         return now_ms - glance.waits_since_ms >= self.waits_s_min * 1_000
 
 
@@ -336,7 +344,7 @@ class Inspector:
         asked = [
             (
                 context_id,
-                call("HMGET", keys.meta(context_id), "owner", "summary", "worker", "attempts"),
+                call("HMGET", keys.meta(context_id), *_META),
                 call("XLEN", _mail(context_id)),
                 call("XRANGE", _mail(context_id), "-", "+", "COUNT", 1),
                 call("ZSCORE", keys.DUE, context_id),
@@ -353,25 +361,23 @@ class Inspector:
             )
             for context_id, meta, length, entries, due in asked
         ]
-        living = await self._living({worker for _, (_, _, worker, _), *_ in seen if worker})
+        living = await self._living({meta[2] for _, meta, *_ in seen if meta[2]})
         found: dict[str, Glance] = {}
-        for context_id, (owner, summary, worker, attempts), length, entries, due in seen:
+        for context_id, meta, length, entries, due in seen:
+            owner, summary, worker, attempts, version = meta
             if owner is None or summary is None:
                 continue
-            shown = read_summary(self._store.sealer, context_id, summary)
-            oldest = self._first_mail(context_id, entries)
-            oldest_ms = oldest.event.at_ms if oldest else None
+            shown = summary_if_readable(self._store.sealer, context_id, summary)
+            oldest_ms = next((_ms(fields[3]) for _, fields in entries), None)
             due_ms = _ms(due) if due else None
-            waits_since_ms = _waits_since_ms(
-                shown, now_ms, mail=length, oldest_ms=oldest_ms, due_ms=due_ms
-            )
+            waits_since_ms = _waits_since_ms(shown, now_ms, oldest_ms=oldest_ms, due_ms=due_ms)
             lives = worker in living
             found[context_id] = Glance(
                 context_id=context_id,
                 owner=owner.decode(),
-                status=shown.status,
-                version=shown.version,
-                changed_ms=shown.updated_at_ms,
+                status=shown.status if shown else UNREADABLE,
+                version=int(version or 0),
+                changed_ms=shown.updated_at_ms if shown else None,
                 waits_since_ms=waits_since_ms,
                 worker=(worker or b"").decode(),
                 worker_lives=lives,
@@ -422,13 +428,13 @@ async def _behind(places: Sequence[Place], after: Place | None) -> Sequence[Plac
 
 
 def _waits_since_ms(
-    shown: Summary, now_ms: int, *, mail: int, oldest_ms: int | None, due_ms: int | None
+    shown: Summary | None, now_ms: int, *, oldest_ms: int | None, due_ms: int | None
 ) -> int | None:
     """Since when something is to happen in a context; None: nothing is until somebody acts."""
     since_ms: list[int] = []
-    if mail:
-        since_ms.append(shown.updated_at_ms if oldest_ms is None else oldest_ms)
-    if Phase(shown.status) not in RESTING:
+    if oldest_ms is not None:
+        since_ms.append(oldest_ms)
+    if shown is not None and Phase(shown.status) not in RESTING:
         since_ms.append(shown.updated_at_ms)
     if due_ms is not None and due_ms <= now_ms:
         since_ms.append(due_ms)

@@ -24,7 +24,7 @@ from storage.codec import (
     read_mail,
     read_result,
     read_snapshot,
-    read_summary,
+    summary_if_readable,
 )
 from storage.config import StorageConfig
 from storage.contract import Delivered, Reading, Summary, View
@@ -187,12 +187,12 @@ class Store:
 
     async def contexts(
         self, owner: str, *, limit: int, after: str | None
-    ) -> list[tuple[str, Summary]]:
+    ) -> list[tuple[str, Summary | None]]:
         """An owner's contexts, newest first, beginning behind the id `after`.
 
-        Fewer than `limit`: there are no more.
+        Fewer than `limit`: there are no more. None in place of a summary: it cannot be read.
         """
-        shown: list[tuple[str, Summary]] = []
+        shown: list[tuple[str, Summary | None]] = []
         index, start = keys.owner_contexts(owner), f"({after}" if after else "+"
         while (missing := limit - len(shown)) > 0:
             reply = await self.link.call(
@@ -203,7 +203,9 @@ class Store:
             for context_id, call in zip(ids, calls, strict=True):
                 summary = cast("bytes | None", await call)
                 if summary is not None:  # else it was deleted meanwhile
-                    shown.append((context_id, read_summary(self.sealer, context_id, summary)))
+                    shown.append(
+                        (context_id, summary_if_readable(self.sealer, context_id, summary))
+                    )
             if len(ids) < missing:
                 break
             start = f"({ids[-1]}"

@@ -128,7 +128,7 @@ def _shown(glance: Glance) -> dict[str, object]:
         "owner": glance.owner,
         "status": glance.status,
         "version": glance.version,
-        "changed_at": rfc3339(glance.changed_ms),
+        "changed_at": _time(glance.changed_ms),
         "waits_since": _time(glance.waits_since_ms),
         "worker": glance.worker or None,
         "worker_lives": glance.worker_lives,

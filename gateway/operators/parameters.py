@@ -18,11 +18,12 @@ from gateway.parameters import (
     read_whole,
 )
 from gateway.problems import Problem
-from storage import LetterKind, Place, Sought, Trouble, Wanted
+from storage import UNREADABLE, LetterKind, Place, Sought, Trouble, Wanted
 
 _PLACE_PATTERN: Final = f"([0-9]{{1,15}})[.]({ID_PATTERN}([.][1-9][0-9]{{0,14}}([.]webhook)?)?)"
 _PLACE: Final = re.compile(_PLACE_PATTERN)
 T = TypeVar("T", bound=str)
+STATUSES: Final = (*(phase.value for phase in Phase), UNREADABLE)
 _FLAG: Final[Mapping[str, JsonValue]] = {"enum": ["true", "false"], "type": "string"}
 _TEXT_MAX: Final = 1_000
 
@@ -33,7 +34,7 @@ AFTER_PLACE: Final = Parameter(
 )
 STATUS: Final = Parameter(
     "status",
-    {"type": "string", "enum": [phase.value for phase in Phase]},
+    {"type": "string", "enum": [*STATUSES]},
     "Only those with this status.",
 )
 OWNER: Final = Parameter("owner", {"type": "string"}, "Only this owner's.")
@@ -93,7 +94,7 @@ def read_wanted(request: web.Request) -> Wanted:
     return Wanted(
         everything=read_flag(request, ALL.name),
         owner=request.query.get(OWNER.name),
-        status=_one_of(request, STATUS.name, [phase.value for phase in Phase]),
+        status=_one_of(request, STATUS.name, STATUSES),
         waits_s_min=read_whole(request, OLDER_S.name) or 0,
         troubles=[
             trouble

@@ -55,12 +55,15 @@ class GlanceView(View):
 
     id: str
     owner: str
-    status: Phase
+    status: Phase | Literal["unreadable"]
+    """`unreadable`: its contents cannot be opened; they were changed, or their key is gone."""
     version: int
-    changed_at: str
-    """When its last event was committed: it has its status at least since then."""
+    changed_at: str | None
+    """When its last event was committed: it has its status at least since then; null: it is
+    unreadable."""
     waits_since: str | None
-    """Since when something is to happen; null: nothing is until somebody acts."""
+    """Since when something is to happen; null: nothing is until somebody acts, as far as can be
+    read."""
     worker: str | None
     worker_lives: bool
     mail: int

@@ -18,7 +18,9 @@ async def test_all_contexts_come_newest_first_whatever_the_page(store_url: str) 
 
 async def test_pages_are_asked_for_as_they_are_taken_and_nowhere_else() -> None:
     link = '<https://elsewhere.example/api/contexts?limit=2&after=b>; rel="next"'
-    first = says(200, {"contexts": [{"id": "a"}, {"id": "b"}]}, Link=link)
+    first = says(
+        200, {"contexts": [{"id": "a"}, {"id": "b"}], "unreadable": ["lost"]}, Link=link
+    )
     server = MadeUpServer([first, says(200, {"contexts": [{"id": "c"}]})])
     async with server.served() as url, impatient(url) as client:
         contexts = client.contexts(per_page=2)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from storage import Store, Summary
+from storage import Store, Summary, keys
 from tests.support.service import Service, serving
 
 UNKNOWN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -148,7 +148,7 @@ async def test_a_list_with_states_leaves_out_what_is_deleted_meanwhile(
 
         async def late(
             store: Store, owner: str, *, limit: int, after: str | None
-        ) -> list[tuple[str, Summary]]:
+        ) -> list[tuple[str, Summary | None]]:
             shown = await found(store, owner, limit=limit, after=after)
             assert (await client.act(deleted, "delete")).status == 200
             return shown
@@ -156,6 +156,22 @@ async def test_a_list_with_states_leaves_out_what_is_deleted_meanwhile(
         monkeypatch.setattr(Store, "contexts", late)
         page = await client.get("/api/contexts?states=true")
         assert [entry["id"] for entry in page.json["contexts"]] == [kept]
+
+
+async def test_a_list_names_those_that_cannot_be_opened_beside_the_others(
+    store_url: str,
+) -> None:
+    async with serving(store_url, workers=0) as service:
+        client, link = service.client, service.stores[0].link
+        oldest, *lost, newest = [await client.create() for _ in range(4)]
+        for context_id in lost:
+            await link.call("HSET", keys.meta(context_id), "summary", b"\xffsealed")
+        page = (await client.get("/api/contexts?states=true")).json
+        assert [entry["id"] for entry in page["contexts"]] == [newest, oldest]
+        assert page["unreadable"] == lost[::-1]
+        second = await client.get(f"/api/contexts?limit=1&after={newest}")
+        assert second.json == {"contexts": [], "unreadable": [lost[1]]}
+        assert f"after={lost[1]}" in second.headers["Link"]
 
 
 async def test_a_list_shows_title_status_and_version_after_a_turn(store_url: str) -> None:

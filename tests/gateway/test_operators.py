@@ -118,6 +118,19 @@ async def test_mail_that_nobody_takes_is_stuck_until_a_worker_has_it(store_url: 
         assert await listed(client) == []
 
 
+async def test_a_context_that_cannot_be_opened_is_listed_as_such(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        client = service.client
+        context_id = await client.create(title=SECRET)
+        sealed = b"\xffsealed"
+        await service.stores[0].link.call("HSET", keys.meta(context_id), "summary", sealed)
+        for query in ("?all=true", "?all=true&status=unreadable"):
+            (row,) = await listed(client, query)
+            shown = (row["id"], row["owner"], row["status"], row["version"], row["changed_at"])
+            assert shown == (context_id, "local", "unreadable", 1, None)
+        assert await listed(client, "?all=true&status=idle") == []
+
+
 async def test_what_lost_its_job_and_its_place_is_activated_once_it_is_requeued(
     store_url: str, shared_store: StoreServer
 ) -> None:

@@ -23,7 +23,7 @@ from storage import (
     Wanted,
     keys,
 )
-from storage.inspection import LOOKS_MAX
+from storage.inspection import LOOKS_MAX, UNREADABLE
 from storage.link import Argument, Link, Reply
 from tests.storage import arranging
 from tests.storage.arranging import die, live, next_commit, say_mail
@@ -114,8 +114,7 @@ async def test_what_a_living_worker_has_is_slow_where_nothing_is_committed_for_l
     assert (glance.worker, glance.changed_ms) == ("w1", BEGAN_MS + 3)
     assert glance.worker_lives
     assert (Phase(glance.status), glance.trouble) == (Phase.AWAITING_LLM_RESPONSE, None)
-    changed_ms = glance.changed_ms - BEGAN_MS
-    assert (await only(store, after_ms=changed_ms + SLOW_MS + 1)).trouble == "slow"
+    assert (await only(store, after_ms=3 + SLOW_MS + 1)).trouble == "slow"
 
 
 async def test_what_a_dead_worker_had_is_stuck(store: Store) -> None:
@@ -300,9 +299,11 @@ async def test_mail_that_cannot_be_read_is_listed_all_the_same(store: Store) -> 
     context_id = await keep(store, 1, mail=True)
     (mail,) = keys.of_context(context_id, "mail")
     await store.link.call("DEL", mail)
-    await store.link.call("XADD", mail, "1-0", "m", "{}")
+    await store.link.call("XADD", mail, "1-0", "m", "{}", "t", BEGAN_MS)
     glance = await only(store, after_ms=STUCK_MS + 1)
-    assert (glance.mail, glance.oldest_mail_ms, glance.trouble) == (1, None, "stuck")
+    assert (glance.mail, glance.oldest_mail_ms, glance.trouble) == (1, BEGAN_MS, "stuck")
+    found = await Inspector(store).inspect(context_id, now_ms=BEGAN_MS)
+    assert (found.glance.oldest_mail_ms, found.oldest_mail) == (BEGAN_MS, None)
 
 
 async def test_mail_that_cannot_be_opened_is_listed_all_the_same(
@@ -315,7 +316,41 @@ async def test_mail_that_cannot_be_opened_is_listed_all_the_same(
         await keep(store, 2)
         await store.link.call("ZADD", keys.READY, BEGAN_MS, nth_id(2))
         glance = await only(store, after_ms=STUCK_MS + 1)
-        assert (glance.context_id, glance.mail, glance.oldest_mail_ms) == (nth_id(2), 1, None)
+        assert (glance.context_id, glance.mail, glance.trouble) == (nth_id(2), 1, "stuck")
+
+
+async def test_a_context_whose_contents_cannot_be_opened_is_listed_as_such(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
+        lost, kept = await keep(store, 1), await keep(store, 2)
+        taken = cast("bytes", await store.link.call("HGET", keys.meta(kept), "summary"))
+        await store.link.call("HSET", keys.meta(lost), "summary", taken)
+        found = await page(store, ALL)
+        assert [(one.context_id, one.status, one.changed_ms) for one in found.glances] == [
+            (lost, UNREADABLE, None),
+            (kept, "idle", BEGAN_MS),
+        ]
+        glance = found.glances[0]
+        assert (glance.owner, glance.version, glance.waits_since_ms) == ("ada", 1, None)
+        assert ids(await page(store, Wanted(everything=True, status=UNREADABLE))) == [lost]
+
+
+async def test_what_is_at_work_and_cannot_be_opened_is_listed_and_stuck_once_mail_waits(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with backend.connect(encryption=key_file(tmp_path, "new")) as store:
+        context_id = await keep(store, 1)
+        await store.link.call("HSET", keys.meta(context_id), "summary", "{}")
+        await store.link.call("ZADD", keys.READY, 0, context_id)
+        assert await only(store) == await only(store, after_ms=STUCK_MS * 9)
+        assert ids(await page(store, Wanted(waits_s_min=1), after_ms=STUCK_MS)) == []
+        mail = say_mail()
+        await store.admissions.deliver(context_id, "ada", mail, key="", digest="")
+        glance = await only(store, after_ms=STUCK_MS + 1)
+        assert (glance.status, glance.mail, glance.waits_since_ms, glance.trouble) == (
+            *(UNREADABLE, 1, BEGAN_MS, "stuck"),
+        )
 
 
 async def test_one_context_is_seen_in_depth_and_nothing_that_is_said_in_it(

@@ -124,10 +124,14 @@ class Searches:
         return [Found(match, _title(library, match.home)) for match in matches]
 
     async def others(self, asking: ContextState) -> list[tuple[str, Summary]]:
-        """The owner's other contexts, those that were spoken in last first."""
+        """The owner's other contexts that can be read, those that were spoken in last first."""
         most = self._config.search_contexts_max
         listed = await self._store.contexts(asking.owner, limit=most, after=None)
-        others = [entry for entry in listed if entry[0] != asking.id]
+        others = [
+            (context_id, summary)
+            for context_id, summary in listed
+            if summary is not None and context_id != asking.id
+        ]
         return sorted(others, key=lambda entry: entry[1].updated_at_ms, reverse=True)
 
     async def read(self, context_id: str, owner: str) -> ContextState | None:

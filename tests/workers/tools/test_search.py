@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from fsm import UNSEARCHED, ContextCreated, MessagesRecorded, Origin, RecordedMessage
-from storage import StoreUnavailable
+from storage import StoreUnavailable, keys
 from tests.support.playbook import BEGAN_MS
 from tests.workers.stage import nth_id
 from tests.workers.tools.shelf import context, made_shelf, open_shelf
@@ -145,6 +145,14 @@ async def test_a_deleted_context_is_never_found_again() -> None:
         assert len(await shelf.find("ferry")) == 2
         await shelf.delete(1)
         assert await shelf.find("ferry leaves noon") == ["The ferry is late."]
+
+
+async def test_a_context_that_cannot_be_opened_keeps_nobody_from_searching() -> None:
+    async with open_shelf() as shelf:
+        await shelf.keep(1, "The ferry leaves at noon.")
+        await shelf.keep(2, "The ferry is late.")
+        await shelf.store.link.call("HSET", keys.meta(nth_id(1)), "summary", b"\xffsealed")
+        assert await shelf.find("ferry") == ["The ferry is late."]
 
 
 async def test_a_context_that_is_not_to_be_searched_is_not() -> None:

@@ -1588,6 +1588,7 @@ export interface components {
         /** @description A page of contexts, newest first; the header Link leads to the next. */
         readonly ContextList: {
             readonly contexts: readonly components["schemas"]["ContextSummary"][];
+            readonly unreadable: readonly string[];
         };
         /** @description Retention passes the context over. */
         readonly ContextPinned: {
@@ -1877,13 +1878,13 @@ export interface components {
         /** @description A context, from outside. */
         readonly GlanceView: {
             readonly attempts: number;
-            readonly changed_at: string;
+            readonly changed_at: string | null;
             readonly due_at: string | null;
             readonly id: string;
             readonly mail: number;
             readonly oldest_mail_at: string | null;
             readonly owner: string;
-            readonly status: components["schemas"]["Phase"];
+            readonly status: components["schemas"]["Phase"] | "unreadable";
             readonly trouble: ("stuck" | "slow") | null;
             readonly version: number;
             readonly waits_since: string | null;
@@ -3108,7 +3109,7 @@ export interface operations {
                 /** @description Only those whose worker lives and commits nothing for `slow_after_s`, though something is to happen; with `stuck`, both. */
                 readonly slow?: "true" | "false";
                 /** @description Only those with this status. */
-                readonly status?: "idle" | "preparing_request" | "awaiting_llm_response" | "streaming_llm_response" | "awaiting_tool_approval" | "awaiting_answer" | "executing_tools" | "transient_failure" | "failed" | "paused" | "deleted";
+                readonly status?: "idle" | "preparing_request" | "awaiting_llm_response" | "streaming_llm_response" | "awaiting_tool_approval" | "awaiting_answer" | "executing_tools" | "transient_failure" | "failed" | "paused" | "deleted" | "unreadable";
                 /** @description Only those that no living worker has for `stuck_after_s`, though something is to happen. */
                 readonly stuck?: "true" | "false";
             };

@@ -25,7 +25,7 @@ function page(after: string | undefined): Promise<ChatPage> {
     .sort((one, other) => (one.id < other.id ? 1 : -1));
   const contexts = behind.slice(0, PAGE);
   const next = behind.length > PAGE ? (contexts.at(-1)?.id ?? null) : null;
-  return Promise.resolve({ contexts, next });
+  return Promise.resolve({ contexts, unreadable: [], next });
 }
 
 function listing(): Listing {

@@ -108,7 +108,11 @@ function Row({
       <td>{count(glance.mail)}</td>
       <td>{glance.worker ?? "none"}</td>
       <td>
-        <time dateTime={glance.changed_at}>{clock(glance.changed_at)}</time>
+        {glance.changed_at === null ? (
+          "–"
+        ) : (
+          <time dateTime={glance.changed_at}>{clock(glance.changed_at)}</time>
+        )}
       </td>
     </tr>
   );

@@ -148,7 +148,8 @@ export interface Glance {
   readonly owner: string;
   readonly status: string;
   readonly version: number;
-  readonly changed_at: string;
+  /** Null: its contents cannot be opened. */
+  readonly changed_at: string | null;
   readonly waits_since: string | null;
   readonly worker: string | null;
   readonly mail: number;
