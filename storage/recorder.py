@@ -88,7 +88,9 @@ class Recorder:
             KeyReused: The key came with something else before.
             QuotaExceeded: The owner has as many contexts as one may have.
             StoreUnavailable, StoreRefusedWrite: As in `TRIES_MAX` tries.
+            ValueError: There is half of a surrogate pair in it.
         """
+        _check_readable({"title": title, "labels": labels})
         event = ContextCreated(
             at_ms=unix_ms(),
             context_id=str(uuid7()),
@@ -294,7 +296,7 @@ def _first_of(group: ExceptionGroup[Exception]) -> Exception:
 
 
 def _check_readable(value: object, levels: int = METADATA_DEPTH_MAX) -> None:
-    """Refuse metadata that would be mail that no worker can read, or come back as another.
+    """Refuse what no worker could read, or would come back as another.
 
     Raises:
         ValueError: It is such.
@@ -315,7 +317,7 @@ def _check_readable(value: object, levels: int = METADATA_DEPTH_MAX) -> None:
         case _:
             fits = True
     if not fits:
-        raise ValueError("metadata is no JSON that can be read again, or nested too deeply")
+        raise ValueError("it is no JSON that can be read again, or nested too deeply")
     for each in within:
         _check_readable(each, levels - 1)
 

@@ -114,13 +114,30 @@ async def test_metadata_that_nobody_could_read_again_is_not_recorded(
         open_recorder(store_url, owner=OWNER) as recorder,
     ):
         context_id = await recorder.initialize()
-        with pytest.raises(ValueError, match="metadata"):
+        with pytest.raises(ValueError, match=r"read again|metadata"):
             await recorder.record_user_message(context_id, "Hello", metadata={"x": value})
         most = {"deep": nested(METADATA_DEPTH_MAX - 1), "large": 2**63 - 1, "small": -(2**63)}
         await recorder.record_user_message(context_id, "Hello", metadata=most)
         assert await recorder.cleanup()
         (said,) = (await service.client.state(context_id))["messages"]
         assert said["metadata"] == most
+
+
+@pytest.mark.parametrize(
+    ("title", "labels"),
+    [("half \ud83d", {}), ("", {"by": "half \ud83d"}), ("", {"half \ud83d": "by"})],
+    ids=["title", "label", "name of a label"],
+)
+async def test_no_context_is_made_that_nobody_could_read_again(
+    store_url: str, title: str, labels: dict[str, str]
+) -> None:
+    async with (
+        serving(store_url, workers=0) as service,
+        open_recorder(store_url, owner=OWNER) as recorder,
+    ):
+        with pytest.raises(ValueError, match="read again"):
+            await recorder.initialize(title=title, labels=labels)
+        assert (await service.client.get("/api/contexts")).json["contexts"] == []
 
 
 async def test_nothing_is_recorded_for_another_owner(store_url: str) -> None:
