@@ -83,10 +83,13 @@ def print_inspection(found: Json) -> None:
     if log["compacts_to"]:
         events += f", to be compacted down to {log['compacts_to']}"
     pending = ", ".join(f"{effect['kind']} {effect['id']}" for effect in found["pending"])
+    status = context["status"]
+    if context["changed_at"]:
+        status += f", last changed {_ago(context['changed_at'])}"
     rows = (
         ("context", context["id"]),
         ("owner", clean(context["owner"])),
-        ("status", f"{context['status']}, last changed {_ago(context['changed_at'])}"),
+        ("status", status),
         ("trouble", context["trouble"] or "none"),
         ("waits", f"for {age(context['waits_since'])}" if context["waits_since"] else "no"),
         ("due", context["due_at"] or "never"),

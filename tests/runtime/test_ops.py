@@ -123,6 +123,19 @@ async def test_inspect_shows_one_context_in_depth(store_url: str) -> None:
         assert found["context"]["id"] == context_id
 
 
+async def test_what_cannot_be_opened_is_shown_as_such(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        context_id = await service.client.create()
+        store = service.stores[0]
+        done = await terminal(service).run("inspect", context_id)
+        assert re.search(r"status +idle, last changed \d+s ago", done.stdout)
+        await store.link.call("HSET", keys.meta(context_id), "summary", b"\xffsealed")
+        done = await terminal(service).run("inspect", context_id)
+        assert re.search(r"status +unreadable *\n", done.stdout)
+        done = await terminal(service).run("ps", "--all", "--status", "unreadable")
+        assert re.search(f"{context_id} +local +unreadable +1 +-", done.stdout)
+
+
 @pytest.mark.parametrize(
     "command", ["inspect", "replay", "requeue", "cancel", "compact", "dead-letters retry"]
 )
