@@ -12,7 +12,7 @@ import pytest
 from gateway import limits
 from gateway.clients import network_of
 from storage import Access, Buckets, Rate, Taking
-from tests.gateway.test_guard import Scene, guarded
+from tests.gateway.guarding import Scene, guarded
 from tests.support.routes import SERVED
 from tests.support.service import Answer, Client, Json, eventually, serving
 from tests.support.store_faults import REFUSALS
