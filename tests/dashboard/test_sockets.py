@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.messages import ANNOUNCED, TYPES
 from gateway.serve import LOOK_S
-from storage import Access, ErrorSeen, WorkerLost
+from storage import Access, ErrorSeen, Listener, WorkerLost, read_announced
 from tests.dashboard.viewer import PATH, watching
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, eventually, serving
@@ -96,6 +96,16 @@ async def test_nothing_is_missed_over_a_reconnection_to_another_gateway(store_ur
         assert numbers(behind) == list(range(last + 1, 709))
 
 
+async def test_who_resumes_behind_what_there_is_gets_what_comes(store_url: str) -> None:
+    async with serving(store_url, workers=0) as service:
+        await announce(service, 2)
+        async with watching(service.client, resume=99) as viewer:
+            resumed = await viewer.until_type("personal")
+            assert resumed["data"] == {"kind": "resumed", "seq": 2}
+            await announce(service)
+            assert (await viewer.until_type("worker_lost"))["seq"] == 3
+
+
 async def test_what_is_not_kept_any_more_is_said_to_be_missed(store_url: str) -> None:
     storage = {"announcements_kept": 100}
     async with serving(store_url, workers=0, storage=storage) as service:
@@ -104,6 +114,7 @@ async def test_what_is_not_kept_any_more_is_said_to_be_missed(store_url: str) ->
             await viewer.until(lambda message: message["seq"] == 500)
         missed = next(m["data"] for m in viewer.taken if m["data"].get("kind") == "missed")
         assert missed["from_seq"] == 4
+        assert missed["to_seq"] in [m["seq"] for m in viewer.taken if m["type"] == "personal"]
         assert numbers(viewer.announced) == list(range(missed["to_seq"] + 1, 501))
 
 
@@ -113,8 +124,12 @@ async def test_a_publication_that_is_lost_is_read_from_the_store(store_url: str)
             await announce(service)
             await viewer.until_type("worker_lost")
             listeners = private(service.stores[0].subscriber, "_listeners")
-            listener = listeners.pop(b"announcements")
+            listener = listeners[b"announcements"]
+            lost: asyncio.Queue[bytes] = asyncio.Queue()
+            listeners[b"announcements"] = (Listener(lost.put_nowait, lambda: None),)
             await announce(service, 4)
+            while read_announced(await lost.get())[-1][0] < 5:
+                pass
             listeners[b"announcements"] = listener
             await announce(service)
             await viewer.until(lambda message: message["seq"] == 6)
@@ -250,6 +265,19 @@ async def test_where_it_is_wanted_the_idlest_dashboard_makes_room(store_url: str
             assert await second.closed() == aiohttp.WSCloseCode.GOING_AWAY
             await first.say(type="ping")
             assert (await first.next())["data"]["kind"] == "pong"
+
+
+async def test_a_gateway_has_room_for_so_many_dashboards_wherever_they_come_from(
+    store_url: str,
+) -> None:
+    options = {"dashboards_max": 1, "dashboards_evict_idle": True}
+    async with (
+        serving(store_url, workers=0, dashboard=options) as service,
+        watching(service.client) as first,
+    ):
+        assert await refused(service.client) == 503
+        await first.say(type="ping")
+        assert (await first.next())["data"]["kind"] == "pong"
 
 
 async def test_a_page_of_another_origin_cannot_open_a_dashboard(store_url: str) -> None:
