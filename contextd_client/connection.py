@@ -61,7 +61,9 @@ class Connection:
         self._reading: set[aiohttp.ClientResponse] = set()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.connections_max), headers=headers
+            connector=aiohttp.TCPConnector(limit=limits.connections_max),
+            headers=headers,
+            middlewares=(self._send,),
         )
 
     async def close(self) -> None:
@@ -174,6 +176,15 @@ class Connection:
                 finally:
                     self._reading.discard(response)
         except _CUT as error:
+            raise Unreachable(self._url, error) from error
+
+    async def _send(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        # A GET that is cut, aiohttp would send again by itself, beyond `tries_max`.
+        try:
+            return await send(request)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
             raise Unreachable(self._url, error) from error
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

@@ -202,6 +202,16 @@ async def test_a_server_that_answers_no_more_is_given_up_after_so_many_tries() -
     assert len(server.asked) == 1 + 4
 
 
+async def test_what_only_reads_is_sent_no_more_often_than_an_action() -> None:
+    waits, server = Waits(), MadeUpServer([cut])
+    limits = ClientLimits(first_tries_max=2)
+    async with server.served() as url, impatient(url, waits, limits=limits) as client:
+        with pytest.raises(Unreachable, match="ServerDisconnectedError"):
+            await client.context("c1").state()
+    assert len(server.asked) == 2
+    assert len(waits.seconds) == 1
+
+
 async def test_an_address_where_nobody_has_ever_answered_is_given_up_soon(
     unused_tcp_port: int,
 ) -> None:

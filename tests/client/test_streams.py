@@ -46,7 +46,7 @@ from tests.support.service import eventually, serving
 
 WITHIN_S = 30.0
 CUTS = 60
-STUBBORN = ClientLimits(tries_max=CUTS)
+STUBBORN = ClientLimits(tries_max=CUTS, first_tries_max=CUTS)
 """Some cuts come before anything is shown."""
 
 
