@@ -73,6 +73,7 @@ export class Follower {
   #connected = new AbortController();
   /** Ends a pause. */
   #pausing = new AbortController();
+  /** Since when nobody looks; null: somebody does. */
   #hiddenAtMs: number | null = null;
 
   constructor(options: FollowerOptions, following: Following) {
@@ -101,6 +102,7 @@ export class Follower {
 
   stop(): void {
     for (const end of this.#unsubscribe.splice(0)) end();
+    this.#hiddenAtMs = null;
     this.#end();
   }
 
@@ -125,11 +127,12 @@ export class Follower {
   #look(): void {
     const { visibility, clock } = this.#options;
     if (visibility.hidden) {
-      this.#hiddenAtMs = clock.now();
+      this.#hiddenAtMs ??= clock.now();
       if (this.#ladder.name !== "websocket") this.#end();
       return;
     }
     const hiddenMs = this.#hiddenAtMs === null ? 0 : clock.now() - this.#hiddenAtMs;
+    this.#hiddenAtMs = null;
     if (hiddenMs > HIDDEN_MS_MAX) this.#restart();
     else this.#begin();
   }

@@ -225,6 +225,39 @@ describe("the transports", () => {
     expect(gateway.sockets[0]?.isClosed).toBe(true);
   });
 
+  it("count how long nobody has looked, however often it is said that somebody does", async () => {
+    open(withSockets());
+    await seconds(0);
+    gateway.sockets[0]?.open(gateway.view.cursor);
+    gateway.look(true);
+    await seconds(20);
+    gateway.look(true);
+    await seconds(20);
+    for (let times = 0; times < 3; times += 1) {
+      gateway.look(false);
+      await seconds(0);
+      expect(gateway.sockets).toHaveLength(2);
+    }
+  });
+
+  it("forget that nobody looked where the chat was closed meanwhile", async () => {
+    const sync = open(withSockets());
+    await seconds(0);
+    gateway.sockets[0]?.open(gateway.view.cursor);
+    gateway.look(true);
+    sync.dispose();
+    await seconds(40);
+    gateway.look(false);
+    client.open(CHAT);
+    await seconds(0);
+    gateway.sockets[1]?.open(gateway.view.cursor);
+    gateway.look(true);
+    await seconds(1);
+    gateway.look(false);
+    await seconds(0);
+    expect(gateway.sockets).toHaveLength(2);
+  });
+
   it("are told once of the network, however many show the chat", async () => {
     const onNetwork = vi.fn(() => () => undefined);
     const first = open({ onNetwork });
