@@ -26,7 +26,7 @@ from runtime.role import store_url
 from runtime.settings import Settings, unknown_variables
 from runtime.store_address import BadDataFolder, check_data
 from runtime.store_binary import VERSION_MIN, NoStoreBinary, find_store_binary
-from storage import StorageError, connect, make_client
+from storage import StorageError, connect, describe, make_client
 from workers.outward import CheckedResolver, refusal_in
 
 if TYPE_CHECKING:
@@ -322,11 +322,12 @@ async def _model_server(settings: Settings) -> Check:
         ):
             status, raw = response.status, await response.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        reason = refusal_in(error) or type(error).__name__
+        reason = refusal_in(error) or describe(error)
         finding = f"{url} cannot be reached ({reason})"
-        return Check(
-            "model", Level.FAIL, finding, "Start the model server, or correct the address."
-        )
+        advice = "Start the model server, or correct the address."
+        if isinstance(error, aiohttp.ClientSSLError):
+            advice = "Name the CA of its certificate in SSL_CERT_FILE, or correct the address."
+        return Check("model", Level.FAIL, finding, advice)
     if status in {401, 403}:
         return Check(
             "model", Level.FAIL, f"{url} refuses the key", "Set CONTEXTD_MODEL_API_KEY."

@@ -230,11 +230,26 @@ def test_the_model_server_is_asked_for_its_models(
 
 def test_a_model_server_that_is_not_there_fails(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
-    found = run(findings(data=tmp_path, model_base_url=url))
-    assert (found["model"].level, "cannot be reached" in found["model"].finding) == (
-        Level.FAIL,
-        True,
-    )
+    model = run(findings(data=tmp_path, model_base_url=url))["model"]
+    assert model.level is Level.FAIL
+    assert f"{url} cannot be reached (ClientConnectorError: Cannot connect to" in model.finding
+
+
+def test_a_model_server_that_cannot_be_trusted_fails_and_its_ca_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    async def never(_: web.Request) -> web.Response:
+        raise AssertionError("asked")
+
+    async def story() -> None:
+        async with served("/v1/models", never) as port:
+            url = f"https://127.0.0.1:{port}/v1"  # and what answers knows no TLS
+            model = (await findings(data=tmp_path, model_base_url=url))["model"]
+            assert model.level is Level.FAIL
+            assert "SSL" in model.finding
+            assert "SSL_CERT_FILE" in model.advice
+
+    run(story())
 
 
 def test_each_mcp_server_is_started_and_asked_for_its_tools(tmp_path: Path) -> None:
