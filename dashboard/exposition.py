@@ -4,7 +4,6 @@ Counters and histograms are those of the store, so they go on over restarts of p
 a single process has is labelled with it.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -128,7 +127,7 @@ class _Found(Collector):
             cpu.add_metric(named, process.cpu)
             lag.add_metric(named, process.lag_ms / 1_000)
             for what, number in process.load.items():
-                load.add_metric([*named, re.sub(r"\W", "_", what)], number)
+                load.add_metric([*named, what], number)
         yield from (up, memory, cpu, lag, load)
 
 

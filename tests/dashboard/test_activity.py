@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import openapi_spec_validator
 import pytest
+import structlog
 
 from dashboard import ActivityConfig
 from dashboard.activity import event_type_of
@@ -243,6 +245,33 @@ async def test_a_stream_is_counted_when_it_ends_and_not_timed(store_url: str) ->
         assert (shown["requests"], shown["failed"], shown["avg_latency_ms"]) == (1, 0, None)
 
 
+async def test_a_request_that_has_waited_for_somebody_is_counted_and_not_timed(
+    store_url: str,
+) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        context_id = await client.create()
+        path = f"/api/contexts/{context_id}/state"
+        etag = (await client.get(path)).headers["ETag"]
+        before = of(await activity(client), POLL)
+        waited = await client.get(path, If_None_Match=etag, Prefer="wait=1")
+        assert waited.status == 304
+        after = of(await activity(client), POLL)
+        assert (before["requests"], after["requests"]) == (1, 2)
+        assert after["max_latency_ms"] == before["max_latency_ms"]
+
+
+async def test_the_tally_of_a_gateway_of_another_version_is_left_out_and_that_is_said(
+    store_url: str,
+) -> None:
+    async with watched(store_url) as service:
+        assert (await activity(service.client))["complete"] is True
+        others = ActivityLog(service.stores[0].link, 1)
+        await others.put_tally("other", b'{"gateways": "many"}', since_ms=NOW_MS)
+        view = await activity(service.client)
+        assert (view["complete"], view["gateways"]) == (False, 1)
+
+
 async def test_a_client_that_leaves_before_its_answer_is_no_failure(store_url: str) -> None:
     async with watched(store_url) as service:
         client = service.client
@@ -397,14 +426,14 @@ async def test_records_that_wait_are_bounded_and_the_oldest_make_room(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[int] = []
+    goes_on = asyncio.Event()
 
-    async def never(_log: ActivityLog, records: Sequence[bytes]) -> int:
+    async def late(_log: ActivityLog, records: Sequence[bytes]) -> int:
         taken.append(len(records))
-        await asyncio.Event().wait()
-        return 0
+        await goes_on.wait()
+        return len(records)
 
-    monkeypatch.setattr(ActivityLog, "append", never)
-    monkeypatch.setattr("dashboard.activity.LAST_S_MAX", 0.05)
+    monkeypatch.setattr(ActivityLog, "append", late)
     async with watched(store_url, activity_waiting_max=5) as service:
 
         async def is_writing() -> bool:
@@ -416,6 +445,42 @@ async def test_records_that_wait_are_bounded_and_the_oldest_make_room(
             assert (await service.client.get("/healthz")).status == 200
         records = (await activity(service.client))["records"]
         assert records["lost"] == {"store": records["kept"] - taken[0] - 5}
+        goes_on.set()
+
+        async def is_written() -> bool:
+            return len(taken) > 1
+
+        await eventually(is_written)
+        assert taken[1] == 5
+
+
+async def test_a_place_that_takes_nothing_is_said_once_and_tried_after_pauses(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_s: list[float] = []
+    goes_on = asyncio.Event()
+
+    async def fail(_log: ActivityLog, _records: Sequence[bytes]) -> int:
+        began_s.append(asyncio.get_running_loop().time())
+        await goes_on.wait()
+        return 0
+
+    monkeypatch.setattr(ActivityLog, "append", fail)
+    monkeypatch.setattr("dashboard.activity.BATCH_MAX", 1)
+    with structlog.testing.capture_logs() as logged:
+        async with watched(store_url) as service:
+            for _ in range(6):
+                await service.client.get("/healthz")
+            goes_on.set()
+
+            async def is_tried() -> bool:
+                return len(began_s) > 4
+
+            await eventually(is_tried)
+            pauses = [later - sooner for sooner, later in pairwise(began_s[1:5])]
+    assert min(pauses) > WRITE_S / 2, "it has a full batch, and waits all the same"
+    said = [line for line in logged if line["event"] == "activity is not written"]
+    assert [line["lost"] for line in said] == [1]
 
 
 async def test_activity_under_a_store_that_takes_no_writes_is_lost_and_counted() -> None:

@@ -65,6 +65,17 @@ async def test_files_are_set_aside_before_they_grow_too_large_and_the_oldest_go(
     assert found[0] > 0
 
 
+async def test_a_record_that_is_larger_than_a_file_may_be_is_a_file_of_its_own(
+    files: ActivityFiles, tmp_path: Path
+) -> None:
+    large = orjson.dumps({"number": 0, "padding": "x" * FILE_BYTES})
+    assert await files.append([large]) == 1
+    assert there(tmp_path) == ["activity-0.jsonl"]
+    assert await files.append(lines(1, 2)) == 1
+    assert numbers(tmp_path / "activity-0.jsonl") == [1]
+    assert numbers(tmp_path / "activity-0.jsonl.1") == [0]
+
+
 async def test_gateways_that_share_a_folder_write_into_files_of_their_own(
     files: ActivityFiles, tmp_path: Path
 ) -> None:
@@ -87,6 +98,15 @@ async def test_a_line_that_a_killed_gateway_has_begun_is_taken_away(
     path.write_bytes(b"\n".join(lines(0, 2)) + b'\n{"number": 2, "pad')
     assert await files.append(lines(3, 4)) == 1
     assert numbers(path) == [0, 1, 3]
+
+
+async def test_a_file_that_holds_nothing_but_the_beginning_of_a_line_begins_anew(
+    files: ActivityFiles, tmp_path: Path
+) -> None:
+    path = tmp_path / "activity-0.jsonl"
+    path.write_bytes(b'{"number": 0, "pad')
+    assert await files.append(lines(1, 2)) == 1
+    assert numbers(path) == [1]
 
 
 @pytest.mark.parametrize("fault", ["half", "error"])

@@ -4,14 +4,26 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from unittest.mock import Mock
 
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dashboard.exposition import exposition
+from storage import Memory, Process
 from tests.support.service import Client, Json, Service, eventually, serving
 
 DOCS: Final = Path(__file__).parent.parent.parent / "docs"
+LOOK: Final = {
+    "at_ms": 5_000,
+    "totals": {},
+    "by_phase": {},
+    "mail_waiting": 1,
+    "oldest_mail_ms": 3_000,
+    "dead_letters": 0,
+    "since_ever": {},
+}
 Labels = frozenset[tuple[str, str]]
 
 
@@ -72,12 +84,36 @@ async def test_both_tell_the_same(store_url: str) -> None:
     assert value("contexts_created_total") == value("contexts_deleted_total") == 1
     assert value("contexts", phase="idle") == 0
     assert stats["contexts"]["by_phase"] == {}
+    ended = {dict(labels)["outcome"] for name, labels in samples if "s_ended_total" in name}
+    assert ended == {"applied", "refused", "completed"}
     assert value("mailbox_waiting") == stats["mailbox"]["waiting"] == 0
     assert value("errors_total", type="illegal-in-phase") == 1
     assert value("send_seconds_count") == stats["latency"]["send"]["count"] > 0
     assert value("send_seconds_bucket", le="+Inf") == value("send_seconds_count")
     roles = {dict(labels).get("role") for name, labels in samples if name.endswith("_up")}
     assert roles == {process["role"] for process in stats["processes"]} == {"gateway", "worker"}
+
+
+def test_times_are_seconds_and_none_is_negative() -> None:
+    process = Process(
+        id="g1",
+        role="gateway",
+        host="here",
+        process_id=1,
+        started_at_ms=0,
+        at_ms=0,
+        memory_bytes=1,
+        cpu=0.1,
+        lag_ms=1_500.0,
+        draining=False,
+        load={},
+    )
+    text = exposition(Mock(**LOOK, processes=[process]), Memory(1, None)).decode()
+    assert 'contextd_process_loop_lag_seconds{process="g1",role="gateway"} 1.5\n' in text
+    assert "contextd_mailbox_oldest_seconds 2.0\n" in text
+    ahead = {**LOOK, "oldest_mail_ms": 5_001}
+    text = exposition(Mock(**ahead, processes=[]), Memory(1, None)).decode()
+    assert "contextd_mailbox_oldest_seconds 0.0\n" in text, "a gateway's clock is ahead"
 
 
 async def test_the_dashboard_for_grafana_asks_for_nothing_that_there_is_not(
