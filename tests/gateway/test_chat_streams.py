@@ -1,9 +1,10 @@
 """Answers as they arrive."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
-from tests.gateway.chatting import contexts, scene, travel
+from tests.gateway.chatting import chat, contexts, scene, travel
 from tests.support.model_server import Script
 from tests.support.service import Client, Stream, eventually
 
@@ -36,6 +37,18 @@ async def test_a_stream_gives_the_answer_as_it_arrives_and_then_all_of_it(
             *("search", "graph", "memory"),
         }
         assert await contexts(here.client) == [kept]
+
+
+async def test_a_stream_shows_nothing_of_the_answer_before_its_own(store_url: str) -> None:
+    async with scene(store_url) as here, asyncio.TaskGroup() as group:
+        slow = Script(chunks=20, delay_ms=50).in_message()
+        first = chat(here.client, "text", f"One {slow}", session_id="s")
+        group.create_task(first, name="one")
+        await here.model.received(1)
+        async with streamed(here.client, query="Two", session_id="s") as stream:
+            *chunks, done = [frame async for frame in stream]
+        text = "".join(frame.data["text"] for frame in chunks)
+        assert text == done.data["response"] == "At noon."
 
 
 async def test_a_stream_whose_model_fails_ends_with_the_error(store_url: str) -> None:

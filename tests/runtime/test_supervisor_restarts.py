@@ -147,6 +147,25 @@ def test_p13_a_stop_in_the_middle_of_a_restart_leaves_nothing_behind(tmp_path: P
 # Drains
 
 
+def test_the_second_interrupt_kills_what_a_restart_has_begun_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RuntimeConfig(drain_s_max=25))
+    supervisor = rig.supervisor(("worker", WELL.replace("    sys.exit(0)", "")))
+
+    async def tell(_replaced: Replaced) -> None:
+        pass
+
+    async def story() -> None:
+        await until(lambda: rig.announced)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervisor.restart(WORKERS, force=False, told=tell))
+            await until(rig.drained)  # told to, it stays; its heir serves
+            assert len(rig.living()) == 2
+            supervisor.kill()
+            await until(lambda: not rig.living(), within_s=5)
+
+    supervised(supervisor, story)
+
+
 async def drained(
     supervisor: Supervisor, roles: Sequence[Role] = WORKERS, *, process: str | None = None
 ) -> list[Replaced]:
