@@ -2,28 +2,19 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
-from unittest.mock import Mock
 
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.exposition import exposition
-from storage import Memory, Process
+from storage import Memory, Process, Statistics
 from tests.support.service import Client, Json, Service, eventually, serving
 
 DOCS: Final = Path(__file__).parent.parent.parent / "docs"
-LOOK: Final = {
-    "at_ms": 5_000,
-    "totals": {},
-    "by_phase": {},
-    "mail_waiting": 1,
-    "oldest_mail_ms": 3_000,
-    "dead_letters": 0,
-    "since_ever": {},
-}
 Labels = frozenset[tuple[str, str]]
 
 
@@ -108,11 +99,27 @@ def test_times_are_seconds_and_none_is_negative() -> None:
         draining=False,
         load={},
     )
-    text = exposition(Mock(**LOOK, processes=[process]), Memory(1, None)).decode()
+    found = Statistics(
+        at_ms=5_000,
+        totals={},
+        by_phase={},
+        mail_waiting=1,
+        processes=[process],
+        contexts=1,
+        dead_letters=0,
+        oldest_mail_ms=3_000,
+        latencies={},
+        window_s=1.0,
+        actions_s=0.0,
+        turns_s=0.0,
+        announced=0,
+        since_ever={},
+    )
+    text = exposition(found, Memory(1, None)).decode()
     assert 'contextd_process_loop_lag_seconds{process="g1",role="gateway"} 1.5\n' in text
     assert "contextd_mailbox_oldest_seconds 2.0\n" in text
-    ahead = {**LOOK, "oldest_mail_ms": 5_001}
-    text = exposition(Mock(**ahead, processes=[]), Memory(1, None)).decode()
+    ahead = replace(found, oldest_mail_ms=5_001)
+    text = exposition(ahead, Memory(1, None)).decode()
     assert "contextd_mailbox_oldest_seconds 0.0\n" in text, "a gateway's clock is ahead"
 
 

@@ -340,6 +340,7 @@ async def test_the_list_shows_the_newest_summary(store: Store) -> None:
     owned = await own(store)
     await store.ownership.commit(next_commit(book.given(say()), owned, base=1))
     ((context_id, summary),) = await store.contexts("ada", limit=10, after=None)
+    assert summary is not None
     assert context_id == CONTEXT_ID
     assert summary.model_dump() == {
         "title": "Tea",

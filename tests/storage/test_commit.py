@@ -128,6 +128,7 @@ async def test_a_commit_without_events_tells_what_was_refused(store: Store) -> N
     assert again == frame
     assert (await store.read(CONTEXT_ID, "ada")).version == 1
     ((_, summary),) = await store.contexts("ada", limit=1, after=None)
+    assert summary is not None
     assert summary.version == 1
 
 

@@ -143,6 +143,7 @@ async def test_nothing_that_was_said_can_be_read_in_the_store(
         assert reading.result is not None
         assert reading.result.detail == f"{CANARY} result"
         ((_, summary),) = await store.contexts("ada", limit=9, after=None)
+        assert summary is not None
         assert summary.title == f"{CANARY} title"
         (letter,) = (await DeadLetters(store.link, store.sealer).page(9)).letters
         assert letter.cause == f"{CANARY} cause"
