@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from unittest.mock import Mock
 
 import pytest
@@ -14,6 +14,7 @@ from dashboard.config import DashboardConfig
 from dashboard.hub import Hub
 from dashboard.sockets import Connection, Dashboards
 from storage import StorageConfig, Store, StoreUnavailable, WorkerLost, connect
+from tests.dashboard.viewer import private
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -98,7 +99,7 @@ class Socket:
 
 async def test_what_was_missed_is_read_once_the_store_answers_again(store_url: str) -> None:
     async with hub_of(store_url, Looks()) as (hub, store), hub.watched(lambda: None):
-        listeners: Any = getattr(store.subscriber, "_listeners")  # noqa: B009 - only a test looks there
+        listeners = private(store.subscriber, "_listeners")
         (listener,) = listeners[b"announcements"]
         listeners[b"announcements"] = ()
         store.announcer.tell(LOST)
@@ -164,7 +165,7 @@ async def test_a_dashboard_that_is_ended_is_told_why_at_once_and_to_the_end(
 async def test_one_that_makes_room_already_and_is_slow_to_go_makes_none_for_the_next() -> None:
     config = DashboardConfig(dashboards_per_address_max=2, dashboards_evict_idle=True)
     hub = Mock()
-    place: Any = getattr(Dashboards(hub, config, lambda: 0), "_place")  # noqa: B009 - as above
+    place = private(Dashboards(hub, config, lambda: 0), "_place")
     made = cast("web.WebSocketResponse", Socket())
     first, second, third, fourth = (
         Connection(made, None, hub, config, lambda: 0, "here") for _ in range(4)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from dashboard.messages import ANNOUNCED, TYPES
 from gateway.serve import LOOK_S
 from storage import Access, ErrorSeen, Listener, WorkerLost, read_announced
-from tests.dashboard.viewer import PATH, watching
+from tests.dashboard.viewer import PATH, private, watching
 from tests.gateway.arrivals import tell_store
 from tests.support.service import Client, Json, Service, eventually, serving
 from tests.support.store_server import StoreServer
@@ -33,11 +32,6 @@ async def refused(client: Client, **headers: str) -> int:
             client.url + PATH, headers={**client.credential, **named}
         )
     return caught.value.status
-
-
-def private(owner: object, name: str) -> Any:
-    """What only the test looks into."""
-    return getattr(owner, name)
 
 
 async def announce(service: Service, number: int = 1, *, gateway: int = 0) -> None:

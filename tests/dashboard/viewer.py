@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import orjson
@@ -63,6 +64,11 @@ class Viewer:
                 assert received.type is aiohttp.WSMsgType.TEXT, received
         code: int = received.data
         return code
+
+
+def private(owner: object, name: str) -> Any:
+    """What only a test looks into."""
+    return getattr(owner, name)
 
 
 def hold_to_model(message: Json) -> None:
