@@ -24,6 +24,8 @@ export interface ChatMessage {
   readonly clientMessageId: string | null;
   /** What to tell the person, where sending has failed. */
   readonly error: string | null;
+  /** Why it has failed: a type of problem, such as `body-too-large`, or the name of an error. */
+  readonly reason: string | null;
   /** All that the backend says of it; null: not committed. */
   readonly message: MessageView | null;
 }
@@ -120,6 +122,7 @@ function committed(message: MessageView): ChatMessage {
     status: message.status,
     clientMessageId: message.client_message_id,
     error: null,
+    reason: null,
     message,
   };
 }
@@ -133,6 +136,7 @@ function arriving(draft: DraftView, createdAt: string): ChatMessage {
     status: "streaming",
     clientMessageId: null,
     error: null,
+    reason: null,
     message: null,
   };
 }
@@ -147,6 +151,7 @@ function outgoing(entry: OutboxEntry): ChatMessage {
     status: hasFailed ? "failed-to-send" : "sending",
     clientMessageId: entry.id,
     error: hasFailed ? SEND_FAILED : null,
+    reason: entry.reason,
     message: null,
   };
 }

@@ -43,7 +43,12 @@ it("failure rollback: a 500 marks it with what to tell, and a retry sends it", a
   const id = await sync.send("Hello");
   await seconds(1);
   expect(sync.state.messages).toMatchObject([
-    { status: "failed-to-send", error: "Failed to send. Please try again.", message: null },
+    {
+      status: "failed-to-send",
+      error: "Failed to send. Please try again.",
+      reason: "internal",
+      message: null,
+    },
   ]);
   expect(onError).toHaveBeenCalledExactlyOnceWith(
     expect.objectContaining({
@@ -55,7 +60,7 @@ it("failure rollback: a 500 marks it with what to tell, and a retry sends it", a
   await sync.retrySend(id);
   await seconds(1);
   expect(sync.state.messages).toMatchObject([
-    { content: "Hello", status: "complete", error: null },
+    { content: "Hello", status: "complete", error: null, reason: null },
   ]);
 });
 

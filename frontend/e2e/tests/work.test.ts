@@ -57,6 +57,41 @@ suite("work", (stage) => {
     await person.leave();
   });
 
+  test("what is too long to be sent says so where it ends, and is written anew", async () => {
+    const chat = await stage.chat("Too long", "Short");
+    const person = await stage.arrive();
+    const long = "What? ".repeat(20_000).trim();
+    const refusal = person.page.getByText("Not sent: it is too long.");
+    const writeAnew = async (): Promise<void> => {
+      await refusal.waitFor();
+      await until("it is seen", () =>
+        refusal.evaluate((element) => {
+          const shown = element.closest(".scroller")?.getBoundingClientRect();
+          return shown !== undefined && element.getBoundingClientRect().bottom <= shown.bottom;
+        }),
+      );
+      await person.page.getByRole("button", { name: "Edit" }).last().click();
+      await refusal.waitFor({ state: "detached" });
+    };
+    await person.write(long);
+    await writeAnew();
+    assert.equal(await person.page.locator("#composer").inputValue(), long);
+    await person.page.locator("#composer").fill("");
+    await person.open(chat);
+    await person.write(long);
+    await refusal.waitFor();
+    await person.page.locator("#composer").fill("Begun meanwhile");
+    await writeAnew();
+    assert.equal(
+      await person.page.locator("#composer").inputValue(),
+      `${long}\nBegun meanwhile`,
+    );
+    await person.write("In short");
+    await person.answered(2);
+    assert.deepEqual(await person.said("user"), ["Short", "In short"]);
+    await person.leave();
+  });
+
   test("tool calls: arguments are edited as JSON, one is approved and one denied", async () => {
     const chat = await stage.chat("Tools");
     const person = await stage.arrive();
@@ -181,6 +216,35 @@ suite("work", (stage) => {
     await reply.hover();
     await reply.getByRole("button", { name: "Regenerate" }).click();
     await reply.getByText("2/2").waitFor();
+    await person.leave();
+  });
+
+  test("a chat that has become shorter than its place is seen to its end", async () => {
+    const chat = await stage.chat("Shorter", "Old question", "/chunks 900 0");
+    const person = await stage.arrive({ viewport: { width: 1280, height: 500 } });
+    await person.open(chat);
+    const question = person.page.locator(".message[data-role=user]").first();
+    await question.hover();
+    await person.page.getByRole("button", { name: "Newest" }).waitFor();
+    await question.getByRole("button", { name: "Edit" }).click();
+    await person.page.getByLabel("New text").fill("New question");
+    await person.page.getByLabel("New text").press("Enter");
+    await question.getByText("2/2").waitFor();
+    await person.answered(1);
+    await person.page.getByRole("button", { name: "Newest" }).waitFor({ state: "detached" });
+    await person.leave();
+  });
+
+  test("who stops a reply with the mouse goes on writing", async () => {
+    const chat = await stage.chat("Stopped");
+    const person = await stage.arrive();
+    await person.open(chat);
+    await person.write("/chunks 500 50");
+    await person.page.getByText("chunk 3").waitFor();
+    await person.page.getByRole("button", { name: "Stop the reply" }).click();
+    await person.rests();
+    await person.page.keyboard.type("Shorter");
+    assert.equal(await person.page.locator("#composer").inputValue(), "Shorter");
     await person.leave();
   });
 

@@ -1,14 +1,27 @@
 /** Where messages are written; while a reply is on its way, also what is to become of it. */
 
 import type { SendMessage } from "@contextd/client";
-import { useLayoutEffect, useRef, useState, type ReactNode } from "react";
+import {
+  useImperativeHandle,
+  useLayoutEffect,
+  useRef,
+  useState,
+  type ReactNode,
+  type Ref,
+} from "react";
 
 import { Icon } from "../common/Icon.js";
 import { useDraft } from "./drafts.js";
 
 export type SendPolicy = NonNullable<SendMessage["policy"]>;
 
+export interface Writing {
+  /** Put a text before what is written, to be gone on with. */
+  readonly write: (text: string) => void;
+}
+
 interface ComposerProps {
+  readonly ref?: Ref<Writing>;
   /** What is written is kept under this name until it is sent. */
   readonly chatId: string;
   readonly isBusy: boolean;
@@ -32,8 +45,11 @@ export const POLICIES: Readonly<Record<SendPolicy, string>> = {
 };
 
 const HEIGHT_PX_MAX = 240;
+/** Elsewhere a keyboard comes up over the page with the focus. */
+const HAS_POINTER = matchMedia("(hover: hover)").matches;
 
 export function Composer({
+  ref,
   chatId,
   isBusy,
   defaultPolicy,
@@ -50,12 +66,20 @@ export function Composer({
     element.style.height = "auto";
     element.style.height = `${Math.min(element.scrollHeight, HEIGHT_PX_MAX).toString()}px`;
   }, [text]);
+  const giveBack = (given: string): void => {
+    const written = area.current?.value ?? ""; // meanwhile
+    setText(written === "" ? given : `${given}\n${written}`);
+  };
+  useImperativeHandle(ref, () => ({
+    write: (given) => {
+      giveBack(given);
+      area.current?.focus();
+    },
+  }));
   const send = async (): Promise<void> => {
     if (isEmpty) return;
     setText("");
-    if (await onSend(text, isBusy ? policy : null)) return;
-    const written = area.current?.value ?? ""; // meanwhile
-    setText(written === "" ? text : `${text}\n${written}`);
+    if (!(await onSend(text, isBusy ? policy : null))) giveBack(text);
   };
   return (
     <form
@@ -74,7 +98,7 @@ export function Composer({
         aria-label="Message"
         placeholder="Write a message"
         value={text}
-        autoFocus={matchMedia("(hover: hover)").matches}
+        autoFocus={HAS_POINTER}
         onChange={(event) => {
           setText(event.target.value);
         }}
@@ -112,7 +136,10 @@ export function Composer({
             className="button-icon round"
             aria-label="Stop the reply"
             title="Stop (Esc)"
-            onClick={onStop}
+            onClick={() => {
+              onStop();
+              if (HAS_POINTER) area.current?.focus();
+            }}
           >
             <Icon name="stop" />
           </button>

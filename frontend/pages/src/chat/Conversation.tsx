@@ -1,11 +1,11 @@
 /** A chat: what was said, what waits for the person, and where to write. */
 
 import { useChat, useClient } from "@contextd/client/react";
-import { useEffect, useMemo, type ReactNode } from "react";
+import { useCallback, useEffect, useMemo, useRef, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
 import { ApprovalPanel } from "./ApprovalPanel.js";
-import { Composer } from "./Composer.js";
+import { Composer, type Writing } from "./Composer.js";
 import { ConnectionBar } from "./ConnectionBar.js";
 import { ConversationHead } from "./ConversationHead.js";
 import { FailurePanel } from "./FailurePanel.js";
@@ -40,6 +40,8 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   ).length;
   const { box, content, isAtEnd, unseen, toEnd } = useScrolling(spoken);
   const keyboard = useKeptFocus();
+  const composer = useRef<Writing>(null);
+  const write = useCallback((text: string) => composer.current?.write(text), []);
   const version = context?.version ?? 0;
   const title = context?.title;
   const { onSeen, onChanged } = props;
@@ -96,7 +98,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
       <ConnectionBar state={state} />
       <div className="scroller" ref={box} tabIndex={0} role="region" aria-label="Messages">
         <div className="column" ref={content}>
-          <MessageList service={service} chat={chat} />
+          <MessageList service={service} chat={chat} onEdit={write} />
           {context === null ? null : <FailurePanel service={service} context={context} />}
         </div>
       </div>
@@ -116,6 +118,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
           </div>
         )}
         <Composer
+          ref={composer}
           chatId={chatId}
           isBusy={isBusy}
           defaultPolicy={context?.config.send_policy ?? "enqueue"}

@@ -12,7 +12,7 @@ import type { Results } from "./MessageList.js";
 import { useNotices } from "./notices.js";
 import { Parts } from "./Parts.js";
 import { ToolCalls } from "./ToolCalls.js";
-import { shortTime, wholeTime } from "./words.js";
+import { notSent, shortTime, wholeTime } from "./words.js";
 
 interface MessageItemProps {
   readonly message: ChatMessage;
@@ -22,6 +22,8 @@ interface MessageItemProps {
   readonly chatId: string;
   readonly service: BackendContextService;
   readonly onRetry: Outbox["retry"];
+  /** Take the text of a message that was not sent, to be written anew. */
+  readonly onEdit: (text: string) => void;
   readonly onDiscard: Outbox["discard"];
 }
 
@@ -163,15 +165,25 @@ function Versions({ message, siblings, chatId, service }: MessageItemProps): Rea
   );
 }
 
-function MessageState({ message, onRetry, onDiscard }: MessageItemProps): ReactNode {
+function MessageState({ message, onRetry, onEdit, onDiscard }: MessageItemProps): ReactNode {
   if (message.status === "sending") return <p className="message-state">Sending…</p>;
   if (message.status === "failed-to-send") {
     const id = message.clientMessageId ?? message.id;
     return (
       <p className="message-state" data-kind="bad" role="alert">
-        {message.error}
+        {notSent(message.reason)}
         <button type="button" className="link" onClick={() => void onRetry(id)}>
           Retry
+        </button>
+        <button
+          type="button"
+          className="link"
+          onClick={() => {
+            onEdit(message.content);
+            void onDiscard(id);
+          }}
+        >
+          Edit
         </button>
         <button type="button" className="link" onClick={() => void onDiscard(id)}>
           Discard

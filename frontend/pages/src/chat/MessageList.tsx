@@ -11,11 +11,12 @@ import "./messages.css";
 interface MessageListProps {
   readonly service: BackendContextService;
   readonly chat: Chat;
+  readonly onEdit: (text: string) => void;
 }
 
 const NOBODY: readonly string[] = [];
 
-export function MessageList({ service, chat }: MessageListProps): ReactNode {
+export function MessageList({ service, chat, onEdit }: MessageListProps): ReactNode {
   const { state } = chat;
   const { context, messages, status } = state;
   const results = useMemo(() => resultsOf(messages), [messages]);
@@ -39,6 +40,7 @@ export function MessageList({ service, chat }: MessageListProps): ReactNode {
             chatId={state.chatId}
             service={service}
             onRetry={chat.retrySend}
+            onEdit={onEdit}
             onDiscard={chat.discardSend}
           />
         ))}

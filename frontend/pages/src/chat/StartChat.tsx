@@ -1,12 +1,14 @@
 /** A new chat: it is made with its first message, in one step. */
 
-import { SEND_FAILED, type BackendContextService } from "@contextd/client";
+import { Problem, type BackendContextService } from "@contextd/client";
 import { useRef, useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
 import { Mark } from "../common/SignIn.js";
 import { Composer } from "./Composer.js";
 import { useDraft } from "./drafts.js";
+import { useScrolling } from "./scrolling.js";
+import { notSent } from "./words.js";
 import "./conversation.css";
 
 interface StartChatProps {
@@ -21,7 +23,8 @@ interface Attempted {
   readonly text: string;
   /** The same in every try: one chat is made, however often it is sent. */
   readonly key: string;
-  readonly hasFailed: boolean;
+  /** Why it was not sent, in words; null: it may be, yet. */
+  readonly trouble: string | null;
 }
 
 export function StartChat({ service, onMenu, onStarted }: StartChatProps): ReactNode {
@@ -32,15 +35,16 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
     under.current?.abort();
     const controller = new AbortController();
     under.current = controller;
-    setAttempted({ text, key, hasFailed: false });
+    setAttempted({ text, key, trouble: null });
     try {
       const made = await service.createChat(
         { title: titleFor(text), message: { content: text, client_message_id: key } },
         { idempotencyKey: key, signal: controller.signal },
       );
       onStarted(made.context.id);
-    } catch {
-      if (!controller.signal.aborted) setAttempted({ text, key, hasFailed: true });
+    } catch (error) {
+      const trouble = notSent(error instanceof Problem ? error.type : null);
+      if (!controller.signal.aborted) setAttempted({ text, key, trouble });
     }
   };
   return (
@@ -60,45 +64,14 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
           <p>The chat lives on the server: close the tab in mid-reply, and it goes on.</p>
         </div>
       ) : (
-        <div className="scroller">
-          <ol className="messages column">
-            <li
-              className="message"
-              data-role="user"
-              data-status={attempted.hasFailed ? "failed-to-send" : "sending"}
-            >
-              <div className="said">
-                <p className="plain" dir="auto">
-                  {attempted.text}
-                </p>
-              </div>
-              {attempted.hasFailed ? (
-                <p className="message-state" data-kind="bad" role="alert">
-                  {SEND_FAILED}
-                  <button
-                    type="button"
-                    className="link"
-                    onClick={() => void start(attempted.text, attempted.key)}
-                  >
-                    Retry
-                  </button>
-                  <button
-                    type="button"
-                    className="link"
-                    onClick={() => {
-                      keepDraft(attempted.text);
-                      setAttempted(null);
-                    }}
-                  >
-                    Edit
-                  </button>
-                </p>
-              ) : (
-                <p className="message-state">Sending…</p>
-              )}
-            </li>
-          </ol>
-        </div>
+        <Sent
+          attempted={attempted}
+          onRetry={() => void start(attempted.text, attempted.key)}
+          onEdit={() => {
+            keepDraft(attempted.text);
+            setAttempted(null);
+          }}
+        />
       )}
       <div className="under">
         <Composer
@@ -114,6 +87,49 @@ export function StartChat({ service, onMenu, onStarted }: StartChatProps): React
         />
       </div>
     </section>
+  );
+}
+
+interface SentProps {
+  readonly attempted: Attempted;
+  readonly onRetry: () => void;
+  readonly onEdit: () => void;
+}
+
+/** The message as it is sent; its end is seen, where it is said that it was not. */
+function Sent({ attempted: { text, trouble }, onRetry, onEdit }: SentProps): ReactNode {
+  const { box, content } = useScrolling(1);
+  return (
+    <div className="scroller" ref={box} tabIndex={0} role="region" aria-label="Messages">
+      <div className="column" ref={content}>
+        <ol className="messages">
+          <li
+            className="message"
+            data-role="user"
+            data-status={trouble === null ? "sending" : "failed-to-send"}
+          >
+            <div className="said">
+              <p className="plain" dir="auto">
+                {text}
+              </p>
+            </div>
+            {trouble === null ? (
+              <p className="message-state">Sending…</p>
+            ) : (
+              <p className="message-state" data-kind="bad" role="alert">
+                {trouble}
+                <button type="button" className="link" onClick={onRetry}>
+                  Retry
+                </button>
+                <button type="button" className="link" onClick={onEdit}>
+                  Edit
+                </button>
+              </p>
+            )}
+          </li>
+        </ol>
+      </div>
+    </div>
   );
 }
 

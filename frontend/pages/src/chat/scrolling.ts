@@ -47,22 +47,26 @@ export function useScrolling(count: number): Scrolling {
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
+    const below = (): number => element.scrollHeight - element.scrollTop - element.clientHeight;
     const follow = (): void => {
-      const below = element.scrollHeight - element.scrollTop - element.clientHeight;
-      if (below <= NEAR_PX && element.scrollTop >= lastTop.current) isStuck.current = true;
-      else if (element.scrollTop < lastTop.current && below > 2) isStuck.current = false;
+      if (below() <= NEAR_PX && element.scrollTop >= lastTop.current) isStuck.current = true;
+      else if (element.scrollTop < lastTop.current && below() > 2) isStuck.current = false;
       lastTop.current = element.scrollTop;
       setIsAtEnd(isStuck.current);
     };
     element.addEventListener("scroll", follow, { passive: true });
-    const observer = new ResizeObserver(stick);
+    const observer = new ResizeObserver(() => {
+      // What has become shorter may end where the person is.
+      if (below() <= 2) toEnd();
+      else stick();
+    });
     observer.observe(element);
     if (content.current !== null) observer.observe(content.current);
     return () => {
       element.removeEventListener("scroll", follow);
       observer.disconnect();
     };
-  }, [stick]);
+  }, [stick, toEnd]);
   if (isAtEnd && seen !== count) setSeen(count);
   return { box, content, isAtEnd, unseen: isAtEnd ? 0 : Math.max(0, count - seen), toEnd };
 }

@@ -1,6 +1,6 @@
 /** What the page says of states, troubles and times. */
 
-import { Problem, type ContextSummary, type Phase } from "@contextd/client";
+import { Problem, SEND_FAILED, type ContextSummary, type Phase } from "@contextd/client";
 
 /** What somebody who looks at the list needs to know of a chat. */
 export type Badge = "running" | "asking" | "failed" | "paused" | "unread" | null;
@@ -54,6 +54,19 @@ export function statusWords(phase: Phase): string {
 export function troubleOf(error: unknown): string {
   if (error instanceof Problem) return error.detail || error.title;
   return "contextd does not answer. This is tried again by itself.";
+}
+
+const NOT_SENT: Readonly<Record<string, string>> = {
+  "body-too-large": "Not sent: it is too long.",
+  "queue-full": "Not sent: too many messages wait already.",
+  "quota-exceeded": "Not sent: you have used as much as you may for now.",
+  "quota-full": "Not sent: you have as much as you may.",
+  forbidden: "Not sent: your key may only read.",
+};
+
+/** Why a message was not sent, by the type of problem; null: nobody has said. */
+export function notSent(reason: string | null): string {
+  return NOT_SENT[reason ?? ""] ?? SEND_FAILED;
 }
 
 export function titleOf(context: { readonly title: string } | null): string {
