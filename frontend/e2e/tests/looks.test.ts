@@ -239,6 +239,55 @@ suite("looks", (stage) => {
     await person.leave();
   });
 
+  test("the keyboard alone: all of a ring is seen around whatever has it", async () => {
+    const chat = await stage.chat("Rings");
+    await stage.contextd.api("POST", `/api/contexts/${chat}/actions/record_messages`, {
+      messages: [
+        { role: "user", content: "Show everything" },
+        {
+          role: "assistant",
+          content:
+            "[l](https://a.example)\n\n```python\na = 1\n```\n\n|a|b|\n|-|-|\n|1|2|\n\n- [l](https://a.example)",
+        },
+      ],
+    });
+    await stage.say(chat, '/tool calculator {"expression": "1"}');
+    const person = await stage.arrive();
+    await person.open(chat);
+    await person.page.locator(".scroller").focus();
+    const ringed: string[] = [];
+    for (let n = 0; n < 40 && ringed.at(-1) !== "composer"; n += 1) {
+      await person.page.keyboard.press("Tab");
+      const { name, cut } = await person.page.evaluate(() => {
+        const element = document.activeElement ?? document.body;
+        const style = getComputedStyle(element);
+        const box = element.getBoundingClientRect();
+        const ring = parseFloat(style.outlineOffset) + parseFloat(style.outlineWidth);
+        let cut = "";
+        for (let around = element.parentElement; around; around = around.parentElement) {
+          const { contain, overflowX } = getComputedStyle(around);
+          if (!/paint|content|strict/.test(contain) && overflowX === "visible") continue;
+          const by = around.getBoundingClientRect();
+          const isWhole =
+            box.left - ring >= by.left &&
+            box.right + ring <= by.right &&
+            box.top - ring >= by.top &&
+            box.bottom + ring <= by.bottom;
+          // What is scrolled is moved into view as far as the element, not as far as its ring.
+          if (!isWhole && !around.matches(".scroller"))
+            cut = around.className || around.tagName;
+        }
+        return { name: element.getAttribute("aria-label") ?? element.tagName, cut };
+      });
+      const isWriting = await person.page.locator("#composer:focus").count();
+      ringed.push(isWriting > 0 ? "composer" : name);
+      if (isWriting === 0) assert.equal(cut, "", `the ring of ${name} is cut off`);
+    }
+    for (const name of ["Copy message", "Edit", "A", "Copy code", "Code", "Table", "SUMMARY"])
+      assert.ok(ringed.includes(name), `${name}: ${ringed.join(", ")}`);
+    await person.leave();
+  });
+
   test("first paint and size, measured", async (t) => {
     const person = await stage.arrive();
     const paints: number[] = [];

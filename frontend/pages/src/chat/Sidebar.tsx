@@ -6,7 +6,7 @@ import { useState, type ReactNode, type RefObject } from "react";
 import { Icon } from "../common/Icon.js";
 import { readKey } from "../common/key.js";
 import { Mark } from "../common/SignIn.js";
-import { useTheme } from "../common/theme.js";
+import { THEMES, useTheme } from "../common/theme.js";
 import { ContextRow } from "./ContextRow.js";
 import type { Contexts } from "./contexts.js";
 import { LISTED_MAX } from "./listing.js";
@@ -135,12 +135,6 @@ function Waiting({ trouble }: { readonly trouble: string | null }): ReactNode {
     </div>
   );
 }
-
-const THEMES = {
-  system: ["screen", "Colours: as the system"],
-  light: ["sun", "Colours: light"],
-  dark: ["moon", "Colours: dark"],
-} as const;
 
 function Foot({ onHelp, onSignOut }: Pick<SidebarProps, "onHelp" | "onSignOut">): ReactNode {
   const [theme, changeTheme] = useTheme();

@@ -11,6 +11,7 @@ const PATHS = {
   down: "m6 9.5 6 6 6-6",
   edit: "M4 20h4L19 9l-4-4L4 16zM13 7l4 4",
   keyboard: "M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h.01M17 10h.01M8 14h8",
+  leave: "M10 4H5v16h5M15 8l4 4-4 4M19 12H9",
   left: "m14.5 6-6 6 6 6",
   menu: "M4 7h16M4 12h16M4 17h16",
   moon: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5Z",

@@ -4,6 +4,13 @@ import { useSyncExternalStore } from "react";
 
 export type Theme = "system" | "light" | "dark";
 
+/** The icon and the words for each. */
+export const THEMES = {
+  system: ["screen", "Colours: as the system"],
+  light: ["sun", "Colours: light"],
+  dark: ["moon", "Colours: dark"],
+} as const;
+
 const NAME = "contextd.theme";
 const NEXT: Readonly<Record<Theme, Theme>> = { system: "light", light: "dark", dark: "system" };
 const listeners = new Set<() => void>();

@@ -5,7 +5,7 @@ import { useState, useSyncExternalStore, type ReactNode } from "react";
 import { Boundary } from "../common/Boundary.js";
 import { Icon } from "../common/Icon.js";
 import { Mark } from "../common/SignIn.js";
-import { useTheme } from "../common/theme.js";
+import { THEMES, useTheme } from "../common/theme.js";
 import { ActivityPlace } from "./ActivityPlace.js";
 import type { Api } from "./api.js";
 import { ContextsPlace } from "./ContextsPlace.js";
@@ -25,12 +25,11 @@ interface DashboardProps {
   readonly onSignOut: () => void;
 }
 
-const THEME_ICONS = { system: "screen", light: "sun", dark: "moon" } as const;
-
 export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNode {
   const known = useSyncExternalStore(watcher.subscribe, watcher.known);
   const { place, contextId } = useAddress();
   const [theme, nextTheme] = useTheme();
+  const [themeIcon, themeLabel] = THEMES[theme];
   const restart = useRestart(api, known.restartId);
   const [order, setOrder] = useState<Order | null>(null);
   return (
@@ -71,11 +70,11 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
           <button
             type="button"
             className="button-icon"
-            aria-label={`Theme: ${theme}`}
-            title={`Theme: ${theme}`}
+            aria-label={themeLabel}
+            title={themeLabel}
             onClick={nextTheme}
           >
-            <Icon name={THEME_ICONS[theme]} />
+            <Icon name={themeIcon} />
           </button>
           <button
             type="button"
@@ -84,7 +83,7 @@ export function Dashboard({ api, watcher, onSignOut }: DashboardProps): ReactNod
             title="Sign out"
             onClick={onSignOut}
           >
-            <Icon name="close" />
+            <Icon name="leave" />
           </button>
         </div>
         <nav className="dash-places" aria-label="Places">
