@@ -127,6 +127,27 @@ def test_a_store_that_would_lose_something_fails_with_the_cure(
 
 @pytest.mark.real_only
 @real_store
+@pytest.mark.parametrize(("value", "level"), [("everysec", Level.OK), ("no", Level.FAIL)])
+def test_a_store_that_keeps_the_standard_passes_and_one_that_never_syncs_does_not(
+    tmp_path: Path, value: str, level: Level
+) -> None:
+    async def story() -> None:
+        store = EmbeddedStore(RuntimeConfig(data=tmp_path / "data"))
+        await store.start()
+        try:
+            store_command(
+                tmp_path / "data" / "store.sock", "CONFIG", "SET", "appendfsync", value
+            )
+            found = await findings(redis_url=store.url, data=tmp_path, durability="standard")
+            assert found["durability"].level is level
+        finally:
+            await store.stop()
+
+    run(story())
+
+
+@pytest.mark.real_only
+@real_store
 @pytest.mark.parametrize(
     ("wanted", "level", "advice"),
     [(2, Level.FAIL, "lower CONTEXTD_STORE_REPLICAS_MIN"), (1, Level.OK, ""), (0, None, "")],
@@ -203,6 +224,7 @@ async def served(path: str, handler: Handler) -> AsyncGenerator[int, None]:
         ("small", "sesame", Level.WARN, "does not list small"),
         (None, "sesame", Level.WARN, "no model is chosen"),
         ("big", "wrong", Level.FAIL, "refuses the key"),
+        ("big", "another's", Level.FAIL, "refuses the key"),
     ],
 )
 def test_the_model_server_is_asked_for_its_models(
@@ -210,7 +232,8 @@ def test_the_model_server_is_asked_for_its_models(
 ) -> None:
     async def models(request: web.Request) -> web.Response:
         if request.headers["Authorization"] != "Bearer sesame":
-            return web.Response(status=401)
+            is_wrong = request.headers["Authorization"] == "Bearer wrong"
+            return web.Response(status=401 if is_wrong else 403)
         return web.json_response({"object": "list", "data": [{"id": "big", "object": "model"}]})
 
     async def story() -> None:
@@ -224,6 +247,28 @@ def test_the_model_server_is_asked_for_its_models(
             assert found["model"].level is level
             assert said in found["model"].finding
             assert key not in repr(found["model"])
+
+    run(story())
+
+
+def test_the_key_of_a_model_server_goes_nowhere_else(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        heard.append(request.path)
+        return web.json_response({"data": [{"id": "big"}]})
+
+    async def story() -> None:
+        async with served("/models", elsewhere) as other:
+
+            async def moved(_request: web.Request) -> web.Response:
+                raise web.HTTPTemporaryRedirect(f"http://127.0.0.1:{other}/models")
+
+            async with served("/v1/models", moved) as port:
+                url = f"http://127.0.0.1:{port}/v1"
+                found = await findings(data=tmp_path, model_base_url=url, model_api_key="k")
+        assert (found["model"].level, heard) == (Level.WARN, [])
+        assert found["model"].finding == f"{url}/models answers 307"
 
     run(story())
 

@@ -1,8 +1,9 @@
 """The commands of operators against a service that runs in this process."""
 
 import asyncio
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -215,6 +216,57 @@ async def test_letters_are_listed_retried_and_dropped(
         dropped = await run("dead-letters", "drop", "--all")
         assert (dropped.exit_code, dropped.stdout) == (0, "1 dropped.\n")
         assert await read("dead-letters", "list") == []
+
+
+@contextlib.asynccontextmanager
+async def scripted_service(asked: list[str]) -> AsyncGenerator[Terminal, None]:
+    """A service that always has more, whatever it is asked for; and what it was asked for."""
+    row: Json = {"id": NOWHERE, "owner": "ada", "status": "idle", "version": 1, "mail": 0}
+    row |= {"worker": None, "worker_lives": False, "trouble": "slow", "attempts": 0}
+    row |= {"changed_at": None, "waits_since": None}
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.raw_path)
+        if request.method == "POST":
+            failed = [{"id": "c.1", "problem": "/problems/busy"}]
+            return web.json_response({"done": 0, "failed": failed, "more": True})
+        link = {"Link": '</admin/contexts?after=1>; rel="next"'}
+        return web.json_response({"contexts": [row], "complete": True}, headers=link)
+
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield Terminal(f"http://127.0.0.1:{runner.addresses[0][1]}", "k")
+    finally:
+        await runner.cleanup()
+
+
+async def test_ps_ends_with_three_where_it_has_found_what_is_slow_and_reads_no_further() -> (
+    None
+):
+    asked: list[str] = []
+    async with scripted_service(asked) as there:
+        assert (await there.run("ps", "--slow", "--limit", "1")).exit_code == 3
+        assert (await there.run("ps", "--limit", "2")).exit_code == 0
+    assert asked == ["/admin/contexts?slow=true", "/admin/contexts?", "/admin/contexts?after=1"]
+
+
+async def test_letters_that_cannot_be_retried_are_not_tried_for_ever() -> None:
+    asked: list[str] = []
+    async with scripted_service(asked) as there:
+        done = await there.run("dead-letters", "retry", "--all")
+    assert (done.exit_code, done.stdout, len(asked)) == (1, "0 retried.\n", 1)
+    assert "none of the oldest could be retried" in done.stderr
+
+
+async def test_an_id_stays_one_part_of_the_address() -> None:
+    asked: list[str] = []
+    async with scripted_service(asked) as there:
+        await there.run("inspect", "../workers?x")
+    assert asked == ["/admin/contexts/..%2Fworkers%3Fx"]
 
 
 @pytest.mark.parametrize(
