@@ -17,7 +17,7 @@ from pydantic import JsonValue
 from gateway.bodies import parse_json
 from gateway.openai.bodies import VALUES_MAX
 from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, lose_answer, talking
-from tests.support.service import eventually
+from tests.support.service import Json, eventually
 
 CALL = '/tool weather {"city": "Bern"}'
 
@@ -231,6 +231,31 @@ async def test_a_bound_context_waits_for_the_client_and_goes_on_with_its_result(
         state = await talk.service.client.state(context_id)
         roles = [message["role"] for message in state["messages"]]
         assert roles == ["user", "assistant", "tool", "assistant"]
+
+
+async def test_which_tool_is_to_be_called_is_chosen_anew_by_each_request(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create(config={"tools": []})
+        chat, bound = talk.client.chat.completions, {"Contextd-Context-Id": context_id}
+
+        async def parameters() -> Json:
+            config = (await talk.service.client.state(context_id))["config"]
+            found: Json = config["parameters"]
+            return found
+
+        await chat.create(
+            model=MODEL,
+            messages=said("Hi."),
+            tools=[CHAT_TOOL],
+            tool_choice="none",
+            temperature=0.5,
+            extra_headers=bound,
+        )
+        assert await parameters() == {"tool_choice": "none", "temperature": 0.5}
+        await chat.create(model=MODEL, messages=said("And?"), extra_headers=bound)
+        assert await parameters() == {"temperature": 0.5}
 
 
 async def test_a_repeat_with_its_key_is_said_once(store_url: str) -> None:

@@ -1,7 +1,11 @@
 """Frames that wait for a request are bounded, and silence is told."""
 
-from gateway.openai.watch import Watch
+import pytest
+
+from gateway.openai.transcript import Transcript
+from gateway.openai.watch import Watch, happenings_of
 from gateway.stream import Frame
+from storage import StoreUnavailable
 
 LARGE = Frame("1.1.0", "turn-requested", b"x" * 1_000)
 SMALL = Frame("1.2.0", "reply-started", b"x")
@@ -41,3 +45,8 @@ async def test_after_the_end_comes_what_was_shown_before_it() -> None:
     watch.close()
     assert await watch.next(1) == [SMALL]
     assert await watch.next(1) is None
+
+
+def test_a_feed_that_begins_again_ends_the_watch_of_a_turn() -> None:
+    with pytest.raises(StoreUnavailable, match="may be lost"):
+        happenings_of(Transcript("r", None), [Frame("2.1.0", "reset", b"{}")])
