@@ -180,6 +180,8 @@ class RecordedData(View):
     model: str | None = None
     usage: Usage | None = None
     metadata: Mapping[str, JsonValue] = {}
+    replaces: str | None = None
+    """Id of the message in whose place it stands."""
 
 
 class MessagesRecorded(Committed):
@@ -304,6 +306,13 @@ class ReferenceData(View):
     source: str
     title: str
     text: str
+    retriever: str | None = None
+    """Name of the one that found it."""
+    context_id: str | None = None
+    """Where it was said, if it was said in a context."""
+    message_id: str | None = None
+    score: float | None = None
+    """How well it fits; comparable only within one retriever."""
 
 
 class SummaryData(View):

@@ -91,5 +91,25 @@ def test_a_problem_of_somebody_on_the_way_is_told_by_its_status() -> None:
     assert (problem.type, str(problem)) == ("about:blank", "no reason given (502)")
 
 
+def test_a_problem_without_a_detail_is_told_by_its_title() -> None:
+    problem = problem_of(500, b'{"title":"Out of order"}', retry_after="", tries=1)
+    assert str(problem) == "Out of order (500)"
+
+
+def test_what_is_left_of_a_log_and_how_the_model_failed_are_told() -> None:
+    raw = b'{"type":"/problems/gone","first_version":7,"code":"overloaded"}'
+    problem = problem_of(410, raw, retry_after="", tries=1)
+    assert (problem.first_version, problem.code) == (7, "overloaded")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "waits_s"),
+    [("7", 7.0), ("\u0667", 0.0), ("\u00b2", 0.0), ("-7", 0.0), ("1.5", 0.0)],
+)
+def test_a_wait_is_a_whole_number_of_seconds(retry_after: str, waits_s: float) -> None:
+    problem = problem_of(503, b"", retry_after=retry_after, tries=1)
+    assert problem.retry_after_s == waits_s
+
+
 def test_the_document_has_the_fields_that_the_gateway_answers() -> None:
     assert ProblemDocument.model_fields.keys() == Answered.model_fields.keys()

@@ -48,3 +48,28 @@ def test_the_bound_is_that_of_each_frame_and_not_of_all() -> None:
     parser = FrameParser(frame_bytes_max=20)
     frames = [frame for _ in range(10) for frame in parser.feed(b"data: 12345678\n\n")]
     assert [frame.data for frame in frames] == ["12345678"] * 10
+
+
+def test_a_line_and_a_frame_may_be_as_large_as_the_bound() -> None:
+    parser = FrameParser(frame_bytes_max=20)
+    assert parser.feed(b"data: 1234567890abcd") == []
+    assert parser.feed(b"\n\n") == [Frame("message", "1234567890abcd", "")]
+    assert parser.feed(b"data: 1234\ndata: 5678\n\n") == [Frame("message", "1234\n5678", "")]
+
+
+def test_what_is_no_text_is_shown_as_that() -> None:
+    parser = FrameParser(frame_bytes_max=100)
+    assert parser.feed(b"data: a\xffb\n\n") == [Frame("message", "a\ufffdb", "")]
+
+
+def test_an_id_with_a_zero_in_it_is_none() -> None:
+    parser = FrameParser(frame_bytes_max=100)
+    (frame,) = parser.feed(b"id: 1.2.3\nid: 1\0\ndata: x\n\n")
+    assert frame.id == "1.2.3"
+
+
+@pytest.mark.parametrize("said", ["", "25x", "-1", "2.5", "\u0662\u0665"])
+def test_a_wait_that_is_no_number_of_milliseconds_is_passed_over(said: str) -> None:
+    parser = FrameParser(frame_bytes_max=100)
+    parser.feed(f"retry: 250\nretry: {said}\n".encode())
+    assert parser.retry_ms == 250

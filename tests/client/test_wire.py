@@ -1,12 +1,23 @@
 """The client's values are those of the server: what one room adds, the other has to know."""
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
 import contextd_client.views as client_views
 import gateway.bodies as bodies
 import gateway.views as gateway_views
-from contextd_client import Hello, NotUnderstood, ReplyDelta, Snapshot, UnknownEvent
+from contextd_client import (
+    Bye,
+    Hello,
+    NotUnderstood,
+    ReplyDelta,
+    Reset,
+    Snapshot,
+    UnknownEvent,
+)
 from contextd_client.bodies import (
     Denial,
     FileReference,
@@ -19,6 +30,7 @@ from contextd_client.sse import Frame
 from contextd_client.views import AT_REST
 from fsm import EVENT_TYPES, RESTING
 
+GOLDEN = Path(__file__).parents[1] / "fsm" / "golden"
 VIEWS = (
     *("MessageView", "DraftView", "QueueEntryView", "PendingToolCallView", "QuestionView"),
     *("ErrorView", "BranchView", "ContextView", "ActionView", "ActionProblem"),
@@ -38,6 +50,17 @@ def test_every_event_of_the_log_is_known_with_its_fields() -> None:
     for kind, event in EVENT_TYPES.items():
         ours = COMMITTED[kind].model_fields.keys() - {"id"}
         assert ours == event.model_fields.keys() - {"effect_id"}, kind
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_what_the_log_keeps_is_shown_whole(golden: Path) -> None:
+    for line in golden.read_text().splitlines():
+        kind = json.loads(line)["kind"]
+        kept = EVENT_TYPES[kind].model_validate_json(line).model_dump(mode="json")
+        kept.pop("effect_id", None)
+        event = decode(Frame(kind, json.dumps(kept), "1.2.3"))
+        assert type(event) is COMMITTED[kind]
+        assert event.model_dump(mode="json") == {"id": "1.2.3", **kept}
 
 
 def test_what_may_be_left_out_in_the_log_may_be_left_out_here() -> None:
@@ -87,6 +110,20 @@ def test_the_streams_own_events_are_told_apart() -> None:
     snapshot = decode(Frame("snapshot", data, "1.1.0"))
     assert isinstance(snapshot, Snapshot)
     assert (snapshot.id, snapshot.context.id) == ("1.1.0", "c1")
+
+
+def test_a_reset_has_the_whole_state_and_a_farewell_when_to_come_back() -> None:
+    context = '{"id":"c1","status":"idle","version":1,"cursor":"2.1.0"}'
+    reset = decode(Frame("reset", f'{{"reason":"epoch","context":{context}}}', "2.1.0"))
+    assert isinstance(reset, Reset)
+    assert (reset.id, reset.reason, reset.context.cursor) == ("2.1.0", "epoch", "2.1.0")
+    bye = decode(Frame("bye", '{"reason":"drain","retry_ms":250}', ""))
+    assert bye == Bye(id="", reason="drain", retry_ms=250)
+
+
+def test_the_cursor_is_the_streams_whatever_the_data_says() -> None:
+    event = decode(Frame("reply-delta", '{"id":"9","message_id":"m","n":1,"text":"a"}', "1"))
+    assert event.id == "1"
 
 
 @pytest.mark.parametrize("data", ["", "[]", "{", '{"message_id":1}', '{"n":"x"}'])
