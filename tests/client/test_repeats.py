@@ -236,6 +236,17 @@ async def test_an_answer_may_take_as_long_as_it_was_asked_to_wait() -> None:
             await context.send_message("at once")
 
 
+async def test_an_answer_may_be_silent_for_longer_than_a_stream() -> None:
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.3)
+        return await acted()(request)
+
+    limits = ClientLimits(silence_s_max=0.1, tries_max=1, first_tries_max=1)
+    server = MadeUpServer([slowly])
+    async with server.served() as url, impatient(url, limits=limits) as client:
+        assert (await client.context("c1").send_message("slowly", wait_s=10)).applied
+
+
 async def test_an_answer_that_does_not_come_in_time_is_asked_for_again() -> None:
     async def never(_request: web.Request) -> web.StreamResponse:
         await asyncio.Event().wait()

@@ -1,8 +1,10 @@
 """A stream shows everything once, over any number of connections."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator, Sequence
 from contextlib import aclosing
 
 import pytest
@@ -494,6 +496,41 @@ async def test_a_request_beyond_the_bound_of_connections_waits_until_one_ends() 
                 assert len(server.asked) == 1
                 await client.close()
             assert isinstance(asking.result(), Unreachable)
+
+
+@contextlib.contextmanager
+def taking_no_connection() -> Generator[str, None, None]:
+    """An address where connections wait to be taken, and nobody takes them."""
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(4):  # what there is place for, and more
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_a_connection_that_is_not_taken_is_waited_for_no_longer_than_its_bound() -> None:
+    limits = ClientLimits(connect_s_max=0.05, first_tries_max=2)
+    with taking_no_connection() as url:
+        async with impatient(url, limits=limits) as client, asyncio.timeout(5):
+            assert isinstance(await error_of(client.context("c1").state()), Unreachable)
+            assert isinstance(await error_of(everything(client.context("c1"))), Unreachable)
+
+
+async def test_who_waits_for_a_connection_is_told_when_the_client_is_closed() -> None:
+    with taking_no_connection() as url:
+        async with impatient(url) as client, asyncio.timeout(5):
+            context = client.context("c1")
+            async with asyncio.TaskGroup() as group:
+                asking = group.create_task(error_of(context.state()))
+                watching = group.create_task(everything(context))
+                await asyncio.sleep(0.1)
+                await client.close()
+            assert isinstance(asking.result(), Unreachable)
+            assert watching.result() == []
 
 
 async def has_been_asked(server: MadeUpServer, times: int) -> bool:
