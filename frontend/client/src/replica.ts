@@ -93,11 +93,8 @@ export class Replica {
 
   /** Take a frame of a stream. */
   take(frame: Frame): void {
+    if (frame.id === "") return; // it moves nothing
     switch (frame.event) {
-      case "hello":
-      case "bye":
-      case "action-result":
-        return;
       case "snapshot":
         this.adopt(frame.data as unknown as ContextView);
         return;
@@ -171,7 +168,6 @@ export class Replica {
       else this.take(frame);
       this.#tell({ error: null });
     } catch (error) {
-      signal.throwIfAborted();
       if (error instanceof ContextdError) this.#fail(error);
       throw error;
     }
@@ -194,16 +190,14 @@ export class Replica {
     }
     const before = this.#seen.error;
     this.#tell({ error });
-    if (before?.name === error.name && before.message === error.message) return;
+    if (before?.message === error.message) return;
     tell(this.#errorListeners, error);
   }
 
   #gone(error: ContextdError | null): void {
     if (this.#seen.isGone) return;
     this.#follower.stop();
-    this.#held = null;
-    const stopped = { connection: "stopped", transport: null, isStale: false } as const;
-    this.#tell({ ...stopped, isGone: true, error });
+    this.#tell({ isStale: false, isGone: true, error });
     if (error !== null) tell(this.#errorListeners, error);
   }
 
