@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from fsm import Event, Phase, SendPolicy, wakes_at_ms
+from fsm import Event, Phase, SendPolicy, first_due, wakes_at_ms
 from tests.support.playbook import (
     BEGAN_MS,
     PAUSE,
@@ -215,6 +215,15 @@ def test_what_waits_can_be_edited_removed_and_moved() -> None:
     assert waiting(book) == ["d", "A", "c"]
 
 
+def test_a_message_that_is_edited_while_it_waits_is_nothing_but_its_text() -> None:
+    parts = ({"type": "text", "text": "a"},)
+    book = Playbook().given(say("one"), say("a").model_copy(update={"parts": parts}))
+    (a,) = book.state.queue
+    assert a.parts == parts
+    (edited,) = book.when(update_queue(edit={a.id: "A"})).state.queue
+    assert (edited.content, edited.parts) == ("A", ())
+
+
 def test_a_message_whose_turn_has_begun_is_out_of_reach() -> None:
     book = Playbook().given(say("one"), say("two"))
     (two,) = (said.id for said in book.state.queue)
@@ -244,6 +253,17 @@ def test_a_message_for_later_waits_for_its_time() -> None:
     book.then(AWAITING, book.call_model())
     assert book.said == [("user", "later", "complete")]
     assert wakes_at_ms(book.state) is None
+
+
+def test_of_messages_for_later_only_those_are_due_whose_time_has_come() -> None:
+    book = Playbook().given(say("nine", not_before_ms=BEGAN_MS + 60_000))
+    book.given(say("ten", not_before_ms=BEGAN_MS + 90_000))
+    nine, ten = book.state.scheduled
+    assert first_due(book.state, BEGAN_MS + 59_999) is None
+    assert first_due(book.state, BEGAN_MS + 60_000) is nine
+    book.later(seconds=60).when(TIME)
+    assert book.said == [("user", "nine", "complete")]
+    assert book.state.scheduled == (ten,)
 
 
 def test_a_message_for_later_that_is_due_in_a_turn_waits_for_its_end() -> None:
