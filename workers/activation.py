@@ -74,6 +74,10 @@ class Performer(Protocol):
         """
         ...
 
+    def forget(self, context_id: str) -> None:
+        """Keep nothing of a context: its activation is over."""
+        ...
+
 
 class Activation:
     """Runs one context until it has rested for `linger_s`."""
@@ -199,7 +203,10 @@ class Activation:
                     task.cancel()
             return reason
         finally:
+            # What they would call is ours: only the garbage collector would free the state.
             self._wait_ends.cancel()
+            self.drafts.end()
+            self._performer.forget(self.context_id)
 
     async def _loop(self, group: asyncio.TaskGroup) -> Reason:
         while True:

@@ -31,14 +31,18 @@ class Deadline:
             self._arm()
 
     def cancel(self) -> None:
-        """Never call `on_passed` again."""
+        """Never call `on_passed` again, and let go of it: it may be a method of our owner's."""
+        self._disarm()
+        self._on_passed = _nobody
+
+    def _disarm(self) -> None:
         self._armed_s = math.inf
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
 
     def _arm(self) -> None:
-        self.cancel()
+        self._disarm()
         self._armed_s = self._due_s
         if self._due_s < math.inf:
             self._handle = self._loop.call_at(self._due_s, self._look)
@@ -51,3 +55,7 @@ class Deadline:
         self._armed_s = math.inf
         self.passed = True
         self._on_passed()
+
+
+def _nobody() -> None:
+    """Whom a deadline calls that was cancelled."""

@@ -108,6 +108,10 @@ class Effects:
             case StopEffect():
                 raise AssertionError("the activation itself stops effects")
 
+    def forget(self, context_id: str) -> None:
+        """Keep nothing of a context: its activation is over."""
+        self.requests.forget(context_id)
+
     async def _call_model(
         self, effect: CallModel, state: ContextState, activation: Activation
     ) -> None:

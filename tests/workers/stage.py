@@ -97,6 +97,12 @@ class Scripted:
     performed: list[AnyEffect] = field(default_factory=list[AnyEffect])
     stopped: list[str] = field(default_factory=list[str])
     """Effect ids whose performance was cancelled."""
+    forgotten: list[str] = field(default_factory=list[str])
+    """Contexts whose activations are over."""
+
+    def forget(self, context_id: str) -> None:
+        """Keep nothing of a context."""
+        self.forgotten.append(context_id)
 
     async def perform(
         self, effect: AnyEffect, state: ContextState, activation: Activation
@@ -283,6 +289,11 @@ class Stage(Generic[S]):
         """Activate the context and wait until it is passivated."""
         async with self.running(context_id) as run:
             return await run.ended()
+
+    def forget_runs(self) -> None:
+        """Let go of the activations that were run."""
+        self._runs.clear()
+        self.drafts.clear()
 
     async def send_drafts(self) -> None:
         """Send the text that waits, as a host would, one frame a call."""

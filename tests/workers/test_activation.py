@@ -1,6 +1,8 @@
 """One activation over a store in memory, in virtual time."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -23,6 +25,34 @@ from tests.support.playbook import (
 from tests.workers.stage import Bug, Reply, Stage, now_ms, open_stage, taken_over
 
 # Transition, commit, perform
+
+
+@in_virtual_time
+async def test_an_activation_that_has_ended_is_freed_without_the_garbage_collector() -> None:
+    async with open_stage(say()) as stage:
+        gc.disable()
+        try:
+            async with stage.running() as run:
+                activation = weakref.ref(run.activation)
+                assert await run.ended() == "idle"
+            del run
+            stage.forget_runs()
+            assert activation() is None
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@in_virtual_time
+async def test_what_is_performed_for_a_context_is_forgotten_with_its_activation(
+    *, fails: bool
+) -> None:
+    async with open_stage(say()) as stage:
+        stage.performer.usual = Reply(bug=fails)
+        async with stage.running() as run:
+            await asyncio.wait((run.outcome,))
+            assert stage.performer.forgotten == [CONTEXT_ID]
+            assert (run.outcome.exception() is not None) == fails
 
 
 @in_virtual_time

@@ -14,7 +14,7 @@ from fsm import (
 )
 from storage import StoreUnavailable
 from tests.support.clock import in_virtual_time, now_s
-from tests.support.playbook import TITLE, replied, say
+from tests.support.playbook import CONTEXT_ID, TITLE, replied, say
 from tests.workers.performing import Refusing, Saying, scene
 from tests.workers.stage import now_ms
 from workers.tools.index import SearchFailed
@@ -119,3 +119,14 @@ async def test_a_turn_goes_on_without_the_summary_that_the_model_does_not_make(
         (prepared,) = await here.perform()
         assert isinstance(prepared, RequestPrepared)
         assert prepared.summary is None
+
+
+@in_virtual_time
+async def test_a_context_that_is_forgotten_is_encoded_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scene(say()) as stage:
+        forgotten = list[str]()
+        monkeypatch.setattr(stage.effects.requests, "forget", forgotten.append)
+        stage.effects.forget(CONTEXT_ID)
+    assert forgotten == [CONTEXT_ID]

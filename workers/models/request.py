@@ -2,7 +2,8 @@
 
 The message tree only grows and a message never changes, so what was encoded for the last
 call is still right for the next: only the messages after it are encoded. What is cached
-is a pure function of the state; losing it costs time and nothing else.
+is a pure function of the state; losing it costs time and nothing else. It is known by the very
+message that was encoded last: of use to one activation, and to be forgotten with it.
 """
 
 from collections import OrderedDict
@@ -101,13 +102,14 @@ class RequestBuilder:
         )
 
     def _keep(self, context_id: str, conversation: _Conversation) -> None:
-        self._forget(context_id)
+        self.forget(context_id)
         self._conversations[context_id] = conversation
         self._bytes += len(conversation.encoded) + _ENTRY_BYTES
         while self._bytes > self._bytes_max:
-            self._forget(next(iter(self._conversations)))
+            self.forget(next(iter(self._conversations)))
 
-    def _forget(self, context_id: str) -> None:
+    def forget(self, context_id: str) -> None:
+        """Keep nothing of a context: its activation is over."""
         if (conversation := self._conversations.pop(context_id, None)) is not None:
             self._bytes -= len(conversation.encoded) + _ENTRY_BYTES
 

@@ -290,6 +290,35 @@ def test_memory_is_bounded_and_holds_what_was_built_last(
     assert len(encoded) == len(given) - 3
 
 
+def test_what_is_forgotten_takes_no_memory_and_is_encoded_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[Message] = []
+
+    def counted(said: Message) -> WireMessage | None:
+        encoded.append(said)
+        return wire_message(said)
+
+    monkeypatch.setattr(workers.models.request, "wire_message", counted)
+    builder = RequestBuilder(cache_bytes_max=3_000)  # of about 930 bytes each
+    given = [
+        state(message(1, "user", "x" * 400)).model_copy(update={"id": f"c{number}"})
+        for number in range(3)
+    ]
+    for each in (*given, *given):
+        sent(each, builder)
+    assert len(encoded) == 3
+    builder.forget("c0")
+    builder.forget("c0")
+    for number in range(20):
+        sent(given[0].model_copy(update={"id": f"d{number}"}), builder)
+        builder.forget(f"d{number}")
+    encoded.clear()
+    for each in given:
+        sent(each, builder)
+    assert len(encoded) == 1
+
+
 def timed_us(builder: RequestBuilder, states: Sequence[ContextState]) -> float:
     start_s = time.perf_counter()
     for given in states:
