@@ -9,8 +9,7 @@ over ends: others may have its contexts already.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import structlog
 from pydantic import ValidationError
@@ -24,7 +23,6 @@ from storage import (
     ContextRecovered,
     Delivered,
     ErrorSeen,
-    Fenced,
     Listener,
     Owned,
     StorageError,
@@ -40,6 +38,7 @@ from workers import poison
 from workers.activation import Activation, Clock, Performer
 from workers.chores import Chores
 from workers.config import WorkerConfig
+from workers.crashes import Crashes, first_cause, was_taken_over
 from workers.dequeue import ActivationSource, Chore
 
 log = structlog.get_logger(__name__)
@@ -49,17 +48,6 @@ STARTING_MAX: Final = 256
 
 ENDING_S_MAX: Final = 1.0
 """How long what was cancelled may take to end before the contexts are handed over."""
-
-
-@dataclass(slots=True)
-class _Crashes:
-    """How often in a row the activation of a context has crashed."""
-
-    count: int = 0
-    due_s: float = 0.0
-    """Loop time of the next try."""
-    error: str = ""
-    """What the last crash was."""
 
 
 class Host:
@@ -105,8 +93,7 @@ class Host:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[str] = set()
         """Contexts whose rq job is ours to finish."""
-        self._crashes: dict[str, _Crashes] = {}
-        """Contexts whose activation has crashed, and is to be tried again."""
+        self._crashes = Crashes(config)
         self._drafts: dict[str, Activation] = {}
         self._draft_waits = asyncio.Event()
         self._alone = asyncio.Lock()
@@ -321,9 +308,8 @@ class Host:
 
     async def _pick_up_overdue(self) -> None:
         now_s = asyncio.get_running_loop().time()
-        for context_id, crashes in tuple(self._crashes.items()):
-            if crashes.due_s <= now_s:
-                self._start(context_id)
+        for context_id in self._crashes.due(now_s):
+            self._start(context_id)
         if len(self._active) >= self._config.activations_max or self._draining:
             return
         overdue = await self._store.ownership.claim(
@@ -363,12 +349,12 @@ class Host:
                 case None:
                     pass
                 case ContextMissing():
-                    self._crashes.pop(context_id, None)
+                    self._crashes.forget(context_id)
                 case ContextBusy():
-                    self._crashes.pop(context_id, None)
+                    self._crashes.forget(context_id)
                     elsewhere = True
                 case StoreUnavailable() | StoreRefusedWrite() as unavailable:
-                    self._crashes.setdefault(context_id, _Crashes())
+                    self._crashes.wait(context_id)
                     log.warning(
                         "activation waits", context_id=context_id, error=str(unavailable)
                     )
@@ -412,8 +398,7 @@ class Host:
         deaths = poison.deaths(owned, now_ms=self._clock())
         if deaths == 0:
             return None
-        crashes = self._crashes.get(owned.context_id)
-        cause = crashes.error if crashes else ""
+        cause = self._crashes.cause_of(owned.context_id)
         cause = cause or f"The worker {owned.before or 'that had it'} died."
         if deaths < self._config.kills_max:
             if deaths > 1:
@@ -467,7 +452,7 @@ class Host:
             version=owned.state.version,
         )
         reason = await activation.run()
-        self._crashes.pop(context_id, None)
+        self._crashes.forget(context_id)
         log.info(
             "context passivated",
             context_id=context_id,
@@ -476,19 +461,16 @@ class Host:
         )
 
     def _crashed(self, context_id: str, crash: Exception) -> str | None:
-        if _was_taken_over(crash):
+        now_s = asyncio.get_running_loop().time()
+        if was_taken_over(crash):
             # Usually by another worker, which `activate` then says. But a call of our own may
             # have been executed late: then the store says that it is ours, and nobody runs it.
-            self._crashes[context_id] = _Crashes(due_s=asyncio.get_running_loop().time())
+            self._crashes.begin_anew(context_id, now_s=now_s)
             self._look_now.set()
             log.warning("context was taken over", context_id=context_id)
             return None
-        crashes = self._crashes.setdefault(context_id, _Crashes())
-        pause_s = self._config.worker_heartbeat_s * 2.0 ** min(crashes.count, 10)
-        pause_s = min(self._config.crash_pause_s_max, pause_s)
-        crashes.count += 1
-        crashes.error = _first_cause(crash)
-        crashes.due_s = asyncio.get_running_loop().time() + pause_s
+        cause = first_cause(crash)
+        count, pause_s = self._crashes.count(context_id, cause, now_s=now_s)
         self._store.meters.count("errors:activation-crashed")
         self._store.announcer.tell(
             ErrorSeen(error="activation-crashed", severity="error", context_id=context_id)
@@ -496,11 +478,11 @@ class Host:
         log.error(
             "activation crashed",
             context_id=context_id,
-            crashes=crashes.count,
+            crashes=count,
             pause_s=pause_s,
             exc_info=crash,
         )
-        return crashes.error
+        return cause
 
     # Chores
 
@@ -522,7 +504,7 @@ class Host:
     async def _do(self, chore: Chore) -> None:
         """Do maintenance; whatever happens concerns this job alone."""
         failure = await _outcome(self._chores.do(chore)) if self._chores else None
-        error = None if failure is None else _first_cause(failure)
+        error = None if failure is None else first_cause(failure)
         if failure is not None:
             self._store.meters.count("errors:chore-failed")
             self._store.announcer.tell(ErrorSeen(error="chore-failed", severity="warning"))
@@ -569,21 +551,3 @@ async def _outcome(work: Awaitable[None]) -> Exception | None:
     except Exception as crash:  # noqa: BLE001 - the room's one place: its callers log it
         return crash
     return None
-
-
-def _first_cause(crash: Exception) -> str:
-    """The first of the exceptions that an activation's groups hold."""
-    while isinstance(crash, ExceptionGroup):
-        crash = cast("ExceptionGroup[Exception]", crash).exceptions[0]
-    if isinstance(crash, ValidationError):  # its own text shows what was said
-        found = crash.errors(include_input=False, include_context=False, include_url=False)
-        return "; ".join(f"{each['loc']}: {each['type']}" for each in found)
-    return f"{type(crash).__name__}: {crash}"
-
-
-def _was_taken_over(crash: Exception) -> bool:
-    """Whether the store has told an activation that the context is not its own any more."""
-    if not isinstance(crash, ExceptionGroup):
-        return isinstance(crash, Fenced)
-    raised = cast("ExceptionGroup[Exception]", crash)
-    return raised.subgroup((Fenced, ContextMissing)) is not None
