@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 import pytest
 from aiohttp import web
 
@@ -275,6 +276,23 @@ async def test_an_answer_that_never_ends_is_not_kept() -> None:
     async with server.served() as url, impatient(url, limits=limits) as client:
         with pytest.raises(NotUnderstood):
             await client.context("c1").pause()
+
+
+async def test_an_answer_may_be_as_large_as_its_bound() -> None:
+    body = {"context": state(), "action": None}
+    answer_bytes = len(orjson.dumps(body))
+    for missing, is_read in ((0, True), (1, False)):
+        limits = ClientLimits(context_bytes_max=answer_bytes - missing)
+        async with (
+            MadeUpServer([says(200, body)]).served() as url,
+            impatient(url, limits=limits) as client,
+        ):
+            try:
+                await client.context("c1").state()
+            except NotUnderstood:
+                assert not is_read
+            else:
+                assert is_read
 
 
 async def test_fields_that_are_not_known_are_ignored() -> None:
