@@ -26,10 +26,9 @@ from gateway.serve import make_app
 from storage import Store, StoreRefusedWrite, StoreUnavailable, WorkerBuried, connect
 from storage.scripts import script_bodies
 from verify.simulation.clock import PROCESS, Process, VirtualTimeLoop
-from verify.simulation.connection import pool
 from verify.simulation.fates import Plan
 from verify.simulation.http import Door
-from verify.simulation.network import Network, now_ms
+from verify.simulation.network import Network, now_ms, pool
 from verify.simulation.performing import PERFORMANCES, TOOLS, Performances, WatchedModel
 from verify.simulation.server import Server
 from verify.simulation.settings import Settings
