@@ -24,7 +24,7 @@ if (redis.call("HGET", KEYS[11], "n") or "") .. "." .. meta[1] ~= ARGV[2] then r
 local base, count = tonumber(ARGV[3]), tonumber(ARGV[4])
 local version = tonumber(meta[2])
 if version ~= base then
-  if count > 0 and version == base + count then return {"repeated"} end
+  if version == base + count then return {"repeated"} end
   return {"conflict", version}
 end
 local at, bytes = 28, tonumber(meta[3] or 0)

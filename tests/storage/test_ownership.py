@@ -396,3 +396,10 @@ async def test_p4_an_owner_is_of_one_epoch_even_where_the_store_counts_again(
     # As a store that was set back to this very moment, and opened again.
     await store.link.call("HSET", keys.EPOCH, "n", int(store.epoch) + 1)
     await is_refused(store, owned, next_commit(book.given(say()), owned, base=1))
+
+
+async def test_an_activation_that_gave_its_context_back_is_no_attempt(store: Store) -> None:
+    await create(store)
+    owned = await own(store)
+    assert await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=1)
+    assert (await own(store)).attempts == 0
