@@ -283,10 +283,10 @@ class TurnCall(Value):
 
 
 class Turn(Value):
-    """The work that one user message has set off."""
+    """The work that one message has set off."""
 
     id: str
-    """The id of that user message."""
+    """The id of that message: a user's; of `request_turn` the last, whoever has said it."""
     started_at_ms: Moment
     waiting_since_ms: Moment | None = None
     """Since when a person is waited for."""

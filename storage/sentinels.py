@@ -14,7 +14,7 @@ _PORT_DEFAULT: Final = 26_379
 _QUOTING: Final = "in a password, / is written %2F, # %23 and ? %3F"
 _SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
 _OPTIONS: Final = frozenset({"db", "username", "password"})
-_TLS_OPTIONS: Final = frozenset(
+TLS_OPTIONS: Final = frozenset(
     f"ssl_{name}"
     for name in (
         *("ca_certs", "ca_path", "certfile", "keyfile", "password"),
@@ -86,7 +86,7 @@ def _check_other(url: str) -> None:
         raise ValueError(f"it is no URL of a store ({_QUOTING})") from None
     if parts.scheme not in _SCHEMES:
         return  # redis-py refuses it
-    known = _OPTIONS | _TLS_OPTIONS if parts.scheme == "rediss" else _OPTIONS
+    known = _OPTIONS | TLS_OPTIONS if parts.scheme == "rediss" else _OPTIONS
     if not {name for name, _ in parse_qsl(parts.query, keep_blank_values=True)} <= known:
         listed = ", ".join(sorted(known))
         raise ValueError(f"its options are none but {listed} ({_QUOTING})")

@@ -133,7 +133,10 @@ def check_phase(state: ContextState) -> None:
 
 
 def check_turn(state: ContextState, turn: Turn) -> None:
-    """A turn belongs to a message of the user, and waits exactly where it says so."""
+    """A turn belongs to a message of the user, and waits exactly where it says so.
+
+    One of `request_turn` may belong to another's; the histories that come here ask as users do.
+    """
     begun = next(message for message in state.messages if message.id == turn.id)
     assert begun.role == "user"
     limits = state.config.limits

@@ -5,20 +5,18 @@
 
 import asyncio
 import contextlib
-import inspect
 import time
 from collections.abc import AsyncGenerator
 from typing import cast
 
 import pytest
 from hiredis import Reader
-from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as ConnectionBroken
 
 from storage import Link, Listener, StorageConfig, connect, parse_sentinels
 from storage.address import ANSWER_S_MAX, find_primary, make_pool
-from storage.link import open_link
-from storage.sentinels import _TLS_OPTIONS, Sentinels
+from storage.link import make_connection, open_link
+from storage.sentinels import TLS_OPTIONS, Sentinels
 from tests.support.service_processes import free_port
 from tests.support.store_server import StoreServer
 
@@ -63,11 +61,15 @@ def test_an_address_names_its_database_by_a_number() -> None:
         assert parse_sentinels(url) is None
 
 
-def test_an_address_s_options_are_those_of_the_connections_themselves() -> None:
-    taken = inspect.signature(SSLConnection.__init__).parameters
-    assert taken.keys() >= _TLS_OPTIONS
-    query = "&".join(f"{name}=True" for name in _TLS_OPTIONS - {"ssl_min_version"})
-    assert parse_sentinels(f"rediss://one?{query}&ssl_min_version=771&db=1") is None
+def test_connections_take_each_option_that_an_address_may_have() -> None:
+    values = {
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": "True",
+        "ssl_min_version": "771",
+    }
+    query = "&".join(f"{name}={values.get(name, 'x')}" for name in TLS_OPTIONS)
+    connection = make_connection(make_pool(f"rediss://one?{query}&db=7"))
+    assert connection.db == 7
 
 
 def test_each_connection_begins_with_another_sentinel() -> None:
