@@ -105,6 +105,18 @@ async def test_a_reader_is_shown_no_file_by_a_store_that_was_restarted_meanwhile
         assert reading.view == View(book.state, 0, "")
 
 
+async def test_a_reader_is_shown_a_file_behind_which_nothing_has_happened(
+    backend: Backend, tmp_path: Path
+) -> None:
+    async with opened(backend, f"json:{tmp_path}") as kept:
+        store, book = kept.store, Playbook()
+        await create(store, book.log[0])
+        await play(store, await own(store), book, say(), STARTED, replied("So."))
+        await kept.writes()
+        reading = await store.read(CONTEXT_ID, "ada")
+        assert (reading.view, reading.events) == (View(book.state, 0, ""), [])
+
+
 async def test_a_reader_sees_the_draft_behind_a_file(backend: Backend, tmp_path: Path) -> None:
     async with opened(backend, f"json:{tmp_path}") as kept:
         store, book = kept.store, Playbook()
