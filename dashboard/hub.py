@@ -174,7 +174,7 @@ class Hub:
             return []
         first = self._recent[0].seq
         if seq >= first:
-            return [shown for shown in self._recent if shown.seq > seq]
+            return [shown for shown in self._recent if shown.seq > seq][:READ_MAX]
         read = await announced_after(self._store.link, seq, limit=READ_MAX)
         return [self._shown(number, raw) for number, raw in read]
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import WSCloseCode
 
 from dashboard.config import DashboardConfig
-from dashboard.hub import Hub
+from dashboard.hub import READ_MAX, Hub
 from dashboard.sockets import Connection, Dashboards
 from storage import StorageConfig, Store, StoreUnavailable, WorkerLost, connect
 from tests.dashboard.viewer import private
@@ -95,6 +95,15 @@ class Socket:
     async def __anext__(self) -> None:
         await self.over.wait()
         raise StopAsyncIteration
+
+
+async def test_a_dashboard_that_is_far_behind_is_given_some_at_a_time(store_url: str) -> None:
+    async with hub_of(store_url, Looks()) as (hub, store), hub.watched(lambda: None):
+        for _ in range(READ_MAX + 2):
+            store.announcer.tell(LOST)
+        await store.announcer.flush()
+        await until(lambda: hub.head == READ_MAX + 2)
+        assert [shown.seq for shown in await hub.after(1)] == [*range(2, READ_MAX + 2)]
 
 
 async def test_what_was_missed_is_read_once_the_store_answers_again(store_url: str) -> None:

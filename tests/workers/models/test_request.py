@@ -267,9 +267,7 @@ def test_an_old_id_with_other_words_is_not_taken_from_memory() -> None:
     assert [wire["content"] for wire in sent(again, builder)] == ["new", "more"]
 
 
-def test_memory_is_bounded_and_holds_what_was_built_last(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def what_is_encoded(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
     encoded: list[Message] = []
 
     def counted(said: Message) -> WireMessage | None:
@@ -277,6 +275,13 @@ def test_memory_is_bounded_and_holds_what_was_built_last(
         return wire_message(said)
 
     monkeypatch.setattr(workers.models.request, "wire_message", counted)
+    return encoded
+
+
+def test_memory_is_bounded_and_holds_what_was_built_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded = what_is_encoded(monkeypatch)
     builder = RequestBuilder(cache_bytes_max=3_000)  # of about 930 bytes each
     given = [
         state(message(1, "user", "x" * 400)).model_copy(update={"id": f"c{number}"})
@@ -293,13 +298,7 @@ def test_memory_is_bounded_and_holds_what_was_built_last(
 def test_what_is_forgotten_takes_no_memory_and_is_encoded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encoded: list[Message] = []
-
-    def counted(said: Message) -> WireMessage | None:
-        encoded.append(said)
-        return wire_message(said)
-
-    monkeypatch.setattr(workers.models.request, "wire_message", counted)
+    encoded = what_is_encoded(monkeypatch)
     builder = RequestBuilder(cache_bytes_max=3_000)  # of about 930 bytes each
     given = [
         state(message(1, "user", "x" * 400)).model_copy(update={"id": f"c{number}"})
