@@ -98,11 +98,15 @@ class Socket:
 
 
 async def test_a_dashboard_that_is_far_behind_is_given_some_at_a_time(store_url: str) -> None:
-    async with hub_of(store_url, Looks()) as (hub, store), hub.watched(lambda: None):
+    woken = asyncio.Event()
+    async with hub_of(store_url, Looks()) as (hub, store), hub.watched(woken.set):
         for _ in range(READ_MAX + 2):
             store.announcer.tell(LOST)
         await store.announcer.flush()
-        await until(lambda: hub.head == READ_MAX + 2)
+        async with asyncio.timeout(10):
+            while hub.head < READ_MAX + 2:
+                await woken.wait()
+                woken.clear()
         assert [shown.seq for shown in await hub.after(1)] == [*range(2, READ_MAX + 2)]
 
 
