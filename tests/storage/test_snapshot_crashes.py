@@ -180,7 +180,7 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not
     dead = JsonSnapshots(tmp_path, Sealer(None))
     save_and_die(dead, second, die_after=2)
     (left,) = tmp_path.glob("??/*.new")
-    os.utime(left, (0, left.stat().st_mtime - LEFT_S))
+    os.utime(left, (0, left.stat().st_mtime - LEFT_S - 1))
     save_and_die(JsonSnapshots(tmp_path, Sealer(None)), third, die_after=2)
     written = set(tmp_path.glob("??/*.new")) - {left}
     files.remove_leftovers()
