@@ -20,6 +20,8 @@ interface ChartProps {
   /** Times in seconds, then a column for each line. */
   readonly data: readonly [readonly number[], ...Column[]];
   readonly show: (value: number) => string;
+  /** The least difference that `show` tells, a power of ten: no finer is the axis. */
+  readonly finest: number;
 }
 
 const HEIGHT = 132;
@@ -27,10 +29,12 @@ const HEIGHT = 132;
 const FILL_ALPHA = "24";
 /** How much time is shown at least, however little is known yet. */
 const SHOWN_S_MIN = 300;
+/** How many powers of ten an axis may count by. */
+const STEP_POWERS = 12;
 const SYNC = "dashboard";
 const HOUR_MINUTE = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 
-export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
+export function Chart({ title, lines, data, show, finest }: ChartProps): ReactNode {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(data);
@@ -41,7 +45,7 @@ export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
     const draw = (): void => {
       plot.current?.destroy();
       plot.current = new uPlot(
-        options(element, lines, show, setCursor),
+        options(element, lines, show, finest, setCursor),
         mutable(latest.current),
         element,
       );
@@ -62,7 +66,7 @@ export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
       plot.current?.destroy();
       plot.current = null;
     };
-  }, [lines, show]);
+  }, [lines, show, finest]);
   useEffect(() => {
     latest.current = data;
     plot.current?.setData(mutable(data));
@@ -94,10 +98,19 @@ export function Chart({ title, lines, data, show }: ChartProps): ReactNode {
   );
 }
 
+/** What an axis may count by: 1, 2 and 5 of each power of ten. */
+const steps = (finest: number): number[] =>
+  Array.from({ length: STEP_POWERS }, (_, power) => finest * 10 ** power).flatMap((ten) => [
+    ten,
+    2 * ten,
+    5 * ten,
+  ]);
+
 function options(
   element: HTMLElement,
   lines: readonly Line[],
   show: (value: number) => string,
+  finest: number,
   onCursor: (index: number | null) => void,
 ): uPlot.Options {
   const style = getComputedStyle(document.documentElement);
@@ -128,7 +141,7 @@ function options(
     },
     scales: {
       x: { time: true, range: (_chart, min, max) => [max - shownS(max - min), max] },
-      y: { range: (_chart, _min, max) => [0, max > 0 ? max * 1.15 : 1] },
+      y: { range: (_chart, _min, max) => [0, max > 0 ? Math.max(finest, max * 1.15) : 1] },
     },
     axes: [
       {
@@ -138,7 +151,13 @@ function options(
         space: 70,
         values: (_chart, times) => times.map((time) => HOUR_MINUTE.format(time * 1_000)),
       },
-      { ...axis, size: 56, space: 34, values: (_chart, values) => values.map(show) },
+      {
+        ...axis,
+        size: 56,
+        space: 34,
+        incrs: steps(finest),
+        values: (_chart, values) => values.map(show),
+      },
     ],
     series: [
       {},

@@ -26,8 +26,14 @@ export function Charts({ points }: { readonly points: readonly Point[] }): React
   const waiting = useMemo(() => columns(points, [(point) => point.waiting]), [points]);
   return (
     <section className="charts" aria-label="The last half hour">
-      <Chart title="Throughput a second" lines={THROUGHPUT} data={throughput} show={rate} />
-      <Chart title="Waiting actions" lines={WAITING} data={waiting} show={count} />
+      <Chart
+        title="Throughput a second"
+        lines={THROUGHPUT}
+        data={throughput}
+        show={rate}
+        finest={0.1}
+      />
+      <Chart title="Waiting actions" lines={WAITING} data={waiting} show={count} finest={1} />
       {TIMED.map((timed) => (
         <LatencyChart key={timed} timed={timed} points={points} />
       ))}
@@ -56,6 +62,7 @@ function LatencyChart({
       lines={PERCENTILES}
       data={data}
       show={milliseconds}
+      finest={0.1}
     />
   );
 }
