@@ -26,7 +26,16 @@ from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
-from storage import ContextGone, Mail, Reading, Receipt, Result, StoreUnavailable, stopwatch
+from storage import (
+    ContextGone,
+    ContextUnreadable,
+    Mail,
+    Reading,
+    Receipt,
+    Result,
+    StoreUnavailable,
+    stopwatch,
+)
 
 
 async def create_context(request: web.Request) -> web.StreamResponse:
@@ -75,7 +84,7 @@ async def create_context(request: web.Request) -> web.StreamResponse:
         await gateway.store.queue.enqueue(context_id, owner=owner)
     receipt = Receipt(seq=1, repeated=repeated, active=True, result=result)
     if prefer.respond_async:
-        return _accepted(context_id, receipt, epoch)
+        return _accepted(context_id, receipt, epoch, prefer)
     async with gateway.directory.follow(context_id, owner) as feed:
         return await _answer(
             *(gateway, feed, epoch, receipt, prefer, request, headers),
@@ -152,12 +161,7 @@ async def deliver_mail(
     read_whole(request, MESSAGES.name)
     await record_action(gateway, actor_of(request), context_id, mail.event)
     if prefer.respond_async:
-        receipt = await gateway.store.admissions.deliver(
-            context_id, owner, mail, key=key, digest=digest
-        )
-        epoch = gateway.store.epoch
-        await wake(gateway, context_id, owner, receipt)
-        return _accepted(context_id, receipt, epoch)
+        return await _deliver_only(gateway, context_id, owner, mail, prefer, key, digest)
     try:
         async with gateway.directory.follow(context_id, owner) as feed:
             receipt = await gateway.store.admissions.deliver(
@@ -176,6 +180,28 @@ async def deliver_mail(
             context_id, owner, mail, key=key, digest=digest
         )
         return _without_state(context_id, receipt, gateway.store.epoch, Phase.DELETED)
+    except ContextUnreadable:
+        if not isinstance(mail.event, ContextDeleted):
+            raise
+        return await _deliver_only(gateway, context_id, owner, mail, prefer, key, digest)
+
+
+async def _deliver_only(
+    gateway: Gateway,
+    context_id: str,
+    owner: str,
+    mail: Mail,
+    prefer: Prefer,
+    key: str,
+    digest: str,
+) -> web.Response:
+    """Deliver an action, and answer that it will be applied."""
+    receipt = await gateway.store.admissions.deliver(
+        context_id, owner, mail, key=key, digest=digest
+    )
+    epoch = gateway.store.epoch
+    await wake(gateway, context_id, owner, receipt)
+    return _accepted(context_id, receipt, epoch, prefer)
 
 
 async def _answer(
@@ -274,12 +300,13 @@ def _refused(result: Result, receipt: Receipt) -> Problem:
     return problem
 
 
-def _accepted(context_id: str, receipt: Receipt, epoch: str) -> web.Response:
+def _accepted(context_id: str, receipt: Receipt, epoch: str, prefer: Prefer) -> web.Response:
     response = _without_state(context_id, receipt, epoch, None)
     response.set_status(202)
     name = action_id(context_id, receipt.seq, epoch=epoch)
     response.headers["Location"] = f"/api/actions/{name}"
-    response.headers["Preference-Applied"] = "respond-async"
+    if prefer.respond_async:
+        response.headers["Preference-Applied"] = "respond-async"
     return response
 
 

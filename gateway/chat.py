@@ -36,7 +36,7 @@ from gateway.kinds import recorded
 from gateway.parameters import session_id_of
 from gateway.problems import Problem, problem_body, problem_of
 from gateway.stream import HEARTBEAT
-from storage import ContextMissing, StorageError
+from storage import ContextMissing, ContextUnreadable, StorageError
 
 GIVEN: Final = "given"
 """The retriever of what comes with the question."""
@@ -233,8 +233,8 @@ async def _graph(gateway: Gateway, owner: str, references: Sequence[Reference]) 
     for context_id, message_ids in places.items():
         try:
             mirror = await gateway.directory.read(context_id, owner)
-        except ContextMissing:
-            continue  # deleted since
+        except (ContextMissing, ContextUnreadable):
+            continue  # since it was found
         around = graph_around(mirror.view.state, message_ids)
         for node in around.nodes:
             if node.id == context_id:

@@ -46,6 +46,7 @@ class Directory:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextUnreadable: Nobody can open it.
             StoreUnavailable: The store does not answer.
         """
         key = (context_id, owner)
@@ -141,6 +142,7 @@ class Directory:
 
         Raises:
             ContextMissing: No such context, or not this owner's.
+            ContextUnreadable: Nobody can open it.
             StoreUnavailable: The store does not answer.
         """
         key = (context_id, owner)

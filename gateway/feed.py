@@ -20,6 +20,7 @@ from storage import (
     CannotOpen,
     CommitFrame,
     ContextMissing,
+    ContextUnreadable,
     DraftFrame,
     Listener,
     Result,
@@ -126,7 +127,7 @@ class Feed:
             while not self.deleted:
                 await self._reload.wait()
                 await self._catch_up()
-        except (ContextMissing, StoreUnavailable) as error:
+        except (ContextMissing, ContextUnreadable, StoreUnavailable) as error:
             self._lost = error
         except Exception:
             # Whatever is wrong with this context is not the others' affair.
@@ -152,7 +153,8 @@ class Feed:
 
         Raises:
             ContextMissing: The context is gone, or never was this owner's.
-            StoreUnavailable: It could not be opened.
+            ContextUnreadable: Nobody can open it.
+            StoreUnavailable: It could not be shown.
         """
         if self._lost is not None:
             raise self._lost

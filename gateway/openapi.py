@@ -185,7 +185,7 @@ def _operation(
     if route.is_stream:
         problems.add("too-many-streams")
     if "{id}" in route.path and route.under_contexts:
-        problems.add("gone")
+        problems |= {"gone", "unreadable"}
     responses: Json = {
         str(status): _answer(answer) for status, answer in operation.answers.items()
     }

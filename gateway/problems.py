@@ -17,6 +17,7 @@ from fsm import Failure
 from storage import (
     ContextGone,
     ContextMissing,
+    ContextUnreadable,
     KeyReused,
     LogCompacted,
     MailboxFull,
@@ -307,6 +308,12 @@ TYPES: Final[Mapping[str, ProblemType]] = {
         "Something went wrong",
         "This is a fault of the server; its log has the request_id.",
     ),
+    "unreadable": ProblemType(
+        500,
+        "The context cannot be opened",
+        "What is kept of it was changed in the store, or the key to it is not here; whoever "
+        "runs the server may bring back either. It can be deleted.",
+    ),
     "model-unavailable": ProblemType(
         503,
         "The model does not answer",
@@ -437,6 +444,8 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem("gone", "The context was deleted.")
         case ContextMissing():
             return Problem("not-found", "Context not found")
+        case ContextUnreadable():
+            return Problem("unreadable", "Nothing was done. All that it still takes is delete.")
         case KeyReused():
             return Problem(
                 "key-reused",

@@ -1,14 +1,25 @@
 """Converts between what the scripts take and return and the types of `storage/contract.py`."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from typing import TypeAlias, cast
 
 import orjson
 from pydantic import ValidationError
 
 from fsm import ContextState, Message, decode_event, replay
-from storage.contract import MAIL, RESULT, Delivered, Mail, Owned, Place, Result, Summary
-from storage.errors import CannotOpen
+from storage.contract import (
+    MAIL,
+    RESULT,
+    Delivered,
+    Mail,
+    Owned,
+    Place,
+    Remains,
+    Result,
+    Summary,
+)
+from storage.errors import CannotOpen, ContextUnreadable
 from storage.sealing import Sealer
 
 _Activated: TypeAlias = tuple[
@@ -24,7 +35,17 @@ _Activated: TypeAlias = tuple[
     bytes,
     int,
     bytes,
+    bytes,
 ]
+
+
+@contextlib.contextmanager
+def opening(context_id: str) -> Generator[None]:
+    """Raise ContextUnreadable where something of a context cannot be opened, or is not it."""
+    try:
+        yield
+    except (CannotOpen, ValidationError) as error:
+        raise ContextUnreadable(context_id, error) from error
 
 
 def read_places(reply: Sequence[bytes]) -> list[Place]:
@@ -120,10 +141,24 @@ def read_snapshot(
     )
 
 
+def _readable_mail(
+    sealer: Sealer, context_id: str, waiting: Sequence[tuple[int, bytes]]
+) -> list[Delivered]:
+    readable: list[Delivered] = []
+    for seq, raw in waiting:
+        with contextlib.suppress(CannotOpen, ValidationError):
+            readable.append(Delivered(seq, read_mail(sealer, context_id, raw)))
+    return readable
+
+
 def read_owned(
     sealer: Sealer, context_id: str, saved: ContextState | None, reply: Sequence[object]
 ) -> Owned:
-    """What activate.lua has answered; `saved`: the snapshot that the caller has, if any."""
+    """What activate.lua has answered; `saved`: the snapshot that the caller has, if any.
+
+    Raises:
+        ContextUnreadable: It cannot be opened.
+    """
     (
         token,
         version,
@@ -137,21 +172,26 @@ def read_owned(
         before,
         first,
         trace,
+        owner,
     ) = cast("_Activated", tuple(reply))
-    base = saved if saved is not None and saved.version == known else None
-    base = base or read_snapshot(sealer, context_id, head, messages)
-    state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
+    waiting = cast("list[tuple[int, bytes]]", list(zip(mail[::2], mail[1::2], strict=True)))
+    try:
+        base = saved if saved is not None and saved.version == known else None
+        base = base or read_snapshot(sealer, context_id, head, messages)
+        state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
+        delivered = [Delivered(seq, read_mail(sealer, context_id, raw)) for seq, raw in waiting]
+        partial = sealer.open("draft", context_id, draft).decode()
+    except (CannotOpen, ValidationError) as error:
+        readable = _readable_mail(sealer, context_id, waiting)
+        remains = Remains(context_id, owner.decode(), token.decode(), version, readable)
+        raise ContextUnreadable(context_id, error, remains=remains) from error
     assert state.version == version, (context_id, state.version, version)
-    delivered = [
-        Delivered(cast("int", seq), read_mail(sealer, context_id, cast("bytes", raw)))
-        for seq, raw in zip(mail[::2], mail[1::2], strict=True)
-    ]
     return Owned(
         context_id=context_id,
         token=token.decode(),
         state=state,
         mail=delivered,
-        draft=sealer.open("draft", context_id, draft).decode(),
+        draft=partial,
         messages_saved=len(messages),
         snapshot_version=known,
         attempts=attempts,

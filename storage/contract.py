@@ -142,6 +142,19 @@ class Owned:
     """What the last commit stored of the running turn's trace."""
 
 
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """A context that this worker may delete and not change, for nobody can open it."""
+
+    context_id: str
+    owner: str
+    token: str
+    """As that of `Owned`."""
+    version: int
+    mail: Sequence[Delivered]
+    """What can be opened of it."""
+
+
 class DeadLetter(BaseModel):
     """What was given up: it ended each worker that began it, or the webhook did not take it."""
 

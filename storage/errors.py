@@ -18,10 +18,13 @@
     * DurabilityMismatch: the store's CONFIG does not keep what the mode promises.
     * EncryptionMismatch: what the store holds is encrypted, and the keys to it are not here.
     * CannotOpen: a value is not what was encrypted as it.
+        * ContextUnreadable: the value is a part of a context, which nobody can read without.
     * NoScript: the store has lost its scripts (SCRIPT FLUSH); load them and call again.
     * WorkerBuried: this worker's session is over; others may have its contexts.
     * ContextBusy: another living worker has the context.
 """
+
+from storage.contract import Remains
 
 
 class StorageError(Exception):
@@ -109,6 +112,19 @@ class EncryptionMismatch(StorageError):
 
 class CannotOpen(StorageError):
     """A value was changed or moved, or no key is here for it."""
+
+
+class ContextUnreadable(CannotOpen):
+    """What the store holds of a context was changed, or no key to it is here."""
+
+    def __init__(
+        self, context_id: str, cause: Exception, *, remains: Remains | None = None
+    ) -> None:
+        # Others than CannotOpen may quote what was said.
+        why = str(cause) if isinstance(cause, CannotOpen) else "it was changed"
+        super().__init__(f"{context_id}: {why}")
+        self.remains = remains
+        """What its new owner can do something with; None: nobody has become its owner."""
 
 
 class WorkerBuried(StorageError):

@@ -10,7 +10,7 @@ from typing import Final, Literal, cast
 
 import storage.keys as keys
 from fsm import ContextState
-from storage.codec import read_events, read_state, write_state
+from storage.codec import opening, read_events, read_state, write_state
 from storage.errors import ContextMissing, Fenced, VersionConflict
 from storage.link import Link
 from storage.scripts import Scripts
@@ -32,6 +32,9 @@ class Logs:
         """Committed events of the versions `after` < v <= `until`, as JSON.
 
         Fewer where the log has been compacted or deleted, also meanwhile.
+
+        Raises:
+            ContextUnreadable: One of them cannot be opened.
         """
         (log,) = keys.of_context(context_id, "log")
         events = list[bytes]()
@@ -40,7 +43,8 @@ class Logs:
             reply = await self.link.call("XRANGE", log, start, end, "COUNT", READ_EVENTS_MAX)
             entries = cast("list[tuple[bytes, list[bytes]]]", reply)
             raw = [fields[1] for _, fields in entries]
-            events += read_events(self.sealer, context_id, raw)
+            with opening(context_id):
+                events += read_events(self.sealer, context_id, raw)
             if len(entries) < READ_EVENTS_MAX:
                 break
             after = int(entries[-1][0].split(b"-")[0])
@@ -52,10 +56,15 @@ class Logs:
         return int(cast("bytes | None", first) or 1)
 
     async def base(self, context_id: str) -> ContextState | None:
-        """What the log begins with where it was compacted."""
+        """What the log begins with where it was compacted.
+
+        Raises:
+            ContextUnreadable: It cannot be opened.
+        """
         (base,) = keys.of_context(context_id, "base")
         state = cast("bytes | None", await self.link.call("HGET", base, "state"))
-        return None if state is None else read_state(self.sealer, context_id, state)
+        with opening(context_id):
+            return None if state is None else read_state(self.sealer, context_id, state)
 
     async def shorten(
         self, context_id: str, *, keep: int

@@ -61,6 +61,8 @@ class Ownership:
         Raises:
             ContextMissing: It is gone.
             ContextBusy: Another living worker has it.
+            ContextUnreadable: It is owned now, and cannot be opened; deleting it is all that
+                can be done.
             WorkerBuried: This worker's session is over.
         """
         saved, epoch = None, self.epoch()

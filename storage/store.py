@@ -20,6 +20,7 @@ from storage.admissions import Admissions
 from storage.announcements import Announcer
 from storage.barrier import Barrier
 from storage.codec import (
+    opening,
     read_events,
     read_mail,
     read_result,
@@ -30,7 +31,12 @@ from storage.config import StorageConfig
 from storage.contract import Delivered, Reading, Summary, View
 from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
-from storage.errors import ContextGone, ContextMissing, LogCompacted, StoreUnavailable
+from storage.errors import (
+    ContextGone,
+    ContextMissing,
+    LogCompacted,
+    StoreUnavailable,
+)
 from storage.link import Link, Reply, open_link
 from storage.logs import Logs
 from storage.meters import Meters, Role
@@ -105,6 +111,7 @@ class Store:
         Raises:
             ContextMissing: No such context, or not this owner's.
             ContextGone: This owner has deleted it.
+            ContextUnreadable: It cannot be opened.
         """
         base, n, epoch = known.state if known else None, known.n if known else 0, self.epoch
         if known is None and self.files is not None:
@@ -125,12 +132,13 @@ class Store:
                     "tuple[int, int, int, bytes, bytes, int, bytes, list[bytes], list[bytes]]",
                     tuple(rest),
                 )
-                if snapshot_version != version:
-                    base = read_snapshot(sealer, context_id, head, messages)
-                events = read_events(sealer, context_id, raw)
-                state = replay(map(decode_event, events), base)
-                view = View(state, now, sealer.open("draft", context_id, draft).decode())
-                told = read_result(sealer, context_id, result)
+                with opening(context_id):
+                    if snapshot_version != version:
+                        base = read_snapshot(sealer, context_id, head, messages)
+                    events = read_events(sealer, context_id, raw)
+                    state = replay(map(decode_event, events), base)
+                    view = View(state, now, sealer.open("draft", context_id, draft).decode())
+                    told = read_result(sealer, context_id, result)
                 return Reading(at, now, mail_seq, told, view, events)
             case _:
                 raise _absent(context_id, reply)

@@ -21,6 +21,7 @@ from storage import (
     ContextBusy,
     ContextMissing,
     ContextRecovered,
+    ContextUnreadable,
     Delivered,
     ErrorSeen,
     Listener,
@@ -40,6 +41,7 @@ from workers.chores import Chores
 from workers.config import WorkerConfig
 from workers.crashes import Crashes, first_cause, was_taken_over
 from workers.dequeue import ActivationSource, Chore
+from workers.unreadable import delete_if_asked
 
 log = structlog.get_logger(__name__)
 
@@ -378,7 +380,14 @@ class Host:
                 log.warning("job not ended", context_id=context_id, error=str(unavailable))
 
     async def _run(self, context_id: str) -> None:
-        owned = await self._own(context_id)
+        try:
+            owned = await self._own(context_id)
+        except ContextUnreadable as unreadable:
+            remains = unreadable.remains
+            if remains and await delete_if_asked(remains, self._store, self.worker_id):
+                self._crashes.forget(context_id)
+                return
+            raise
         with contextlib.ExitStack() as isolation:
             suspicion = await self._suspect(owned, isolation)
             await self._run_owned(owned, suspicion)

@@ -12,7 +12,7 @@
 --      6 epoch in which that snapshot counts
 -- Returns {"active", token, version, snapshot version, head, {message...}, {event...},
 --          {seq, mail, seq, mail...}, draft, attempts, worker that had it or "",
---          first version in the log, trace of the running turn or ""}
+--          first version in the log, trace of the running turn or "", owner of the context}
 --      | {"missing"} | {"busy", worker} | {"no-session"} | {"stale"}
 --      attempts: activations before this one that began and have committed nothing since
 --      stale: an older call, executed late; the process has begun a newer activation
@@ -52,4 +52,4 @@ for _, entry in ipairs(redis.call("XRANGE", KEYS[3], "-", "+")) do
 end
 if #mail == 0 then redis.call("ZREM", KEYS[9], ARGV[1]) end
 return {"active", epoch .. "." .. token, version, known, head, messages, events, mail,
-  redis.call("GET", KEYS[6]) or "", attempts, before, first, meta[7] or ""}
+  redis.call("GET", KEYS[6]) or "", attempts, before, first, meta[7] or "", meta[1]}

@@ -40,6 +40,7 @@ KINDS = {
     "queue-full": QueueFull,
     "merge-conflict": MergeConflict,
     "internal": Problem,
+    "unreadable": Problem,
     "busy": Problem,
     "no-supervisor": Problem,
 }

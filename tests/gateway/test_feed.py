@@ -12,7 +12,14 @@ from gateway.config import GatewayConfig
 from gateway.directory import Directory
 from gateway.feed import COMPACTED
 from gateway.stream import Frame
-from storage import ContextMissing, StorageConfig, Store, StoreUnavailable, connect
+from storage import (
+    ContextMissing,
+    ContextUnreadable,
+    StorageConfig,
+    Store,
+    StoreUnavailable,
+    connect,
+)
 from tests.storage.arranging import APPLIED, create, created, listening, next_commit, own
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID, Playbook, rename
 from tests.support.store_faults import lose
@@ -130,17 +137,21 @@ async def test_a_context_that_cannot_be_shown_is_nobody_elses_affair(store: Stor
     await store.link.call("XADD", f"ctx:{{{CONTEXT_ID}}}:log", "2-0", "e", "no event")
     await store.link.call("HSET", f"ctx:{{{CONTEXT_ID}}}:meta", "version", 2)
     async with open_directory(store) as directory:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(ContextUnreadable):
             async with directory.follow(CONTEXT_ID, "ada"):
                 raise AssertionError("it cannot be read")
         async with directory.follow(OTHER_ID, "ada") as feed:
             assert feed.mirror.version == 1
 
 
-async def test_a_context_that_can_be_shown_no_longer_is_not_waited_for(store: Store) -> None:
+async def test_a_context_that_can_be_shown_no_longer_is_not_waited_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("a fault of ours")
+
     async with open_directory(store) as directory, directory.follow(CONTEXT_ID, "ada") as feed:
-        await store.link.call("XADD", f"ctx:{{{CONTEXT_ID}}}:log", "2-0", "e", "no event")
-        await store.link.call("HSET", f"ctx:{{{CONTEXT_ID}}}:meta", "version", 2)
+        monkeypatch.setattr(Store, "read", fail)
         feed.read_again()
         with pytest.raises(StoreUnavailable, match="cannot be shown"):
             await feed.wait_until(lambda mirror: mirror.version == 2)

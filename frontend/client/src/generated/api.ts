@@ -3023,7 +3023,7 @@ export interface components {
                 readonly "application/problem+json": components["schemas"]["ProblemDocument"];
             };
         };
-        /** @description `internal`: Something went wrong. */
+        /** @description `internal`: Something went wrong; `unreadable`: The context cannot be opened. */
         readonly 500: {
             headers: {
                 readonly [name: string]: unknown;
@@ -6330,7 +6330,7 @@ export interface operations {
             readonly query?: never;
             readonly header?: never;
             readonly path: {
-                readonly name: "malformed-request" | "malformed-json" | "invalid-header" | "invalid-parameter" | "no-pending-approvals" | "unauthorized" | "forbidden" | "origin-not-allowed" | "quota-full" | "not-found" | "method-not-allowed" | "request-timeout" | "action-abandoned" | "in-use" | "busy" | "operation-running" | "nobody-left" | "no-supervisor" | "illegal-in-phase" | "turn-running" | "not-waiting" | "unknown-question" | "branch-exists" | "not-append-only" | "too-many-notes" | "merge-conflict" | "unknown-turn" | "legacy-gone" | "compacted" | "gone" | "version-mismatch" | "body-too-large" | "unsupported-media-type" | "misdirected" | "unknown-model" | "model-refused" | "invalid-body" | "unknown-tool-call" | "unknown-message" | "unknown-branch" | "too-many-messages" | "invalid-config" | "key-reused" | "upgrade-required" | "rate-limited" | "quota-exceeded" | "too-many-streams" | "queue-full" | "mailbox-full" | "model-busy" | "head-too-large" | "internal" | "model-unavailable" | "store-unavailable" | "draining" | "too-many-connections" | "too-many-viewers" | "answer-late";
+                readonly name: "malformed-request" | "malformed-json" | "invalid-header" | "invalid-parameter" | "no-pending-approvals" | "unauthorized" | "forbidden" | "origin-not-allowed" | "quota-full" | "not-found" | "method-not-allowed" | "request-timeout" | "action-abandoned" | "in-use" | "busy" | "operation-running" | "nobody-left" | "no-supervisor" | "illegal-in-phase" | "turn-running" | "not-waiting" | "unknown-question" | "branch-exists" | "not-append-only" | "too-many-notes" | "merge-conflict" | "unknown-turn" | "legacy-gone" | "compacted" | "gone" | "version-mismatch" | "body-too-large" | "unsupported-media-type" | "misdirected" | "unknown-model" | "model-refused" | "invalid-body" | "unknown-tool-call" | "unknown-message" | "unknown-branch" | "too-many-messages" | "invalid-config" | "key-reused" | "upgrade-required" | "rate-limited" | "quota-exceeded" | "too-many-streams" | "queue-full" | "mailbox-full" | "model-busy" | "head-too-large" | "internal" | "unreadable" | "model-unavailable" | "store-unavailable" | "draining" | "too-many-connections" | "too-many-viewers" | "answer-late";
             };
             readonly cookie?: never;
         };
