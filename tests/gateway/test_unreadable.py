@@ -60,6 +60,11 @@ async def test_it_is_deleted_if_that_is_asked_whatever_waits(store_url: str) -> 
             context_id, "send_message", {"content": "hm"}, Prefer="respond-async"
         )
         assert waiting.status == 202
+        link, (mail,) = service.stores[0].link, keys.of_context(context_id, "mail")
+        entries = await link.call("XRANGE", mail, "-", "+")
+        ((entry_id, (name, _, *others)),) = cast("list[tuple[bytes, list[bytes]]]", entries)
+        await link.call("DEL", mail)
+        await link.call("XADD", mail, entry_id, name, CHANGED, *others)
         deletion = await client.send("DELETE", f"/api/contexts/{context_id}")
         assert deletion.status == 202
         assert "Preference-Applied" not in deletion.headers
