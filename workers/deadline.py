@@ -33,7 +33,7 @@ class Deadline:
     def cancel(self) -> None:
         """Never call `on_passed` again, and let go of it: it may be a method of our owner's."""
         self._disarm()
-        self._on_passed = _nobody
+        self._on_passed = lambda: None
 
     def _disarm(self) -> None:
         self._armed_s = math.inf
@@ -55,7 +55,3 @@ class Deadline:
         self._armed_s = math.inf
         self.passed = True
         self._on_passed()
-
-
-def _nobody() -> None:
-    """Whom a deadline calls that was cancelled."""

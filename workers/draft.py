@@ -209,15 +209,11 @@ class Drafts:
 
     def end(self) -> None:
         """Call nobody any more: the activation, whose methods these are, is over."""
-        self._on_first = self._on_waiting = self._on_broken = _nobody
+        self._on_first = self._on_waiting = self._on_broken = lambda: None
 
     async def _reload_scripts(self) -> None:
         with contextlib.suppress(StoreUnavailable, StoreRefusedWrite):
             await self._store.reload_scripts()
-
-
-def _nobody() -> None:
-    """Whom the drafts of an activation call that is over."""
 
 
 def _failure(context_id: str, answer: asyncio.Future[object]) -> Exception:
