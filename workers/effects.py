@@ -129,14 +129,7 @@ class Effects:
             # Nobody is to wait an hour for a turn whose time is over by then.
             in_time = self.clock() + (error.retry_after_ms or 0) < effect.due_ms
             partial = activation.drafts.partial_of(effect_id)
-            log.warning(
-                "model call failed",
-                context_id=state.id,
-                effect_id=effect_id,
-                code=error.code,
-                retryable=error.retryable,
-                cause=describe(error.__cause__) if error.__cause__ else None,
-            )
+            _log_failure("model call failed", error, context_id=state.id, effect_id=effect_id)
             activation.post(
                 ReplyFailed(
                     at_ms=self.clock(),
@@ -373,10 +366,9 @@ class Effects:
             text = await self._answer(request, state, traceparent)
         except ModelError as error:
             # A request that is too long may still be answered.
-            log.warning("summary failed", context_id=state.id, code=error.code)
-            return None
-        if not text.strip():  # it would stand for all that was said
-            log.warning("summary failed", context_id=state.id, code="bad_response")
+            _log_failure(
+                "summary failed", error, context_id=state.id, effect_id=effect.effect_id
+            )
             return None
         return Summary(through_id=through_id, text=text)
 
@@ -389,13 +381,17 @@ class Effects:
             made = title_of(await self._answer(request, state, None))
             title = made.strip("\"' ") or title
         except ModelError as error:
-            log.warning("title failed", context_id=state.id, code=error.code)
+            _log_failure("title failed", error, context_id=state.id, effect_id=effect.effect_id)
         return TitleMade(at_ms=self.clock(), effect_id=effect.effect_id, title=title)
 
     async def _answer(
         self, request: ModelRequest, state: ContextState, traceparent: str | None
     ) -> str:
-        """The whole text of an answer that nobody watches arriving."""
+        """The whole text of an answer that nobody watches arriving; it has some.
+
+        Raises:
+            ModelError: There is none.
+        """
         async with (
             self._place(state.owner, within_s=request.timeout_s),
             self._asked(request, state, traceparent) as (items, span),
@@ -403,6 +399,8 @@ class Effects:
             async for item in items:
                 if not isinstance(item, TextDelta):
                     _note_reply(span, item)
+                    if not item.text.strip():  # a summary stands for all that was said
+                        raise ModelError("bad_response", "The answer has no text.", False)
                     return item.text
         raise AssertionError("a stream ends with ReplyFinished")
 
@@ -429,6 +427,18 @@ class Effects:
             except ModelError as error:
                 span.failed(error.code)
                 raise
+
+
+def _log_failure(message: str, error: ModelError, *, context_id: str, effect_id: str) -> None:
+    """Log that the model has not answered, and why."""
+    log.warning(
+        message,
+        context_id=context_id,
+        effect_id=effect_id,
+        code=error.code,
+        retryable=error.retryable,
+        cause=describe(error.__cause__) if error.__cause__ else None,
+    )
 
 
 def _note_reply(span: Span, reply: ReplyFinished) -> None:

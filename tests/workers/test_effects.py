@@ -17,6 +17,7 @@ from tests.support.clock import in_virtual_time, now_s
 from tests.support.playbook import CONTEXT_ID, TITLE, replied, say
 from tests.workers.performing import Refusing, Saying, scene
 from tests.workers.stage import now_ms
+from workers.models.scripted import ScriptedModel
 from workers.tools.index import SearchFailed
 
 NOTE = Reference(source="note a", title="A", text="About a")
@@ -87,10 +88,13 @@ async def test_a_title_that_arrives_in_pieces_is_taken_as_a_whole() -> None:
         assert made.title == "On cats"
 
 
+@pytest.mark.parametrize("model", [Refusing(), Saying(" \n"), Saying('"" ')])
 @in_virtual_time
-async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begins() -> None:
+async def test_a_title_that_the_model_does_not_make_is_how_the_conversation_begins(
+    model: ScriptedModel,
+) -> None:
     async with scene(say("Hello there"), replied(), TITLE) as here:
-        object.__setattr__(here.effects, "model", Refusing())
+        object.__setattr__(here.effects, "model", model)
         (made,) = await here.perform()
         assert isinstance(made, TitleMade)
         assert made.title == "Hello there"

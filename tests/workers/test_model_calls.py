@@ -8,6 +8,7 @@ import structlog
 
 from fsm import (
     CallModel,
+    Event,
     ReplyEnded,
     ReplyFailed,
     ReplyStarted,
@@ -15,7 +16,7 @@ from fsm import (
     ToolReturned,
 )
 from tests.support.clock import in_virtual_time, now_s
-from tests.support.playbook import say
+from tests.support.playbook import CONTEXT_ID, TITLE, replied, say
 from tests.workers.performing import Refusing, echo, run_tool, scene, sleep
 from tests.workers.stage import now_ms
 from workers.models.protocol import ModelError
@@ -147,17 +148,35 @@ async def test_a_wait_that_ends_with_the_turn_is_not_waited(
         assert failed.retry_after_ms == wait_s * 1_000
 
 
+@pytest.mark.parametrize(
+    ("asked", "message", "effect_id"),
+    [
+        ([say()], "model call failed", "2.0"),
+        ([say("a" * 1_200), replied("b" * 1_200), say("And?")], "summary failed", "4.0"),
+        ([say(), replied(), TITLE], "title failed", "4.0"),
+    ],
+)
 @in_virtual_time
-async def test_the_log_says_what_a_call_failed_of() -> None:
-    async with scene(say()) as here:
+async def test_the_log_says_what_the_model_has_failed_of(
+    asked: list[Event], message: str, effect_id: str
+) -> None:
+    async with scene(*asked, limits={"history_tokens_max": 500}) as here:
         unreachable = ModelError("connection", "It could not be reached.", True)
         unreachable.__cause__ = ConnectionRefusedError(111, "Connect call failed")
         object.__setattr__(here.effects, "model", Refusing(unreachable))
         with structlog.testing.capture_logs() as lines:
             await here.perform()
-    (line,) = lines
-    assert line["code"] == "connection"
-    assert line["cause"] == "ConnectionRefusedError: [Errno 111] Connect call failed"
+    assert lines == [
+        {
+            "event": message,
+            "log_level": "warning",
+            "context_id": CONTEXT_ID,
+            "effect_id": effect_id,
+            "code": "connection",
+            "retryable": True,
+            "cause": "ConnectionRefusedError: [Errno 111] Connect call failed",
+        }
+    ]
 
 
 @in_virtual_time
