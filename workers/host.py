@@ -26,7 +26,6 @@ from storage import (
     ErrorSeen,
     Listener,
     Owned,
-    StorageError,
     Store,
     StoreRefusedWrite,
     StoreUnavailable,
@@ -155,7 +154,6 @@ class Host:
                     await self._source.end_chore(chore, None)
                 return await self._hand_over()
         finally:
-            self._draining = True  # what is heard from now on starts nothing
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
 
@@ -284,6 +282,7 @@ class Host:
         try:
             await self._beat()
         finally:
+            self._draining = True  # what is heard from now on starts nothing
             if self._on_over is not None:
                 self._on_over()
 
@@ -366,18 +365,14 @@ class Host:
             self._active.pop(context_id, None)
             self._tasks.pop(context_id, None)
             self._starting.pop(context_id, None)
-            self._drafts.pop(context_id, None)
             self._emptied.set()
             self._started.set()
         if context_id in self._jobs:
             self._jobs.discard(context_id)
-            try:
-                if error is None:
-                    await self._source.finish(context_id, active_elsewhere=elsewhere)
-                else:
-                    await self._source.fail(context_id, error)
-            except StorageError as unavailable:
-                log.warning("job not ended", context_id=context_id, error=str(unavailable))
+            if error is None:
+                await self._source.finish(context_id, active_elsewhere=elsewhere)
+            else:
+                await self._source.fail(context_id, error)
 
     async def _run(self, context_id: str) -> None:
         try:

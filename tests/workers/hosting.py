@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+import pytest
 from typing_extensions import override
 
 from storage import (
@@ -154,3 +155,14 @@ async def open_world(*context_ids: str) -> AsyncGenerator[Stage[MemoryStore], No
         for context_id in context_ids or (CONTEXT_ID,):
             await stage.create(context_id)
         yield stage
+
+
+def note_counts(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of what is counted from now on; nothing is added to totals."""
+    counted: list[str] = []
+
+    def count(name: str, number: int = 1) -> None:
+        counted.extend([name] * number)
+
+    monkeypatch.setattr(store.meters, "count", count)
+    return counted

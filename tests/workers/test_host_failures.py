@@ -9,6 +9,7 @@ from fsm import Phase, RequestedCall
 from storage import (
     ContextBusy,
     ContextMissing,
+    ContextRecovered,
     Owned,
     StorageError,
     StoreUnavailable,
@@ -24,20 +25,24 @@ from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault, MemoryOwnership
 from tests.support.playbook import CONTEXT_ID, RETRY, rename, say, wants
 from tests.support.store_faults import lose
-from tests.workers.hosting import hosting, hosting_beside, open_world
+from tests.workers.hosting import hosting, hosting_beside, note_counts, open_world
 from tests.workers.stage import Reply, now_ms, nth_id
 
 # Failures that concern one context
 
 
 @in_virtual_time
-async def test_an_activation_that_crashes_is_logged_and_begun_again() -> None:
+async def test_an_activation_that_crashes_is_logged_and_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with open_world() as world, hosting(world.store) as one:
+        counted = note_counts(world.store, monkeypatch)
         one.performer.replies.append(Reply(("Hel",), bug=True))
         await world.deliver(say())
         with capture_logs() as logs:
             one.jobs.waiting.put_nowait(CONTEXT_ID)
             await until(lambda: one.jobs.failed)
+            assert one.host.load() == {"active": 0, "starting": 0, "waiting_for_retry": 1}
             await until(lambda: len(one.performer.kinds) == 2)
             await world.until_phase("idle")
         (crash,) = [line for line in logs if line["event"] == "activation crashed"]
@@ -48,6 +53,10 @@ async def test_an_activation_that_crashes_is_logged_and_begun_again() -> None:
         assert why == "Bug: "
         assert now_s() < 3
         assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
+        assert counted.count("errors:activation-crashed") == 1
+        told = await announced_after(world.store.link, 0, limit=100)
+    whats = [Entry.model_validate_json(raw).what for _, raw in told]
+    assert not any(isinstance(what, ContextRecovered) for what in whats)
 
 
 @in_virtual_time
@@ -119,6 +128,36 @@ async def test_a_turn_that_became_ours_unheard_goes_on_with_the_next_heartbeat(
         died_s = now_s()
         await until(lambda: one.performer.kinds)
         assert now_s() - died_s < 5
+
+
+@in_virtual_time
+async def test_what_has_crashed_and_runs_again_reads_mail_that_it_has_not_heard() -> None:
+    async with open_world() as world, hosting(world.store, linger_s=60) as one:
+        one.performer.replies.append(Reply(bug=True))
+        await world.deliver(say())
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await until(lambda: len(one.performer.kinds) == 2)
+        await world.until_phase("idle")
+        lose(world.store.subscriber, lambda _: True)
+        await world.deliver(rename("unheard"))
+        await asyncio.sleep(3)
+        assert (await world.state()).title == "unheard"
+
+
+@in_virtual_time
+async def test_what_a_late_call_of_our_own_has_fenced_is_begun_again_at_once() -> None:
+    async with (
+        open_world() as world,
+        hosting(world.store, worker_heartbeat_s=60, sweep_s=600) as one,
+    ):
+        await world.deliver(say())
+        commit = world.store.hold("commit")
+        one.jobs.waiting.put_nowait(CONTEXT_ID)
+        await commit.reached.wait()
+        await world.store.ownership.activate(CONTEXT_ID, "w1")  # it had been given up
+        commit.opened.set()
+        await until(lambda: one.performer.kinds)
+        assert now_s() < 1
 
 
 @in_virtual_time
@@ -205,123 +244,6 @@ async def test_a_store_that_fails_now_and_then_is_no_crash(fault: Fault) -> None
         assert {line["log_level"] for line in logs} <= {"info", "warning"}
         assert await world.owner_of() == ""
         assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
-
-
-# Draining
-
-
-@in_virtual_time
-async def test_a_running_turn_is_finished_within_the_grace() -> None:
-    async with open_world() as world, hosting(world.store, drain_s=10, linger_s=60) as one:
-        one.performer.usual = Reply(("Hel", "lo."), pause_s=3)
-        await world.deliver(say())
-        one.jobs.waiting.put_nowait(CONTEXT_ID)
-        await world.until_phase("awaiting_llm_response")
-        one.stop.set()
-        await asyncio.wait((one.task,))
-        assert now_s() == pytest.approx(6, abs=0.2)
-        assert (await world.said())[-1] == ("assistant", "Hello.", "complete")
-        assert await world.store.sessions.living() == 0
-        assert await world.owner_of() == ""
-        assert one.outcome == []
-
-
-@in_virtual_time
-async def test_a_turn_that_takes_longer_than_the_grace_is_handed_over_and_finished() -> None:
-    async with open_world() as world, hosting_beside(world.store, "w2") as other:
-        async with hosting(world.store, "w1", drain_s=2) as one:
-            one.performer.usual = Reply(("Hel",), hangs=True)
-            await world.deliver(say())
-            one.jobs.waiting.put_nowait(CONTEXT_ID)
-            await world.until_phase("streaming_llm_response")
-            one.stop.set()
-            await asyncio.wait((one.task,))
-            assert now_s() == pytest.approx(2, abs=0.1)
-            assert one.performer.stopped == ["2.0"]
-            await world.until_phase("idle")
-            assert now_s() < 2.5
-        assert len(other.performer.kinds) == 1
-        assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
-
-
-@in_virtual_time
-async def test_what_does_not_end_when_it_is_cancelled_keeps_no_context_from_the_others() -> (
-    None
-):
-    ids = (nth_id(1), nth_id(2))
-    async with open_world(*ids) as world, hosting_beside(world.store, "w2") as other:
-        # Given a worker with two turns, whose effects take their time to end
-        async with hosting(world.store, "w1", drain_s=2) as one:
-            one.performer.usual = Reply((), hangs=True)
-            one.performer.stops_after_s = 30
-            for context_id in ids:
-                await world.deliver(say(), context_id=context_id)
-                one.jobs.waiting.put_nowait(context_id)
-            await until(lambda: len(one.performer.kinds) == 2)
-            # When it is told to stop
-            one.stop.set()
-            # Then both are finished by another, long before its session would be over
-            for context_id in ids:
-                await world.until_phase("idle", context_id)
-            assert now_s() < 2 + 1.5
-            assert not one.task.done()
-        assert len(other.performer.kinds) == 2
-
-
-@in_virtual_time
-async def test_a_stopping_worker_activates_nothing_more() -> None:
-    ids = (nth_id(1), nth_id(2))
-    async with open_world(*ids) as world, hosting(world.store, drain_s=5) as one:
-        one.performer.usual = Reply((), hangs=True)
-        await world.deliver(say(), context_id=ids[0])
-        one.jobs.waiting.put_nowait(ids[0])
-        await until(lambda: one.performer.kinds)
-        one.stop.set()
-        await settled()
-        await world.deliver(say(), context_id=ids[1])
-        one.jobs.waiting.put_nowait(ids[1])
-        await asyncio.wait((one.task,))
-        assert len(one.performer.kinds) == 1
-        assert await world.owner_of(ids[1]) == ""
-
-
-@in_virtual_time
-async def test_a_stopping_worker_leaves_what_has_crashed_to_others() -> None:
-    ids = (nth_id(1), nth_id(2))
-    async with open_world(*ids) as world, hosting(world.store, drain_s=5) as one:
-        one.performer.usual = Reply((), hangs=True)
-        one.performer.bug_in = ids[1]
-        for context_id in ids:
-            await world.deliver(say(), context_id=context_id)
-            one.jobs.waiting.put_nowait(context_id)
-        await until(lambda: one.jobs.failed)
-        one.stop.set()
-        await asyncio.wait((one.task,))
-        assert world.store.steps.count("activate") == 2
-
-
-@in_virtual_time
-async def test_a_context_that_is_still_loaded_when_the_grace_is_over_is_handed_over() -> None:
-    async with open_world() as world, hosting(world.store, drain_s=1) as one:
-        one.performer.usual = Reply((), hangs=True)
-        await world.deliver(say())
-        answer = world.store.hold_answer("activate")
-        one.jobs.waiting.put_nowait(CONTEXT_ID)
-        await answer.reached.wait()
-        one.stop.set()
-        await asyncio.wait((one.task,), timeout=5)
-        assert one.task.done()
-        claimed = await world.store.ownership.claim(now_ms=now_ms(), overdue_ms=0)
-        assert claimed == [CONTEXT_ID]
-
-
-@in_virtual_time
-async def test_a_worker_stops_even_if_the_store_does_not_hear_of_it() -> None:
-    async with open_world() as world, hosting(world.store) as one:
-        world.store.fail("bury", "lost")
-        one.stop.set()
-        await asyncio.wait((one.task,))
-        assert one.outcome == []
 
 
 # Workers that are dead
