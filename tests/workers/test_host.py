@@ -5,7 +5,6 @@ import gc
 import weakref
 
 import pytest
-from structlog.testing import capture_logs
 
 from storage import (
     ContextBusy,
@@ -25,7 +24,7 @@ from tests.support.memory_store import Fault, MemoryStore
 from tests.support.playbook import CONTEXT_ID, rename, say
 from tests.workers.hosting import hosting, hosting_beside, open_world
 from tests.workers.stage import Reply, Stage, now_ms, nth_id
-from workers.dequeue import Chore
+from workers import Activation
 from workers.host import STARTING_MAX
 
 # Becoming active
@@ -55,6 +54,7 @@ async def test_a_passivated_context_is_kept_nowhere() -> None:
         await settled()
         gc.collect()
         assert kept() is None
+        assert not any(isinstance(each, Activation) for each in gc.get_objects())
 
 
 @in_virtual_time
@@ -239,6 +239,15 @@ async def test_jobs_are_asked_for_again_after_the_store_was_away_or_full(
 
 
 @in_virtual_time
+async def test_jobs_are_asked_for_once_a_heartbeat_while_the_store_is_away() -> None:
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=1) as one:
+        one.jobs.errors += [StoreUnavailable("away")] * 100
+        one.jobs.waiting.put_nowait(nth_id(404))  # ends the look that has begun
+        await asyncio.sleep(10.5)
+        assert len(one.jobs.rooms) == 1 + 11
+
+
+@in_virtual_time
 async def test_a_worker_that_may_take_no_jobs_since_its_session_has_run_out_goes_on() -> None:
     async with open_world() as world, hosting(world.store, worker_heartbeat_s=600) as one:
         await settled()
@@ -273,6 +282,22 @@ async def test_a_context_that_the_store_says_is_ours_and_nobody_runs_is_begun() 
 
 
 @in_virtual_time
+async def test_what_the_store_says_is_ours_is_asked_for_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world() as world, hosting(world.store, worker_heartbeat_s=1, sweep_s=10):
+        asked: list[float] = []
+
+        async def contexts_of(_: str) -> list[str]:
+            asked.append(round(now_s()))
+            return []
+
+        monkeypatch.setattr(world.store.sessions, "contexts_of", contexts_of)
+        await asyncio.sleep(35)
+        assert asked == [10, 20, 30]
+
+
+@in_virtual_time
 async def test_no_more_contexts_are_taken_than_may_be_active() -> None:
     ids = [nth_id(n) for n in range(4)]
     async with open_world(*ids) as world, hosting(world.store, activations_max=2) as one:
@@ -293,6 +318,8 @@ async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
 ) -> None:
     ids = [nth_id(n) for n in range(STARTING_MAX)]
     async with open_world(*ids) as world, hosting(world.store) as one:
+        one.jobs.waiting.put_nowait(nth_id(404))
+        await until(lambda: one.jobs.finished)
         let_go, activate = asyncio.Event(), world.store.ownership.activate
 
         async def held(context_id: str, worker_id: str) -> Owned:
@@ -307,7 +334,7 @@ async def test_what_cannot_be_loaded_yet_waits_in_the_queue(
             one.jobs.waiting.put_nowait(context_id)
         await asyncio.sleep(0.1)
         assert one.jobs.waiting.qsize() == STARTING_MAX // 2 - 1
-        assert max(one.jobs.rooms) == STARTING_MAX
+        assert (max(one.jobs.rooms), min(one.jobs.rooms)) == (STARTING_MAX, STARTING_MAX // 2)
         let_go.set()
         await until(one.jobs.waiting.empty)
 
@@ -371,67 +398,3 @@ async def test_a_draft_that_does_not_fit_restarts_the_reply() -> None:
         await until(lambda: len(one.performer.kinds) == 2)
         await world.until_phase("idle")
         assert "reply-restarted" in await world.kinds()
-
-
-# chores
-
-
-@in_virtual_time
-async def test_chores_work_beside_turns_and_no_more_at_once_than_there_are_places() -> None:
-    async with (
-        open_world(CONTEXT_ID) as world,
-        hosting(world.store, chores_max=2, linger_s=0) as hosted,
-    ):
-        chores = [Chore("webhooks", nth_id(number)) for number in range(5)]
-        for chore in [*chores, chores[0]]:
-            hosted.jobs.waiting.put_nowait(chore)
-        await until(lambda: hosted.chores.working == 2)
-        await world.deliver(say())
-        hosted.jobs.waiting.put_nowait(CONTEXT_ID)
-        await until(lambda: hosted.jobs.finished == [(CONTEXT_ID, False)])
-        assert (await world.state()).messages[-1].content == "Hi."
-        assert (hosted.chores.working, hosted.jobs.ended) == (2, [])
-        hosted.chores.let_go.set()
-        await until(lambda: len(hosted.jobs.ended) == 5)
-        assert sorted(hosted.jobs.ended, key=str) == [(chore, None) for chore in chores]
-
-
-@in_virtual_time
-@pytest.mark.parametrize("broken", [RuntimeError("a bug"), StoreUnavailable("away")])
-async def test_a_chore_that_breaks_fails_alone(broken: Exception) -> None:
-    async with open_world(CONTEXT_ID) as world, hosting(world.store) as hosted:
-        hosted.chores.breaks = broken
-        hosted.jobs.waiting.put_nowait(Chore("retention", ""))
-        with capture_logs() as logs:
-            await until(lambda: bool(hosted.jobs.ended))
-        error = f"{type(broken).__name__}: {broken}"
-        assert hosted.jobs.ended == [(Chore("retention", ""), error)]
-        assert [line["event"] for line in logs if line["log_level"] == "error"] == [
-            "chore failed"
-        ]
-        await world.deliver(say())
-        hosted.jobs.waiting.put_nowait(CONTEXT_ID)
-        await until(lambda: len(hosted.performer.performed) == 1)
-
-
-@in_virtual_time
-async def test_a_draining_host_leaves_its_chores_to_others() -> None:
-    async with open_world() as world, hosting(world.store) as hosted:
-        hosted.jobs.waiting.put_nowait(Chore("retention", ""))
-        await until(lambda: hosted.chores.working == 1)
-        beats = hosted.chores.beats
-        hosted.stop.set()
-        await asyncio.wait((hosted.task,))
-        assert hosted.jobs.ended == [(Chore("retention", ""), None)]
-        assert hosted.chores.beats == beats
-
-
-@in_virtual_time
-async def test_chores_are_asked_for_again_and_again_also_while_the_store_is_away() -> None:
-    async with open_world() as world, hosting(world.store, worker_heartbeat_s=1.0) as hosted:
-        await until(lambda: hosted.chores.beats == 2)
-        hosted.chores.away = True
-        with capture_logs() as logs:
-            await until(lambda: hosted.chores.beats == 4)
-        assert "chores wait" in [line["event"] for line in logs]
-        assert not hosted.outcome

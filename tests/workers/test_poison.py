@@ -17,7 +17,13 @@ from fsm import (
     TimePassed,
     transition,
 )
-from storage import DeadLetters, Owned, StoreUnavailable
+from storage import (
+    DeadLetters,
+    Owned,
+    StorageError,
+    StoreRefusedWrite,
+    StoreUnavailable,
+)
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import CONTEXT_ID, RETRY, configure, rename, say
@@ -408,9 +414,10 @@ async def test_p11_a_store_that_is_away_is_nobodys_fault() -> None:
         assert await DeadLetters(world.store.link, world.store.sealer).count() == 0
 
 
+@pytest.mark.parametrize("error", [StoreUnavailable("unanswered"), StoreRefusedWrite("full")])
 @in_virtual_time
 async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
-    monkeypatch: pytest.MonkeyPatch,
+    error: StorageError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_world() as world:
         await world.deliver(rename("fine"))
@@ -426,7 +433,7 @@ async def test_p11_an_attempt_whose_answer_is_lost_is_counted_once(
             await count(owned, attempt)
             counted.append(attempt)
             if len(counted) < 5:
-                raise StoreUnavailable("unanswered")
+                raise error
 
         monkeypatch.setattr(world.store.ownership, "count_attempt", unanswered)
         async with hosting(world.store, "w1"):
