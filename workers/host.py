@@ -523,7 +523,7 @@ class Host:
         self._draft_waits.set()
 
     async def _send_drafts(self) -> None:
-        """Send what has arrived of all streaming replies, all of it in one write.
+        """Send what has arrived of all streaming replies, again and again.
 
         A frame of one reply is followed by the next after `draft_ms`, or later when so
         many replies stream that the frames would exceed `draft_frames_s_max`.
@@ -531,19 +531,23 @@ class Host:
         while True:
             await self._draft_waits.wait()
             self._draft_waits.clear()
-            waiting, self._drafts = self._drafts, {}
-            sent = [
-                (activation, answer)
-                for activation in waiting.values()
-                if (answer := activation.drafts.send(version=activation.state.version))
-                is not None
-            ]
-            for activation, answer in sent:
-                await activation.drafts.confirm(answer)
+            frames = await self._send_waiting_drafts()
             pause_s = max(
-                self._config.draft_ms / 1_000, len(sent) / self._config.draft_frames_s_max
+                self._config.draft_ms / 1_000, frames / self._config.draft_frames_s_max
             )
             await asyncio.sleep(pause_s)
+
+    async def _send_waiting_drafts(self) -> int:
+        """Send what waits, all of it in one write; keeps none of the activations."""
+        waiting, self._drafts = self._drafts, {}
+        sent = [
+            (activation, answer)
+            for activation in waiting.values()
+            if (answer := activation.drafts.send(version=activation.state.version)) is not None
+        ]
+        for activation, answer in sent:
+            await activation.drafts.confirm(answer)
+        return len(sent)
 
 
 async def _outcome(work: Awaitable[None]) -> Exception | None:

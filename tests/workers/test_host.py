@@ -45,6 +45,7 @@ async def test_a_job_activates_its_context_and_ends_when_that_is_passivated() ->
 @in_virtual_time
 async def test_a_passivated_context_is_kept_nowhere() -> None:
     async with open_world() as world, hosting(world.store) as one:
+        one.performer.usual = Reply(("Hel", "lo."), pause_s=1)
         await world.deliver(say())
         one.jobs.waiting.put_nowait(CONTEXT_ID)
         await until(lambda: one.performer.kinds)

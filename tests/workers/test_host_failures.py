@@ -10,6 +10,7 @@ from storage import (
     ContextBusy,
     ContextMissing,
     ContextRecovered,
+    ErrorSeen,
     Owned,
     StorageError,
     StoreUnavailable,
@@ -37,6 +38,7 @@ async def test_an_activation_that_crashes_is_logged_and_begun_again(
 ) -> None:
     async with open_world() as world, hosting(world.store) as one:
         counted = note_counts(world.store, monkeypatch)
+        world.store.announcer.by = "w1"
         one.performer.replies.append(Reply(("Hel",), bug=True))
         await world.deliver(say())
         with capture_logs() as logs:
@@ -54,8 +56,10 @@ async def test_an_activation_that_crashes_is_logged_and_begun_again(
         assert now_s() < 3
         assert (await world.said())[-1] == ("assistant", "Hi.", "complete")
         assert counted.count("errors:activation-crashed") == 1
+        await asyncio.sleep(2)  # it is announced soon
         told = await announced_after(world.store.link, 0, limit=100)
     whats = [Entry.model_validate_json(raw).what for _, raw in told]
+    assert any(isinstance(what, ErrorSeen) for what in whats)
     assert not any(isinstance(what, ContextRecovered) for what in whats)
 
 

@@ -38,8 +38,7 @@ async def test_p11_from_the_second_death_on_no_two_suspects_run_beside_each_othe
             tried = {tried.context_id for tried in world.store.commits}
             assert len(tried) == at_once
             commit.opened.set()
-            for context_id in IDS:
-                await world.until_phase("idle", context_id)
+            await until(lambda: len(one.performer.kinds) == len(IDS))
 
 
 @in_virtual_time
@@ -55,7 +54,8 @@ async def test_p11_a_suspect_that_was_taken_over_makes_way_for_the_next() -> Non
             await world.store.sessions.renew("w2", now_ms=now_ms(), begin=True)
             await world.store.ownership.activate(IDS[0], "w1")
             commit.opened.set()
-            await world.until_phase("idle", IDS[1])
+            await until(lambda: one.performer.kinds)
+            assert await world.said(IDS[1])
 
 
 @in_virtual_time
