@@ -15,6 +15,7 @@ from fsm import (
     CallModel,
     Config,
     ContextCreated,
+    ContextRenamed,
     ContextState,
     Event,
     MakeTitle,
@@ -351,6 +352,10 @@ class Stage(Generic[S]):
     async def kinds(self, context_id: str = CONTEXT_ID) -> list[str]:
         """The kinds of the event log."""
         return [str(event.model_dump()["kind"]) for event in await self.log(context_id)]
+
+    async def titles(self) -> list[str]:
+        """Every title that the context has had."""
+        return [each.title for each in await self.log() if isinstance(each, ContextRenamed)]
 
     async def snapshot_writes(self, context_id: str = CONTEXT_ID) -> int:
         """How many snapshots were written."""
