@@ -1,4 +1,4 @@
-"""How a host takes contexts and gives them back; the rest is in test_host_failures.py."""
+"""How a host takes contexts and gives them back. Beside this: `test_host_*.py`."""
 
 import asyncio
 import gc

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fsm import Phase
+from fsm import Phase, ToolFailed
 from storage import Fenced
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault
@@ -41,11 +41,14 @@ async def test_a_context_that_waits_for_a_time_is_passivated_as_well(linger_s: i
         assert now_s() == pytest.approx(linger_s, abs=0.1)
 
 
+@pytest.mark.parametrize("due_s", [90, 150])
 @in_virtual_time
-async def test_what_comes_due_begins_the_linger_anew() -> None:
-    async with open_stage(say("later", not_before_ms=now_ms() + 90_000), linger_s=150) as stage:
+async def test_what_comes_due_begins_the_linger_anew(due_s: int) -> None:
+    """Also in the moment in which it would be passivated."""
+    later = say("later", not_before_ms=now_ms() + due_s * 1_000)
+    async with open_stage(later, linger_s=150) as stage:
         await stage.pass_through()
-        assert now_s() == pytest.approx(90 + 150, abs=0.1)
+        assert now_s() == pytest.approx(due_s + 150, abs=0.1)
         assert (await stage.said())[-1] == ("assistant", "Hi.", "complete")
 
 
@@ -69,6 +72,28 @@ async def test_a_paused_context_is_not_passivated_while_a_tool_runs() -> None:
             assert not run.task.done()
             assert (await stage.state()).phase is Phase.PAUSED
             assert await stage.owner_of() == "w1"
+
+
+@in_virtual_time
+async def test_a_context_is_not_passivated_while_a_tool_goes_on_that_was_answered_for() -> None:
+    async with open_stage(say(), config={"tool_policy": {"mode": "auto_loop"}}) as stage:
+        stage.performer.tool_hangs = True
+        stage.performer.replies.append(Reply((), calls=(wants("c1"),)))
+        async with stage.running() as run:
+            await stage.until_phase("executing_tools")
+            await until(lambda: stage.performer.kinds == ["call-model", "run-tool"])
+            tool = stage.performer.performed[-1]
+            failed = ToolFailed(
+                at_ms=now_ms(), effect_id=tool.effect_id, code="timeout", detail="It goes on."
+            )
+            run.activation.post(failed)
+            await stage.until_phase("idle")
+            await asyncio.sleep(100)
+            assert await stage.owner_of() == "w1"
+            await stage.deliver(rename("heard"))
+            await settled()
+            assert await stage.titles() == ["heard"]
+            assert stage.performer.stopped == []
 
 
 @in_virtual_time
