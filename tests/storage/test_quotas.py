@@ -255,6 +255,18 @@ async def test_messages_and_bytes_of_a_context_are_bounded(backend: Backend) -> 
         assert refused.value.quota == "bytes"
 
 
+async def test_messages_that_were_committed_count_as_those_that_wait(backend: Backend) -> None:
+    async with backend.connect(messages_per_context_max=2) as store:
+        book = Playbook()
+        await create(store, book.log[0])
+        owned = await own(store)
+        book.given(say_event(), STARTED, replied())
+        await store.ownership.commit(next_commit(book, owned, base=1))
+        with pytest.raises(QuotaExceeded) as refused:
+            await say(store)
+        assert (refused.value.quota, refused.value.used) == ("messages", 2)
+
+
 async def test_a_copy_may_have_as_much_as_a_context_may_and_no_more(backend: Backend) -> None:
     book = Playbook().given(say_event(), STARTED, replied())
     log = [event.model_dump_json().encode() for event in book.log]

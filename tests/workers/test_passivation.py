@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import tests.workers.stage
 from fsm import Phase, ToolFailed
 from storage import Fenced
 from tests.support.clock import in_virtual_time, now_s, settled, until
@@ -50,6 +51,20 @@ async def test_what_comes_due_begins_the_linger_anew(due_s: int) -> None:
         await stage.pass_through()
         assert now_s() == pytest.approx(due_s + 150, abs=0.1)
         assert (await stage.said())[-1] == ("assistant", "Hi.", "complete")
+
+
+@in_virtual_time
+async def test_what_a_clock_that_has_jumped_makes_due_is_told_within_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ahead_ms = 0
+    monkeypatch.setattr(tests.workers.stage, "now_ms", lambda: now_ms() + ahead_ms)
+    later = say("later", not_before_ms=now_ms() + 86_400_000)
+    async with open_stage(later, linger_s=1_000) as stage, stage.running():
+        await asyncio.sleep(100)
+        ahead_ms = 86_400_000
+        await asyncio.sleep(60)
+        assert (await stage.said())[0] == ("user", "later", "complete")
 
 
 @in_virtual_time
