@@ -1,6 +1,7 @@
 """The messages that the model is shown: how many tokens they take, what a summary replaces."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice, takewhile
 from typing import Final
 
 from fsm.state import ContextState, Message, Summary
@@ -28,17 +29,21 @@ def line_to(
     state: ContextState, message_id: str | None, last: int | None = None
 ) -> Sequence[Message]:
     """The messages from the root of the tree to one of it, oldest first."""
-    wanted = message_id
-    line: list[Message] = []
-    # Parents stand before their children, so one pass backwards is the walk to the root.
-    for message in reversed(state.messages):
-        if wanted is None or (last is not None and len(line) >= last):
-            break
-        if message.id == wanted:
-            line.append(message)
-            wanted = message.parent_id
+    line = list(islice(back_from(state, message_id), last))
     line.reverse()
     return line
+
+
+def back_from(state: ContextState, message_id: str | None) -> Iterator[Message]:
+    """The messages from one of the tree to its root, newest first."""
+    wanted = message_id
+    # Parents stand before their children, so one pass backwards is the walk to the root.
+    for message in reversed(state.messages):
+        if wanted is None:
+            return
+        if message.id == wanted:
+            yield message
+            wanted = message.parent_id
 
 
 def summary_of(state: ContextState) -> Summary | None:
@@ -46,8 +51,8 @@ def summary_of(state: ContextState) -> Summary | None:
     if not state.summaries:
         return None
     by_end = {summary.through_id: summary for summary in state.summaries}
-    line = branch_messages(state)
-    return next((by_end[m.id] for m in reversed(line) if m.id in by_end), None)
+    line = back_from(state, state.branches[state.active_branch].head)
+    return next((by_end[m.id] for m in line if m.id in by_end), None)
 
 
 def tokens_of(text: str) -> int:
@@ -77,10 +82,10 @@ def summarise_through(state: ContextState) -> str | None:
     if state.tokens <= tokens_max:
         return None  # without a look at every message, before each model call
     summary = summary_of(state)
-    line = branch_messages(state)
-    if summary is not None:
-        covered = next(i for i, m in enumerate(line) if m.id == summary.through_id)
-        line = line[covered + 1 :]
+    covered_id = summary.through_id if summary else None
+    walk = back_from(state, state.branches[state.active_branch].head)
+    line = list(takewhile(lambda message: message.id != covered_id, walk))
+    line.reverse()
     tokens = sum(message_tokens(message) for message in line)
     if tokens + (tokens_of(summary.text) if summary else 0) <= tokens_max:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fsm.configuring import patched
 from fsm.effects import AnyEffect, CallModel, PrepareRequest, RunTool
 from fsm.events import RequestPrepared
-from fsm.history import branch_messages, summarise_through
+from fsm.history import back_from, summarise_through
 from fsm.state import (
     CallStatus,
     ContextState,
@@ -114,7 +114,7 @@ def prepare(state: ContextState) -> Step:
 def _asked(state: ContextState) -> str:
     """All that the user has said in the running turn."""
     said: list[str] = []
-    for message in reversed(branch_messages(state)):
+    for message in back_from(state, head(state)):
         if message.role == "user":
             said.append(message.content)
         if message.id == running(state).id:
