@@ -237,3 +237,74 @@ def test_nothing_is_merged_or_switched_during_a_turn() -> None:
     assert book.refuses(merge("side")).code == "illegal-in-phase"
     assert book.refuses(switch("side")).code == "illegal-in-phase"
     assert book.refuses(edit(ids(book)[0])).code == "illegal-in-phase"
+
+
+def test_what_both_branches_brought_each_other_is_brought_once() -> None:
+    book = apart().given(merge("side"), switch("side"), merge("main"))
+    assert texts(book) == ["one", "1", "aside", "besides", "two", "2"]
+    book.given(say("since"), replied("then"), switch("main"))
+    rebased = Playbook.at(book).given(merge("side", "rebase"))
+    assert texts(rebased) == ["one", "1", "aside", "besides", "two", "2", "since", "then"]
+    appended = book.given(merge("side"))
+    assert texts(appended) == ["one", "1", "two", "2", "aside", "besides", "since", "then"]
+
+
+def test_a_copy_of_a_copy_names_the_message_that_was_said() -> None:
+    book = apart().given(branch("third", at=ids(talked())[0]), switch("side"))
+    said = ids(book)[-1]
+    book.given(switch("main"), merge("side"), switch("third"), merge("main"))
+    assert book.branch[-1].copy_of == said
+
+
+def test_a_copy_of_an_edited_message_is_no_other_version_of_it() -> None:
+    book = apart().given(switch("side"))
+    book.given(edit(ids(book)[2], "aside, again"), replied("well"), switch("main"))
+    book.given(merge("side"))
+    assert [message.replaces for message in book.branch[-2:]] == [None, None]
+
+
+def test_a_message_that_was_edited_twice_is_in_conflict_with_its_first_version() -> None:
+    book = talked().given(branch("side"))
+    first = ids(book)[2]
+    book.given(edit(first, "two?"), replied())
+    book.given(edit(ids(book)[2], "two!"), replied())
+    assert [conflict.theirs for conflict in book.refuses(merge("side")).conflicts] == [first]
+    book.given(merge("side", accept=True), switch("side"), say("more"), replied())
+    assert texts(book.given(switch("main"), merge("side")))[-2:] == ["more", "Hi."]
+
+
+def test_a_message_that_is_on_the_line_already_is_not_left_for_a_newer_one() -> None:
+    book = talked()
+    older = ids(book)[-1]
+    book.given(regenerate(), replied("2b"), switch(to=older))
+    before = book.state
+    assert book.when(switch(to=ids(book)[0])).state is before
+
+
+def test_another_branch_can_be_led_through_a_message_of_the_active_one() -> None:
+    book = talked()
+    line = ids(book)
+    book.given(branch("short", at=line[1]), switch("short", to=line[2]))
+    assert ids(book) == line
+
+
+def test_a_message_without_a_reply_is_the_one_that_is_answered_anew() -> None:
+    book = talked().given(say("three"), failed(), regenerate(), replied("3"))
+    assert texts(book) == ["one", "1", "two", "2", "three", "3"]
+
+
+def test_a_regenerated_reply_can_be_rolled_back_to_the_one_before_it() -> None:
+    book = talked().given(regenerate(), say("no", policy="rollback"))
+    assert texts(book) == ["one", "1", "two", "2", "no"]
+
+
+def test_neither_results_of_tools_nor_what_the_system_says_can_be_edited() -> None:
+    book = Playbook().given(record(("system", "Be brief."), ("tool", "noon")))
+    for message_id in ids(book):
+        assert book.refuses(edit(message_id)).code == "unknown-message"
+
+
+def test_an_edit_keeps_what_the_client_said_about_it() -> None:
+    book = talked()
+    mine = edit(ids(book)[0]).model_copy(update={"client_message_id": "mine"})
+    assert book.given(mine).branch[-1].client_message_id == "mine"

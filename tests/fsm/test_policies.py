@@ -5,13 +5,26 @@ from typing import Final
 
 import pytest
 
-from fsm import Event, Phase, SendPolicy, first_due, wakes_at_ms
+from fsm import (
+    ContextState,
+    Event,
+    MessageReceived,
+    Phase,
+    SendPolicy,
+    TitleMade,
+    cuts_in,
+    drafting,
+    first_due,
+    wakes_at_ms,
+    witnessed,
+)
 from tests.support.playbook import (
     BEGAN_MS,
     PAUSE,
     RESUME,
     STARTED,
     TIME,
+    TITLE,
     Playbook,
     approve,
     branch,
@@ -20,11 +33,13 @@ from tests.support.playbook import (
     edit,
     failed,
     prepared,
+    rename,
     replied,
     returned,
     say,
     stop,
     switch,
+    titled,
     update_queue,
     wants,
 )
@@ -306,3 +321,78 @@ def test_a_latest_message_that_is_due_in_a_turn_drops_what_waited_before() -> No
     book = Playbook().given(later, say("now"), say("waits"))
     book.later(seconds=60).when(TIME)
     assert waiting(book) == ["later"]
+
+
+def test_messages_for_later_are_due_at_the_very_moment() -> None:
+    book = Playbook().given(say("later", not_before_ms=BEGAN_MS + 5_000))
+    book.when(TIME.model_copy(update={"at_ms": BEGAN_MS + 5_000}))
+    assert book.said == [("user", "later", "complete")]
+
+
+def test_what_is_due_with_an_expiry_does_not_keep_the_model_from_being_asked() -> None:
+    book = Playbook().given(say(), replied("", wants("a")))
+    book.given(say("later", not_before_ms=BEGAN_MS + 60_000)).later(seconds=604_800)
+    book.when(TIME)
+    book.then(AWAITING, book.call_model())
+    assert waiting(book) == ["later"]
+
+
+def test_only_neighbours_share_a_turn() -> None:
+    book = Playbook().given(PAUSE, say("one", policy="merge"), say("two"))
+    book.given(say("three", policy="merge"), RESUME)
+    assert [text for _, text, _ in book.said] == ["one"]
+    assert waiting(book) == ["two", "three"]
+
+
+def test_messages_that_share_the_first_turn_are_titled_and_looked_up_in_their_order() -> None:
+    book = Playbook(retrieval=["notes"]).given(PAUSE)
+    book.given(say("one", policy="merge"), say("two", policy="merge")).when(RESUME)
+    assert book.state.title == "one"
+    (effect,) = book.pending("prepare-request")
+    assert effect.kind == "prepare-request"
+    assert effect.query == "one\ntwo"
+
+
+def test_rollback_keeps_nothing_of_the_reply() -> None:
+    book = Playbook().given(say("one"), STARTED)
+    book.given(say("two", policy="rollback", partial="Half"))
+    assert [message.content for message in book.state.messages] == ["one", "two"]
+
+
+def test_what_is_not_there_cannot_be_moved() -> None:
+    book = Playbook().given(say("one"), say("two"))
+    assert book.refuses(update_queue(move={"gone": 0})).code == "not-waiting"
+
+
+# What only the worker knows
+
+
+def test_a_message_cuts_in_from_the_very_moment_of_its_time_on() -> None:
+    assert cuts_in("interrupt", at_ms=5, not_before_ms=5)
+    assert not cuts_in("interrupt", at_ms=4, not_before_ms=5)
+    assert not cuts_in("steer", at_ms=5, not_before_ms=None)
+
+
+def test_only_an_interruption_of_a_shown_draft_brings_what_had_arrived() -> None:
+    begun = Playbook().given(say())
+    shown = Playbook.at(begun).given(STARTED).state
+    cut = say(policy="interrupt").model_copy(update={"at_ms": BEGAN_MS, "message_id": "x"})
+
+    def arrived(state: ContextState, **changes: object) -> tuple[str, str | None]:
+        event = witnessed(state, cut.model_copy(update=changes), "Half")
+        assert isinstance(event, MessageReceived)
+        return event.partial, event.message_id
+
+    assert arrived(shown) == ("Half", drafting(shown))
+    assert arrived(begun.state) == ("", None)
+    assert arrived(shown, policy="rollback") == ("", None)
+    assert arrived(shown, not_before_ms=BEGAN_MS + 1) == ("", None)
+
+
+def test_a_title_that_was_given_meanwhile_stays() -> None:
+    book = Playbook(title="Old").given(TITLE)
+    made = book.filled_in(titled("Made"))
+    assert witnessed(book.state, made, "") is made
+    kept = witnessed(book.given(rename("Mine")).state, made, "")
+    assert isinstance(kept, TitleMade)
+    assert kept.title == "Mine"
