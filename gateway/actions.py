@@ -19,13 +19,14 @@ from fsm import (
 from gateway.answers import action_id, action_response, json_response
 from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
-from gateway.bodies import CreateContext, parse_json, read_body, read_bytes, read_raw
+from gateway.bodies import CreateContext
 from gateway.delivery import digest_of, read_result, result_of, wake
 from gateway.feed import RESTARTED, Feed
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import KINDS, expiry_ms, received
 from gateway.parameters import MESSAGES, action_of, context_id_of, read_whole
 from gateway.problems import Problem, refused
+from gateway.reading import parse_json, read_body, read_bytes, read_raw
 from storage import (
     ContextGone,
     ContextUnreadable,

@@ -9,11 +9,12 @@ from aiohttp import web
 
 from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import RestartOrder, read_body
+from gateway.bodies import RestartOrder
 from gateway.history import read_limit
 from gateway.operators.bodies import DrainOrder
 from gateway.parameters import DAYS, DAYS_MAX, read_whole, restart_id_of
 from gateway.problems import Problem
+from gateway.reading import read_body
 from storage import Aged, NoSupervisor, OtherRuns, Restart, Restarts, Retention, rfc3339
 
 

@@ -18,7 +18,8 @@ from gateway.directory import Directory
 from gateway.guard import PRINCIPAL, Guard
 from gateway.limits import Limits
 from gateway.openai.errors import render_error, speaks_openai
-from gateway.problems import TYPES, Problem, problem_of, render_problem
+from gateway.problem_types import TYPES
+from gateway.problems import Problem, problem_of, render_problem
 from gateway.refusals import REFUSALS, Refusals
 from gateway.sse import Viewers
 from storage import ErrorSeen, Store

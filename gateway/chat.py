@@ -29,12 +29,13 @@ from fsm import (
 )
 from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import Ask, AskTitle, Recorded, RecordMessages, read_body
+from gateway.bodies import Ask, AskTitle, Recorded, RecordMessages
 from gateway.delivery import deliver
 from gateway.exchange import Exchange, Question, asking, opened
 from gateway.kinds import recorded
 from gateway.parameters import session_id_of
 from gateway.problems import Problem, problem_body, problem_of
+from gateway.reading import read_body
 from gateway.stream import HEARTBEAT
 from storage import ContextMissing, ContextUnreadable, StorageError
 

@@ -3,7 +3,7 @@
 A client that is slow on purpose costs a connection for a bounded time and never a handler:
 
 - the head of a request is there within `head_s_max`, and no more of it is waited for than
-  `head_bytes_max`; its body is there within `body_s_max` (`gateway/bodies.py`); a connection
+  `head_bytes_max`; its body is there within `body_s_max` (`gateway/reading.py`); a connection
   without a request ends after `idle_s_max`;
 - an answer that the client does not take is given up after `answer_stalled_s_max`; streams
   watch that themselves (`gateway/sse.py`);

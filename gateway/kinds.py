@@ -42,7 +42,6 @@ from gateway.bodies import (
     AnswerQuestion,
     ApproveTools,
     Attachment,
-    B,
     Cancel,
     CreateBranch,
     EditMessage,
@@ -57,9 +56,9 @@ from gateway.bodies import (
     TextPart,
     UpdateQueue,
     check_limits,
-    validate,
 )
 from gateway.problems import Problem
+from gateway.reading import B, validate
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,21 +26,13 @@ from fsm import (
 )
 from gateway.actions import deliver_action, deliver_mail, made_action
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import (
-    PatchMessage,
-    PutContext,
-    Recorded,
-    RecordMessages,
-    parse_json,
-    read_body,
-    read_bytes,
-    read_raw,
-)
+from gateway.bodies import PatchMessage, PutContext, Recorded, RecordMessages
 from gateway.delivery import digest_of, wake
 from gateway.headers import Prefer, read_if_version, read_key, read_prefer
 from gateway.kinds import recorded
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, refused
+from gateway.reading import parse_json, read_body, read_bytes, read_raw
 from storage import Mail, Result
 
 log = structlog.get_logger(__name__)

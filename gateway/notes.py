@@ -5,10 +5,11 @@ from uuid_utils import uuid7
 
 from gateway.answers import json_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import AddNote, read_body
+from gateway.bodies import AddNote
 from gateway.history import next_page, read_limit
 from gateway.parameters import AFTER_NOTE, LIMIT, note_id_of, read_note_place
 from gateway.problems import Problem
+from gateway.reading import read_body
 from storage import Note, Notes, rfc3339
 
 

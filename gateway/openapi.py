@@ -28,7 +28,7 @@ from gateway.parameters import (
     RESTART_ID_SCHEMA,
     SESSION_ID_SCHEMA,
 )
-from gateway.problems import TYPES
+from gateway.problem_types import TYPES
 from gateway.route import Route
 from gateway.stream_views import (
     ByeData,

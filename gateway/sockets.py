@@ -23,12 +23,13 @@ from gateway.actions import late_reading, made_action
 from gateway.answers import action_id
 from gateway.app import GATEWAY, Gateway
 from gateway.audit import actor_of, record_action
-from gateway.bodies import SocketAction, parse_json, validate
+from gateway.bodies import SocketAction
 from gateway.config import GatewayConfig
 from gateway.delivery import digest_of, result_of, wake
 from gateway.feed import Feed
 from gateway.parameters import context_id_of
 from gateway.problems import Problem, not_upgraded, problem_body, problem_of, refused
+from gateway.reading import parse_json, validate
 from gateway.resume import begin
 from gateway.sse import FRAMES_HELD_MAX, Transport
 from gateway.stream import Frame, Wanted

@@ -26,11 +26,12 @@ from fsm import (
 )
 from gateway.answers import action_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import Fork, parse_json, read_body, read_large, read_raw
+from gateway.bodies import Fork
 from gateway.headers import Prefer, read_key, read_prefer
 from gateway.history import read_history
 from gateway.parameters import context_id_of
 from gateway.problems import Problem
+from gateway.reading import parse_json, read_body, read_large, read_raw
 
 FORMAT: Final = "contextd-export/1"
 _AROUND: Final = 8

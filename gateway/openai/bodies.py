@@ -11,8 +11,9 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, ValidationError
 
 from gateway.app import GATEWAY
-from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole, parse_json, read_bytes
+from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole
 from gateway.problems import Problem
+from gateway.reading import parse_json, read_bytes
 
 MESSAGES_MAX: Final = 4_000
 TOOLS_MAX: Final = 128

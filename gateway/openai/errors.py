@@ -9,7 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from gateway.answers import json_response
-from gateway.problems import TYPES, Problem
+from gateway.problem_types import TYPES
+from gateway.problems import Problem
 from gateway.route import BASES
 
 _PREFIX: Final = "/v1/"

@@ -5,12 +5,12 @@ from aiohttp import web
 from fsm import CancelRequested
 from gateway.answers import action_id, json_response
 from gateway.app import GATEWAY
-from gateway.bodies import read_body
 from gateway.delivery import wake
 from gateway.history import next_page, read_limit
 from gateway.operators.bodies import CompactOrder
 from gateway.operators.parameters import AFTER_PLACE, read_place, read_wanted, write_place
 from gateway.parameters import LIMIT, context_id_of
+from gateway.reading import read_body
 from storage import Glance, Inspection, Inspector, Mail, rfc3339, survey
 
 

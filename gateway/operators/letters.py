@@ -6,13 +6,13 @@ from pydantic import JsonValue
 from fsm import RetryRequested
 from gateway.answers import action_id, json_response
 from gateway.app import GATEWAY, Gateway
-from gateway.bodies import read_body
 from gateway.delivery import wake
 from gateway.history import next_page, read_limit
 from gateway.operators.bodies import LettersOrder
 from gateway.operators.parameters import AFTER_PLACE, read_place, read_sought, write_place
 from gateway.parameters import LIMIT, letter_id_of
 from gateway.problems import Problem, problem_of
+from gateway.reading import read_body
 from storage import (
     ContextMissing,
     DeadLetter,

@@ -21,7 +21,8 @@ from contextd_client.problems import (
     problem_of,
 )
 from contextd_client.views import ProblemDocument
-from gateway.problems import TYPES, Problem as Raised, problem_body
+from gateway.problem_types import TYPES
+from gateway.problems import Problem as Raised, problem_body
 from gateway.views import ProblemDocument as Answered
 
 KINDS = {

@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.bodies import (
-    INTEGER_MAX,
     AddNote,
     AnswerQuestion,
     ApproveTools,
@@ -31,10 +30,10 @@ from gateway.bodies import (
     SocketAction,
     TextPart,
     UpdateQueue,
-    parse_json,
 )
 from gateway.openai.bodies import ChatRequest, ResponseRequest
 from gateway.problems import Problem
+from gateway.reading import INTEGER_MAX, parse_json
 
 VALUES: Final[tuple[object, ...]] = (
     *(True, False, None),

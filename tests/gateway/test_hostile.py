@@ -16,7 +16,7 @@ import orjson
 import pytest
 from yarl import URL
 
-from gateway.problems import EVERYWHERE, TYPES
+from gateway.problem_types import EVERYWHERE, TYPES
 from tests.support import hostile
 from tests.support.service import Client, Json, serving
 

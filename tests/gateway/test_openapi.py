@@ -12,7 +12,7 @@ from fsm import EVENT_TYPES
 from gateway.kinds import KINDS
 from gateway.openai.errors import speaks_openai, status_of
 from gateway.pages import ASSETS, STATIC
-from gateway.problems import EVERYWHERE, TYPES
+from gateway.problem_types import EVERYWHERE, TYPES
 from tests.support.routes import SERVED
 from tests.support.service import Json, serving
 

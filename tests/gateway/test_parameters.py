@@ -7,7 +7,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from gateway.parameters import letter_id_of, note_id_of, restart_id_of, session_id_of
-from gateway.problems import Problem, invalid
+from gateway.problems import Problem
+from gateway.reading import invalid
 from gateway.resume import parse_cursor
 
 CONTEXT = "01890a5d-ac96-774b-bcce-b302099a8057"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.bodies import parse_json
+from gateway.reading import parse_json
 from runtime.histories import OldConversation, OldMessage, Unreadable, read_history
 from runtime.importing import export_of
 

@@ -14,8 +14,8 @@ from openai.types.chat import (
 )
 from pydantic import JsonValue
 
-from gateway.bodies import parse_json
 from gateway.openai.bodies import VALUES_MAX
+from gateway.reading import parse_json
 from tests.gateway.openai.sdk import CHAT_TOOL, MODEL, lose_answer, talking
 from tests.support.service import Json, eventually
 
