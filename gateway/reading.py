@@ -20,6 +20,9 @@ from gateway.problems import Problem
 INTEGER_MAX: Final = 2**63 - 1
 """Larger ones lose digits on their way through most JSON readers."""
 MEDIA_TYPES: Final = frozenset({"application/json", "application/merge-patch+json"})
+_ERRORS_MAX: Final = 100
+"""How many errors in a body are looked at for the one that is told."""
+DETAIL_CHARS: Final = 500
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -43,15 +46,44 @@ def validate(model: type[B], value: Mapping[str, JsonValue]) -> B:
     try:
         return model.model_validate(value, strict=False)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False)) from None
+        where, wrong = first_wrong(error, value)
+        detail = f"{where}: {wrong}" if where else wrong
+        raise Problem("invalid-body", detail[:DETAIL_CHARS]) from None
 
 
-def invalid(errors: Sequence[ErrorDetails]) -> Problem:
-    """The problem for a body that does not have the shape asked for (pydantic's errors)."""
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"])
-    detail = f"{where}: {first['msg']}" if where else first["msg"]
-    return Problem("invalid-body", detail[:500])
+def first_wrong(error: ValidationError, value: Mapping[str, JsonValue]) -> tuple[str, str]:
+    """The first field of a body that is wrong, with dots, and what is wrong with it.
+
+    Of a value that may be of several kinds, pydantic says why it is none of each, at places
+    that name the kinds, too. The kind that was meant is the one that fits furthest.
+    """
+    errors = error.errors(include_url=False, include_input=False)[:_ERRORS_MAX]
+    body: JsonValue = dict(value)
+    places = [_place(one, body) for one in errors]
+    first = places[0]
+    place, told = max(
+        (pair for pair in zip(places, errors, strict=True) if pair[0][: len(first)] == first),
+        key=lambda pair: (len(pair[0]), not pair[1]["type"].endswith("_type")),
+    )
+    return ".".join(map(str, place)), told["msg"].removeprefix("Value error, ")
+
+
+def _place(error: ErrorDetails, body: JsonValue) -> list[int | str]:
+    """Where in a body an error is."""
+    at = error["loc"]
+    return [*_leading(at, body), *(at[-1:] if error["type"] == "missing" else ())]
+
+
+def _leading(at: Sequence[int | str], value: JsonValue) -> list[int | str]:
+    """The parts of a place that lead on in a value."""
+    if not at:
+        return []
+    part, rest = at[0], at[1:]
+    if isinstance(value, dict) and part in value:
+        return [part, *_leading(rest, value[str(part)])]
+    if isinstance(value, list) and isinstance(part, int):
+        return [part, *_leading(rest, value[part])]
+    return _leading(rest, value)
 
 
 async def read_bytes(request: web.Request) -> bytes:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, JsonValue, ValidationError
 from gateway.app import GATEWAY
 from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole
 from gateway.problems import Problem
-from gateway.reading import parse_json, read_bytes
+from gateway.reading import DETAIL_CHARS, first_wrong, parse_json, read_bytes
 
 MESSAGES_MAX: Final = 4_000
 TOOLS_MAX: Final = 128
@@ -87,17 +87,20 @@ class Function(Body):
     strict: Flag | None = None
 
 
-class ChatTool(Body):
-    """A tool of the client, as chat completions have it."""
+class Tool(Body):
+    """What all tools have; it is checked first, and so told first."""
 
     type: Literal["function"]
+
+
+class ChatTool(Tool):
+    """A tool of the client, as chat completions have it."""
+
     function: Function
 
 
-class ResponseTool(Function):
+class ResponseTool(Function, Tool):
     """A tool of the client, as responses have it."""
-
-    type: Literal["function"]
 
 
 class StreamOptions(Loose):
@@ -224,15 +227,14 @@ async def read_request(request: web.Request, model: type[B]) -> tuple[B, bytes]:
     def read() -> B:
         depth_max = config.json_depth_max
         value = parse_json(raw, depth_max=depth_max, values_max=VALUES_MAX)
-        return model.model_validate(value)
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            param, wrong = first_wrong(error, value)
+            detail = f"{param}: {wrong}"[:DETAIL_CHARS]
+            raise Problem("invalid-body", detail, {"param": param[:DETAIL_CHARS]}) from None
 
-    try:
-        if len(raw) <= config.body_bytes_max:
-            return read(), raw
-        # Seconds of work for a large one: the others go on meanwhile.
-        return await asyncio.to_thread(read), raw
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        param = ".".join(str(part) for part in first["loc"])
-        detail = f"{param}: {first['msg']}"[:500]
-        raise Problem("invalid-body", detail, {"param": param}) from None
+    if len(raw) <= config.body_bytes_max:
+        return read(), raw
+    # Seconds of work for a large one: the others go on meanwhile.
+    return await asyncio.to_thread(read), raw

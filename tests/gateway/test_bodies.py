@@ -32,8 +32,7 @@ from gateway.bodies import (
     UpdateQueue,
 )
 from gateway.openai.bodies import ChatRequest, ResponseRequest
-from gateway.problems import Problem
-from gateway.reading import INTEGER_MAX, parse_json
+from gateway.reading import INTEGER_MAX
 
 VALUES: Final[tuple[object, ...]] = (
     *(True, False, None),
@@ -185,13 +184,3 @@ def test_of_everything_there_may_be_so_much_and_no_more(
 def test_what_does_not_go_together_is_refused(body: type[Body], document: object) -> None:
     with pytest.raises(ValidationError):
         body.model_validate(document)
-
-
-@pytest.mark.parametrize(
-    ("bound", "most"), [("depth_max", 4), ("values_max", 5)], ids=["deep", "many"]
-)
-def test_a_body_is_so_deep_and_holds_so_many_values_and_no_more(bound: str, most: int) -> None:
-    raw, bounds = b'{"a":[1,{"b":2}]}', {"depth_max": 64}
-    assert parse_json(raw, **{**bounds, bound: most}) == {"a": [1, {"b": 2}]}
-    with pytest.raises(Problem):
-        parse_json(raw, **{**bounds, bound: most - 1})

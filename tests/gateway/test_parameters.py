@@ -8,7 +8,6 @@ from aiohttp.test_utils import make_mocked_request
 
 from gateway.parameters import letter_id_of, note_id_of, restart_id_of, session_id_of
 from gateway.problems import Problem
-from gateway.reading import invalid
 from gateway.resume import parse_cursor
 
 CONTEXT = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -69,8 +68,3 @@ def test_a_cursor_is_read_from_an_etag_too(text: str) -> None:
 )
 def test_what_is_no_cursor_is_none(text: str) -> None:
     assert parse_cursor(text) is None
-
-
-def test_a_problem_repeats_no_more_than_a_sentence_of_what_was_sent() -> None:
-    wrong = invalid([{"type": "extra", "loc": ("x" * 9_000,), "msg": "not here", "input": 1}])
-    assert wrong.detail == "x" * 500
