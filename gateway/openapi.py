@@ -92,6 +92,7 @@ _PATH_SCHEMAS: Final = {
     "session_id": SESSION_ID_SCHEMA,
     "note_id": NOTE_ID_SCHEMA,
     "mode": {"type": "string", "enum": list(MODES)},
+    "model": {"type": "string"},
     "response_id": {"type": "string"},
     "conversation_id": {"type": "string"},
     "name": {"type": "string", "enum": list(TYPES)},

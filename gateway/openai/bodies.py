@@ -8,7 +8,7 @@ import asyncio
 from typing import Annotated, Final, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from gateway.app import GATEWAY
 from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole
@@ -110,7 +110,7 @@ class StreamOptions(Loose):
 
 
 class AnyRequest(Body):
-    """What both chats and responses are asked with."""
+    """What both chats and responses are asked with; null is as good as nothing."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)]
     metadata: Metadata | None = None
@@ -126,6 +126,14 @@ class AnyRequest(Body):
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     store: Flag | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_null(cls, value: JsonValue) -> JsonValue:
+        """Clients send null for what they leave open, also of what is not known here."""
+        if isinstance(value, dict):
+            return {name: given for name, given in value.items() if given is not None}
+        return value
 
 
 class ChatRequest(AnyRequest):

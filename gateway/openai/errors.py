@@ -1,7 +1,7 @@
 """Problems in the shape that clients of these doors know.
 
 The typed exceptions of OpenAI's SDK go by the status alone; 422 is 400 there, and what is gone
-is not found.
+is not found, nor is a model that the model server does not know.
 """
 
 from typing import Final
@@ -15,11 +15,16 @@ from gateway.route import BASES
 
 _PREFIX: Final = "/v1/"
 _KINDS: Final = {429: "rate_limit_error", 409: "conflict_error"}
+_TYPES: Final = {"gone": "not-found", "unknown-model": "not-found"}
 _CODES: Final = {
     "rate-limited": "rate_limit_exceeded",
+    "rate_limited": "rate_limit_exceeded",
     "quota-exceeded": "insufficient_quota",
+    "content_too_long": "context_length_exceeded",
+    "not_found": "model_not_found",
     "gone": "not-found",
 }
+"""Codes that OpenAI's clients look for, by type of problem or by how the model has failed."""
 ONCE: Final = {"x-should-retry": "false"}
 """Header of answers that the SDK must not repeat the request after."""
 
@@ -32,19 +37,20 @@ def speaks_openai(path: str) -> bool:
 
 def status_of(problem_type: str) -> int:
     """The status that a type of problem is answered with here."""
-    status = TYPES["not-found" if problem_type == "gone" else problem_type].status
+    status = TYPES[_TYPES.get(problem_type, problem_type)].status
     return 400 if status == 422 else status
 
 
 def error_object(problem: Problem) -> dict[str, object]:
     """A problem as OpenAI's error object."""
     status = status_of(problem.type)
+    code = str(problem.extra.get("code", problem.type))
     kind = "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
     return {
         "message": problem.detail,
         "type": kind,
         "param": problem.extra.get("param"),
-        "code": problem.extra.get("code", _CODES.get(problem.type, problem.type)),
+        "code": _CODES.get(code, code),
     }
 
 

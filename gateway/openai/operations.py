@@ -11,6 +11,7 @@ from gateway.openai.views import (
     Deleted,
     ItemList,
     ModelList,
+    ModelView,
     ResponseView,
 )
 from gateway.operation import Answer, Header, Operation
@@ -34,6 +35,9 @@ _STREAMED: Final = Answer("The response, or its events.", (ResponseView,), strea
 
 OPENAI_OPERATIONS: Final[Mapping[str, Operation]] = {
     "list_models": Operation("The models", {200: Answer("All.", (ModelList,))}),
+    "get_model": Operation(
+        "One model", {200: Answer("It.", (ModelView,))}, problems=("not-found",)
+    ),
     "complete_chat": Operation(
         "Complete a chat, in a context or without one",
         {200: Answer("The reply, or its chunks.", (ChatCompletion,), streams=True)},

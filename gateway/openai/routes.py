@@ -18,7 +18,7 @@ from gateway.openai.kept import (
     get_response,
     list_input_items,
 )
-from gateway.openai.models import list_models
+from gateway.openai.models import get_model, list_models
 from gateway.openai.responses import create_response
 from gateway.parameters import WHOLE, Parameter
 from gateway.route import Route
@@ -62,6 +62,7 @@ _CONVERSATION: Final = "/conversations/{conversation_id}"
 
 OPENAI_ROUTES: Final = (
     _route("list_models", "GET", "/models", list_models, has_head=True),
+    _route("get_model", "GET", "/models/{model}", get_model, has_head=True),
     _route("complete_chat", "POST", "/chat/completions", complete_chat, is_stream=True),
     _route("create_response", "POST", "/responses", create_response, is_stream=True),
     _route(

@@ -129,6 +129,6 @@ class ConversationView(View):
 
 
 OPENAI_VIEWS = (
-    *(ChatCompletion, ConversationView, Deleted, ItemList, ModelList, OpenAIError),
+    *(ChatCompletion, ConversationView, Deleted, ItemList, ModelList, ModelView, OpenAIError),
     ResponseView,
 )

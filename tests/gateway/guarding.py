@@ -66,6 +66,7 @@ def address(route: Route, **ids: str) -> str:
         "note_id": UNKNOWN,
         "restart_id": UNKNOWN,
         "letter_id": UNKNOWN,
+        "model": "scripted",
         "response_id": "resp_x",
         "conversation_id": "conv_x",
         **ids,

@@ -327,6 +327,26 @@ async def test_errors_are_the_clients_own_exceptions(store_url: str) -> None:
         assert (several.value.param, several.value.type) == ("n", "invalid_request_error")
         with pytest.raises(openai.BadRequestError, match="nonsense"):
             await chat.create(model=MODEL, messages=said("Hi."), extra_body={"nonsense": 1})
+        with pytest.raises(openai.BadRequestError) as voiced:
+            await chat.create(
+                model=MODEL,
+                messages=[
+                    {
+                        "role": "user",
+                        "content": [
+                            {
+                                "type": "input_audio",
+                                "input_audio": {"data": "", "format": "wav"},
+                            }
+                        ],
+                    }
+                ],
+            )
+        assert voiced.value.param == "messages.0.content.0.type"
+        left_open = await chat.create(
+            model=MODEL, messages=said("Hi."), audio=None, logprobs=None, prediction=None
+        )
+        assert left_open.choices[0].message.content
         with pytest.raises(openai.BadRequestError, match="content"):
             await chat.create(model=MODEL, messages=[{"role": "assistant"}])
         nobody = {"context_id": "01932c5e-7a10-7c3b-9d2e-5f6071829304"}
@@ -342,12 +362,18 @@ async def test_errors_are_the_clients_own_exceptions(store_url: str) -> None:
                 model=MODEL, messages=said("/fail rate_limited"), extra_headers=bound
             )
         assert busy.value.response.headers["Retry-After"] == "1"
-        assert busy.value.code == "rate_limited"
+        assert busy.value.code == "rate_limit_exceeded"
         assert busy.value.request_id is not None
-        with pytest.raises(openai.BadRequestError):
+        with pytest.raises(openai.BadRequestError) as long:
             await chat.create(
                 model=MODEL, messages=said("/fail content_too_long"), extra_headers=bound
             )
+        assert long.value.code == "context_length_exceeded"
+        with pytest.raises(openai.NotFoundError) as unserved:
+            await chat.create(
+                model=MODEL, messages=said("/fail not_found"), extra_headers=bound
+            )
+        assert unserved.value.code == "model_not_found"
         with pytest.raises(openai.InternalServerError) as failed:
             await chat.create(
                 model=MODEL, messages=said("/fail unauthorized"), extra_headers=bound
@@ -469,7 +495,12 @@ async def test_the_models_are_those_that_are_configured(store_url: str) -> None:
     async with talking(store_url, gateway={"openai_models": "one, two"}) as talk:
         listed = await talk.client.models.list()
         assert [model.id for model in listed.data] == ["one", "two"]
+        assert await talk.client.models.retrieve("two") == listed.data[1]
+        with pytest.raises(openai.NotFoundError) as unknown:
+            await talk.client.models.retrieve("three")
+        assert (unknown.value.code, unknown.value.param) == ("model_not_found", "model")
     async with talking(store_url, gateway={"openai_models": ""}) as talk:
         assert (await talk.client.models.list()).data == []
+        assert (await talk.client.models.retrieve("x/y")).id == "x/y"
         whatever = await talk.client.chat.completions.create(model="x", messages=said("Hi."))
         assert whatever.choices[0].message.content
