@@ -25,8 +25,8 @@ async def restart(request: web.Request) -> web.StreamResponse:
     if gateway.config.restart_confirm and not order.force and (busy := await _busy(gateway)):
         raise Problem(
             "busy",
-            "Turns are running. Send force: true to restart all the same; they are drained or "
-            "handed over, and lose nothing.",
+            "Turns are running. Wait, or restart with force, which kills instead of draining; "
+            "the turns go on with other workers, and nothing is lost.",
             {"active_contexts": dict(busy)},
         )
     with _refusals():
@@ -54,8 +54,8 @@ async def drain(request: web.Request) -> web.StreamResponse:
     elif not order.force and await _takes_last_worker(gateway, order.process):
         raise Problem(
             "nobody-left",
-            "No worker would be left, and contexts would wait. Send force: true to do it all "
-            "the same, and kill instead of draining; or start further workers first.",
+            "No worker would be left, and contexts would wait. Start further workers first, or "
+            "drain with force, which kills instead.",
         )
     with _refusals():
         restart_id = await Restarts(gateway.store).ask(

@@ -93,7 +93,7 @@ TYPES: Final[Mapping[str, ProblemType]] = {
     "busy": ProblemType(
         409,
         "Turns are running",
-        "`active_contexts` says where. Wait, or send force: true.",
+        "`active_contexts` says where. Wait, or ask again with force.",
     ),
     "operation-running": ProblemType(
         409,

@@ -148,6 +148,18 @@ async def test_what_is_not_there_is_said_so(store_url: str, command: str) -> Non
             assert done.stderr.startswith("contextd: ")
 
 
+async def test_who_may_go_on_with_force_is_told_so_in_words_that_fit_a_terminal(
+    store_url: str,
+) -> None:
+    async with serving(store_url, gateway={"restart_confirm": True}) as service:
+        await working(service)
+        for command in ("restart", "drain"):
+            done = await terminal(service).run(command)
+            assert done.exit_code == 1
+            assert f"{command} with force" in done.stderr
+            assert "Send" not in done.stderr
+
+
 async def test_a_turn_is_cancelled_and_its_log_compacted_and_proved(store_url: str) -> None:
     async with serving(store_url, worker={"linger_s": 0.0}) as service:
         client, run = service.client, terminal(service).run
