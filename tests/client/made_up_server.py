@@ -105,3 +105,7 @@ def frame(event: str, data: object, *, id: str = "") -> bytes:  # noqa: A002 - i
     """One server-sent event."""
     head = f"id: {id}\n" if id else ""
     return f"{head}event: {event}\ndata: {orjson.dumps(data).decode()}\n\n".encode()
+
+
+HELLO = frame("hello", {"epoch": "1", "cursor": "1.1.0", "resumed": True})
+SNAPSHOT = frame("snapshot", state(), id="1.1.0")

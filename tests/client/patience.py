@@ -1,9 +1,11 @@
-"""Waits of a client that take no time, and are written down."""
+"""How long a client waits: no time, which is written down; and how long a test waits for it."""
 
 import asyncio
 from dataclasses import dataclass, field
 
-from contextd_client import ClientLimits, Contextd
+from contextd_client import ClientLimits, Context, Contextd, Event
+
+WITHIN_S = 30.0
 
 
 @dataclass(slots=True)
@@ -23,3 +25,9 @@ def impatient(
     """A client that waits for nothing, and draws no jitter."""
     sleep = (waits or Waits()).sleep
     return Contextd(url, limits=limits or ClientLimits(), sleep=sleep, draw=lambda: 0.0)
+
+
+async def everything(context: Context, *, after: str | None = None) -> list[Event]:
+    """Every event until the context is deleted."""
+    async with asyncio.timeout(WITHIN_S):
+        return [event async for event in context.stream(after=after)]
