@@ -1,5 +1,6 @@
 """Chat completions by OpenAI's client: whole and streamed, with tools, bound and unbound."""
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Mapping
@@ -474,6 +475,39 @@ async def test_a_reply_that_takes_too_long_is_not_waited_for(store_url: str) -> 
         assert late.value.response.headers["x-should-retry"] == "false"
         state = await talk.service.client.until(context_id, "idle")
         assert state["messages"][-1]["status"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("keys", "again"), [({}, "false"), ({"Idempotency-Key": "once"}, None)]
+)
+async def test_a_gateway_that_stops_says_when_to_ask_another_and_whether_to(
+    store_url: str, keys: Mapping[str, str], again: str | None
+) -> None:
+    async with talking(store_url) as talk, asyncio.TaskGroup() as group:
+        context_id = await talk.service.client.create()
+
+        async def ask() -> None:
+            with pytest.raises(openai.InternalServerError) as stopping:
+                await talk.client.chat.completions.create(
+                    model=MODEL,
+                    messages=said("/chunks 1000 20"),
+                    extra_headers={"Contextd-Context-Id": context_id, **keys},
+                )
+            headers = stopping.value.response.headers
+            assert (stopping.value.status_code, stopping.value.code) == (503, "draining")
+            assert (headers["Retry-After"], headers.get("x-should-retry")) == ("1", again)
+
+        group.create_task(ask())
+        await talk.service.client.until(context_id, "streaming_llm_response")
+        talk.service.stop("gateway 0")
+
+
+async def test_a_conversation_that_nobody_deletes_in_time_is_late(store_url: str) -> None:
+    async with talking(store_url, workers=0, gateway={"applied_s_max": 0.1}) as talk:
+        made = await talk.client.conversations.create()
+        with pytest.raises(openai.InternalServerError) as late:
+            await talk.client.conversations.delete(made.id)
+        assert late.value.code == "answer-late"
 
 
 async def test_a_full_mailbox_is_a_rate_limit(store_url: str) -> None:

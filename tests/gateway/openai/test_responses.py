@@ -45,6 +45,7 @@ async def test_a_response_is_made_and_can_be_read_again(store_url: str) -> None:
         (context,) = await talk.contexts()
         state = await talk.service.client.state(context["id"])
         assert state["config"]["system_prompt"] == "Be brief."
+        assert state["config"]["tools"] == []
         assert state["config"]["parameters"] == {"temperature": 0.5}
         assert made.id.startswith(f"resp_{context['id'].replace('-', '')}")
 
@@ -99,6 +100,26 @@ async def test_a_response_goes_on_from_another(store_url: str) -> None:
         unknown = f"{first.id[:-4]}0000"
         with pytest.raises(openai.NotFoundError):
             await responses.create(model=MODEL, input="x", previous_response_id=unknown)
+
+
+async def test_instructions_that_are_empty_are_none_and_those_not_sent_stay(
+    store_url: str,
+) -> None:
+    async with talking(store_url) as talk:
+        responses = talk.client.responses
+        made = await responses.create(model=MODEL, input="One.", instructions="Be brief.")
+        (context,) = await talk.contexts()
+
+        async def prompt() -> object:
+            state = await talk.service.client.state(context["id"])
+            return state["config"]["system_prompt"]
+
+        made = await responses.create(model=MODEL, input="Two.", previous_response_id=made.id)
+        assert await prompt() == "Be brief."
+        await responses.create(
+            model=MODEL, input="Three.", previous_response_id=made.id, instructions=""
+        )
+        assert await prompt() == ""
 
 
 async def test_a_tool_of_the_client_comes_back_with_its_output(store_url: str) -> None:

@@ -2,10 +2,13 @@
 
 import pytest
 
+from gateway.app import Gateway
+from gateway.feed import Feed
 from gateway.openai.transcript import Transcript
-from gateway.openai.watch import Watch, happenings_of
+from gateway.openai.watch import TurnWatch, Watch, happenings_of
 from gateway.stream import Frame
 from storage import StoreUnavailable
+from tests.gateway.openai.sdk import MODEL, talking
 
 LARGE = Frame("1.1.0", "turn-requested", b"x" * 1_000)
 SMALL = Frame("1.2.0", "reply-started", b"x")
@@ -50,3 +53,29 @@ async def test_after_the_end_comes_what_was_shown_before_it() -> None:
 def test_a_feed_that_begins_again_ends_the_watch_of_a_turn() -> None:
     with pytest.raises(StoreUnavailable, match="may be lost"):
         happenings_of(Transcript("r", None), [Frame("2.1.0", "reset", b"{}")])
+
+
+async def test_nobody_listens_any_more_once_a_request_is_answered(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds: list[Feed] = []
+    begin = TurnWatch.__init__
+
+    def remember(self: TurnWatch, gateway: Gateway, feed: Feed, request: str) -> None:
+        feeds.append(feed)
+        begin(self, gateway, feed, request)
+
+    monkeypatch.setattr(TurnWatch, "__init__", remember)
+    async with talking(store_url) as talk:
+        context_id = await talk.service.client.create()
+        # Somebody else keeps the feed open.
+        async with talk.service.client.stream(context_id):
+            for _ in range(2):  # a repeat begins to listen twice
+                await talk.client.chat.completions.create(
+                    model=MODEL,
+                    messages=[{"role": "user", "content": "Hi."}],
+                    extra_headers={"Contextd-Context-Id": context_id, "Idempotency-Key": "k"},
+                )
+            response = await talk.client.responses.create(model=MODEL, input="Hi.")
+            await talk.client.responses.cancel(response.id)
+            assert [len(feed.viewers) for feed in feeds] == [1, 1, 1, 0, 0]
