@@ -19,6 +19,7 @@ from contextd_client import (
     Unavailable,
     Unreachable,
 )
+from contextd_client.limits import LIMITS, pause_s
 from tests.client.cutting_proxy import open_proxy
 from tests.client.made_up_server import MadeUpServer, Reply, acted, cut, problem, says, state
 from tests.client.patience import Waits, impatient
@@ -319,3 +320,8 @@ async def test_no_key_is_sent_where_there_is_none(monkeypatch: pytest.MonkeyPatc
     async with server.served() as url, Contextd(url) as client:
         await client.context("c1").state()
     assert "Authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize("failures", [6, 2_000])
+def test_a_wait_grows_up_to_its_bound_however_often_it_fails(failures: int) -> None:
+    assert pause_s(LIMITS, failures=failures, asked_s=1.0, drawn=0.5) == 1.0 + 5.0 * 0.75

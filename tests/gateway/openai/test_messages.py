@@ -1,6 +1,7 @@
 """Messages of OpenAI's clients as ours, and ours as items."""
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from pydantic import JsonValue, TypeAdapter
 
 from fsm import Message, RecordedMessage, ToolCall
@@ -10,7 +11,7 @@ from gateway.openai.bodies import (
     InputItem,
     ResponseTool,
 )
-from gateway.openai.items import ItemsQuery, page_of
+from gateway.openai.items import ItemsQuery, page_of, read_items_query
 from gateway.openai.messages import (
     items_of,
     marked,
@@ -248,6 +249,27 @@ def test_a_page_begins_behind_an_item_and_says_whether_there_is_more(
         "last_id": shown[-1:] or None,
         "has_more": has_more,
     }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", ItemsQuery(20, True, None)),
+        ("?limit=1&order=asc&after=a", ItemsQuery(1, False, "a")),
+        ("?limit=100&order=desc", ItemsQuery(100, True, None)),
+    ],
+)
+def test_a_page_has_1_to_100_items_newest_first_or_last(
+    query: str, expected: ItemsQuery
+) -> None:
+    assert read_items_query(make_mocked_request("GET", f"/items{query}")) == expected
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "order=up"])
+def test_another_page_is_refused(query: str) -> None:
+    with pytest.raises(Problem) as refused:
+        read_items_query(make_mocked_request("GET", f"/items?{query}"))
+    assert refused.value.extra == {"param": query.partition("=")[0]}
 
 
 def test_a_page_behind_nothing_is_refused() -> None:
