@@ -19,6 +19,11 @@ def said(content: JsonValue) -> dict[str, JsonValue]:
     [
         (SendMessage, {}, "content: Field required"),
         (SendMessage, {"content": 5}, "content: Input should be a valid string"),
+        (
+            SendMessage,
+            {"content": 5, "attachments": [{"type": "text"}]},
+            "content: Input should be a valid string",
+        ),
         (SendMessage, {"content": ""}, "content: String should have at least 1 character"),
         (SendMessage, {"content": [{"text": "x"}]}, "content.0.type: Field required"),
         (
