@@ -2,7 +2,7 @@
 
 import pytest
 
-from fsm import AwaitRetry, Event, Failure, Phase, ReplyFailed, allowed_actions
+from fsm import AwaitRetry, CallStatus, Event, Failure, Phase, ReplyFailed, allowed_actions
 from tests.support.playbook import (
     DUE,
     PAUSE,
@@ -10,9 +10,11 @@ from tests.support.playbook import (
     RESUME,
     RETRY,
     STARTED,
+    TITLE,
     Playbook,
     abandoned,
     approve,
+    ask,
     cancel,
     failed,
     prepared,
@@ -24,6 +26,7 @@ from tests.support.playbook import (
     say,
     stop,
     tool_failed,
+    tool_lost,
     wants,
 )
 
@@ -353,3 +356,57 @@ def test_p11_a_context_that_failed_without_a_turn_goes_on_with_its_queue(event: 
     waiting = Playbook().given(PAUSE, say("later"), abandoned()).when(event)
     waiting.then(Phase.AWAITING_LLM_RESPONSE, waiting.call_model())
     assert book.state.failure is waiting.state.failure is None
+
+
+def test_retry_begins_with_no_time_waited() -> None:
+    book = Playbook().given(say(), replied("", wants("a"))).later(seconds=1_000)
+    book.given(approve("a"), returned(), failed(), RETRY)
+    assert book.state.turn is not None
+    assert book.state.turn.waited_ms == 0
+
+
+def test_retry_leaves_a_partial_reply_of_the_turns_first_moment_behind() -> None:
+    begun = Playbook().given(say())
+    at_once = failed("Half").model_copy(update={"at_ms": begun.state.updated_at_ms})
+    assert begun.given(at_once, RETRY).said == [("user", "Hello", "complete")]
+
+
+def test_no_failure_is_told_while_the_next_turn_is_prepared() -> None:
+    broken = Playbook(retrieval=["notes"]).given(say(), prepared(), replied())
+    broken.given(say("again"), prepared(), failed())
+    for event in (say("next"), regenerate(), ask(("user", "next"))):
+        book = Playbook.at(broken).given(event)
+        assert book.state.phase is Phase.PREPARING_REQUEST
+        assert book.state.failure is None
+
+
+def test_reset_of_a_waiting_retry_leaves_nothing_pending() -> None:
+    assert Playbook().given(say(), BUSY, RESET).state.pending == {}
+
+
+def test_p11_abandoned_work_puts_back_only_what_ran() -> None:
+    calls = (wants("a", effect="once"), wants("b", effect="idempotent"))
+    book = Playbook(tool_policy={"mode": "auto_loop"}).given(
+        say(), replied("", *calls), returned()
+    )
+    book.given(abandoned())
+    assert book.call("a").status is CallStatus.DONE
+    assert book.call("b").status is CallStatus.APPROVED
+    book.when(RETRY)
+    assert [effect.kind for effect in book.effects] == ["run-tool"]
+
+
+def test_p11_a_tool_that_fails_the_turn_ends_the_wait_for_a_person() -> None:
+    book = Playbook(limits={"tool_starts_max": 1}).given(say())
+    book.given(replied("", wants("a"), wants("b")), approve("a"), tool_lost())
+    assert book.state.phase is Phase.FAILED
+    assert book.state.turn is not None
+    assert book.state.turn.waiting_since_ms is None
+
+
+def test_p11_abandoned_work_leaves_no_title_pending() -> None:
+    assert Playbook().given(TITLE, abandoned()).state.pending == {}
+
+
+def test_p11_text_that_arrived_before_its_draft_is_not_kept() -> None:
+    assert Playbook().given(say("one"), abandoned("Half")).said == [("user", "one", "complete")]

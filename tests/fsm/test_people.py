@@ -168,3 +168,25 @@ def test_a_trusted_result_changes_nothing() -> None:
         say(), replied("", wants("a")), returned(), replied("", wants("b", effect="once"))
     )
     assert book.call("b").status is CallStatus.APPROVED
+
+
+def test_a_question_carries_no_approval() -> None:
+    book = Playbook(tool_policy={"mode": "auto_loop"}).given(say())
+    call = book.given(replied("", wants("q", question=True))).call("q")
+    assert (call.approved_by, call.approved_digest) == (None, None)
+
+
+def test_a_call_expires_at_the_very_moment_and_waits_no_more() -> None:
+    book = Playbook().given(say(), replied("", wants("a"), wants("b"))).given(approve("b"))
+    at_ms = book.call("a").expires_ms
+    assert wakes_at_ms(book.state) == at_ms
+    book.given(TIME.model_copy(update={"at_ms": at_ms}))
+    assert book.call("a").status is CallStatus.DENIED
+    assert book.call("a").expires_ms is None
+
+
+def test_only_tools_results_can_be_untrusted() -> None:
+    marked = say().model_copy(update={"metadata": {"untrusted": True}})
+    book = Playbook(tool_policy={"mode": "auto_loop"}).given(marked)
+    book.given(replied("", wants("a", effect="once")))
+    assert book.call("a").status is CallStatus.APPROVED

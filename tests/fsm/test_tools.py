@@ -5,11 +5,12 @@ import hashlib
 import pytest
 from pydantic import JsonValue
 
-from fsm import ApprovalGiven, CallStatus, Phase, RunTool, call_digest
+from fsm import ApprovalGiven, CallStatus, Phase, RunTool, call_digest, drafting
 from tests.support.playbook import (
     PAUSE,
     RESUME,
     RETRY,
+    STARTED,
     Playbook,
     approve,
     configure,
@@ -500,3 +501,51 @@ def test_a_tool_lost_while_paused_waits_for_the_person_without_waking_the_turn()
     book = Playbook().given(say(), replied("", wants("a", effect="once")), approve("a"), PAUSE)
     book.when(tool_lost()).then(Phase.PAUSED)
     book.when(RESUME).then(Phase.AWAITING_TOOL_APPROVAL)
+
+
+def test_a_call_beside_those_that_wait_keeps_its_own_date() -> None:
+    book = Playbook().given(say())
+    once = wants("a", effect="once")
+    book.given(replied("", once, wants("b"), wants("c", problem="No such tool.")))
+    waits_until_ms = book.call("b").expires_ms
+    book.given(approve("a"), tool_lost())
+    assert book.call("b").expires_ms == waits_until_ms
+    assert book.call("a").expires_ms != waits_until_ms
+    assert book.call("c").expires_ms is None
+
+
+def test_a_call_that_was_denied_waits_for_nobody() -> None:
+    book = asking("a", "b").given(deny("a"))
+    assert book.call("a").expires_ms is None
+    assert book.call("b").expires_ms is not None
+
+
+def test_an_approval_repeated_after_its_tool_is_back_changes_nothing() -> None:
+    book = asking("a", "b").given(approve("a"), returned())
+    before = book.state
+    assert book.when(approve("a")).state is before
+
+
+def test_an_edit_of_what_does_not_exist_says_so() -> None:
+    edits = approve("a").model_copy(update={"edits": {"z": "{}"}})
+    assert asking("a").refuses(edits).detail == "No such tool call: z."
+
+
+def test_calls_of_all_rounds_count_towards_the_limit_of_the_turn() -> None:
+    book = asking("a", "b", tool_policy={"mode": "auto_loop"}, limits={"tools_max": 3})
+    book.given(returned(), returned(), replied("", wants("c"), wants("d")))
+    assert book.call("c").status is CallStatus.APPROVED
+    assert book.branch[-1].content == "Limit of 3 tool calls a turn."
+
+
+def test_neither_calls_nor_a_draft_outlast_their_round() -> None:
+    book = Playbook().given(say(), STARTED, replied("", wants("a")))
+    assert drafting(book.state) is None
+    book.given(approve("a"), returned())
+    assert book.state.turn is not None
+    assert book.state.turn.calls == ()
+
+
+def test_an_approval_while_paused_has_nothing_to_approve_where_the_tools_run() -> None:
+    book = asking("a").given(approve("a"), PAUSE)
+    assert book.refuses(approve("a")).code == "no-pending-approvals"
