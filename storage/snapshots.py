@@ -91,8 +91,9 @@ class JsonSnapshots:
                 is_there = await exists(context_id)
             except StorageError:
                 return
-            self._written.discard(context_id)
             await asyncio.to_thread(self._end_look, context_id, is_there=is_there)
+            # Not before: who is cancelled here does not wait for the thread, and looks again.
+            self._written.discard(context_id)
 
     def _save_next(self) -> bool:
         """Write what has been due longest; False where nothing was.

@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,16 @@ from storage.sealing import Sealer
 from storage.snapshots import JsonSnapshots
 from tests.storage.arranging import create, die, live, next_commit
 from tests.storage.conftest import Backend
-from tests.storage.saving import ODD, Kept, folder_of, left_in, opened, play, settled
+from tests.storage.saving import (
+    ODD,
+    WRITTEN_S_MAX,
+    Kept,
+    folder_of,
+    left_in,
+    opened,
+    play,
+    settled,
+)
 from tests.support.playbook import CONTEXT_ID, DELETE, STARTED, Playbook, rename, replied, say
 
 OTHER_ID: Final = "01932c5e-ffff-7c3b-9d2e-5f6071829300"
@@ -355,6 +365,29 @@ async def test_what_is_due_of_a_deleted_context_is_not_written(files: JsonSnapsh
         await asyncio.sleep(0)
         saving.cancel()  # which writes what is due
     assert not files.path(CONTEXT_ID).exists()
+
+
+async def test_who_stops_while_a_file_is_deleted_waits_for_that(
+    files: JsonSnapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on, delete = threading.Event(), threading.Event(), JsonSnapshots.delete
+
+    def delete_slowly(kept: JsonSnapshots, context_id: str) -> None:
+        begun.set()
+        assert goes_on.wait(WRITTEN_S_MAX)
+        delete(kept, context_id)
+
+    async def gone(_: str) -> bool:
+        return False
+
+    monkeypatch.setattr(JsonSnapshots, "delete", delete_slowly)
+    files.save_later(Playbook().state, "1")
+    async with asyncio.TaskGroup() as group:
+        saving = group.create_task(files.run(gone))
+        await settled(begun.is_set)
+        saving.cancel()
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+    assert left_in(files.folder) == []
 
 
 async def test_what_is_due_does_not_come_back_after_a_delete(files: JsonSnapshots) -> None:
