@@ -329,15 +329,30 @@ def _issued(events: Sequence[object]) -> _Issued:
     return _Issued(at, counts, call_of, unknown)
 
 
-def judge_world(world: World) -> list[Violation]:
-    """Processes that ended as they should not, and what dead workers have left."""
-    found = [_violation("crashed", "", crash) for crash in world.crashes]
-    for key in cast("list[bytes]", world.server.call("KEYS", "worker:*:contexts")):
-        # A living worker that has been given one late looks for it from time to time.
-        worker_id = key.decode().split(":")[1]
-        if not world.server.call("EXISTS", keys.session(worker_id)):
-            found.append(_violation("left-over", "", f"{worker_id} is dead and has contexts."))
-    return found
+async def judge_world(world: World) -> list[Violation]:
+    """Processes that ended as they should not, and what dead workers have left for good.
+
+    One that was slow may have taken a context after all had rested, and died of being slow.
+    """
+    ends_s = world.loop.time() + RESTS_S_MAX
+    left = _left_over(world)
+    while left and world.loop.time() < ends_s:
+        await asyncio.sleep(LOOK_S)
+        left = _left_over(world)
+    crashed = [_violation("crashed", "", crash) for crash in world.crashes]
+    texts = [f"{worker_id} is dead and has contexts." for worker_id in left]
+    return [*crashed, *(_violation("left-over", "", text) for text in texts)]
+
+
+def _left_over(world: World) -> list[str]:
+    """Ids of dead workers that have contexts."""
+    kept = cast("list[bytes]", world.server.call("KEYS", "worker:*:contexts"))
+    # A living worker that has been given one late looks for it from time to time.
+    return [
+        worker_id
+        for worker_id in (key.decode().split(":")[1] for key in kept)
+        if not world.server.call("EXISTS", keys.session(worker_id))
+    ]
 
 
 def _violation(check: str, context_id: str, text: str) -> Violation:

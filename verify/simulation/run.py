@@ -272,7 +272,7 @@ async def _judged(scene: Scene, watch: Watch) -> list[Violation]:
     records.streams += [viewer.recording() for viewer in scene.viewers]
     for context_id in scene.context_ids:
         violations += await judge_store(world, context_id, watch.log_of(context_id))
-    violations += judge_world(world)
+    violations += await judge_world(world)
     losses = Losses(
         at_s=tuple(scene.losses_s),
         data_lost=world.network.set_back,
