@@ -141,6 +141,15 @@ def read_snapshot(
     )
 
 
+def read_mailbox(sealer: Sealer, context_id: str, reply: object) -> list[Delivered]:
+    """All entries of a mailbox, oldest first."""
+    entries = cast("list[tuple[bytes, list[bytes]]]", reply)
+    return [
+        Delivered(int(entry_id.split(b"-")[0]), read_mail(sealer, context_id, fields[1]))
+        for entry_id, fields in entries
+    ]
+
+
 def _readable_mail(
     sealer: Sealer, context_id: str, waiting: Sequence[tuple[int, bytes]]
 ) -> list[Delivered]:

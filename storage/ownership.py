@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import storage.keys as keys
-from storage.codec import read_owned, write_head, write_result, write_summary
+from storage.codec import read_mailbox, read_owned, write_head, write_result, write_summary
 from storage.config import StorageConfig
-from storage.contract import Commit, Owned
+from storage.contract import Commit, Delivered, Owned
 from storage.errors import (
     ContextBusy,
     ContextMissing,
@@ -233,6 +233,18 @@ class Ownership:
         return self.scripts.send(
             self.link, "draft", where, token, n_before, n, sealed, channel, frame, began
         )
+
+    async def undelivered(self, context_id: str, token: str) -> list[Delivered]:
+        """All mail that is not acknowledged, oldest first.
+
+        Raises:
+            Fenced: It was not ours any more.
+        """
+        where = [*keys.of_context(context_id, "meta", "mail"), keys.EPOCH]
+        reply = await self.scripts.run(self.link, "collect", where, token)
+        if reply == b"fenced":
+            raise Fenced(context_id)
+        return read_mailbox(self.sealer, context_id, reply)
 
     async def passivate(
         self, context_id: str, token: str, worker_id: str, *, version: int

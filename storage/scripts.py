@@ -23,6 +23,7 @@ NAMES: Final = (
     "attempt",
     "bury",
     "claim",
+    "collect",
     "commit",
     "compact",
     "create",

@@ -22,7 +22,7 @@ from storage.barrier import Barrier
 from storage.codec import (
     opening,
     read_events,
-    read_mail,
+    read_mailbox,
     read_result,
     read_snapshot,
     summary_if_readable,
@@ -31,12 +31,7 @@ from storage.config import StorageConfig
 from storage.contract import Delivered, Reading, Summary, View
 from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
-from storage.errors import (
-    ContextGone,
-    ContextMissing,
-    LogCompacted,
-    StoreUnavailable,
-)
+from storage.errors import ContextGone, ContextMissing, LogCompacted, StoreUnavailable
 from storage.link import Link, Reply, open_link
 from storage.logs import Logs
 from storage.meters import Meters, Role
@@ -238,15 +233,8 @@ class Store:
     async def undelivered(self, context_id: str) -> list[Delivered]:
         """All mail of a context that is not acknowledged, oldest first."""
         (mail,) = keys.of_context(context_id, "mail")
-        entries = cast(
-            "list[tuple[bytes, list[bytes]]]", await self.link.call("XRANGE", mail, "-", "+")
-        )
-        return [
-            Delivered(
-                int(entry_id.split(b"-")[0]), read_mail(self.sealer, context_id, fields[1])
-            )
-            for entry_id, fields in entries
-        ]
+        reply = await self.link.call("XRANGE", mail, "-", "+")
+        return read_mailbox(self.sealer, context_id, reply)
 
     async def begin_epoch(self, *, now_ms: int) -> None:
         """Begin a new epoch: the store was restored, and lacks what was answered since.

@@ -278,7 +278,7 @@ class Activation:
         self._mail_missed = False
         known = len(self._inbox)
         try:
-            mail = await self._store.undelivered(self.context_id)
+            mail = await self._store.ownership.undelivered(self.context_id, self.token)
         except StoreUnavailable:
             self._mail_missed = True
             await asyncio.sleep(self._config.commit_pause_s)

@@ -353,8 +353,10 @@ async def test_mail_is_what_it_was_when_it_was_sent(store: Store) -> None:
     )
     await create(store)
     await store.admissions.deliver(CONTEXT_ID, "ada", mail, key="", digest="")
-    assert (await own(store)).mail == [Delivered(1, mail)]
+    owned = await own(store)
+    assert owned.mail == [Delivered(1, mail)]
     assert await store.undelivered(CONTEXT_ID) == [Delivered(1, mail)]
+    assert await store.ownership.undelivered(CONTEXT_ID, owned.token) == [Delivered(1, mail)]
 
 
 # fenced
@@ -366,6 +368,8 @@ async def is_refused(store: Store, owned: Owned, commit: Commit) -> None:
         await store.ownership.commit(commit)
     with pytest.raises(Fenced):
         await store.ownership.count_attempt(owned, 2)
+    with pytest.raises(Fenced):
+        await store.ownership.undelivered(CONTEXT_ID, owned.token)
     with pytest.raises(Fenced):
         await store.ownership.passivate(CONTEXT_ID, owned.token, "w1", version=1)
     with pytest.raises(Fenced):

@@ -120,11 +120,6 @@ class MemoryStore(Store):
         return self._faults[step].popleft() if self._faults[step] else None
 
     @override
-    async def undelivered(self, context_id: str) -> list[Delivered]:
-        step = super().undelivered
-        return await self.made("undelivered", lambda: step(context_id))
-
-    @override
     async def reload_scripts(self) -> None:
         # They are there: "no script" is only said. fakeredis takes none by this way.
         await self.made("reload", lambda: asyncio.sleep(0))
@@ -153,6 +148,11 @@ class MemoryOwnership(Ownership):
         self._store.commits.append(commit)
         step = super().delete
         await self._store.made("delete", lambda: step(commit, worker_id))
+
+    @override
+    async def undelivered(self, context_id: str, token: str) -> list[Delivered]:
+        step = super().undelivered
+        return await self._store.made("undelivered", lambda: step(context_id, token))
 
     @override
     async def passivate(

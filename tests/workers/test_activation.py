@@ -156,6 +156,18 @@ async def test_a_fenced_activation_stops_its_effects_and_commits_nothing_more() 
 
 
 @in_virtual_time
+async def test_an_activation_that_rests_sees_in_its_mailbox_that_it_was_fenced() -> None:
+    # A heartbeat asks again and again: it would rest here while its turn waits to go on.
+    async with open_stage(rename("one"), linger_s=1_000) as stage, stage.running() as run:
+        await until(lambda: stage.store.commits)
+        await taken_over(stage)
+        run.activation.check_mail()
+        with pytest.RaisesGroup(Fenced):
+            await run.ended()
+        assert now_s() < 1
+
+
+@in_virtual_time
 async def test_a_bug_in_a_performer_ends_the_activation_and_stops_the_other_effects() -> None:
     calls = (wants("c1"), wants("c2"))
     async with open_stage(say(), config={"tool_policy": {"mode": "auto_loop"}}) as stage:

@@ -25,6 +25,7 @@ KEPT = {
     1795295047: "a state that was behind, in a 202, and did not say so",
     1795286847: "a frame of what the store had lost, shown as what came after",
     1795302923: "an owner that was fenced while it was under suspicion",
+    1795478199: "an owner that rested when the store was set back, and took its heir's place",
 }
 """Seeds that have found a bug, each of which was planted again to see them find it."""
 KEPT_TREES = {
