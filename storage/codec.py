@@ -163,7 +163,7 @@ def _readable_mail(
 def read_owned(
     sealer: Sealer, context_id: str, saved: ContextState | None, reply: Sequence[object]
 ) -> Owned:
-    """What activate.lua has answered; `saved`: the snapshot that the caller has, if any.
+    """What activate.lua has answered; `saved`: a state that the caller has, if any.
 
     Raises:
         ContextUnreadable: It cannot be opened.
@@ -185,9 +185,12 @@ def read_owned(
     ) = cast("_Activated", tuple(reply))
     waiting = cast("list[tuple[int, bytes]]", list(zip(mail[::2], mail[1::2], strict=True)))
     try:
-        base = saved if saved is not None and saved.version == known else None
-        base = base or read_snapshot(sealer, context_id, head, messages)
-        state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
+        if saved is not None and saved.version == version:
+            state, messages = saved, []
+        else:
+            base = saved if saved is not None and saved.version == known else None
+            base = base or read_snapshot(sealer, context_id, head, messages)
+            state = replay(map(decode_event, read_events(sealer, context_id, events)), base)
         delivered = [Delivered(seq, read_mail(sealer, context_id, raw)) for seq, raw in waiting]
         partial = sealer.open("draft", context_id, draft).decode()
     except (CannotOpen, ValidationError) as error:

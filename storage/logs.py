@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
+import structlog
+
 import storage.keys as keys
-from fsm import ContextState
+from fsm import ContextState, decode_event, replay
 from storage.codec import opening, read_events, read_state, write_state
-from storage.errors import ContextMissing, Fenced, VersionConflict
+from storage.errors import ContextMissing, Fenced, StoreUnavailable, VersionConflict
 from storage.link import Link
 from storage.scripts import Scripts
 from storage.sealing import Sealer
+
+log = structlog.get_logger(__name__)
 
 READ_EVENTS_MAX: Final = 1_000
 """What is asked for at once; 50,000 events of 2,000 bytes would hold it up for 0.2 s."""
@@ -36,11 +40,11 @@ class Logs:
         Raises:
             ContextUnreadable: One of them cannot be opened.
         """
-        (log,) = keys.of_context(context_id, "log")
+        (key,) = keys.of_context(context_id, "log")
         events = list[bytes]()
         while after < until:
             start, end = f"{after + 1}-0", f"{until}-0"
-            reply = await self.link.call("XRANGE", log, start, end, "COUNT", READ_EVENTS_MAX)
+            reply = await self.link.call("XRANGE", key, start, end, "COUNT", READ_EVENTS_MAX)
             entries = cast("list[tuple[bytes, list[bytes]]]", reply)
             raw = [fields[1] for _, fields in entries]
             with opening(context_id):
@@ -65,6 +69,23 @@ class Logs:
         state = cast("bytes | None", await self.link.call("HGET", base, "state"))
         with opening(context_id):
             return None if state is None else read_state(self.sealer, context_id, state)
+
+    async def replayed(self, context_id: str, version: int) -> ContextState:
+        """The context at its present version as the log tells it, without any snapshot.
+
+        Raises:
+            ContextUnreadable: The log cannot be opened, either.
+            StoreUnavailable: The log was compacted or deleted meanwhile.
+        """
+        base = await self.base(context_id)
+        after = base.version if base else 0
+        events = await self.events(context_id, after=after, until=version)
+        if len(events) != version - after:
+            raise StoreUnavailable("the log has changed meanwhile")
+        with opening(context_id):
+            state = replay(map(decode_event, events), base)
+        log.error("snapshot damaged, using the log", context_id=context_id)
+        return state
 
     async def shorten(
         self, context_id: str, *, keep: int

@@ -9,17 +9,19 @@ same arguments is safe) and, where it writes, StoreRefusedWrite (nothing has hap
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
 import storage.keys as keys
+from fsm import ContextState
 from storage.codec import read_mailbox, read_owned, write_head, write_result, write_summary
 from storage.config import StorageConfig
 from storage.contract import Commit, Delivered, Owned
 from storage.errors import (
     ContextBusy,
     ContextMissing,
+    ContextUnreadable,
     Fenced,
     StoreUnavailable,
     VersionConflict,
@@ -27,6 +29,7 @@ from storage.errors import (
 )
 from storage.frames import commit_header, draft_frame
 from storage.link import Link, Reply
+from storage.logs import Logs
 from storage.meters import Meters
 from storage.scripts import Scripts
 from storage.sealing import Sealer
@@ -46,6 +49,7 @@ class Ownership:
     scripts: Scripts
     config: StorageConfig
     sealer: Sealer
+    logs: Logs
     files: JsonSnapshots | None
     """None where snapshots are kept in the store."""
     meters: Meters
@@ -86,7 +90,7 @@ class Ownership:
             case [b"active", bytes() as token, *rest]:
                 if epoch_of(token.decode()) != epoch:
                     saved = None  # the store may have lost what it shows
-                return read_owned(self.sealer, context_id, saved, [token, *rest])
+                return await self._opened_as(context_id, saved, [token, *rest])
             case [b"busy", _]:
                 raise ContextBusy(context_id)
             case [b"no-session"]:
@@ -95,6 +99,21 @@ class Ownership:
                 raise StoreUnavailable("an activation was executed late")
             case _:
                 raise ContextMissing(context_id)
+
+    async def _opened_as(
+        self, context_id: str, saved: ContextState | None, reply: Sequence[object]
+    ) -> Owned:
+        """What activate.lua has answered, without the snapshot if that cannot be opened."""
+        try:
+            return read_owned(self.sealer, context_id, saved, reply)
+        except ContextUnreadable as unreadable:
+            if (remains := unreadable.remains) is None:
+                raise
+            try:
+                state = await self.logs.replayed(context_id, remains.version)
+            except ContextUnreadable:
+                raise unreadable from None
+            return read_owned(self.sealer, context_id, state, reply)
 
     async def count_attempt(self, owned: Owned, attempt: int) -> None:
         """Count one more attempt at work that has killed workers before.

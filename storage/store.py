@@ -31,7 +31,13 @@ from storage.config import StorageConfig
 from storage.contract import Delivered, Reading, Summary, View
 from storage.durability import check_durability
 from storage.enqueue import ActivationQueue
-from storage.errors import ContextGone, ContextMissing, LogCompacted, StoreUnavailable
+from storage.errors import (
+    ContextGone,
+    ContextMissing,
+    ContextUnreadable,
+    LogCompacted,
+    StoreUnavailable,
+)
 from storage.link import Link, Reply, open_link
 from storage.logs import Logs
 from storage.meters import Meters, Role
@@ -128,13 +134,17 @@ class Store:
                     tuple(rest),
                 )
                 with opening(context_id):
-                    if snapshot_version != version:
-                        base = read_snapshot(sealer, context_id, head, messages)
                     events = read_events(sealer, context_id, raw)
-                    state = replay(map(decode_event, events), base)
-                    view = View(state, now, sealer.open("draft", context_id, draft).decode())
+                    partial = sealer.open("draft", context_id, draft).decode()
                     told = read_result(sealer, context_id, result)
-                return Reading(at, now, mail_seq, told, view, events)
+                try:
+                    with opening(context_id):
+                        if snapshot_version != version:
+                            base = read_snapshot(sealer, context_id, head, messages)
+                        state = replay(map(decode_event, events), base)
+                except ContextUnreadable:
+                    state = await self.logs.replayed(context_id, at)
+                return Reading(at, now, mail_seq, told, View(state, now, partial), events)
             case _:
                 raise _absent(context_id, reply)
 
@@ -299,6 +309,7 @@ async def connect(
     queue = ActivationQueue(link, scripts)
     webhooks = Webhooks(link, scripts, config, sealer)
     announcer = Announcer(link, scripts, config, meters)
+    logs = Logs(link, scripts, sealer)
     store = Store(
         link,
         scripts,
@@ -314,8 +325,8 @@ async def connect(
             *(link, scripts, config, sealer, files, webhooks, announcer, tracer),
             lambda: store.epoch,
         ),
-        Ownership(link, scripts, config, sealer, files, meters, lambda: store.epoch),
-        Logs(link, scripts, sealer),
+        Ownership(link, scripts, config, sealer, logs, files, meters, lambda: store.epoch),
+        logs,
         webhooks,
         sealer,
         meters,
