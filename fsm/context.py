@@ -128,7 +128,6 @@ def _record(
             detail = f"The branch has no {said.role} message {said.replaces}."
             raise Inapplicable("unknown-message", detail)
         followers = line[at + 1 :]
-        check_count(followers)
         state = move_head(state, line[at].parent_id)
     message = Message(
         id=derive_id(state, next(ids)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from fsm.events import EVENT_TYPES, Event, ReplyEnded, RetryRequested
+from fsm.events import EVENT_TYPES, Event, ReplyEnded
 from fsm.machine import rests
 from fsm.state import ContextState, Phase
 
@@ -55,8 +55,7 @@ NO_CHANGE: Final = TurnChange(began=False, ended=None)
 def turn_change(before: ContextState, event: Event, after: ContextState) -> TurnChange:
     """Whether a turn has ended in a step, and whether one has begun."""
     was, runs = _running(before), _running(after)
-    tried_again = was is not None and isinstance(event, RetryRequested)
-    if was == runs or tried_again:
+    if was == runs:
         return NO_CHANGE
     ended: TurnEnd | None = None
     if was is not None:
@@ -67,9 +66,8 @@ def turn_change(before: ContextState, event: Event, after: ContextState) -> Turn
     return TurnChange(runs is not None, ended)
 
 
-def _running(state: ContextState) -> tuple[str, int] | None:
-    """What tells a turn from another; None where none runs."""
-    turn = state.turn
-    if turn is None or state.phase is Phase.FAILED:
+def _running(state: ContextState) -> str | None:
+    """Id of the turn; None where none runs."""
+    if state.turn is None or state.phase is Phase.FAILED:
         return None
-    return turn.id, turn.started_at_ms
+    return state.turn.id

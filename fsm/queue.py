@@ -9,7 +9,7 @@ from fsm.state import ContextState, Phase, QueuedMessage, unchecked
 from fsm.steps import Inapplicable, Step, Unchanged, stop_all, with_
 from fsm.tools import expire_calls
 from fsm.tree import derive_id, move_head
-from fsm.turns import OPEN, next_turn
+from fsm.turns import next_turn
 
 _new_queued = unchecked(QueuedMessage)
 
@@ -145,7 +145,7 @@ def wakes_at_ms(state: ContextState) -> int | None:
     if not state.pinned:
         times.append(state.expires_ms)
     if state.turn is not None and waits:
-        times += [call.expires_ms for call in state.turn.calls if call.status in OPEN]
+        times += [call.expires_ms for call in state.turn.calls]
     return min((time for time in times if time is not None), default=None)
 
 

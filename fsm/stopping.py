@@ -3,7 +3,7 @@
 from fsm.effects import StopEffect
 from fsm.events import Action, CancelRequested, PauseRequested, WorkAbandoned
 from fsm.replies import append_reply
-from fsm.state import CallStatus, ContextState, Phase, TurnCall
+from fsm.state import CallStatus, ContextState, Phase
 from fsm.steps import Inapplicable, Step, running, stop_all, with_, with_turn
 from fsm.tree import head, move_head
 from fsm.turns import OPEN, POISON, advance, call_model, fail, halt, next_turn, prepare
@@ -70,19 +70,15 @@ def retry(state: ContextState, _event: Action) -> Step:
         and last.status != "complete"
     ):
         state = move_head(state, last.parent_id)
-    if any(_open(call) for call in running(state).calls):
-        step = advance(state)
-        return Step(step.state, stopped.effects + step.effects)
+    if any(call.status in _TO_DO for call in running(state).calls):
+        return advance(state)
     # A turn whose time was over before the retrievers answered has no references yet.
     step = prepare(state) if running(state).references is None else call_model(state)
     return Step(step.state, stopped.effects + step.effects)
 
 
-def _open(call: TurnCall) -> bool:
-    """Whether the call waits for a person, or to be run."""
-    if call.status is CallStatus.APPROVED:
-        return call.effect_id is None
-    return call.status in OPEN
+_TO_DO = OPEN | {CallStatus.APPROVED}
+"""Calls that wait for a person, or to be run; none runs when a turn has failed."""
 
 
 def abandon(state: ContextState, event: WorkAbandoned) -> Step:

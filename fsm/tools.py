@@ -177,8 +177,7 @@ def expire_calls(state: ContextState, at_ms: int) -> Step:
     """Deny the calls whose time to wait for a person is over; the model is told so."""
     calls: list[TurnCall] = []
     for index, call in enumerate(running(state).calls):
-        over = call.expires_ms is not None and call.expires_ms <= at_ms
-        if call.status not in OPEN or not over:
+        if call.expires_ms is None or call.expires_ms > at_ms:
             calls.append(call)
             continue
         calls.append(call.model_copy(update={"status": CallStatus.DENIED, "expires_ms": None}))

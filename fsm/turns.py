@@ -55,13 +55,12 @@ def begin_turn(
         said: One message, or several that share the turn.
         queue: The messages that go on waiting.
         rollback_to: Head that a rollback restores; None: the branch was empty.
-        replaces: Id of the message that the first of `said` stands for.
+        replaces: Id of the message that `said`, then one alone, stands for.
     """
     for message in said:
         if message.patch:
             state = with_(state, config=patched(state.config, message.patch))
         state = _append_said(state, message, replaces=replaces)
-        replaces = None
     state = with_(
         state,
         title=state.title or title_of(said[0].content),
@@ -154,7 +153,7 @@ def advance(state: ContextState) -> Step:
         asks_only = waiting == {CallStatus.ASKED}
         phase = Phase.AWAITING_ANSWER if asks_only else Phase.AWAITING_TOOL_APPROVAL
         return Step(with_(step.state, phase=phase), step.effects)
-    if any(call.status is CallStatus.APPROVED for call in running(state).calls):
+    if any(call.status is CallStatus.APPROVED for call in turn.calls):
         return Step(with_(step.state, phase=Phase.EXECUTING_TOOLS), step.effects)
     if turn.references is None:
         return prepare(state)
@@ -229,8 +228,8 @@ def call_model(state: ContextState, turn: Turn | None = None) -> Step:
         with_tools=turn.rounds < state.config.limits.rounds_max,
         due_ms=due_ms(state),
     )
-    if turn.calls or turn.reply_id:
-        turn = turn.model_copy(update={"calls": (), "reply_id": None})
+    if turn.calls:
+        turn = turn.model_copy(update={"calls": ()})
     state = with_(
         state,
         phase=Phase.AWAITING_LLM_RESPONSE,
