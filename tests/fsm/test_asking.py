@@ -9,6 +9,7 @@ from tests.support.playbook import (
     RESUME,
     RETRY,
     STARTED,
+    TITLE,
     Playbook,
     answer,
     approve,
@@ -83,6 +84,11 @@ def test_a_failed_turn_is_given_up_for_it() -> None:
     book.when(ask(("user", "Again.")))
     book.then(AWAITING, book.call_model())
     assert book.state.failure is None
+
+
+def test_a_turn_is_asked_for_while_a_title_is_made() -> None:
+    book = Playbook().given(TITLE).when(ask(("user", "Hi.")))
+    book.then(AWAITING, book.call_model())
 
 
 def test_nothing_is_asked_while_a_turn_runs_or_the_context_is_paused() -> None:

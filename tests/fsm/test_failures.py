@@ -371,6 +371,13 @@ def test_retry_leaves_a_partial_reply_of_the_turns_first_moment_behind() -> None
     assert begun.given(at_once, RETRY).said == [("user", "Hello", "complete")]
 
 
+def test_retry_keeps_an_unfinished_reply_of_another_line() -> None:
+    book = Playbook().given(say("one"), replied(), say("two"), STARTED, cancel("Half"))
+    again = regenerate(book.branch[1].id)
+    book.given(again.model_copy(update={"at_ms": book.state.updated_at_ms}), BROKEN, RETRY)
+    assert book.said == [("user", "one", "complete")]
+
+
 def test_no_failure_is_told_while_the_next_turn_is_prepared() -> None:
     broken = Playbook(retrieval=["notes"]).given(say(), prepared(), replied())
     broken.given(say("again"), prepared(), failed())

@@ -2,10 +2,23 @@
 
 from typing import Literal
 
-from fsm import MakeTitle, Origin, Phase, Summary, replay, summary_of
+import pytest
+
+from fsm import (
+    Event,
+    MakeTitle,
+    Origin,
+    Phase,
+    Summary,
+    replay,
+    rests,
+    summary_of,
+)
+from fsm.turns import SUMMARIES_MAX
 from tests.support.playbook import (
     CONTEXT_ID,
     DELETE,
+    PAUSE,
     PIN,
     STARTED,
     TITLE,
@@ -77,6 +90,30 @@ def test_a_summary_counts_instead_of_what_it_covers() -> None:
     book.given(prepared(summary=Summary(through_id=book.branch[1].id, text="In short.")))
     book.given(replied("No.")).when(say("Well then."))
     assert book.state.phase is AWAITING
+
+
+@pytest.mark.parametrize(("chars", "phase"), [(1_492, AWAITING), (1_496, PREPARING)])
+def test_a_summary_counts_with_all_that_it_takes(chars: int, phase: Phase) -> None:
+    book = long_talk().given(replied("d" * 1_200), say("And?"))
+    summary = Summary(through_id=book.branch[1].id, text="x" * chars)
+    book.given(prepared(summary=summary), replied("No.")).when(say("Well then."))
+    assert book.state.phase is phase
+
+
+def test_what_stays_may_take_just_half_of_the_budget() -> None:
+    book = Playbook(limits={"history_tokens_max": 1_000})
+    book.given(say("a" * 1_200), replied("b" * 1_200), say("c" * 768), replied("d" * 784))
+    assert through(book.when(say("e" * 400))) == book.branch[1].id
+
+
+def test_of_all_summaries_the_newest_are_kept() -> None:
+    book = Playbook(limits={"history_tokens_max": 500}).given(say("q" * 1_200), replied())
+    for number in range(SUMMARIES_MAX + 1):
+        book.given(say("q" * 2_000))
+        summary = Summary(through_id=through(book) or "", text=f"{number}")
+        book.given(prepared(summary=summary), replied())
+    kept = [int(summary.text) for summary in book.state.summaries]
+    assert kept == [*range(1, SUMMARIES_MAX + 1)]
 
 
 def test_a_summary_is_not_used_on_a_line_that_it_does_not_lie_on() -> None:
@@ -153,6 +190,16 @@ def test_a_title_is_made_beside_the_turn() -> None:
 def test_what_ends_workers_beside_the_turn_is_given_up_too() -> None:
     book = Playbook().given(say(), replied(), TITLE).when(abandoned())
     book.then(Phase.FAILED, stop("4.0"))
+
+
+@pytest.mark.parametrize("event", [prepared(), cancel(), PAUSE])
+def test_a_title_goes_on_being_made_whatever_becomes_of_the_turn(event: Event) -> None:
+    book = Playbook(retrieval=["notes"]).given(say(), TITLE, event)
+    assert book.pending("make-title")
+
+
+def test_a_context_rests_while_its_title_is_made() -> None:
+    assert rests(Playbook().given(TITLE).state)
 
 
 def test_a_title_is_not_made_for_what_is_deleted() -> None:

@@ -19,6 +19,7 @@ from fsm.lineage import VERSION_MAX, CopiedLog
 from tests.fsm.test_asking import called
 from tests.support.playbook import (
     BEGAN_MS,
+    DELETE,
     PAUSE,
     STARTED,
     TITLE,
@@ -95,9 +96,50 @@ def test_a_message_of_the_very_last_version_that_is_copied_keeps_its_id() -> Non
     assert copy(book).state.queue == book.state.queue
 
 
+def test_each_message_of_a_copy_of_a_copy_has_the_id_that_it_was_given() -> None:
+    book = talk()
+    first = copy(book)
+    book.log, book.state = [*first.events], first.state
+    book.given(say("Three"), replied())
+    again = copy_log(book.log, context_id=THIRD_ID, owner="ada", at_ms=BEGAN_MS)
+    assert again.state.messages == book.state.messages
+
+
+def test_a_copy_has_the_labels_of_what_it_was_copied_from() -> None:
+    book = talk()
+    book.log[0] = book.log[0].model_copy(update={"labels": {"on": "tea"}})
+    assert copy(book).state.labels == {"on": "tea"}
+
+
+def test_a_copy_that_is_to_have_the_title_that_it_has_anyway_is_not_renamed() -> None:
+    log = talk().log
+    named = copy_log(log, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS, title="Tea")
+    assert len(named.events) == len(log)
+
+
 def test_a_title_that_is_being_made_is_not_waited_for_in_a_copy() -> None:
     copied = copy(talk().given(TITLE)).state
     assert (copied.title, copied.pending) == ("Tea", {})
+
+
+def test_a_title_that_was_given_while_another_is_made_stays_in_a_copy() -> None:
+    assert copy(talk().given(TITLE, rename("Coffee"))).state.title == "Coffee"
+
+
+def test_a_tool_that_still_runs_in_a_paused_context_does_not_run_in_a_copy() -> None:
+    running = Playbook(tool_policy={"mode": "auto_loop"}).given(say(), replied("", wants("a")))
+    copied = copy(running.given(PAUSE)).state
+    assert (copied.phase, copied.pending) == (Phase.PAUSED, {})
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_nothing_that_waits_comes_along_where_its_turn_would_begin(*, paused: bool) -> None:
+    book = Playbook().given(say(), say("next"), say("then", not_before_ms=MS_MAX))
+    log = book.given(*[PAUSE] * paused).log
+    copied = copy_log(
+        log, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS, keeps_waiting=False
+    ).state
+    assert (copied.queue, copied.scheduled) == ((), ())
 
 
 def test_messages_that_wait_come_along_unless_their_turn_would_begin() -> None:
@@ -125,7 +167,12 @@ def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
     assert refused(backwards) == "base: message 1 has no place in the tree"
     lighter = book.state.model_copy(update={"tokens": 0})
     assert refused(lighter) == "base: its messages have another number of tokens"
+    assert refused(talk().given(DELETE).state) == "base: a log begins with a context that rests"
     *before, last = book.state.messages
+    for misplaced in ({"parent_id": "nobody"}, {"id": before[0].id}, {"seq": 7}):
+        tree = (*before, last.model_copy(update=misplaced))
+        why = refused(book.state.model_copy(update={"messages": tree}))
+        assert why == f"base: message {len(tree)} has no place in the tree"
     for field in ("replaces", "copy_of"):
         for named in (last.id, "nobody"):
             circle = (*before, last.model_copy(update={field: named}))
@@ -145,6 +192,16 @@ def test_what_the_machine_could_not_go_on_with_is_no_base() -> None:
         assert why.startswith("base: its version is not between")
 
 
+def test_a_base_may_have_waited_all_the_time_and_may_be_of_the_last_version() -> None:
+    asked = called().state
+    assert asked.turn is not None
+    waited_ms = asked.updated_at_ms - asked.turn.started_at_ms
+    slow = asked.turn.model_copy(update={"waited_ms": waited_ms})
+    base = asked.model_copy(update={"turn": slow, "version": VERSION_MAX})
+    copied = copy_log([], context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS, base=base)
+    assert copied.state.version == VERSION_MAX
+
+
 def test_a_log_that_leads_out_of_every_range_is_refused() -> None:
     *log, failure = Playbook().given(say("Hello"), failed(retryable=True)).log
     endless = failure.model_copy(update={"retry_after_ms": MS_MAX - MS_MIN})
@@ -158,6 +215,12 @@ def test_a_log_without_a_beginning_is_refused() -> None:
     events = [*talk().log, replied()]
     with pytest.raises(BrokenLog, match=f"event {len(events)}"):
         copy_log(events, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
+
+
+def test_a_log_that_ends_with_a_deletion_is_not_copied() -> None:
+    log = talk().given(DELETE).log
+    with pytest.raises(BrokenLog, match=f"event {len(log)}: the context was deleted"):
+        copy_log(log, context_id=COPY_ID, owner="eve", at_ms=BEGAN_MS)
 
 
 def test_a_log_with_an_event_that_changes_nothing_is_refused() -> None:

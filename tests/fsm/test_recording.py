@@ -1,5 +1,7 @@
 """Messages from elsewhere that stand in the place of others."""
 
+from typing import Literal
+
 from fsm import MessagesRecorded, RecordedMessage, ToolCall, Usage
 from tests.support.playbook import NOW, Playbook, record
 
@@ -46,3 +48,26 @@ def test_only_a_message_of_the_same_role_on_the_branch_has_a_place() -> None:
     book = Playbook().given(record(("user", "a"), ("assistant", "1")))
     assert book.refuses(put_in_place(book.branch[0].id, "x")).code == "unknown-message"
     assert book.refuses(put_in_place("nowhere", "x")).code == "unknown-message"
+
+
+def test_what_follows_a_message_in_anothers_place_is_no_more_than_one_event_may_bring() -> None:
+    said: tuple[Literal["assistant"], str] = ("assistant", "x")
+    book = Playbook().given(record(said), record(*[said] * 4_000))
+    book.given(put_in_place(book.branch[0].id, "y"))
+    assert len({message.id for message in book.state.messages}) == 8_002
+    book.given(record(said))
+    refused = book.refuses(put_in_place(book.branch[0].id, "z"))
+    assert refused.code == "too-many-messages"
+    assert refused.detail == "At most 4000 messages at once, not 4001."
+
+
+def test_a_message_of_the_moment_zero_keeps_it() -> None:
+    said = RecordedMessage(role="user", content="a", created_at_ms=0)
+    book = Playbook().given(MessagesRecorded(at_ms=NOW, messages=(said,)))
+    assert book.branch[0].created_at_ms == 0
+
+
+def test_only_what_the_user_has_said_is_a_title_and_only_where_there_is_none() -> None:
+    said = record(("system", "Be brief."), ("assistant", "Hi."), ("user", "Tea?"))
+    assert Playbook().given(said).state.title == "Tea?"
+    assert Playbook(title="Coffee").given(said).state.title == "Coffee"

@@ -20,6 +20,7 @@ from tests.support.playbook import (
     DUE,
     PAUSE,
     STARTED,
+    TITLE,
     Playbook,
     approve,
     cancel,
@@ -67,8 +68,9 @@ def test_each_lost_tool_becomes_an_event_of_its_own() -> None:
     [
         Playbook(retrieval=["notes"]).given(say()),
         Playbook().given(say(), failed(retryable=True)),
+        Playbook(retrieval=["notes"]).given(say(), TITLE),
     ],
-    ids=["retrieval", "back-off"],
+    ids=["retrieval", "back-off", "retrieval and a title"],
 )
 def test_what_costs_nothing_is_performed_again_as_it_is(book: Playbook) -> None:
     taken = take_over(book.state, at_ms=7, partial="")

@@ -532,10 +532,12 @@ def test_an_edit_of_what_does_not_exist_says_so() -> None:
 
 
 def test_calls_of_all_rounds_count_towards_the_limit_of_the_turn() -> None:
-    book = asking("a", "b", tool_policy={"mode": "auto_loop"}, limits={"tools_max": 3})
-    book.given(returned(), returned(), replied("", wants("c"), wants("d")))
-    assert book.call("c").status is CallStatus.APPROVED
-    assert book.branch[-1].content == "Limit of 3 tool calls a turn."
+    book = asking("a", "b", tool_policy={"mode": "auto_loop"}, limits={"tools_max": 4})
+    book.given(returned(), returned(), replied("", wants("c")), returned())
+    book.given(replied("", wants("d"), wants("e")))
+    assert book.call("d").status is CallStatus.APPROVED
+    assert book.call("e").status is CallStatus.DONE
+    assert book.branch[-1].content == "Limit of 4 tool calls a turn."
 
 
 def test_neither_calls_nor_a_draft_outlast_their_round() -> None:
