@@ -51,6 +51,7 @@ from fsm import (
     ResumeRequested,
     RetryDue,
     RetryRequested,
+    RunTool,
     SendPolicy,
     StopEffect,
     Summary,
@@ -64,6 +65,7 @@ from fsm import (
     TurnCall,
     TurnRequested,
     WorkAbandoned,
+    call_digest,
     drafting,
     replay,
     transition,
@@ -190,6 +192,23 @@ class Playbook:
             effect_id=f"{self.state.version}.0",
             attempt=attempt,
             with_tools=with_tools,
+            due_ms=turn.started_at_ms + self.state.config.limits.turn_s_max * 1_000 + waited_ms,
+        )
+
+    def run_tool(self, call_id: str, *, index: int = 0) -> RunTool:
+        """The tool run that this event must have asked for."""
+        call, turn = self.call(call_id), self.state.turn
+        assert turn is not None
+        since_ms = turn.waiting_since_ms or self.state.updated_at_ms
+        waited_ms = turn.waited_ms + self.state.updated_at_ms - since_ms
+        return RunTool(
+            effect_id=f"{self.state.version}.{index}",
+            attempt=1,
+            call_id=call_id,
+            name=call.name,
+            arguments=call.arguments,
+            digest=call_digest(call.name, call.arguments),
+            effect=call.effect,
             due_ms=turn.started_at_ms + self.state.config.limits.turn_s_max * 1_000 + waited_ms,
         )
 
