@@ -1,11 +1,15 @@
 """The stores that the contract is run over: a fake one per test, and a real server's."""
 
+# pyright: reportUnknownMemberType=false
+# redis-py leaves keyword arguments, and so every second method, partly untyped.
+
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from fakeredis import FakeServer
+from redis import Redis
 
 from storage import StorageConfig, Store, connect
 from tests.storage.fake_store import fake_pool
@@ -39,6 +43,17 @@ def server() -> Iterator[StoreServer]:
         yield server
 
 
+@pytest.fixture
+def client(server: StoreServer) -> Iterator[Redis]:
+    """To do things to the store behind the link's back; it is put right again."""
+    client = server.client()
+    client.flushall()
+    yield client
+    server.resume()
+    client.config_set("maxmemory", 0)
+    client.close()
+
+
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real_only)])
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Once a fake server, once the real one."""
@@ -55,7 +70,7 @@ def real_backend(server: StoreServer) -> Backend:
 
 def real_backend_of(server: StoreServer) -> Backend:
     client = server.client()
-    client.flushall()  # pyright: ignore[reportUnknownMemberType] - its kwargs are untyped
+    client.flushall()
     client.close()
     return Backend(server)
 
