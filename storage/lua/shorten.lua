@@ -17,8 +17,4 @@ if tonumber(meta[1]) - tonumber(meta[2] or 1) < tonumber(ARGV[1]) then
   return {"short"}
 end
 redis.call("HSET", KEYS[1], "keep", ARGV[1])
-local worker = meta[3]
-if worker == "" or redis.call("EXISTS", "worker:" .. worker .. ":session") == 0 then
-  return {"asked", 0}
-end
-return {"asked", 1}
+return {"asked", redis.call("EXISTS", "worker:" .. meta[3] .. ":session")}
