@@ -22,7 +22,7 @@ from storage import (
     keys,
 )
 from storage.link import Argument, Link, Reply
-from tests.storage.arranging import created, next_commit, own, say_mail
+from tests.storage.arranging import created, deliver, next_commit, own, say_mail
 from tests.storage.conftest import Backend
 from tests.storage.saving import opened, play
 from tests.storage.test_late_calls import Recording, late
@@ -263,9 +263,12 @@ async def test_a_copy_whose_beginning_is_lost_is_not_made(
     await store.link.call("FLUSHALL")
     assert await late(store, recorded, "fill", nth=1) == b"lost"
     assert await late(store, recorded, "create") == [b"lost"]
+    for messages in (2, 3):
+        assert await late(store, recorded, "fill", nth=messages) == b"filled"
     assert await late(store, recorded, "fill", nth=0) == b"filled"
     assert await late(store, recorded, "create") == [b"lost"]
     assert await late(store, recorded, "fill", nth=1) == b"filled"
+    await store.link.call("DEL", MESSAGES)
     assert await late(store, recorded, "create") == [b"lost"]
     assert await late(store, recorded, "fill", nth=3) == b"lost"
     assert await late(store, recorded, "fill", nth=2) == b"filled"
@@ -354,6 +357,17 @@ async def test_what_was_brought_goes_at_once_where_its_first_mail_may_begin_no_t
         with pytest.raises(QuotaExceeded):
             await copy(store, talk(5), first=say_mail())
         assert await left(store) == NOTHING
+
+
+@pytest.mark.parametrize("quota", ["messages", "bytes"])
+async def test_what_a_copy_has_counts_when_more_is_said(backend: Backend, quota: str) -> None:
+    book = talk(5)
+    has = {"messages": 4, "bytes": sum(len(event.to_json()) for event in book.log)}[quota]
+    async with backend.connect(**{f"{quota}_per_context_max": has}) as store:
+        await copy(store, book)
+        with pytest.raises(QuotaExceeded) as refused:
+            await deliver(store)
+        assert (refused.value.quota, refused.value.used) == (quota, has)
 
 
 async def test_what_was_brought_for_a_copy_that_was_made_before_goes_at_once(

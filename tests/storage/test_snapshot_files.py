@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from structlog.testing import capture_logs
 
 from fsm import ContextState
-from storage import keys
+from storage import StoreUnavailable, keys
 from storage.sealing import Sealer
 from storage.snapshots import JsonSnapshots
 from tests.storage.arranging import create, die, live, next_commit
@@ -365,6 +365,24 @@ async def test_what_is_due_of_a_deleted_context_is_not_written(files: JsonSnapsh
         await asyncio.sleep(0)
         saving.cancel()  # which writes what is due
     assert not files.path(CONTEXT_ID).exists()
+
+
+async def test_a_store_that_does_not_answer_for_one_file_is_not_asked_about_the_next(
+    files: JsonSnapshots,
+) -> None:
+    asked: list[str] = []
+
+    async def away(context_id: str) -> bool:
+        asked.append(context_id)
+        raise StoreUnavailable("it is away")
+
+    files.save_later(Playbook().state, "1")
+    files.save_later(other_state(), "1")
+    async with asyncio.TaskGroup() as group:
+        saving = group.create_task(files.run(away))
+        await asyncio.sleep(0)
+        saving.cancel()
+    assert (files.writes, len(asked)) == (2, 1)
 
 
 async def test_who_stops_while_a_file_is_deleted_waits_for_that(
