@@ -357,6 +357,24 @@ async def test_what_is_due_is_written_before_the_end(files: JsonSnapshots) -> No
     assert files.load(OTHER_ID, "1") == other_state()
 
 
+async def test_what_has_been_due_for_longest_is_written_first(
+    files: JsonSnapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[str] = []
+
+    def save(_: JsonSnapshots, state: ContextState, epoch: str) -> None:
+        saved.append(state.id)
+
+    monkeypatch.setattr(JsonSnapshots, "save", save)
+    for state in (Playbook().state, other_state(), Playbook().given(say()).state):
+        files.save_later(state, "1")
+    async with asyncio.TaskGroup() as group:
+        saving = group.create_task(files.run(there))
+        await asyncio.sleep(0)
+        saving.cancel()
+    assert saved == [CONTEXT_ID, OTHER_ID]
+
+
 async def test_what_is_due_of_a_deleted_context_is_not_written(files: JsonSnapshots) -> None:
     files.save_later(Playbook().state, "1")
     files.delete(CONTEXT_ID)
