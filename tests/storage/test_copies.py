@@ -124,6 +124,8 @@ async def test_a_long_copy_comes_with_a_snapshot_and_is_not_replayed(
     assert owned.state == book.state
     assert (owned.snapshot_version, owned.messages_saved) == (events, events - 1)
     assert await store.link.call("HGET", SNAPSHOT, "writes") == b"1"
+    head = cast("bytes", await store.link.call("HGET", SNAPSHOT, "head"))
+    assert b"said 2" not in head, "its messages are kept one by one"
     assert await left(store) == (NOT_AT_ALL, FOR_EVER)
 
 

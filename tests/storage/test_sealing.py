@@ -12,6 +12,7 @@ from runtime.leaves import leaves
 from storage import (
     CannotOpen,
     CommitFrame,
+    ContextUnreadable,
     DeadLetter,
     DeadLetters,
     Draft,
@@ -213,10 +214,10 @@ async def test_what_was_moved_to_another_context_does_not_open(
         await store.link.call("XADD", theirs, "1-0", "e", event)
         with pytest.raises(CannotOpen):
             await store.read(OTHER, "eve")
-        with pytest.raises(CannotOpen):
+        with pytest.raises(ContextUnreadable):
             await store.logs.events(OTHER, after=0, until=1)
         await live(store, "w1")
-        with pytest.raises(CannotOpen):
+        with pytest.raises(ContextUnreadable):
             await store.ownership.activate(OTHER, "w1")
 
 

@@ -107,6 +107,30 @@ async def test_a_damaged_file_is_said_aloud_and_the_one_before_it_used(
         assert [entry["log_level"] for entry in logs] == ["error"] * 2
 
 
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_makes_way_for_one_of_the_same_generation(
+    files: JsonSnapshots, damage: str
+) -> None:
+    state = Playbook().given(say()).state
+    files.save(state, "1")
+    DAMAGES[damage](files.path(CONTEXT_ID))
+    files.save(state, "1")
+    with capture_logs() as logs:
+        assert files.load(CONTEXT_ID, "1") == state
+    assert logs == []
+
+
+def test_what_cannot_be_removed_is_said_and_hinders_nobody(files: JsonSnapshots) -> None:
+    files.save(Playbook().state, "1")
+    become_folder(files.path(CONTEXT_ID))
+    files._mark(OTHER_ID).mkdir(parents=True)
+    with capture_logs() as logs:
+        files.delete(CONTEXT_ID)
+        files.remove_leftovers()
+    said = [entry["event"] for entry in logs]
+    assert said == ["snapshot not deleted", "leftovers not removed"]
+
+
 async def test_the_file_of_another_context_is_not_taken_for_ones_own(
     files: JsonSnapshots,
 ) -> None:
