@@ -7,13 +7,15 @@ and is enqueued again. Chores never hold up a turn: they are tasks of their own,
 """
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
-from storage import Retention, Store
+from storage import ErrorSeen, Retention, Store, StoreRefusedWrite, StoreUnavailable
 from workers.activation import Clock
 from workers.config import WorkerConfig
-from workers.dequeue import Chore
+from workers.crashes import first_cause, outcome
+from workers.dequeue import ActivationSource, Chore
 from workers.webhooks import Teller
 
 log = structlog.get_logger(__name__)
@@ -26,18 +28,68 @@ class Chores:
     """The maintenance of one worker."""
 
     def __init__(
-        self, store: Store, config: WorkerConfig, *, clock: Clock, teller: Teller | None
+        self,
+        store: Store,
+        config: WorkerConfig,
+        *,
+        source: ActivationSource,
+        clock: Clock,
+        teller: Teller | None,
     ) -> None:
         self._store = store
         self._config = config
+        self._source = source
         self._clock = clock
         self._teller = teller
         self._places = asyncio.Semaphore(config.chores_max)
         self._waiting = 0
         """Chores that were taken and have not ended."""
+        self._doing: dict[Chore, asyncio.Task[None]] = {}
+
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[None]]:
+        """Of what was begun and has not ended."""
+        return list(self._doing.values())
+
+    async def ask(self) -> None:
+        """Enqueue what is due at each heartbeat, until cancelled.
+
+        A task of its own: the heartbeat must not wait for it.
+        """
+        while True:
+            try:
+                await self.enqueue_due()
+            except (StoreUnavailable, StoreRefusedWrite) as error:
+                log.warning("chores wait", error=str(error))
+            await asyncio.sleep(self._config.worker_heartbeat_s)
+
+    def begin(self, chore: Chore, group: asyncio.TaskGroup) -> None:
+        """Do a chore whose job was taken, in a task of its own, and end the job."""
+        if chore not in self._doing:
+            name = f"chore {chore.job_id}"
+            self._doing[chore] = group.create_task(self._do_job(chore), name=name)
+
+    async def leave(self) -> None:
+        """End the jobs of what was cancelled: it is left to others.
+
+        Webhooks are claimed again, retention comes with its next period.
+        """
+        for chore in tuple(self._doing):
+            await self._source.end_chore(chore, None)
+
+    async def _do_job(self, chore: Chore) -> None:
+        """Do a chore; whatever happens concerns this job alone."""
+        failure = await outcome(self.do(chore))
+        error = None if failure is None else first_cause(failure)
+        if failure is not None:
+            self._store.meters.count("errors:chore-failed")
+            self._store.announcer.tell(ErrorSeen(error="chore-failed", severity="warning"))
+            log.error("chore failed", job_id=chore.job_id, error=error, exc_info=failure)
+        del self._doing[chore]
+        await self._source.end_chore(chore, error)
 
     async def enqueue_due(self) -> None:
-        """Enqueue the chores that are due. Every worker calls this again and again.
+        """Enqueue the chores that are due.
 
         Raises:
             StoreUnavailable, StoreRefusedWrite: Call it again.

@@ -4,13 +4,13 @@ Each crash in a row doubles the pause before the next try, from a heartbeat on, 
 `crash_pause_s_max`. What was taken over, or waits for the store, is tried at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from pydantic import ValidationError
 
-from storage import ContextMissing, Fenced
+from storage import ContextMissing, Fenced, WorkerBuried
 from workers.config import WorkerConfig
 
 _DOUBLINGS_MAX: Final = 10
@@ -74,6 +74,17 @@ class Crashes:
     def forget(self, context_id: str) -> None:
         """Be done with a context: it has run to its end, or is another's."""
         self._crashed.pop(context_id, None)
+
+
+async def outcome(work: Awaitable[None]) -> Exception | None:
+    """The error that some work has raised, for its caller to log; WorkerBuried is passed on."""
+    try:
+        await work
+    except WorkerBuried:
+        raise
+    except Exception as crash:  # noqa: BLE001 - the room's one place: its callers log it
+        return crash
+    return None
 
 
 def first_cause(crash: Exception) -> str:

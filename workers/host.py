@@ -8,7 +8,7 @@ over ends: others may have its contexts already.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -34,12 +34,15 @@ from storage import (
     read_mail,
     worker_mail,
 )
-from workers import poison
 from workers.activation import Activation, Clock, Performer
 from workers.chores import Chores
 from workers.config import WorkerConfig
-from workers.crashes import Crashes, first_cause, was_taken_over
+from workers.crashes import Crashes, first_cause, outcome, was_taken_over
 from workers.dequeue import ActivationSource, Chore
+from workers.frames import Frames
+from workers.isolation import Isolation
+from workers.poison import Suspicion
+from workers.session import Session
 from workers.unreadable import delete_if_asked
 
 log = structlog.get_logger(__name__)
@@ -63,7 +66,7 @@ class Host:
         performer: Performer,
         config: WorkerConfig,
         clock: Clock,
-        chores: Chores | None = None,
+        chores: Chores,
         on_over: Callable[[], object] | None = None,
     ) -> None:
         """Make a host.
@@ -75,14 +78,13 @@ class Host:
             performer: Performs what the machine asks for.
             config: Limits.
             clock: Unix time in milliseconds.
-            chores: The maintenance that it takes part in; None leaves it to other workers.
+            chores: The maintenance that it takes part in.
             on_over: Called once its session is not renewed any more. `run` then returns as soon
                 as all has ended that was cancelled, which a tool may never do.
         """
         self.worker_id = worker_id
         self._chores = chores
         self._on_over = on_over
-        self._doing: dict[Chore, asyncio.Task[None]] = {}
         self._store = store
         self._source = source
         self._performer = performer
@@ -94,11 +96,10 @@ class Host:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[str] = set()
         """Contexts whose rq job is ours to finish."""
+        self._session = Session(worker_id, store=store, config=config, clock=clock)
         self._crashes = Crashes(config)
-        self._drafts: dict[str, Activation] = {}
-        self._draft_waits = asyncio.Event()
-        self._alone = asyncio.Lock()
-        """Held by the one suspected context that is being tried; see `workers/poison.py`."""
+        self._frames = Frames(config)
+        self._isolation = Isolation(store, config, clock)
         self._look_now = asyncio.Event()
         self._emptied = asyncio.Event()
         self._started = asyncio.Event()
@@ -119,7 +120,7 @@ class Host:
         Raises:
             ExceptionGroup: Of WorkerBuried, if this worker was taken for dead.
         """
-        if not await self._begin_session(stop):
+        if not await self._session.begin(stop):
             return 0
         subscriber = self._store.subscriber
         mail = Listener(self._on_mail, self._on_gap)
@@ -130,43 +131,30 @@ class Host:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                beginning = [group.create_task(self._take_jobs(), name="take-jobs")]
-                if self._chores is not None:
-                    asking = self._ask_for_chores(self._chores)
-                    beginning.append(group.create_task(asking, name="ask-for-chores"))
+                beginning = (
+                    group.create_task(self._take_jobs(group), name="take-jobs"),
+                    group.create_task(self._chores.ask(), name="ask-for-chores"),
+                )
                 helpers = (
                     group.create_task(self._live(), name="heartbeat"),
-                    group.create_task(self._send_drafts(), name="drafts"),
+                    group.create_task(self._frames.run(), name="drafts"),
                 )
                 ready()
                 await stop.wait()
                 self._draining = self._store.meters.draining = True
                 for task in beginning:
                     task.cancel()
-                working = [*await self._drain(), *self._doing.values()]
+                working = [*await self._drain(), *self._chores.tasks]
                 for task in (*helpers, *working):
                     task.cancel()
                 if working:
                     # Nobody waits for a tool that goes on though it was cancelled.
                     await asyncio.wait(working, timeout=ENDING_S_MAX)
-                for chore in tuple(self._doing):
-                    # Webhooks are claimed again, retention comes with its next period.
-                    await self._source.end_chore(chore, None)
-                return await self._hand_over()
+                await self._chores.leave()
+                return await self._session.hand_over()
         finally:
             subscriber.unsubscribe(worker_mail(self.worker_id), mail)
             subscriber.unsubscribe(WAKE, wake)
-
-    async def _hand_over(self) -> int:
-        """Give what is left to others; how many contexts that was."""
-        try:
-            had = await self._store.sessions.bury(self.worker_id, cause="left")
-        except (StoreUnavailable, StoreRefusedWrite) as error:
-            # Others find the session expired a little later.
-            log.warning("worker not handed over", worker_id=self.worker_id, error=str(error))
-            return 0
-        log.info("worker drained", worker_id=self.worker_id, handed_over=had)
-        return had
 
     def load(self) -> Mapping[str, int]:
         """How many contexts it has: active, starting, waiting for another try."""
@@ -175,25 +163,6 @@ class Host:
             "starting": len(self._starting),
             "waiting_for_retry": len(self._crashes),
         }
-
-    async def _begin_session(self, stop: asyncio.Event) -> bool:
-        """Begin the session as soon as the store takes it; False if `stop` was set first."""
-        told = False
-        while not stop.is_set():
-            try:
-                await self._store.sessions.renew(
-                    self.worker_id, now_ms=self._clock(), begin=True
-                )
-            except (StoreUnavailable, StoreRefusedWrite) as error:
-                if not told:
-                    log.warning("worker waits for the store", error=str(error))
-                told = True
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._config.commit_pause_s_max):
-                        await stop.wait()
-            else:
-                return True
-        return False
 
     async def _drain(self) -> list[asyncio.Task[None]]:
         """Let turns finish; returns the tasks of those that did not in time."""
@@ -237,7 +206,7 @@ class Host:
     def _on_wake(self, _message: bytes) -> None:
         self._look_now.set()
 
-    async def _take_jobs(self) -> None:
+    async def _take_jobs(self, group: asyncio.TaskGroup) -> None:
         while True:
             room = self._config.activations_max - len(self._active) - len(self._starting)
             if room <= 0:
@@ -254,7 +223,7 @@ class Host:
                 continue
             for job in taken:
                 if isinstance(job, Chore):
-                    self._begin_chore(job)
+                    self._chores.begin(job, group)
                 else:
                     self._jobs.add(job)
                     self._start(job)
@@ -264,18 +233,8 @@ class Host:
         try:
             return await self._source.take(room)
         except WorkerBuried:
-            await self._renew_if_unburied()
+            await self._session.go_on()
             return await self._source.take(room)
-
-    async def _renew_if_unburied(self) -> None:
-        """Go on with a session that has only run out, as where the store took no writes.
-
-        Mail may come before the next heartbeat.
-
-        Raises:
-            WorkerBuried: Others have what this worker had.
-        """
-        await self._store.sessions.renew(self.worker_id, now_ms=self._clock())
 
     async def _live(self) -> None:
         """Keep the session until this host is over."""
@@ -291,11 +250,7 @@ class Host:
         swept_s = asyncio.get_running_loop().time()
         while True:
             try:
-                for other in await self._store.sessions.renew(
-                    self.worker_id, now_ms=self._clock()
-                ):
-                    log.warning("worker is dead", worker_id=other)
-                    await self._store.sessions.bury(other)
+                await self._session.renew()
                 await self._pick_up_overdue()
                 if asyncio.get_running_loop().time() - swept_s >= self._config.sweep_s:
                     await self._pick_up_lost()
@@ -346,7 +301,7 @@ class Host:
         error: str | None = None
         elsewhere = False
         try:
-            match await _outcome(self._run(context_id)):
+            match await outcome(self._run(context_id)):
                 case None:
                     pass
                 case ContextMissing():
@@ -383,8 +338,9 @@ class Host:
                 self._crashes.forget(context_id)
                 return
             raise
-        with contextlib.ExitStack() as isolation:
-            suspicion = await self._suspect(owned, isolation)
+        with contextlib.ExitStack() as trial:
+            crash = self._crashes.cause_of(context_id)
+            suspicion = await self._isolation.suspect(owned, crash=crash, trial=trial)
             await self._run_owned(owned, suspicion)
 
     async def _own(self, context_id: str) -> Owned:
@@ -392,37 +348,10 @@ class Host:
         try:
             return await self._store.ownership.activate(context_id, self.worker_id)
         except WorkerBuried:
-            await self._renew_if_unburied()
+            await self._session.go_on()
             return await self._store.ownership.activate(context_id, self.worker_id)
 
-    async def _suspect(
-        self, owned: Owned, isolation: contextlib.ExitStack
-    ) -> poison.Suspicion | None:
-        """Whether the context's work is suspected of killing workers; if so, count this try."""
-        deaths = poison.deaths(owned, now_ms=self._clock())
-        if deaths == 0:
-            return None
-        cause = self._crashes.cause_of(owned.context_id)
-        cause = cause or f"The worker {owned.before or 'that had it'} died."
-        if deaths < self._config.kills_max:
-            if deaths > 1:
-                await self._alone.acquire()
-                isolation.callback(self._alone.release)
-            await self._count_attempt(owned, deaths + 1)
-        return poison.Suspicion(deaths, cause, isolation.close)
-
-    async def _count_attempt(self, owned: Owned, attempt: int) -> None:
-        """Count a try once: begun anew, it would be taken for one that has come to nothing."""
-        while True:
-            try:
-                await self._store.ownership.count_attempt(owned, attempt)
-            except (StoreUnavailable, StoreRefusedWrite) as error:
-                log.warning("activation waits", context_id=owned.context_id, error=str(error))
-                await asyncio.sleep(self._config.commit_pause_s_max)
-            else:
-                return
-
-    async def _run_owned(self, owned: Owned, suspicion: poison.Suspicion | None) -> None:
+    async def _run_owned(self, owned: Owned, suspicion: Suspicion | None) -> None:
         context_id = owned.context_id
         activation = Activation(
             owned,
@@ -431,7 +360,7 @@ class Host:
             performer=self._performer,
             config=self._config,
             clock=self._clock,
-            on_draft=self._on_draft,
+            on_draft=self._frames.send_soon,
             suspicion=suspicion,
         )
         self._active[context_id] = activation
@@ -487,75 +416,3 @@ class Host:
             exc_info=crash,
         )
         return cause
-
-    # Chores
-
-    async def _ask_for_chores(self, chores: Chores) -> None:
-        """Have done what is due; beside the heartbeat, which must not wait for it."""
-        while True:
-            try:
-                await chores.enqueue_due()
-            except (StoreUnavailable, StoreRefusedWrite) as error:
-                log.warning("chores wait", worker_id=self.worker_id, error=str(error))
-            await asyncio.sleep(self._config.worker_heartbeat_s)
-
-    def _begin_chore(self, chore: Chore) -> None:
-        assert self._group is not None
-        if chore not in self._doing:
-            name = f"chore {chore.job_id}"
-            self._doing[chore] = self._group.create_task(self._do(chore), name=name)
-
-    async def _do(self, chore: Chore) -> None:
-        """Do maintenance; whatever happens concerns this job alone."""
-        failure = await _outcome(self._chores.do(chore)) if self._chores else None
-        error = None if failure is None else first_cause(failure)
-        if failure is not None:
-            self._store.meters.count("errors:chore-failed")
-            self._store.announcer.tell(ErrorSeen(error="chore-failed", severity="warning"))
-            log.error("chore failed", job_id=chore.job_id, error=error, exc_info=failure)
-        del self._doing[chore]
-        await self._source.end_chore(chore, error)
-
-    # Drafts
-
-    def _on_draft(self, activation: Activation) -> None:
-        self._drafts[activation.context_id] = activation
-        self._draft_waits.set()
-
-    async def _send_drafts(self) -> None:
-        """Send what has arrived of all streaming replies, again and again.
-
-        A frame of one reply is followed by the next after `draft_ms`, or later when so
-        many replies stream that the frames would exceed `draft_frames_s_max`.
-        """
-        while True:
-            await self._draft_waits.wait()
-            self._draft_waits.clear()
-            frames = await self._send_waiting_drafts()
-            pause_s = max(
-                self._config.draft_ms / 1_000, frames / self._config.draft_frames_s_max
-            )
-            await asyncio.sleep(pause_s)
-
-    async def _send_waiting_drafts(self) -> int:
-        """Send what waits, all of it in one write; keeps none of the activations."""
-        waiting, self._drafts = self._drafts, {}
-        sent = [
-            (activation, answer)
-            for activation in waiting.values()
-            if (answer := activation.drafts.send(version=activation.state.version)) is not None
-        ]
-        for activation, answer in sent:
-            await activation.drafts.confirm(answer)
-        return len(sent)
-
-
-async def _outcome(work: Awaitable[None]) -> Exception | None:
-    """The error that some work has raised, for its caller to log; WorkerBuried is passed on."""
-    try:
-        await work
-    except WorkerBuried:
-        raise
-    except Exception as crash:  # noqa: BLE001 - the room's one place: its callers log it
-        return crash
-    return None

@@ -83,7 +83,7 @@ async def serve(
                 performer=effects,
                 config=config,
                 clock=unix_ms,
-                chores=Chores(store, config, clock=unix_ms, teller=teller),
+                chores=Chores(store, config, source=source, clock=unix_ms, teller=teller),
                 on_over=on_over,
             )
             store.begin("worker", worker_id, host.load)

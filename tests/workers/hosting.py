@@ -56,8 +56,8 @@ class Jobs(ActivationSource):
 class Maintenance(Chores):
     """Chores as a test wants them: they work until they are let go, or break."""
 
-    def __init__(self, store: MemoryStore, config: WorkerConfig) -> None:
-        super().__init__(store, config, clock=now_ms, teller=None)
+    def __init__(self, store: MemoryStore, config: WorkerConfig, source: Jobs) -> None:
+        super().__init__(store, config, source=source, clock=now_ms, teller=None)
         self.beats = 0
         self.working = 0
         self.breaks: Exception | None = None
@@ -111,7 +111,7 @@ async def hosting(
     performer = performer or Scripted()
     jobs = Jobs(store, worker_id)
     config = WorkerConfig.model_validate(settings)
-    chores = Maintenance(store, config)
+    chores = Maintenance(store, config, jobs)
     stop, ready, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
     host = Host(
         worker_id,

@@ -9,10 +9,12 @@ from typing_extensions import override
 from fsm import ContextCreated, ContextDeleted
 from storage import StoreUnavailable, keys
 from tests.support.clock import in_virtual_time, settled
-from tests.support.memory_store import open_memory_store
+from tests.support.memory_store import MemoryStore, open_memory_store
 from tests.support.playbook import BEGAN_MS, CONTEXT_ID
+from tests.workers.hosting import Jobs
 from tests.workers.stage import now_ms, nth_id
 from workers import WorkerConfig
+from workers.activation import Clock
 from workers.chores import WAITING_MAX, Chores
 from workers.dequeue import Chore
 from workers.webhooks import Teller
@@ -43,13 +45,20 @@ class Telling(Teller):
             raise StoreUnavailable("away")
 
 
+def make_chores(
+    store: MemoryStore, *, clock: Clock = now_ms, teller: Teller | None = None
+) -> Chores:
+    source = Jobs(store, "w1")
+    return Chores(store, CONFIG, source=source, clock=clock, teller=teller)
+
+
 @in_virtual_time
 @pytest.mark.parametrize("days", [0, 30])
 async def test_retention_is_asked_for_once_in_a_period_where_contexts_grow_old(
     days: int,
 ) -> None:
     async with open_memory_store(retention_days=days) as store:
-        chores = Chores(store, CONFIG, clock=now_ms, teller=None)
+        chores = make_chores(store)
         await chores.enqueue_due()
         await chores.enqueue_due()
         period_s = await store.link.call("TTL", keys.chore("retention"))
@@ -64,9 +73,7 @@ async def test_retention_has_what_is_old_deleted() -> None:
         await store.admissions.create(event, first=None, key="", digest="")
         created_ms = int(CONTEXT_ID.replace("-", "")[:12], 16)
         old_ms = max(created_ms, BEGAN_MS) + 31 * DAY_MS
-        await Chores(store, CONFIG, clock=lambda: old_ms, teller=None).do(
-            Chore("retention", "")
-        )
+        await make_chores(store, clock=lambda: old_ms).do(Chore("retention", ""))
         (waiting,) = await store.undelivered(CONTEXT_ID)
         assert isinstance(waiting.mail.event, ContextDeleted)
 
@@ -76,7 +83,7 @@ async def test_retention_has_what_is_old_deleted() -> None:
 async def test_a_worker_claims_what_it_has_room_for_until_chores_end(end: str) -> None:
     async with open_memory_store() as store, asyncio.TaskGroup() as group:
         telling = Telling()
-        chores = Chores(store, CONFIG, clock=now_ms, teller=telling)
+        chores = make_chores(store, teller=telling)
 
         async def do(number: int) -> None:
             with contextlib.suppress(StoreUnavailable):

@@ -11,7 +11,7 @@ from storage.subscriber import Subscriber
 from tests.support.clock import in_virtual_time, now_s, settled, until
 from tests.support.memory_store import Fault
 from tests.support.playbook import CONTEXT_ID, say
-from tests.workers.hosting import Jobs, hosting, hosting_beside, open_world
+from tests.workers.hosting import Jobs, Maintenance, hosting, hosting_beside, open_world
 from tests.workers.stage import Reply, Scripted, now_ms, nth_id
 from workers import Host, WorkerConfig
 
@@ -212,13 +212,15 @@ async def test_a_worker_that_waits_for_the_store_says_so_once_and_stops_when_it_
         away: list[Fault] = ["lost"] * 10
         world.store.fail("renew", *away)
         stop = asyncio.Event()
+        config, jobs = WorkerConfig(commit_pause_s_max=10), Jobs(world.store, "w1")
         host = Host(
             "w1",
             store=world.store,
-            source=Jobs(world.store, "w1"),
+            source=jobs,
             performer=Scripted(),
-            config=WorkerConfig(commit_pause_s_max=10),
+            config=config,
             clock=now_ms,
+            chores=Maintenance(world.store, config, jobs),
         )
         with capture_logs() as logs:
             async with asyncio.TaskGroup() as group:

@@ -27,6 +27,7 @@ from tests.support.playbook import CONTEXT_ID, rename, say
 from tests.support.store_server import StoreServer
 from tests.workers.stage import Reply, Scripted, Stage, now_ms, nth_id
 from workers import Host, WorkerConfig
+from workers.chores import Chores
 from workers.dequeue import open_source
 
 pytestmark = pytest.mark.real_only
@@ -98,6 +99,7 @@ async def working(
             performer=performer,
             config=config,
             clock=now_ms,
+            chores=Chores(store, config, source=source, clock=now_ms, teller=None),
         )
         task = group.create_task(host.run(stop, ready.set), name=worker_id)
         try:

@@ -33,6 +33,7 @@ from verify.simulation.performing import PERFORMANCES, TOOLS, Performances, Watc
 from verify.simulation.server import Server
 from verify.simulation.settings import Settings
 from workers import Effects, Host
+from workers.chores import Chores
 from workers.dequeue import open_source
 from workers.models.request import RequestBuilder
 from workers.models.scripted import ScriptedModel
@@ -205,6 +206,7 @@ class World:
                     performer=effects,
                     config=config,
                     clock=self.now_ms,
+                    chores=Chores(store, config, source=source, clock=self.now_ms, teller=None),
                 )
                 await host.run(living.stop, lambda: None)
 
