@@ -125,12 +125,13 @@ class Host:
         subscriber = self._store.subscriber
         mail = Listener(self._on_mail, self._on_gap)
         wake = Listener(self._on_wake, self._look_now.set)
-        await subscriber.subscribe(worker_mail(self.worker_id), mail)
-        await subscriber.subscribe(WAKE, wake)
-        self._store.announcer.tell(WorkerJoined(worker_id=self.worker_id))
         try:
             async with asyncio.TaskGroup() as group:
+                # An earlier worker of this id may have contexts, whose mail comes at once.
                 self._group = group
+                await subscriber.subscribe(worker_mail(self.worker_id), mail)
+                await subscriber.subscribe(WAKE, wake)
+                self._store.announcer.tell(WorkerJoined(worker_id=self.worker_id))
                 beginning = (
                     group.create_task(self._take_jobs(group), name="take-jobs"),
                     group.create_task(self._chores.ask(), name="ask-for-chores"),

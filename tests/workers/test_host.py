@@ -146,6 +146,27 @@ async def deliver_unheard(world: Stage[MemoryStore]) -> None:
 
 
 @in_virtual_time
+async def test_mail_for_an_earlier_worker_of_this_id_may_come_before_all_has_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world() as world:
+        await world.store.sessions.renew("w1", now_ms=now_ms(), begin=True)
+        await world.store.ownership.activate(CONTEXT_ID, "w1")
+        subscribe = Subscriber.subscribe
+
+        async def heard(self: Subscriber, channel: str, listener: Listener) -> None:
+            await subscribe(self, channel, listener)
+            if channel == worker_mail("w1"):
+                await world.deliver(say())
+                await settled()
+
+        monkeypatch.setattr(Subscriber, "subscribe", heard)
+        async with hosting(world.store) as one:
+            await until(lambda: one.performer.kinds)
+            assert now_s() < 1
+
+
+@in_virtual_time
 async def test_mail_whose_publication_was_lost_is_read_once_it_is_overdue() -> None:
     async with open_world() as world, hosting(world.store, linger_s=60) as one:
         await world.deliver(say())
