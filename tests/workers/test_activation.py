@@ -117,6 +117,15 @@ async def test_a_commit_takes_no_more_events_than_it_may() -> None:
 
 
 @in_virtual_time
+async def test_a_commit_answers_no_more_actions_than_it_may_also_where_it_refuses_them() -> (
+    None
+):
+    async with open_stage(*[RETRY] * 5, commit_events_max=2) as stage:
+        await stage.pass_through()
+        assert [commit.acknowledged for commit in stage.store.commits] == [2, 4, 5]
+
+
+@in_virtual_time
 @pytest.mark.parametrize("fault", ["lost", "unanswered", "refused"])
 async def test_a_commit_that_was_not_confirmed_is_repeated_with_the_same_content(
     fault: Fault,

@@ -7,10 +7,11 @@ import pytest
 from pydantic import JsonValue
 
 from fsm import RESTING, Event, Phase, allowed_actions, rests
-from storage import ContextMissing
+from storage import ContextMissing, keys
 from tests.support.clock import in_virtual_time, settled, until
 from tests.support.memory_store import MemoryStore
 from tests.support.playbook import CONTEXT_ID, DELETE, PAUSE, RESUME, RETRY, rename, say, wants
+from tests.workers.hosting import note_counts
 from tests.workers.stage import OWNER, Reply, Stage, now_ms, open_stage
 
 LIMITS: Final[Mapping[str, JsonValue]] = {"backoff_ms_base": 60_000, "backoff_ms_max": 60_000}
@@ -125,6 +126,30 @@ async def test_an_activation_without_anything_to_do_writes_nothing(phase: Phase)
         after = await stage.dump()
         for name in ("log", "draft", "snap", "msgs", "mail", "results", "keys"):
             assert after[name] == before[name], name
+
+
+@in_virtual_time
+async def test_what_writes_nothing_is_counted_as_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_stage(rename("one"), RETRY) as stage:
+        counted = note_counts(stage.store, monkeypatch)
+        async with stage.running() as run:
+            await until(lambda: stage.store.commits)
+            await stage.deliver(RETRY)
+            await run.ended()
+        # A commit of nothing but a refusal, and the passivation.
+        assert [name for name in counted if name == "saves:clean"] == ["saves:clean"] * 2
+
+
+@in_virtual_time
+async def test_a_context_whose_snapshot_lags_is_not_counted_as_clean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_stage(rename("one")) as stage:
+        await stage.pass_through()
+        await stage.store.link.call("DEL", *keys.of_context(CONTEXT_ID, "snap", "msgs"))
+        counted = note_counts(stage.store, monkeypatch)
+        assert await stage.pass_through() == "idle"
+        assert "saves:clean" not in counted
 
 
 @in_virtual_time

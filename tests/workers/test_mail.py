@@ -8,10 +8,12 @@ from storage import VersionConflict, keys
 from tests.support.clock import in_virtual_time, settled, until
 from tests.support.playbook import (
     CONTEXT_ID,
+    DELETE,
     RETRY,
     rename,
+    say,
 )
-from tests.workers.stage import open_stage
+from tests.workers.stage import Reply, open_stage
 
 
 @in_virtual_time
@@ -56,6 +58,35 @@ async def test_mail_that_is_pushed_while_the_mailbox_is_read_is_kept() -> None:
         await settled()
         assert await stage.titles() == ["one", "two"]
         await run.ended()
+
+
+@in_virtual_time
+async def test_answers_that_came_before_the_mailbox_was_read_are_applied_before_its_mail() -> (
+    None
+):
+    async with open_stage(say()) as stage, stage.running() as run:
+        stage.performer.usual = Reply(pause_s=1)
+        await stage.until_phase("awaiting_llm_response")
+        stage.deaf = True
+        await stage.deliver(rename("later"))
+        read = stage.store.hold_answer("undelivered")
+        run.activation.check_mail()
+        await read.reached.wait()
+        await asyncio.sleep(2)
+        read.opened.set()
+        await run.ended()
+        assert await stage.kinds() == [
+            *("context-created", "message-received"),
+            *("reply-started", "reply-ended", "context-renamed"),
+        ]
+
+
+@in_virtual_time
+async def test_mail_behind_the_deletion_of_its_context_is_not_answered() -> None:
+    async with open_stage(DELETE, rename("late")) as stage:
+        assert await stage.pass_through() == "deleted"
+        (commit,) = stage.store.commits
+        assert (commit.acknowledged, [*commit.results]) == (1, [1])
 
 
 @in_virtual_time

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic import JsonValue
 
-from fsm import AwaitRetry, CallModel, CallStatus, Phase, ReplyRestarted, RunTool
+from fsm import AwaitRetry, CallModel, CallStatus, Phase, ReplyRestarted, RunTool, ToolRestarted
 from storage import DeadLetter, DeadLetters
 from tests.support.clock import in_virtual_time, now_s
 from tests.support.memory_store import MemoryStore
@@ -135,6 +135,21 @@ async def test_a_harmless_tool_runs_again_under_the_same_effect_id(effect: str) 
         assert [role for role, _, _ in await heir.said()] == [
             *("user", "assistant", "tool", "assistant")
         ]
+
+
+@in_virtual_time
+async def test_tools_that_ran_side_by_side_are_restarted_in_their_order() -> None:
+    calls = tuple(wants(f"c{number}", effect="idempotent") for number in range(3))
+    async with killed_in(
+        "executing_tools",
+        Reply((), calls=calls),
+        config={"tool_policy": LOOPING},
+        tool_hangs=True,
+    ) as (dead, heir):
+        await heir.pass_through()
+        restarted = [e.effect_id for e in await heir.log() if isinstance(e, ToolRestarted)]
+        assert len(restarted) == 3
+        assert restarted == [ran.effect_id for ran in dead.performer.performed[1:]]
 
 
 @in_virtual_time

@@ -8,8 +8,8 @@ import pytest
 from pydantic import JsonValue
 
 from fsm import ContextCreated, Event, Phase, TimePassed
-from tests.support.clock import in_virtual_time
-from tests.support.playbook import CONTEXT_ID, DELETE, PIN, say, update_queue, wants
+from tests.support.clock import in_virtual_time, settled
+from tests.support.playbook import CONTEXT_ID, DELETE, PIN, rename, say, update_queue, wants
 from tests.workers.stage import OWNER, Reply, now_ms, nth_id, open_stage
 
 OVERDUE_MS: Final = 500
@@ -82,6 +82,28 @@ async def test_what_is_taken_back_wakes_nobody() -> None:
         assert await stage.pass_through() == "idle"
         later_ms = now_ms() + 2 * LATER_MS
         assert await stage.store.ownership.claim(now_ms=later_ms, overdue_ms=OVERDUE_MS) == []
+
+
+@in_virtual_time
+async def test_what_mail_has_taken_back_that_was_not_heard_is_not_told_as_due() -> None:
+    async with open_stage(linger_s=1_000) as stage, stage.running():
+        due_ms = now_ms() + LATER_MS
+        await stage.deliver(say("later", not_before_ms=due_ms))
+        await asyncio.sleep(1)
+        (said,) = (await stage.state()).scheduled
+        commit = stage.store.hold("commit")
+        await stage.deliver(rename("one"))
+        await commit.reached.wait()
+        stage.deaf = True
+        await stage.deliver(update_queue(remove=(said.id,)))
+        await settled()
+        stage.deaf = False
+        await stage.deliver(rename("two"))
+        await until_ms(due_ms + 1)
+        commit.opened.set()
+        await settled()
+        assert await stage.titles() == ["one", "two"]
+        assert await stage.said() == []
 
 
 @in_virtual_time
