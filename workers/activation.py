@@ -241,7 +241,6 @@ class Activation:
         self._rested_s = clock() + self._linger_s if resting else math.inf
         self._look_at_clock()
         await self._woken.wait()
-        self._wait_ends.move(math.inf)
         return self._is_due() or clock() < self._rested_s
 
     def _look_at_clock(self) -> None:

@@ -36,7 +36,6 @@ class Deadline:
         self._on_passed = lambda: None
 
     def _disarm(self) -> None:
-        self._armed_s = math.inf
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -42,11 +42,8 @@ async def delete_if_asked(remains: Remains, store: Store, worker_id: str) -> boo
         acknowledged=batch.acknowledged,
         results=batch.results,
         notices=batch.notices,
-        tally=batch.tally,
     )
     await store.ownership.delete(commit, worker_id)
-    for announcement in batch.announced:
-        store.announcer.tell(announcement)
     log.warning("context was deleted unread", context_id=remains.context_id)
     return True
 
