@@ -108,6 +108,17 @@ async def test_a_log_that_was_shortened_by_wish_is_not_too_long_any_more() -> No
 
 
 @in_virtual_time
+async def test_a_log_that_an_earlier_owner_has_shortened_is_not_too_long() -> None:
+    async with open_stage(say("One"), linger_s=1.0) as stage:
+        stage.store.config = stage.store.config.model_copy(update={"log_events_max": 3})
+        await stage.pass_through()
+        assert stage.store.steps.count("compact") == 1
+        await stage.deliver(rename("Another"))
+        await stage.pass_through()
+        assert stage.store.steps.count("compact") == 1
+
+
+@in_virtual_time
 async def test_a_wish_for_a_shorter_log_waits_for_the_turn_and_outlives_the_worker() -> None:
     async with open_stage(say("One"), linger_s=1.0) as stage:
         stage.performer.replies.append(Reply(hangs=True))

@@ -1,11 +1,13 @@
 """The text of a reply that is arriving, and how much of it readers have."""
 
+import asyncio
+
 import pytest
 from hypothesis import given, strategies as st
 
-from storage import DraftConflict, Fenced
+from storage import Draft, DraftConflict, Fenced, StoreRefusedWrite
 from tests.support.clock import in_virtual_time, settled, until
-from tests.support.memory_store import Fault
+from tests.support.memory_store import Fault, MemoryOwnership
 from tests.support.playbook import (
     cancel,
     rename,
@@ -169,6 +171,71 @@ async def test_a_frame_whose_outcome_is_unknown_is_sent_again_as_it_was(fault: F
                 await stage.send_drafts()
             assert await stage.draft() == "Hello!"
             assert not run.task.done()
+
+
+@in_virtual_time
+async def test_a_commit_in_mid_reply_leaves_the_draft_as_it_is() -> None:
+    async with open_stage(say()) as stage, stage.running() as run:
+        stage.performer.usual = Reply(("Hel",), hangs=True)
+        await stage.until_phase("streaming_llm_response")
+        run.activation.drafts.add("2.0", "lo")
+        await stage.send_drafts()
+        run.activation.drafts.add("2.0", "!")
+        await stage.deliver(rename("one"))
+        await until(lambda: stage.store.commits[-1].acknowledged == 2)
+        assert stage.store.commits[-1].draft == Draft("keep", n=5)
+        await stage.send_drafts()
+        assert await stage.draft() == "Hello!"
+
+
+@in_virtual_time
+async def test_text_that_came_before_its_reply_has_begun_outlasts_a_commit() -> None:
+    async with open_stage(say(), commit_events_max=1) as stage, stage.running():
+        stage.performer.usual = Reply(("Hel",), pause_s=1, hangs=True)
+        await until(lambda: stage.performer.kinds)
+        commit = stage.store.hold("commit")
+        await stage.deliver_all(rename("one"), rename("two"))
+        await asyncio.sleep(2)
+        assert not stage.drafts, "there is nothing yet that text could be appended to"
+        commit.opened.set()
+        await stage.until_phase("streaming_llm_response")
+        assert await stage.titles() == ["one", "two"]
+        assert await stage.draft() == "Hel"
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["lost", "refused", None])
+async def test_scripts_that_the_store_has_forgotten_are_loaded_again(
+    fault: Fault | None,
+) -> None:
+    async with open_stage(say()) as stage, stage.running() as run:
+        stage.performer.usual = Reply(("Hel",), hangs=True)
+        await stage.until_phase("streaming_llm_response")
+        stage.store.fail("draft", "no script")
+        if fault is not None:
+            stage.store.fail("reload", fault)
+        run.activation.drafts.add("2.0", "lo")
+        await stage.send_drafts()
+        assert stage.store.steps.count("reload") == 1
+        await stage.send_drafts()
+        assert await stage.draft() == "Hello"
+
+
+@in_virtual_time
+async def test_a_frame_that_a_full_store_refuses_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_stage(say()) as stage, stage.running() as run:
+        stage.performer.usual = Reply(("Hel",), hangs=True)
+        await stage.until_phase("streaming_llm_response")
+        refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        refused.set_exception(StoreRefusedWrite("read-only"))
+        run.activation.drafts.add("2.0", "lo")
+        with monkeypatch.context() as full:
+            full.setattr(MemoryOwnership, "append_draft", lambda *_, **__: refused)
+            await stage.send_drafts()
+        await stage.send_drafts()
+        assert await stage.draft() == "Hello"
 
 
 @in_virtual_time

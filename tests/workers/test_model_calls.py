@@ -43,6 +43,17 @@ async def test_calls_that_wait_for_the_model_are_made_owner_by_owner() -> None:
 
 
 @in_virtual_time
+async def test_a_call_that_is_stopped_leaves_its_place_to_the_next() -> None:
+    async with scene(say("/chunks 9 1000")) as here:
+        effects = replace(here.effects, places=Places(1))
+        here = replace(here, effects=effects)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await here.perform()
+        await effects.places.take("one", within_s=0)
+
+
+@in_virtual_time
 async def test_a_turn_whose_time_ends_while_it_waits_for_the_model_fails() -> None:
     async with scene(say("Hello")) as here:
         places = Places(1)
