@@ -30,6 +30,8 @@ class Parameter:
     name: str
     schema: Mapping[str, JsonValue]
     description: str
+    is_list: bool = False
+    """Whether it may come several times."""
 
 
 WHOLE_MAX: Final = 999_999_999
@@ -146,12 +148,12 @@ def check_query(request: web.Request, known: Sequence[Parameter]) -> None:
     Raises:
         Problem: invalid-parameter.
     """
-    names = [parameter.name for parameter in known]
+    by_name = {parameter.name: parameter for parameter in known}
     for name in request.query:
-        if name not in names:
-            takes = f"it takes {', '.join(names)}" if names else "it takes none"
+        if name not in by_name:
+            takes = f"it takes {', '.join(by_name)}" if by_name else "it takes none"
             raise Problem("invalid-parameter", f"Unknown parameter {name[:64]!r}: {takes}.")
-        if len(request.query.getall(name)) > 1:
+        if not by_name[name].is_list and len(request.query.getall(name)) > 1:
             raise Problem("invalid-parameter", f"Send {name} once.")
 
 

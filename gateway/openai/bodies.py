@@ -124,8 +124,10 @@ class AnyRequest(Body):
     safety_identifier: str | None = None
     service_tier: str | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, JsonValue] | None = None
     prompt_cache_retention: str | None = None
     store: Flag | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=0)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -144,6 +146,7 @@ class ChatRequest(AnyRequest):
     tools: Annotated[list[ChatTool], Field(max_length=TOOLS_MAX)] | None = None
     frequency_penalty: Real | None = None
     logit_bias: dict[str, Real] | None = None
+    logprobs: Literal[False] | None = None
     max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     modalities: list[Literal["text"]] | None = None
@@ -206,6 +209,7 @@ class ResponseRequest(AnyRequest):
     background: Flag | None = None
     include: list[str] | None = None
     max_output_tokens: Annotated[Whole, Field(ge=1)] | None = None
+    max_tool_calls: Annotated[Whole, Field(ge=1)] | None = None
     reasoning: Reasoning | None = None
     text: TextOptions | None = None
     tools: Annotated[list[ResponseTool], Field(max_length=TOOLS_MAX)] | None = None

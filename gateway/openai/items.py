@@ -22,6 +22,12 @@ ORDER: Final = Parameter(
     "order", {"enum": ["asc", "desc"], "type": "string", "default": "desc"}, "By age."
 )
 AFTER: Final = Parameter("after", {"type": "string"}, "Begin behind the item with this id.")
+INCLUDE: Final = Parameter(
+    "include[]",
+    {"type": "array", "items": {"type": "string"}},
+    "What OpenAI shows of its own tools and models; it changes nothing here.",
+    is_list=True,
+)
 
 
 @dataclass(frozen=True, slots=True)

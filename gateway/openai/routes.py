@@ -11,7 +11,7 @@ from gateway.openai.conversations import (
     get_conversation,
     list_items,
 )
-from gateway.openai.items import AFTER, LIMIT, ORDER
+from gateway.openai.items import AFTER, INCLUDE, LIMIT, ORDER
 from gateway.openai.kept import (
     cancel_response,
     delete_response,
@@ -28,6 +28,9 @@ _STREAM: Final = Parameter(
 )
 _STARTING_AFTER: Final = Parameter(
     "starting_after", WHOLE, "With `stream=true`: only events behind this sequence number."
+)
+_INCLUDE_OBFUSCATION: Final = Parameter(
+    "include_obfuscation", {"type": "string"}, "It changes nothing: nothing is padded here."
 )
 
 
@@ -54,7 +57,7 @@ def _route(
 
 
 def _items(name: str, path: str, handler: Handler) -> Route:
-    return _route(name, "GET", path, handler, LIMIT, ORDER, AFTER, has_head=True)
+    return _route(name, "GET", path, handler, LIMIT, ORDER, AFTER, INCLUDE, has_head=True)
 
 
 _RESPONSE: Final = "/responses/{response_id}"
@@ -66,7 +69,8 @@ OPENAI_ROUTES: Final = (
     _route("complete_chat", "POST", "/chat/completions", complete_chat, is_stream=True),
     _route("create_response", "POST", "/responses", create_response, is_stream=True),
     _route(
-        *("get_response", "GET", _RESPONSE, get_response, _STREAM, _STARTING_AFTER),
+        *("get_response", "GET", _RESPONSE, get_response),
+        *(_STREAM, _STARTING_AFTER, INCLUDE, _INCLUDE_OBFUSCATION),
         is_stream=True,
     ),
     _route("delete_response", "DELETE", _RESPONSE, delete_response),

@@ -116,6 +116,7 @@ def test_what_shapes_a_reply_goes_to_the_model_server() -> None:
     assert set(ChatRequest.model_fields) - PASSED_ON == {
         *("model", "messages", "metadata", "modalities", "n", "store", "stream"),
         *("stream_options", "tools", "user", "safety_identifier", "service_tier"),
-        *("prompt_cache_key", "prompt_cache_retention"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+        *("logprobs", "top_logprobs"),
     }
     assert set(ChatRequest.model_fields) > PASSED_ON
