@@ -54,6 +54,8 @@ LAST_S_MAX: Final = 0.5
 _HEALTH: Final = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
 _QUESTIONS: Final = ("/api/chat/", "/v1/chat/", "/v1/responses")
 _STREAMS: Final = ("/events", "/ws", "/ws/dashboard")
+_REQUEST_ID: Final = "x-request-id"
+"""Header of the answers that tell their request's id."""
 
 
 def event_type_of(method: str, path: str) -> EventType:
@@ -186,7 +188,7 @@ class Activity:
             metadata = self._failure(response, tally)
             self._tally.error_types[metadata.problem or f"http-{status}"] += 1
         if self._has_room(failed=failed):
-            metadata = metadata or self._taken(request)
+            metadata = metadata or self._taken(request, response)
             self._keep(_Record(self._clock(), tally, latency_s, status, metadata))
 
     def _left(self, request: web.Request, latency_s: float) -> None:
@@ -216,14 +218,17 @@ class Activity:
     def _endpoint(self, name: str, event_type: EventType) -> EndpointTally:
         return self._tally.endpoints.setdefault(name, EndpointTally(name, event_type))
 
-    def _taken(self, request: web.Request) -> RecordMetadata:
+    def _taken(self, request: web.Request, response: web.StreamResponse) -> RecordMetadata:
         """Of a request that has not failed: its action is one of ours."""
-        action = request.match_info.get("action")
-        return RecordMetadata(gateway=self.gateway_id, action=action)
+        return RecordMetadata(
+            gateway=self.gateway_id,
+            action=request.match_info.get("action"),
+            request_id=response.headers.get(_REQUEST_ID),
+        )
 
     def _failure(self, response: web.StreamResponse, tally: EndpointTally) -> RecordMetadata:
         problem: str | None = None
-        request_id: str | None = None
+        request_id = response.headers.get(_REQUEST_ID)
         if (
             isinstance(response, web.Response)
             and response.content_type == "application/problem+json"

@@ -22,7 +22,7 @@ class RecordMetadata(View):
     problem: str | None = None
     """Type of the problem that it was answered with."""
     request_id: str | None = None
-    """That of the problem, as the gateway's log has it."""
+    """That of the problem, as the gateway's log has it; of OpenAI's doors, of every answer."""
 
 
 class ActivityRecord(View):

@@ -17,7 +17,7 @@ from gateway.connection import check_framing
 from gateway.directory import Directory
 from gateway.guard import PRINCIPAL, Guard
 from gateway.limits import Limits
-from gateway.openai.errors import render_error, speaks_openai
+from gateway.openai.errors import REQUEST_ID_HEADER, render_error, speaks_openai
 from gateway.problem_types import TYPES
 from gateway.problems import Problem, problem_of, render_problem
 from gateway.refusals import REFUSALS, Refusals
@@ -94,22 +94,25 @@ class Gateway:
 
 
 GATEWAY: web.AppKey[Gateway] = web.AppKey("gateway", Gateway)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""A request's id: in its problem, in our log, and in every answer of OpenAI's doors."""
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer what a handler raises as problem+json; the unforeseen is logged, once."""
+    request_id = request[REQUEST_ID] = str(uuid7())
+    openai = speaks_openai(request.path)
     try:
         check_framing(request)
         request.app[GATEWAY].browsers.check(request)
-        return await handler(request)
+        response = await handler(request)
     except ConnectionResetError:
         raise  # the client has gone: nobody is there to be answered, and nothing is wrong
     except Exception as error:
         problem = problem_of(error)
         if problem is None and isinstance(error, web.HTTPException):
             raise
-        request_id = str(uuid7())
         _tell(request.app[GATEWAY].store, problem, request_id)
         if problem is None:
             log.exception("request failed", request_id=request_id, path=request.path)
@@ -118,11 +121,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             request.app[GATEWAY].refusals.note(request, problem, request_id)
         if (trace_id := request.app[GATEWAY].store.tracer.trace_id()) is not None:
             problem = problem.traced(trace_id)
-        render = render_error if speaks_openai(request.path) else render_problem
+        render = render_error if openai else render_problem
         response = render(problem, request_id)
         if problem.type == "malformed-request":
             response.force_close()  # nobody knows where the next request begins
         return response
+    if openai and not response.prepared:
+        response.headers[REQUEST_ID_HEADER] = request_id
+    return response
 
 
 def _tell(store: Store, problem: Problem | None, request_id: str) -> None:

@@ -15,7 +15,7 @@ from gateway.admin_views import AuditPage, RestartAccepted, RestartReport, Reten
 from gateway.chat import MODES
 from gateway.kinds import KINDS, Kind
 from gateway.openai.errors import speaks_openai, status_of
-from gateway.openai.operations import OPENAI_OPERATIONS
+from gateway.openai.operations import OPENAI_OPERATIONS, REQUEST_ID
 from gateway.openai.views import OPENAI_VIEWS
 from gateway.operation import Answer, Header, Operation
 from gateway.operations import OPERATIONS, RATE_HEADERS
@@ -241,6 +241,14 @@ def _header(header: Header) -> Json:
     }
 
 
+def _headers(headers: Sequence[Header]) -> Json:
+    """Of an answer."""
+    return {
+        header.name: {"description": header.description, "schema": header.schema}
+        for header in headers
+    }
+
+
 def _tag(route: Route) -> str:
     if route.path.startswith(("/api/chat/", "/api/notes")):
         return "chat"
@@ -254,10 +262,7 @@ def _tag(route: Route) -> str:
 def _answer(answer: Answer) -> Json:
     shown: Json = {"description": answer.description}
     if answer.headers:
-        shown["headers"] = {
-            header.name: {"description": header.description, "schema": header.schema}
-            for header in answer.headers
-        }
+        shown["headers"] = _headers(answer.headers)
     if answer.content_type == "text/event-stream":
         shown["content"] = {answer.content_type: {"schema": _ref(answer.stream)}}
     elif answer.models:
@@ -284,10 +289,7 @@ def _problem(status: int) -> Json:
         retry = {"description": "Seconds to wait.", "schema": {"type": "string"}}
         shown["headers"] = {"Retry-After": retry}
     if status == 429:
-        shown["headers"] |= {
-            header.name: {"description": header.description, "schema": header.schema}
-            for header in RATE_HEADERS
-        }
+        shown["headers"] |= _headers(RATE_HEADERS)
     if status == 405:
         shown["headers"] = {"Allow": {"description": "Methods.", "schema": {"type": "string"}}}
     return shown
@@ -295,7 +297,11 @@ def _problem(status: int) -> Json:
 
 def _openai_error() -> Json:
     content = {"application/json": {"schema": _ref("OpenAIError")}}
-    return {"description": "An error, as OpenAI's clients know it.", "content": content}
+    return {
+        "description": "An error, as OpenAI's clients know it.",
+        "headers": _headers((REQUEST_ID,)),
+        "content": content,
+    }
 
 
 def _ref(name: str) -> Json:

@@ -27,6 +27,8 @@ _CODES: Final = {
 """Codes that OpenAI's clients look for, by type of problem or by how the model has failed."""
 ONCE: Final = {"x-should-retry": "false"}
 """Header of answers that the SDK must not repeat the request after."""
+REQUEST_ID_HEADER: Final = "x-request-id"
+"""Header of every answer, where the SDK looks for what to tell the operator."""
 
 
 def speaks_openai(path: str) -> bool:
@@ -56,7 +58,7 @@ def error_object(problem: Problem) -> dict[str, object]:
 
 def render_error(problem: Problem, request_id: str) -> web.Response:
     """A problem as a response of these doors."""
-    headers = {**problem.headers, "x-request-id": request_id}
+    headers = {**problem.headers, REQUEST_ID_HEADER: request_id}
     if (retry_after_s := problem.extra.get("retry_after_s")) is not None:
         headers["Retry-After"] = str(retry_after_s)
     return json_response(

@@ -5,6 +5,9 @@ import contextlib
 import orjson
 from aiohttp import web
 
+from gateway.app import REQUEST_ID
+from gateway.openai.errors import REQUEST_ID_HEADER
+
 
 class EventStream:
     """An answer whose headers leave with its first event: what fails before is an error."""
@@ -32,6 +35,7 @@ class EventStream:
                 headers={
                     "Content-Type": "text/event-stream; charset=utf-8",
                     "X-Accel-Buffering": "no",
+                    REQUEST_ID_HEADER: self._request[REQUEST_ID],
                 }
             )
             await self._response.prepare(self._request)

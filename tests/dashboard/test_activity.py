@@ -93,6 +93,20 @@ async def test_a_record_says_when_what_how_long_and_how_it_ended(store_url: str)
         assert told["action"] is None, "a client may call an action whatever it likes"
 
 
+async def test_a_record_has_the_request_s_id_that_the_answer_has_told(store_url: str) -> None:
+    async with watched(store_url) as service:
+        client = service.client
+        ids: list[str] = []
+        for path in ("/v1/models", "/v1/conversations/other"):
+            async with client.session.get(f"{client.url}{path}") as answer:
+                ids.append(answer.headers["x-request-id"])
+        await client.create()
+        created, failed, listed = await recent(client)
+        assert [each["metadata"]["request_id"] for each in (listed, failed)] == ids
+        assert failed["status"] == 404
+        assert created["metadata"]["request_id"] is None
+
+
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
