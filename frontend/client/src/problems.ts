@@ -55,6 +55,11 @@ export class Problem extends ContextdError {
     return this.type === "not-found" || this.type === "gone";
   }
 
+  /** The context is there, and nobody can open it: asking again brings nothing. */
+  get isUnreadable(): boolean {
+    return this.type === "unreadable";
+  }
+
   /** Something else has happened meanwhile: a stale `If-Match`, or the wrong phase. */
   get isConflict(): boolean {
     return this.status === 412 || (this.status === 409 && this.type !== "action-abandoned");

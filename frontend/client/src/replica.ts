@@ -61,7 +61,7 @@ export class Replica {
     return () => this.#errorListeners.delete(listener);
   }
 
-  /** Follow the context, until `stop`. */
+  /** Follow the context, until `stop`, or until it is found to be gone or unreadable. */
   start(): void {
     if (!this.#seen.isGone) this.#follower.start();
   }
@@ -188,6 +188,7 @@ export class Replica {
       this.#gone(error);
       return;
     }
+    if (error instanceof Problem && error.isUnreadable) this.#follower.stop();
     const before = this.#seen.error;
     this.#tell({ error });
     if (before?.message === error.message) return;

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ChatStateSync, Client, ContextView } from "../src/index.js";
 import { FRAMES_HELD_MAX } from "../src/replica.js";
-import { CHAT, FakeGateway, json, problem } from "./fake.js";
+import { CHAT, EMPTY, FakeGateway, json, problem } from "./fake.js";
 
 const HELLO = "event: hello\ndata: {}\n\n";
 
@@ -193,6 +193,44 @@ describe("a chat", () => {
     });
     expect(onError).toHaveBeenCalledOnce();
     expect([reads(), streams()]).toEqual([2, 1]);
+  });
+});
+
+describe("a chat that cannot be opened", () => {
+  it("is asked for no more, and followed again where it is opened anew", async () => {
+    client.dispose();
+    const onError = vi.fn();
+    gateway = new FakeGateway();
+    gateway.override = () => problem(500, "unreadable", "The key is not here.");
+    client = gateway.client();
+    sync = client.open(CHAT, { onError });
+    await seconds(600);
+    expect([reads(), streams()]).toEqual([1, 1]);
+    expect(sync.state).toMatchObject({
+      ...{ connection: "stopped", context: null, isStale: true, isGone: false },
+      error: { type: "unreadable", isUnreadable: true },
+    });
+    expect(onError).toHaveBeenCalledOnce();
+    gateway.override = () => undefined;
+    gateway.online(true);
+    await seconds(60);
+    expect([reads(), streams()]).toEqual([1, 1]);
+    sync.dispose();
+    sync = client.open(CHAT);
+    await seconds(1);
+    expect(sync.state).toMatchObject({ connection: "live", context: EMPTY, error: null });
+  });
+
+  it("shows what was read of it before, where that changes while it is followed", async () => {
+    gateway.override = ({ path }) =>
+      path.endsWith("/state") || path.endsWith("/events")
+        ? problem(500, "unreadable", "The key is not here.")
+        : undefined;
+    gateway.online(false);
+    gateway.online(true);
+    await seconds(600);
+    expect([reads(), streams()]).toEqual([1, 2]);
+    expect(sync.state).toMatchObject({ connection: "stopped", context: EMPTY, isStale: true });
   });
 });
 
