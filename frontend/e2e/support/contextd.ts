@@ -14,6 +14,21 @@ const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 30_000;
 const LOOK_MS = 50;
 
+/** Changes all that is kept of a context into what nobody can open. */
+const SPOIL = `
+import sys
+import redis
+from storage import keys
+store = redis.Redis(unix_socket_path=sys.argv[1])
+snapshot, log = keys.of_context(sys.argv[2], "snap", "log")
+store.hset(keys.meta(sys.argv[2]), "summary", b"\\xffchanged")
+store.hset(snapshot, "head", b"\\xffchanged")
+entries = store.xrange(log)
+store.delete(log)
+for place, _ in entries:
+    store.xadd(log, {"e": b"\\xffchanged"}, place)
+`;
+
 /** What tests read of answers; which of it there is, depends on what was asked. */
 export interface Answered {
   readonly status: string;
@@ -139,6 +154,14 @@ export class Contextd {
     running.kill("SIGKILL");
     for (const id of ids) killed(id);
     await ended(running);
+  }
+
+  /** Have contexts that cannot be opened, and processes that remember nothing of them. */
+  async spoil(...ids: readonly string[]): Promise<void> {
+    const socket = join(this.#data, "store.sock");
+    for (const id of ids) execFileSync(PYTHON, ["-c", SPOIL, socket, id], { cwd: ROOT });
+    await this.kill();
+    await this.startAgain();
   }
 
   /** Start again what was killed or stopped, on the same port and folder. */

@@ -8,7 +8,13 @@ import { Icon } from "../common/Icon.js";
 /** A stream that moves to another gateway is no news. */
 const PATIENCE_MS = 1_500;
 
-export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNode {
+interface ConnectionBarProps {
+  readonly state: ChatState;
+  /** Whether it was read, and cannot be opened any more. */
+  readonly isUnreadable: boolean;
+}
+
+export function ConnectionBar({ state, isUnreadable }: ConnectionBarProps): ReactNode {
   const isOnline = useIsOnline();
   const isOffline = state.connection === "offline" || !isOnline;
   const isAway = isOffline || state.connection === "connecting" || state.isStale;
@@ -16,12 +22,14 @@ export function ConnectionBar({ state }: { readonly state: ChatState }): ReactNo
   const isShown = lasts || isOffline;
   return (
     <div className="connection" role="status">
-      {isShown ? (
-        <p data-kind={isOffline ? "offline" : "behind"}>
-          <Icon name="offline" />
-          {isOffline
-            ? "Offline. What you send is kept and goes out once contextd answers again."
-            : "Reconnecting… what is shown may be behind."}
+      {isShown || isUnreadable ? (
+        <p data-kind={isOffline || isUnreadable ? "offline" : "behind"}>
+          <Icon name={isUnreadable ? "warn" : "offline"} />
+          {isUnreadable
+            ? "This chat cannot be opened any more. Shown is what was read of it before."
+            : isOffline
+              ? "Offline. What you send is kept and goes out once contextd answers again."
+              : "Reconnecting… what is shown may be behind."}
         </p>
       ) : null}
     </div>

@@ -5,6 +5,7 @@ import { memo, useState, type ReactNode } from "react";
 
 import { Dialog } from "../common/Dialog.js";
 import { Icon } from "../common/Icon.js";
+import { DeleteDialog } from "./DeleteDialog.js";
 import { Menu } from "./Menu.js";
 import { useNotices } from "./notices.js";
 import { badgeOf, shortTime, titleOf, type Badge } from "./words.js";
@@ -92,36 +93,17 @@ export const ContextRow = memo(function ContextRow(props: ContextRowProps): Reac
         />
       ) : null}
       {asked === "delete" ? (
-        <Dialog
-          title="Delete this chat?"
+        <DeleteDialog
           onClose={() => {
             setAsked(null);
           }}
-          onSubmit={() => {
+          onDelete={() => {
             if (isOpen) onOpen(null);
             void change(service.deleteChat(context.id));
           }}
-          foot={
-            <>
-              <button
-                type="button"
-                className="button"
-                onClick={() => {
-                  setAsked(null);
-                }}
-              >
-                Cancel
-              </button>
-              <button type="submit" className="button button-bad">
-                Delete
-              </button>
-            </>
-          }
         >
-          <p dir="auto">
-            “{titleOf(context)}” and all that was said in it will be gone, on the server too.
-          </p>
-        </Dialog>
+          “{titleOf(context)}” and all that was said in it will be gone, on the server too.
+        </DeleteDialog>
       ) : null}
     </li>
   );

@@ -1,5 +1,6 @@
 /** A chat: what was said, what waits for the person, and where to write. */
 
+import { Problem } from "@contextd/client";
 import { useChat, useClient } from "@contextd/client/react";
 import { useCallback, useEffect, useMemo, useRef, type ReactNode } from "react";
 
@@ -17,6 +18,7 @@ import { QuestionPanel } from "./QuestionPanel.js";
 import { QueuePanel } from "./QueuePanel.js";
 import { useScrolling } from "./scrolling.js";
 import { chosenTransport } from "./transport.js";
+import { UnreadableChat } from "./Unreadable.js";
 import { isAtWork, isRunning, titleOf } from "./words.js";
 import "./conversation.css";
 
@@ -58,7 +60,10 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   useEffect(() => {
     onChanged(chatId);
   }, [chatId, onChanged, status, title]);
-  const shownTitle = titleOf(context);
+  const { error } = state;
+  const isUnreadable = error instanceof Problem && error.isUnreadable;
+  const isLost = isUnreadable && context === null;
+  const shownTitle = isLost ? "Cannot be opened" : titleOf(context);
   useEffect(() => {
     document.title = `${shownTitle} · contextd`;
     return () => {
@@ -86,6 +91,19 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
   }, [goesOn, stop]);
 
   if (state.isGone) return <Gone onMenu={props.onMenu} onGone={props.onGone} />;
+  if (isLost) {
+    return (
+      <UnreadableChat
+        onMenu={props.onMenu}
+        onDelete={() => {
+          props.onGone();
+          void attempt(service.deleteChat(chatId)).then(() => {
+            onChanged(chatId);
+          });
+        }}
+      />
+    );
+  }
   return (
     <section
       ref={keyboard}
@@ -95,7 +113,7 @@ export function Conversation({ chatId, ...props }: ConversationProps): ReactNode
       data-connection={state.connection}
     >
       <ConversationHead service={service} chatId={chatId} state={state} onMenu={props.onMenu} />
-      <ConnectionBar state={state} />
+      <ConnectionBar state={state} isUnreadable={isUnreadable} />
       <div className="scroller" ref={box} tabIndex={0} role="region" aria-label="Messages">
         <div className="column" ref={content}>
           <MessageList service={service} chat={chat} onEdit={write} />

@@ -10,7 +10,8 @@ import { THEMES, useTheme } from "../common/theme.js";
 import { ContextRow } from "./ContextRow.js";
 import type { Contexts } from "./contexts.js";
 import { LISTED_MAX } from "./listing.js";
-import { titleOf } from "./words.js";
+import { UnreadableRow } from "./Unreadable.js";
+import { nameOf } from "./words.js";
 import "./sidebar.css";
 
 /** So many are shown, and so many more where that is asked for. */
@@ -33,8 +34,8 @@ export function Sidebar(props: SidebarProps): ReactNode {
   const [rows, setRows] = useState(ROWS);
   const words = sought.toLocaleLowerCase().split(/\s+/).filter(Boolean);
   const found = contexts.all?.filter((context) => {
-    const title = titleOf(context).toLocaleLowerCase();
-    return words.every((word) => title.includes(word));
+    const name = nameOf(context).toLocaleLowerCase();
+    return words.every((word) => name.includes(word));
   });
   return (
     <nav className="sidebar" aria-label="Chats">
@@ -78,17 +79,22 @@ export function Sidebar(props: SidebarProps): ReactNode {
         <Waiting trouble={contexts.trouble} />
       ) : (
         <ul className="contexts" tabIndex={-1}>
-          {found.slice(0, rows).map((context) => (
-            <ContextRow
-              key={context.id}
-              context={context}
-              isOpen={context.id === openId}
-              isUnread={context.id !== openId && props.isUnread(context)}
-              service={props.service}
-              onOpen={onOpen}
-              onChanged={contexts.refresh}
-            />
-          ))}
+          {found.slice(0, rows).map((context) => {
+            const shared = {
+              ...{ isOpen: context.id === openId, service: props.service },
+              ...{ onOpen, onChanged: contexts.refresh },
+            };
+            return context.status === "unreadable" ? (
+              <UnreadableRow key={context.id} context={context} {...shared} />
+            ) : (
+              <ContextRow
+                key={context.id}
+                context={context}
+                isUnread={!shared.isOpen && props.isUnread(context)}
+                {...shared}
+              />
+            );
+          })}
           {found.length === 0 ? (
             <li className="nothing">{nothing(contexts, words.length > 0)}</li>
           ) : null}

@@ -1,13 +1,14 @@
 /** The list of contexts, asked for again while somebody looks at the page. */
 
-import type { BackendContextService, ContextSummary } from "@contextd/client";
+import type { BackendContextService } from "@contextd/client";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 
-import { Listing } from "./listing.js";
+import { Listing, type ListEntry } from "./listing.js";
+import { timeOf } from "./words.js";
 
 export interface Contexts {
   /** Pinned first, then those that something happened in last; null before anybody has answered. */
-  readonly all: readonly ContextSummary[] | null;
+  readonly all: readonly ListEntry[] | null;
   /** Whether there are no more of them than are known. */
   readonly isWhole: boolean;
   /** Why they could not be asked for, in words; null: they could. */
@@ -52,9 +53,13 @@ export function useContexts(service: BackendContextService): Contexts {
   return { all, isWhole, trouble, refresh: listing.refresh };
 }
 
-function inOrder(contexts: readonly ContextSummary[]): readonly ContextSummary[] {
+function inOrder(contexts: readonly ListEntry[]): readonly ListEntry[] {
   return [...contexts].sort(
     (one, other) =>
-      Number(other.pinned) - Number(one.pinned) || (one.updated_at < other.updated_at ? 1 : -1),
+      Number(isPinned(other)) - Number(isPinned(one)) || (timeOf(one) < timeOf(other) ? 1 : -1),
   );
+}
+
+function isPinned(context: ListEntry): boolean {
+  return context.status !== "unreadable" && context.pinned;
 }

@@ -7,6 +7,8 @@ import { Listing, PACE_MS, PACE_MS_MAX } from "./listing.js";
 
 const PAGE = 3;
 let chats: ContextSummary[];
+/** Of them, those that cannot be opened. */
+let lost: ReadonlySet<string>;
 let asked: (string | undefined)[];
 let failure: Error | null;
 let isHidden: boolean;
@@ -23,9 +25,11 @@ function page(after: string | undefined): Promise<ChatPage> {
   const behind = chats
     .filter(({ id }) => after === undefined || id < after)
     .sort((one, other) => (one.id < other.id ? 1 : -1));
-  const contexts = behind.slice(0, PAGE);
-  const next = behind.length > PAGE ? (contexts.at(-1)?.id ?? null) : null;
-  return Promise.resolve({ contexts, unreadable: [], next });
+  const shown = behind.slice(0, PAGE);
+  const next = behind.length > PAGE ? (shown.at(-1)?.id ?? null) : null;
+  const contexts = shown.filter(({ id }) => !lost.has(id));
+  const unreadable = shown.map(({ id }) => id).filter((id) => lost.has(id));
+  return Promise.resolve({ contexts, unreadable, next });
 }
 
 function listing(): Listing {
@@ -50,6 +54,7 @@ const known = (made: Listing): readonly number[] =>
 beforeEach(() => {
   vi.useFakeTimers();
   chats = [1, 2, 3, 4, 5, 6, 7, 8].map((id) => chat(id));
+  lost = new Set();
   asked = [];
   failure = null;
   isHidden = false;
@@ -92,7 +97,7 @@ describe("the list", () => {
     chats = chats.map((one) => (one.id === "c0001" ? chat(1, "Renamed") : one));
     made.refresh("c0001");
     await pass(0);
-    expect(made.listed().contexts?.at(-1)?.title).toBe("Renamed");
+    expect(made.listed().contexts?.at(-1)).toEqual(chat(1, "Renamed"));
     chats = chats.filter(({ id }) => id !== "c0002");
     made.refresh("c0002");
     await pass(0);
@@ -104,8 +109,31 @@ describe("the list", () => {
     await pass(0);
     chats = chats.filter(({ id }) => id !== "c0001").map((one) => ({ ...one, pinned: true }));
     await pass(2 * PACE_MS);
+    expect(made.listed().contexts).toEqual(chats.toReversed());
+  });
+
+  it("has what cannot be opened in its place, until it is deleted or can be opened", async () => {
+    lost = new Set(["c0008", "c0006", "c0005", "c0001"]);
+    const made = listing();
+    await pass(0);
+    expect([known(made), made.listed().isWhole]).toEqual([[8, 7, 6, 5, 4, 3, 2, 1], true]);
+    const told = made.listed().contexts;
+    expect(told?.filter(({ status }) => status === "unreadable")).toEqual(
+      [8, 6, 5, 1].map((id) => ({ id: chat(id).id, status: "unreadable" })),
+    );
+    await pass(3 * PACE_MS);
+    expect(made.listed().contexts).toBe(told);
+    chats = chats.filter(({ id }) => id !== "c0001");
+    made.refresh("c0001");
+    await pass(0);
     expect(known(made)).toEqual([8, 7, 6, 5, 4, 3, 2]);
-    expect(made.listed().contexts?.every(({ pinned }) => pinned)).toBe(true);
+    lost = new Set(["c0007"]);
+    await pass(4 * PACE_MS);
+    expect(made.listed().contexts).toEqual(
+      chats
+        .toReversed()
+        .map((one) => (one.id === "c0007" ? { id: one.id, status: "unreadable" } : one)),
+    );
   });
 
   it("is asked for less often while nothing changes, and not while nobody looks", async () => {

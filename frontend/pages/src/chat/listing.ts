@@ -18,9 +18,17 @@ const UNCHANGED_MAX = 5;
 /** Older ones are not listed. */
 export const LISTED_MAX = 2_000;
 
+/** A context of which the gateway can tell nothing but that it is there. */
+export interface Unreadable {
+  readonly id: string;
+  readonly status: "unreadable";
+}
+
+export type ListEntry = ContextSummary | Unreadable;
+
 export interface Listed {
   /** Newest first; null before anybody has answered. */
-  readonly contexts: readonly ContextSummary[] | null;
+  readonly contexts: readonly ListEntry[] | null;
   /** Whether it was read to its end, or to `LISTED_MAX`. */
   readonly isWhole: boolean;
   /** Why it could not be asked for, in words; null: it could. */
@@ -126,7 +134,9 @@ export class Listing {
 
   /** Read the page behind an id; the id behind which the next one begins, if there is one. */
   async #read(after: string | null): Promise<string | null> {
-    const { contexts, next } = await this.#options.page(after ?? undefined);
+    const page = await this.#options.page(after ?? undefined);
+    const { next } = page;
+    const contexts = entriesOf(page);
     const known = this.#listed.contexts ?? [];
     const newer = known.filter(({ id }) => after !== null && id >= after);
     const older = known.filter(({ id }) => next !== null && id < next);
@@ -152,4 +162,10 @@ export class Listing {
     this.#listed = { ...this.#listed, ...change };
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** A page in its order, by ids: in the answer, what cannot be opened stands beside the others. */
+function entriesOf({ contexts, unreadable }: ChatPage): readonly ListEntry[] {
+  const lost = unreadable.map((id): Unreadable => ({ id, status: "unreadable" }));
+  return [...contexts, ...lost].sort((one, other) => (one.id < other.id ? 1 : -1));
 }

@@ -10,6 +10,7 @@ import { useCallback, useEffect, useMemo, useSyncExternalStore } from "react";
 import type { ContextSummary } from "@contextd/client";
 
 import { useAccount } from "./account.js";
+import type { ListEntry } from "./listing.js";
 
 const MARKS_MAX = 2_000;
 
@@ -21,13 +22,16 @@ export interface Unread {
   readonly markSeen: (chatId: string, version: number) => void;
 }
 
-export function useUnread(contexts: readonly ContextSummary[] | null): Unread {
+export function useUnread(contexts: readonly ListEntry[] | null): Unread {
   const name = `contextd.seen.${useAccount()}`;
   const kept = useSyncExternalStore(subscribe, () => localStorage.getItem(name));
   const marks = useMemo(() => marksOf(kept), [kept]);
   useEffect(() => {
     if (contexts === null || marks !== null) return;
-    write(name, Object.fromEntries(contexts.map((context) => [context.id, context.version])));
+    const versions = contexts.flatMap((context) =>
+      context.status === "unreadable" ? [] : [[context.id, context.version] as const],
+    );
+    write(name, Object.fromEntries(versions));
   }, [contexts, marks, name]);
   const markSeen = useCallback(
     (chatId: string, version: number) => {

@@ -2,6 +2,8 @@
 
 import { Problem, SEND_FAILED, type ContextSummary, type Phase } from "@contextd/client";
 
+import type { ListEntry } from "./listing.js";
+
 /** What somebody who looks at the list needs to know of a chat. */
 export type Badge = "running" | "asking" | "failed" | "paused" | "unread" | null;
 
@@ -62,6 +64,7 @@ const NOT_SENT: Readonly<Record<string, string>> = {
   "quota-exceeded": "Not sent: you have used as much as you may for now.",
   "quota-full": "Not sent: you have as much as you may.",
   forbidden: "Not sent: your key may only read.",
+  unreadable: "Not sent: this chat cannot be opened now.",
 };
 
 /** Why a message was not sent, by the type of problem; null: nobody has said. */
@@ -71,6 +74,17 @@ export function notSent(reason: string | null): string {
 
 export function titleOf(context: { readonly title: string } | null): string {
   return context === null || context.title.trim() === "" ? "Untitled chat" : context.title;
+}
+
+/** What the list calls a chat. */
+export function nameOf(context: ListEntry): string {
+  return context.status === "unreadable" ? "Cannot be opened" : titleOf(context);
+}
+
+/** When something happened in it last, or else when it was made: its id, a UUIDv7, says that. */
+export function timeOf(context: ListEntry): string {
+  if (context.status !== "unreadable") return context.updated_at;
+  return new Date(Number.parseInt(context.id.replace("-", "").slice(0, 12), 16)).toISOString();
 }
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
