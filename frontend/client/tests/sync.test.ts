@@ -10,6 +10,8 @@ import { CHAT, FakeGateway, problem } from "./fake.js";
 let gateway: FakeGateway;
 let client: Client;
 
+const seconds = (count: number): Promise<unknown> => vi.advanceTimersByTimeAsync(count * 1_000);
+
 beforeEach(() => {
   vi.useFakeTimers();
   gateway = new FakeGateway();
@@ -28,7 +30,7 @@ describe("a chat", () => {
       body["content"] === "bad" ? problem(422, "invalid-body", "Empty.") : undefined;
     await client.outbox.add(CHAT, "bad");
     await client.service.rename(CHAT, { title: "T" });
-    await vi.advanceTimersByTimeAsync(1_000);
+    await seconds(1);
     expect(client.outbox.pending(CHAT)).toMatchObject([{ status: "failed" }]);
     expect(other.state.context).toBeNull();
     expect(onError).not.toHaveBeenCalled();
@@ -50,13 +52,62 @@ describe("a chat", () => {
     await client.service.rename(CHAT, { title: "3" });
     expect(told).toHaveBeenCalledTimes(3);
   });
+
+  it("is the same object where the same is read once more", async () => {
+    const sync = client.open(CHAT);
+    await seconds(1);
+    const before = sync.state;
+    await client.service.getChatState(CHAT);
+    expect(sync.state).toBe(before);
+  });
+});
+
+describe("a callback that throws", () => {
+  it("ends neither what is followed nor what is sent, and is heard of", async () => {
+    const thrown = new Set<string>();
+    const { queueMicrotask } = globalThis;
+    vi.stubGlobal("queueMicrotask", (work: () => void) => {
+      queueMicrotask(() => {
+        try {
+          work();
+        } catch (error) {
+          thrown.add(String(error));
+        }
+      });
+    });
+    const broken = (): never => {
+      throw new Error("of the page");
+    };
+    const sync = client.open(CHAT, { onStateUpdate: broken, onError: broken });
+    sync.subscribe(broken);
+    client.outbox.subscribe(broken);
+    client.outbox.onError(broken);
+    const other = client.open(CHAT);
+    await seconds(1);
+    gateway.override = ({ body }) =>
+      body["content"] === "bad" ? problem(422, "invalid-body", "Empty.") : undefined;
+    const id = await sync.send("bad");
+    await sync.send("good");
+    gateway.online(false);
+    await seconds(10);
+    gateway.online(true);
+    gateway.commit("context-renamed", { title: "Later" }, { title: "Later" });
+    await seconds(10);
+    expect(gateway.view.messages.map(({ content }) => content)).toEqual(["good"]);
+    expect(client.outbox.pending(CHAT)).toMatchObject([{ id, status: "failed" }]);
+    expect(other.state).toMatchObject({ connection: "live", context: gateway.view });
+    client.dispose();
+    await seconds(0);
+    vi.unstubAllGlobals();
+    expect([...thrown]).toEqual(["Error: of the page"]);
+  });
 });
 
 describe("a sleep", () => {
   it("ends with its time or its signal, and leaves nothing at either", async () => {
     const { signal } = new AbortController();
     const slept = sleep(browserClock, 1_000, signal);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await seconds(1);
     await slept;
     expect(getEventListeners(signal, "abort")).toEqual([]);
 
