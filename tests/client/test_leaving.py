@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 from contextlib import aclosing
 
 from aiohttp import web
 
 from contextd_client import (
     ClientLimits,
+    Context,
     Contextd,
     Event,
     Hello,
@@ -28,6 +29,18 @@ from tests.client.patience import everything, impatient
 from tests.support.service import eventually, serving
 
 
+@contextlib.asynccontextmanager
+async def behind_a_proxy(store_url: str) -> AsyncGenerator[tuple[CuttingProxy, Context], None]:
+    """A proxy, and through it a context; nothing was sent there yet."""
+    async with (
+        serving(store_url) as service,
+        open_proxy(service.client.url) as proxy,
+        impatient(service.client.url) as steady,
+        impatient(proxy.url) as client,
+    ):
+        yield proxy, client.context((await steady.create()).id)
+
+
 async def no_connection_is_open(proxy: CuttingProxy) -> None:
     async def none_open() -> bool:
         return proxy.connections == 0
@@ -36,13 +49,7 @@ async def no_connection_is_open(proxy: CuttingProxy) -> None:
 
 
 async def test_a_stream_that_is_left_or_cancelled_leaves_nothing_open(store_url: str) -> None:
-    async with (
-        serving(store_url) as service,
-        open_proxy(service.client.url) as proxy,
-        impatient(service.client.url) as steady,
-        impatient(proxy.url) as client,
-    ):
-        context = client.context((await steady.create()).id)
+    async with behind_a_proxy(store_url) as (proxy, context):
         async with aclosing(context.stream()) as events:
             await anext(events)
             assert proxy.connections == 1
@@ -59,13 +66,7 @@ async def is_connected(proxy: CuttingProxy) -> bool:
 
 
 async def test_an_action_that_is_cancelled_leaves_nothing_open(store_url: str) -> None:
-    async with (
-        serving(store_url) as service,
-        open_proxy(service.client.url) as proxy,
-        impatient(service.client.url) as steady,
-        impatient(proxy.url) as client,
-    ):
-        context = client.context((await steady.create()).id)
+    async with behind_a_proxy(store_url) as (proxy, context):
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(context.send_message("/hang", wait_s=30))
             await eventually(lambda: is_connected(proxy))
