@@ -230,9 +230,13 @@ async def test_a_frame_that_a_full_store_refuses_is_sent_again(
         await stage.until_phase("streaming_llm_response")
         refused: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         refused.set_exception(StoreRefusedWrite("read-only"))
+
+        def refuse(*_args: object, **_kwargs: object) -> asyncio.Future[object]:
+            return refused
+
         run.activation.drafts.add("2.0", "lo")
         with monkeypatch.context() as full:
-            full.setattr(MemoryOwnership, "append_draft", lambda *_, **__: refused)
+            full.setattr(MemoryOwnership, "append_draft", refuse)
             await stage.send_drafts()
         await stage.send_drafts()
         assert await stage.draft() == "Hello"

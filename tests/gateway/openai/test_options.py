@@ -135,7 +135,7 @@ async def test_a_reply_is_parsed_as_the_client_s_own_type(store_url: str) -> Non
             final = await events.get_final_response()
         assert final.output_parsed == expected
     asked = [received.body["response_format"] for received in model.requests]
-    schemas = []
+    schemas: list[object] = []
     for wanted in asked:
         assert isinstance(wanted, dict)
         assert wanted["type"] == "json_schema"

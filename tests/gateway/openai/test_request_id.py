@@ -1,5 +1,8 @@
 """Every answer of OpenAI's doors says which request it answers."""
 
+# pyright: reportPrivateUsage=false
+# The SDK's documented name for it has an underscore.
+
 import openai
 import pytest
 from structlog.testing import capture_logs
