@@ -48,7 +48,8 @@ def _number(value: object) -> object:
     return value
 
 
-def _flag(value: object) -> object:
+def read_flag(value: object) -> object:
+    """A value that is true or false; neither 0 nor "yes" is."""
     if value is not True and value is not False:
         raise ValueError("true or false is needed")
     return value
@@ -56,7 +57,7 @@ def _flag(value: object) -> object:
 
 Whole = Annotated[int, BeforeValidator(_number)]
 Real = Annotated[float, BeforeValidator(_number)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Flag = Annotated[bool, BeforeValidator(read_flag)]
 
 
 def check_limits(config: JsonValue) -> JsonValue:

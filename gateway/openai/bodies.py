@@ -8,10 +8,17 @@ import asyncio
 from typing import Annotated, Final, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
 
 from gateway.app import GATEWAY
-from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole
+from gateway.bodies import Body, Flag, Id, Real, ShortText, Whole, read_flag
 from gateway.problems import Problem
 from gateway.reading import DETAIL_CHARS, first_wrong, parse_json, read_bytes
 
@@ -146,7 +153,7 @@ class ChatRequest(AnyRequest):
     tools: Annotated[list[ChatTool], Field(max_length=TOOLS_MAX)] | None = None
     frequency_penalty: Real | None = None
     logit_bias: dict[str, Real] | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: Annotated[Literal[False], BeforeValidator(read_flag)] | None = None
     max_completion_tokens: Annotated[Whole, Field(ge=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1)] | None = None
     modalities: list[Literal["text"]] | None = None

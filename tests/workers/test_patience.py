@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from storage import StorageError, StoreRefusedWrite, StoreUnavailable
@@ -15,8 +16,9 @@ from workers.patience import Patience
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), StoreRefusedWrite("full")])
 @in_virtual_time
 async def test_each_pause_is_twice_the_one_before_up_to_a_bound_and_said_once(
-    error: StorageError,
+    error: StorageError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.patience.log", structlog.get_logger())  # may be cached
     config = WorkerConfig(commit_pause_s=0.5, commit_pause_s_max=2.0)
     tried_s: list[float] = []
 
