@@ -5,6 +5,7 @@ import { useChat, useClient } from "@contextd/client/react";
 import { useCallback, useEffect, useMemo, useRef, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
+import { MenuButton } from "./MenuButton.js";
 import { ApprovalPanel } from "./ApprovalPanel.js";
 import { Composer, type Writing } from "./Composer.js";
 import { ConnectionBar } from "./ConnectionBar.js";
@@ -162,14 +163,7 @@ function Gone({
 }): ReactNode {
   return (
     <div className="blank">
-      <button
-        type="button"
-        className="button-icon only-narrow"
-        aria-label="Chats"
-        onClick={onMenu}
-      >
-        <Icon name="menu" />
-      </button>
+      <MenuButton onMenu={onMenu} />
       <h2>This chat is not there</h2>
       <p>It was deleted, or it never was.</p>
       <button type="button" className="button button-main" onClick={onGone}>

@@ -4,6 +4,7 @@ import type { BackendContextService, ChatState } from "@contextd/client";
 import { useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
+import { MenuButton } from "./MenuButton.js";
 import { useNotices } from "./notices.js";
 import { SettingsDialog } from "./SettingsDialog.js";
 import { statusWords, titleOf } from "./words.js";
@@ -28,14 +29,7 @@ export function ConversationHead({
   const pauseLabel = isPaused ? "Resume" : "Pause";
   return (
     <header className="head">
-      <button
-        type="button"
-        className="button-icon only-narrow"
-        aria-label="Chats"
-        onClick={onMenu}
-      >
-        <Icon name="menu" />
-      </button>
+      <MenuButton onMenu={onMenu} />
       <div className="head-title">
         <h2 dir="auto">{context === null ? "\u00a0" : titleOf(context)}</h2>
         {status === null || statusWords(status) === "" ? null : (

@@ -4,6 +4,7 @@ import type { BackendContextService } from "@contextd/client";
 import { memo, useState, type ReactNode } from "react";
 
 import { Icon } from "../common/Icon.js";
+import { MenuButton } from "./MenuButton.js";
 import { DeleteDialog } from "./DeleteDialog.js";
 import type { Unreadable } from "./listing.js";
 import { Menu } from "./Menu.js";
@@ -81,14 +82,7 @@ export function UnreadableChat({ onMenu, onDelete }: UnreadableChatProps): React
   return (
     <>
       <div className="blank" role="alert">
-        <button
-          type="button"
-          className="button-icon only-narrow"
-          aria-label="Chats"
-          onClick={onMenu}
-        >
-          <Icon name="menu" />
-        </button>
+        <MenuButton onMenu={onMenu} />
         <h2>This chat cannot be opened</h2>
         <p>
           It is still kept, but its key is not here, or somebody has changed it where it is
